@@ -1,1 +1,19 @@
-//! mmn-probe.
+//! The probing engine of mmn without its sockets: packets and time go in, packets and results come out.
+//!
+//! A measurement is a [`machine::Machine`]. Its driver tells it what happened ([`machine::Input`]) and asks
+//! what to do next ([`machine::Output`]); the machine decides what to send, matches what comes back, and says
+//! when it is done. The same machine runs over real sockets and over a virtual clock.
+//!
+//! This crate never opens a socket, reads a clock, draws a random number, spawns anything or logs. Whatever
+//! it needs of the world is an argument.
+//!
+//! Begin with [`machine`] for the contract, then [`ping`] for the smallest machine that keeps it. [`wire`]
+//! holds the codecs, [`bucket`] the arithmetic of pacing, [`stats`] the numbers made of samples.
+
+pub mod bucket;
+pub mod cookie;
+pub mod machine;
+pub mod ping;
+pub mod stats;
+pub mod time;
+pub mod wire;

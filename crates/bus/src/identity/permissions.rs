@@ -1,0 +1,189 @@
+//! What each role may publish and subscribe, as templates that the server fills in for each user:
+//! `{{name()}}` is the user's name, `{{tag(vp)}}` the value of each of its `vp:` tags,
+//! `{{subject()}}` its public NKEY.
+//!
+//! | role | user name | tags |
+//! |---|---|---|
+//! | anchor | the anchor's id | none |
+//! | node | the node's name | `vp:<id>`, one for each VP |
+//! | module | the instance's id | `vp:<id>`, one for each VP it serves |
+//!
+//! Replies need no permission of their own: who receives a request may answer it (up to
+//! [`RESPONSES_MAX`] messages within [`RESPONSES_TTL_S`]). Inboxes are below
+//! `_INBOX.<public NKEY>`, so that nobody reads the replies of another.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+/// The queue group of the pool subjects, and the only one in which a module may join them: a
+/// member outside it would get a second copy of each task. It is the default of ADR-32, so that
+/// the micro-service libraries of NATS use it unasked.
+pub const POOL_QUEUE: &str = "q";
+
+/// How many messages may answer one request: a reply in parts and its end.
+pub const RESPONSES_MAX: u32 = 16;
+
+/// How long a request may be answered, in seconds. The server keeps a record of each request
+/// until then: whoever sends many per second gives them one reply subject, not one each.
+pub const RESPONSES_TTL_S: u32 = 30;
+
+/// The most that a module or node may put into one message, in bytes.
+pub const PAYLOAD_MAX_BYTES: u32 = 1024 * 1024;
+
+/// What a user of the bus is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Role {
+    /// The management plane.
+    Anchor,
+    /// The supervisor of the modules of one or more VPs.
+    Node,
+    /// One instance of a module.
+    Module,
+}
+
+impl Role {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Anchor, Self::Node, Self::Module];
+
+    /// The name in files and in the account's JWT.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Anchor => "anchor",
+            Self::Node => "node",
+            Self::Module => "module",
+        }
+    }
+}
+
+impl fmt::Display for Role {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl FromStr for Role {
+    type Err = UnknownRole;
+
+    fn from_str(text: &str) -> Result<Self, UnknownRole> {
+        Self::ALL
+            .into_iter()
+            .find(|role| role.as_str() == text)
+            .ok_or(UnknownRole)
+    }
+}
+
+/// Not the name of a role.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("not a role: anchor, node or module")]
+pub struct UnknownRole;
+
+/// The subjects of one role, with templates in them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Template {
+    /// What it may publish.
+    pub publish: Vec<String>,
+    /// What it may subscribe; a second word is the only queue group allowed there.
+    pub subscribe: Vec<String>,
+    /// The most in one message, in bytes; `None` leaves it to the server.
+    pub payload_max_bytes: Option<u32>,
+}
+
+/// The rights of `role` in the network with `prefix`.
+pub fn template(role: Role, prefix: &str) -> Template {
+    let own = |tail: &str| format!("{prefix}.{tail}");
+    let mut publish = vec!["_INBOX.{{subject()}}.>".to_owned()];
+    let mut subscribe = publish.clone();
+    match role {
+        Role::Anchor => {
+            let all = format!("{prefix}.>");
+            publish.extend([all.clone(), "$KV.>".into(), "$SRV.>".into()]);
+            publish.extend(["$JS.API.>".into(), "$JS.ACK.>".into(), "$JS.FC.>".into()]);
+            subscribe.extend([all, "$KV.>".into(), "$SRV.>".into()]);
+            subscribe.push("$JS.EVENT.>".into());
+        }
+        Role::Node => {
+            publish.extend([
+                own("modules.announce"),
+                own("v1.hb.{{tag(vp)}}.>"),
+                own("v1.enrol.{{tag(vp)}}"),
+                own("v1.evt.*"),
+            ]);
+            subscribe.extend([own("modules.discover"), own("v1.node.{{tag(vp)}}")]);
+        }
+        Role::Module => {
+            publish.extend([
+                own("modules.announce"),
+                own("v1.hb.{{tag(vp)}}.{{name()}}"),
+                own("v1.res.{{tag(vp)}}.>"),
+            ]);
+            subscribe.extend([
+                own("modules.discover"),
+                own("v1.task.{{tag(vp)}}.*.{{name()}}"),
+                own(&format!("v1.pool.{{{{tag(vp)}}}}.* {POOL_QUEUE}")),
+                own(&format!("v1.pool.any.* {POOL_QUEUE}")),
+                own("v1.ctl.{{tag(vp)}}.{{name()}}"),
+            ]);
+            for verb in ["PING", "INFO", "STATS"] {
+                subscribe.extend([format!("$SRV.{verb}"), format!("$SRV.{verb}.>")]);
+            }
+        }
+    }
+    Template {
+        publish,
+        subscribe,
+        payload_max_bytes: (role != Role::Anchor).then_some(PAYLOAD_MAX_BYTES),
+    }
+}
+
+impl Template {
+    /// The form it has in an account's JWT.
+    pub(super) fn to_claim(&self) -> Value {
+        json!({
+            "pub": { "allow": self.publish },
+            "sub": { "allow": self.subscribe },
+            "resp": {
+                "max": RESPONSES_MAX,
+                "ttl": u64::from(RESPONSES_TTL_S) * 1_000_000_000,
+            },
+            "subs": -1,
+            "data": -1,
+            "payload": self.payload_max_bytes.map_or(-1, i64::from),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_log_is_the_anchors_alone() {
+        for role in [Role::Node, Role::Module] {
+            let template = template(role, "mmn");
+            for subject in template.publish.iter().chain(&template.subscribe) {
+                assert!(!subject.starts_with("mmn.>"), "{role}: {subject}");
+                assert!(!subject.contains("log"), "{role}: {subject}");
+                assert!(!subject.starts_with("$JS"), "{role}: {subject}");
+                assert!(!subject.starts_with("$KV"), "{role}: {subject}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_prefix_is_everywhere() {
+        for role in Role::ALL {
+            let template = template(role, "other");
+            assert!(
+                !template
+                    .publish
+                    .iter()
+                    .chain(&template.subscribe)
+                    .any(|subject| subject.contains("mmn"))
+            );
+        }
+    }
+}

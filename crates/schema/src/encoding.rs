@@ -1,0 +1,90 @@
+//! How a message becomes bytes: JSON (RFC 8259) for everyone, CBOR (RFC 8949) between mmn's own parts.
+//!
+//! `Content-Type` says which; where it is absent the first byte does.
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+/// The header that names the encoding of a NATS message.
+pub const CONTENT_TYPE: &str = "Content-Type";
+
+/// An encoding of messages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Encoding {
+    /// RFC 8259.
+    Json,
+    /// RFC 8949.
+    #[default]
+    Cbor,
+}
+
+/// Why bytes are no message.
+#[derive(Debug, thiserror::Error)]
+pub enum DecodeError {
+    /// The `Content-Type` is one that nobody speaks here.
+    #[error("the content type {0:?} is neither application/json nor application/cbor")]
+    ContentType(String),
+    /// The bytes are no JSON, or not of this message.
+    #[error("not a valid JSON message: {0}")]
+    Json(#[from] serde_json::Error),
+    /// The bytes are no CBOR, or not of this message.
+    #[error("not a valid CBOR message: {0}")]
+    Cbor(String),
+}
+
+/// Why a value has no bytes.
+#[derive(Debug, thiserror::Error)]
+#[error("the value can't be written: {0}")]
+pub struct EncodeError(String);
+
+impl Encoding {
+    /// The media type.
+    pub const fn content_type(self) -> &'static str {
+        match self {
+            Self::Json => "application/json",
+            Self::Cbor => "application/cbor",
+        }
+    }
+
+    /// The encoding that a media type names; parameters are passed over.
+    pub fn from_content_type(text: &str) -> Result<Self, DecodeError> {
+        match text.split(';').next().unwrap_or_default().trim() {
+            media if media.eq_ignore_ascii_case("application/json") => Ok(Self::Json),
+            media if media.eq_ignore_ascii_case("application/cbor") => Ok(Self::Cbor),
+            _ => Err(DecodeError::ContentType(text.chars().take(80).collect())),
+        }
+    }
+
+    /// The encoding of `bytes`: as `content_type` says, else JSON where the first byte opens a JSON text.
+    /// (No message of ours begins with the CBOR integers or strings that these bytes would be.)
+    pub fn of(content_type: Option<&str>, bytes: &[u8]) -> Result<Self, DecodeError> {
+        match (content_type, bytes.first()) {
+            (Some(text), _) => Self::from_content_type(text),
+            (None, Some(b'{' | b'[' | b' ' | b'\n' | b'"')) => Ok(Self::Json),
+            (None, _) => Ok(Self::Cbor),
+        }
+    }
+
+    /// Writes `value`.
+    pub fn encode<T: Serialize>(self, value: &T) -> Result<Vec<u8>, EncodeError> {
+        match self {
+            Self::Json => serde_json::to_vec(value).map_err(|error| EncodeError(error.to_string())),
+            Self::Cbor => {
+                cbor4ii::serde::to_vec(Vec::with_capacity(256), value).map_err(|e| EncodeError(e.to_string()))
+            }
+        }
+    }
+
+    /// Reads a value. Fields that it does not know are passed over.
+    pub fn decode<T: DeserializeOwned>(self, bytes: &[u8]) -> Result<T, DecodeError> {
+        match self {
+            Self::Json => Ok(serde_json::from_slice(bytes)?),
+            Self::Cbor => cbor4ii::serde::from_slice(bytes).map_err(|e| DecodeError::Cbor(e.to_string())),
+        }
+    }
+}
+
+/// Reads a message of either encoding.
+pub fn decode<T: DeserializeOwned>(content_type: Option<&str>, bytes: &[u8]) -> Result<T, DecodeError> {
+    Encoding::of(content_type, bytes)?.decode(bytes)
+}

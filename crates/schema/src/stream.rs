@@ -1,0 +1,166 @@
+//! The WebSocket at `/api/v1/stream`: one connection carries any number of measurements and subscriptions, with
+//! credits in both directions. JSON in text frames, CBOR in binary frames; an answer takes the form of its question.
+//!
+//! A client subscribes with a cursor and a number of credits: the anchor sends no more records than it was granted,
+//! keeps nothing for a client that is behind (the records are in JetStream), and says so with
+//! [`FromAnchor::Behind`]. In the other direction the anchor grants credits for inputs of an open measurement.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::api::{Cursor, Ledger, Measurement, MeasurementRequest, ResultRecord};
+use crate::dispatch::Input;
+use crate::event::Event;
+use crate::id::MeasurementId;
+use crate::problem::Problem;
+
+/// What a client says.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum FromClient {
+    /// Accept a measurement. Answered by `accepted` or `problem`.
+    Measure {
+        /// The client's number for this question; the answer carries it.
+        id: u64,
+        /// What to measure.
+        request: Box<MeasurementRequest>,
+        /// A key under which the same question leads to the same measurement.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        idempotency_key: Option<String>,
+        /// Subscribe to its results at once, with so many credits.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        credits: Option<u32>,
+    },
+    /// Append inputs to an open measurement, within the inputs granted. Answered by `appended` or `problem`.
+    Append {
+        /// The client's number for this question.
+        id: u64,
+        /// Which measurement.
+        measurement: MeasurementId,
+        /// The inputs.
+        inputs: Vec<Input>,
+    },
+    /// No more inputs will come. Answered by `closed` or `problem`.
+    Close {
+        /// The client's number for this question.
+        id: u64,
+        /// Which measurement.
+        measurement: MeasurementId,
+    },
+    /// Send the results of a measurement. Answered by `results`, in order, and `done`; or `problem`.
+    Subscribe {
+        /// The client's number for this subscription.
+        id: u64,
+        /// Which measurement.
+        measurement: MeasurementId,
+        /// After which record; absent: from the first.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        after: Option<Cursor>,
+        /// So many records may be sent before more credits come.
+        credits: u32,
+    },
+    /// Send what happens in the network, from now on.
+    Events {
+        /// The client's number for this subscription.
+        id: u64,
+        /// So many events may be sent before more credits come; what comes meanwhile is counted and dropped, and
+        /// the count is told.
+        credits: u32,
+    },
+    /// More records, or events, may be sent.
+    Credit {
+        /// Which subscription.
+        id: u64,
+        /// How many more.
+        credits: u32,
+    },
+    /// Send no more.
+    Unsubscribe {
+        /// Which subscription.
+        id: u64,
+    },
+    /// Call a measurement off. Answered by `closed` or `problem`.
+    Cancel {
+        /// The client's number for this question.
+        id: u64,
+        /// Which measurement.
+        measurement: MeasurementId,
+    },
+}
+
+/// What an anchor says.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum FromAnchor {
+    /// A measurement is accepted, durably.
+    Accepted {
+        /// Which question.
+        id: u64,
+        /// The measurement.
+        measurement: Box<Measurement>,
+        /// For an open one: how many inputs may be appended.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        inputs: Option<u32>,
+    },
+    /// Inputs are accepted, durably.
+    Appended {
+        /// Which question.
+        id: u64,
+        /// The index of the first task that they became. They are numbered by input, then by vantage point.
+        first: u64,
+        /// How many tasks they became.
+        tasks: u64,
+    },
+    /// More inputs may be appended.
+    Inputs {
+        /// Which measurement.
+        measurement: MeasurementId,
+        /// How many more.
+        inputs: u32,
+    },
+    /// An open measurement takes no more inputs, or a measurement is called off.
+    Closed {
+        /// Which question.
+        id: u64,
+    },
+    /// Records of a subscription, in the order of their cursors; parts between them where they came.
+    Results {
+        /// Which subscription.
+        id: u64,
+        /// The records.
+        records: Vec<ResultRecord>,
+    },
+    /// The subscription's credits are used up and more records wait. They are kept, and come when credits do.
+    Behind {
+        /// Which subscription.
+        id: u64,
+        /// After which record it will go on.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        after: Option<Cursor>,
+    },
+    /// All records of a subscription were sent, and its measurement is done.
+    Done {
+        /// Which subscription.
+        id: u64,
+        /// The account.
+        ledger: Ledger,
+    },
+    /// Something happened.
+    Event {
+        /// Which subscription.
+        id: u64,
+        /// What.
+        event: Event,
+        /// How many were dropped before it for want of credits.
+        #[serde(default)]
+        dropped: u64,
+    },
+    /// Something is wrong with what the client said.
+    Problem {
+        /// Which question or subscription; absent when it could not be read.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        id: Option<u64>,
+        /// What.
+        problem: Problem,
+    },
+}
