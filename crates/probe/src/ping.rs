@@ -79,7 +79,10 @@ impl Ping {
     /// The record of each probe that was begun, in the order of sending. A measurement that ran to its end
     /// has as many as were asked for; one that was cancelled, or stopped after enough replies, may have fewer.
     pub fn samples(&self) -> impl ExactSizeIterator<Item = Sample> + '_ {
-        self.probes.iter().zip(0_u32..).map(|(entry, seq)| entry.sample(seq))
+        self.probes
+            .iter()
+            .enumerate()
+            .map(|(seq, entry)| entry.sample(u32::try_from(seq).unwrap_or(u32::MAX)))
     }
 
     /// What came that no probe had asked for.

@@ -27,7 +27,7 @@ fn stamp(at: u64, source: StampSource) -> Stamp {
     Stamp { at: Instant(at), utc: Utc(1_700_000_000_000_000_000 + i64::try_from(at).unwrap()), source }
 }
 
-fn reply<'a>(probe: u32, at: u64, payload: &'a [u8]) -> Input<'a> {
+fn reply(probe: u32, at: u64, payload: &[u8]) -> Input<'_> {
     Input::Packet(Packet {
         probe: ProbeId(probe),
         from: TARGET,
@@ -38,7 +38,7 @@ fn reply<'a>(probe: u32, at: u64, payload: &'a [u8]) -> Input<'a> {
     })
 }
 
-fn error<'a>(probe: u32, at: u64, quoted_payload: &'a [u8]) -> Input<'a> {
+fn error(probe: u32, at: u64, quoted_payload: &[u8]) -> Input<'_> {
     Input::Packet(Packet {
         probe: ProbeId(probe),
         from: ROUTER,
@@ -233,7 +233,7 @@ fn weather() -> impl Strategy<Value = Weather> {
     })
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Event {
     Leaves(u32),
     Comes(u32, Thing),

@@ -9,7 +9,7 @@ pub struct Sum(u64);
 impl Sum {
     /// Adds bytes as big-endian words, an odd last octet padded with zero.
     #[must_use]
-    pub fn add(self, bytes: &[u8]) -> Self {
+    pub fn plus(self, bytes: &[u8]) -> Self {
         let mut words = bytes.chunks_exact(2);
         let mut sum = self.0;
         for word in &mut words {
@@ -25,14 +25,17 @@ impl Sum {
 
     /// Adds the pseudo-header of IPv6 (RFC 8200, section 8.1) for an upper layer of `length` octets.
     #[must_use]
-    pub fn add_ipv6_pseudo_header(
+    pub fn plus_ipv6_pseudo_header(
         self,
         source: Ipv6Addr,
         destination: Ipv6Addr,
         length: u32,
         next: u8,
     ) -> Self {
-        self.add(&source.octets()).add(&destination.octets()).add(&length.to_be_bytes()).add(&[0, 0, 0, next])
+        self.plus(&source.octets())
+            .plus(&destination.octets())
+            .plus(&length.to_be_bytes())
+            .plus(&[0, 0, 0, next])
     }
 
     /// The checksum: what goes into the field. Over bytes that carry a right checksum it is 0.
@@ -47,7 +50,7 @@ impl Sum {
 
 /// The checksum of these bytes.
 pub fn of(bytes: &[u8]) -> u16 {
-    Sum::default().add(bytes).finish()
+    Sum::default().plus(bytes).finish()
 }
 
 #[cfg(test)]

@@ -233,7 +233,7 @@ pub fn quoted_echo_request(family: Family, bytes: &[u8]) -> Option<Echo<'_>> {
 
 /// Writes an echo request.
 ///
-/// For `ICMPv6` the checksum is left 0: the kernel fills it in on every ICMPv6 socket.
+/// For `ICMPv6` the checksum is left 0: the kernel fills it in on every `ICMPv6` socket.
 pub fn echo_request(family: Family, echo: &Echo<'_>) -> Vec<u8> {
     let [request, _] = echo_types(family);
     let mut bytes = Vec::with_capacity(HEADER_BYTES + echo.payload.len());
@@ -254,8 +254,8 @@ pub fn echo_reply(family: Family, echo: &Echo<'_>) -> Vec<u8> {
 pub fn checksum_v6(source: std::net::Ipv6Addr, destination: std::net::Ipv6Addr, message: &[u8]) -> u16 {
     let length = u32::try_from(message.len()).unwrap_or(u32::MAX);
     checksum::Sum::default()
-        .add_ipv6_pseudo_header(source, destination, length, PROTOCOL_ICMPV6)
-        .add(message)
+        .plus_ipv6_pseudo_header(source, destination, length, PROTOCOL_ICMPV6)
+        .plus(message)
         .finish()
 }
 
@@ -273,7 +273,7 @@ fn encode_echo(family: Family, icmp_type: u8, echo: &Echo<'_>, bytes: &mut Vec<u
         [icmp_type, 0, sum[0], sum[1], id_high, id_low, seq_high, seq_low]
     };
     let sum = match family {
-        Family::V4 => checksum::Sum::default().add(&head([0, 0])).add(echo.payload).finish(),
+        Family::V4 => checksum::Sum::default().plus(&head([0, 0])).plus(echo.payload).finish(),
         Family::V6 => 0,
     };
     bytes.extend_from_slice(&head(sum.to_be_bytes()));

@@ -143,7 +143,8 @@ proptest! {
     #[test]
     fn reads_what_it_writes(family in families(), id: u16, seq: u16, payload in prop::collection::vec(any::<u8>(), 0..80)) {
         let echo = Echo { id, seq, payload: &payload };
-        prop_assert_eq!(decode(family, &echo_request(family, &echo)), Ok(Icmp::EchoRequest(echo)));
-        prop_assert_eq!(decode(family, &echo_reply(family, &echo)), Ok(Icmp::EchoReply(echo)));
+        let (request, reply) = (echo_request(family, &echo), echo_reply(family, &echo));
+        prop_assert_eq!(decode(family, &request), Ok(Icmp::EchoRequest(echo)));
+        prop_assert_eq!(decode(family, &reply), Ok(Icmp::EchoReply(echo)));
     }
 }
