@@ -1,0 +1,33 @@
+# One front door. Each target is a script of scripts/ or one line of cargo.
+.DEFAULT_GOAL := help
+.PHONY: help setup build run test bench contract check fmt
+
+export CARGO_TERM_COLOR ?= auto
+target := $(or $(CARGO_TARGET_DIR),target)
+
+help: ## Say what there is to make.
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
+
+setup: ## Install what is missing: Debian packages (as root, else it says the command) and nats-server.
+	@scripts/setup.sh
+
+build: setup ## Build mmn in release.
+	cargo build --release --locked --package mmn-cli
+
+run: build ## Build and start a whole network on this machine: mmn up.
+	@exec env MMN_NATS_SERVER="$$(scripts/nats-server.sh)" $(target)/release/mmn up
+
+test: ## Run every check: format, lints, tests, contract, house rules, scripts/check-*.sh.
+	@scripts/test.sh
+
+bench: build ## Measure what the benchmark promises, each figure beside its yardstick.
+	@exec env MMN_NATS_SERVER="$$(scripts/nats-server.sh)" scripts/bench.sh
+
+contract: ## Write contract/ and docs/reference/messages.md anew.
+	cargo build --locked --workspace --bin xtask && $(target)/debug/xtask contract
+
+check: ## The quick checks alone: lints and house rules.
+	cargo clippy --locked --workspace --all-targets -- -D warnings && cargo build --locked --workspace --bin xtask && $(target)/debug/xtask check
+
+fmt: ## Format all Rust code.
+	cargo fmt --all
