@@ -15,17 +15,10 @@ pub(crate) fn private_dir(dir: &Path) -> io::Result<()> {
 /// new one.
 pub(crate) fn write_private(path: &Path, contents: &[u8]) -> io::Result<()> {
     let beside = beside(path);
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o600)
-        .open(&beside)?;
+    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&beside)?;
     file.set_permissions(Permissions::from_mode(0o600))?;
-    let written = file
-        .write_all(contents)
-        .and_then(|()| file.sync_all())
-        .and_then(|()| std::fs::rename(&beside, path));
+    let written =
+        file.write_all(contents).and_then(|()| file.sync_all()).and_then(|()| std::fs::rename(&beside, path));
     if written.is_err() {
         // The first error is the one worth telling; the leftover is harmless.
         let _ = std::fs::remove_file(&beside);

@@ -21,9 +21,8 @@ pub use watched::Watched;
 /// How a child is started: through a program that calls [`exec`], or directly.
 #[derive(Debug, Clone, Default)]
 pub struct Launcher {
-    /// The program and its first arguments, such as `mmn`, `internal-launch`; empty starts
-    /// children directly, without any of [`Confinement`].
-    pub argv_prefix: Vec<OsString>,
+    argv_prefix: Vec<OsString>,
+    understands_options: bool,
 }
 
 /// What a child is confined to.
@@ -50,9 +49,26 @@ pub enum DeathSignal {
 }
 
 impl Launcher {
-    /// Starts children directly.
+    /// Starts children through a program that calls [`exec`] with the arguments after
+    /// `argv_prefix`, which is the program and its first arguments (`mmn`, say, and the name of
+    /// its hidden subcommand).
+    pub fn new<I>(argv_prefix: I) -> Self
+    where
+        I: IntoIterator<Item: Into<OsString>>,
+    {
+        Self { argv_prefix: argv_prefix.into_iter().map(Into::into).collect(), understands_options: true }
+    }
+
+    /// Starts children directly, without any of [`Confinement`].
     pub fn direct() -> Self {
         Self::default()
+    }
+
+    /// Starts children through a program that takes only `--` and the command (`setpriv`), without
+    /// any of [`Confinement`].
+    #[cfg(feature = "testing")]
+    pub(crate) fn wrapping<'a>(argv: impl IntoIterator<Item = &'a OsStr>) -> Self {
+        Self { argv_prefix: argv.into_iter().map(OsStr::to_owned).collect(), understands_options: false }
     }
 
     /// The command that starts `program`; arguments are appended by the caller.
@@ -62,6 +78,10 @@ impl Launcher {
         };
         let mut command = Command::new(launcher);
         command.args(first);
+        if !self.understands_options {
+            command.arg("--").arg(program);
+            return command;
+        }
         if let Some(signal) = confinement.death_signal {
             let name = match signal {
                 DeathSignal::Kill => "KILL",

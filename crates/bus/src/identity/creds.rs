@@ -52,9 +52,7 @@ impl FromStr for Creds {
     type Err = CredsError;
 
     fn from_str(text: &str) -> Result<Self, CredsError> {
-        let mut parts = Parts {
-            lines: text.lines(),
-        };
+        let mut parts = Parts { lines: text.lines() };
         let jwt = parts.next().ok_or(CredsError::Form)?.parse::<Jwt>()?;
         let seed = parts.next().ok_or(CredsError::Form)?.parse::<Seed>()?;
         if !seed.public_key().is_user() {
@@ -66,10 +64,7 @@ impl FromStr for Creds {
 
 impl fmt::Debug for Creds {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Creds")
-            .field("jwt", &self.jwt)
-            .field("seed", &self.seed)
-            .finish()
+        f.debug_struct("Creds").field("jwt", &self.jwt).field("seed", &self.seed).finish()
     }
 }
 
@@ -82,9 +77,7 @@ impl<'a> Iterator for Parts<'a> {
     type Item = &'a str;
 
     fn next(&mut self) -> Option<&'a str> {
-        self.lines
-            .by_ref()
-            .find(|line| line.starts_with("---") && line.contains("BEGIN"))?;
+        self.lines.by_ref().find(|line| line.starts_with("---") && line.contains("BEGIN"))?;
         self.lines.next().map(str::trim)
     }
 }

@@ -38,13 +38,8 @@ pub struct NodeVps {
 /// Writes the directory of an anchor; `now_s` in seconds since 1970 UTC.
 pub fn write_anchor(dir: &Path, keys: &Keyset, name: &str, now_s: u64) -> Result<(), WriteError> {
     let seed = Seed::new_user();
-    let request = UserRequest {
-        name,
-        vps: &[],
-        public_key: seed.public_key(),
-        issued_at_s: now_s,
-        expires_at_s: None,
-    };
+    let request =
+        UserRequest { name, vps: &[], public_key: seed.public_key(), issued_at_s: now_s, expires_at_s: None };
     let jwt = keys.issuer(Role::Anchor).user(&request)?;
     files::private_dir(dir)?;
     let enrol = keys.issuer(Role::Module);
@@ -64,18 +59,11 @@ pub fn write_node(
     vps: &[&str],
     now_s: u64,
 ) -> Result<(), WriteError> {
-    let request = UserRequest {
-        name,
-        vps,
-        public_key: seed.public_key(),
-        issued_at_s: now_s,
-        expires_at_s: None,
-    };
+    let request =
+        UserRequest { name, vps, public_key: seed.public_key(), issued_at_s: now_s, expires_at_s: None };
     let jwt = keys.issuer(Role::Node).user(&request)?;
-    let list = NodeVps {
-        prefix: keys.prefix().to_owned(),
-        vps: vps.iter().map(|&vp| vp.to_owned()).collect(),
-    };
+    let list =
+        NodeVps { prefix: keys.prefix().to_owned(), vps: vps.iter().map(|&vp| vp.to_owned()).collect() };
     files::private_dir(dir)?;
     files::write_private(&dir.join(VPS), &json_of(&list))?;
     Creds { jwt, seed }.write(&dir.join(CREDS))?;
@@ -93,15 +81,9 @@ impl Issuer {
     /// The issuer of modules in an anchor's directory, with what it verifies users with.
     pub fn open_anchor(dir: &Path) -> Result<(Self, Trust), KeysetError> {
         let trust = dir.join(TRUST);
-        let trust = Trust::read(&trust).map_err(|source| KeysetError::Unreadable {
-            path: trust,
-            source,
-        })?;
+        let trust = Trust::read(&trust).map_err(|source| KeysetError::Unreadable { path: trust, source })?;
         let signer = read_seed(&dir.join(ENROL))?;
-        Ok((
-            Self::new(Role::Module, trust.account.clone(), signer),
-            trust,
-        ))
+        Ok((Self::new(Role::Module, trust.account.clone(), signer), trust))
     }
 }
 
@@ -109,8 +91,7 @@ impl NodeVps {
     /// Reads `vps.json` in a node's directory.
     pub fn read(dir: &Path) -> io::Result<Self> {
         let bytes = std::fs::read(dir.join(VPS))?;
-        serde_json::from_slice(&bytes)
-            .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
+        serde_json::from_slice(&bytes).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
     }
 }
 

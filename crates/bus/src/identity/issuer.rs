@@ -39,11 +39,7 @@ pub struct UserRequest<'a> {
 
 impl Issuer {
     pub(super) fn new(role: Role, account: PublicKey, signer: Seed) -> Self {
-        Self {
-            role,
-            account,
-            signer,
-        }
+        Self { role, account, signer }
     }
 
     /// The role of the users it makes.
@@ -119,9 +115,7 @@ pub(super) fn vps_of(tags: Option<&Value>) -> Vec<String> {
 
 fn check_token(token: &str) -> Result<(), IssueError> {
     let fits = (1..=MAX_TOKEN).contains(&token.len())
-        && token
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'));
+        && token.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'));
     if fits { Ok(()) } else { Err(IssueError::Token) }
 }
 

@@ -62,10 +62,7 @@ pub(super) fn encode(mut claims: Map<String, Value>, signer: &Seed) -> Result<Jw
         BASE64URL_NOPAD.encode(Value::Object(claims).to_string().as_bytes())
     );
     let signature = signer.sign(signed.as_bytes())?;
-    Ok(Jwt(format!(
-        "{signed}.{}",
-        BASE64URL_NOPAD.encode(&signature)
-    )))
+    Ok(Jwt(format!("{signed}.{}", BASE64URL_NOPAD.encode(&signature))))
 }
 
 /// The claims of `text`, once its signature is seen to be that of the issuer it names.
@@ -96,9 +93,7 @@ fn json_part(part: &str) -> Result<Map<String, Value>, JwtError> {
 }
 
 fn base64url(part: &str) -> Result<Vec<u8>, JwtError> {
-    BASE64URL_NOPAD
-        .decode(part.as_bytes())
-        .map_err(|_| JwtError::Form)
+    BASE64URL_NOPAD.decode(part.as_bytes()).map_err(|_| JwtError::Form)
 }
 
 /// Why a text is no JWT of NATS.

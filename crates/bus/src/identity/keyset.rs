@@ -87,11 +87,7 @@ impl Keyset {
 
     /// Makes users of `role`.
     pub fn issuer(&self, role: Role) -> Issuer {
-        Issuer::new(
-            role,
-            self.account.public_key().clone(),
-            self.scope(role).clone(),
-        )
+        Issuer::new(role, self.account.public_key().clone(), self.scope(role).clone())
     }
 
     /// The public half: what an anchor verifies users with.
@@ -146,10 +142,7 @@ impl Keyset {
             "nats".into(),
             json!({ "subs": -1, "data": -1, "payload": -1, "type": "user", "version": 2 }),
         );
-        Ok(Creds {
-            jwt: jwt::encode(claims, &self.system)?,
-            seed,
-        })
+        Ok(Creds { jwt: jwt::encode(claims, &self.system)?, seed })
     }
 
     fn scope(&self, role: Role) -> &Seed {
@@ -239,21 +232,13 @@ fn scope_file(role: Role) -> &'static str {
 }
 
 pub(super) fn read_seed(path: &Path) -> Result<Seed, KeysetError> {
-    let text = std::fs::read_to_string(path).map_err(|source| KeysetError::Unreadable {
-        path: path.to_owned(),
-        source,
-    })?;
-    text.parse().map_err(|source| KeysetError::Unsound {
-        path: path.to_owned(),
-        source,
-    })
+    let text = std::fs::read_to_string(path)
+        .map_err(|source| KeysetError::Unreadable { path: path.to_owned(), source })?;
+    text.parse().map_err(|source| KeysetError::Unsound { path: path.to_owned(), source })
 }
 
 fn unwritable(path: &Path, source: io::Error) -> KeysetError {
-    KeysetError::Unwritable {
-        path: path.to_owned(),
-        source,
-    }
+    KeysetError::Unwritable { path: path.to_owned(), source }
 }
 
 /// Why there are no keys.
@@ -326,20 +311,14 @@ mod tests {
     fn a_user_is_verified_with_its_role() {
         let keys = Keyset::generate("mmn");
         let seed = Seed::new_user();
-        let jwt = keys
-            .issuer(Role::Module)
-            .user(&request("ping-1", &["vp1", "vp2"], &seed))
-            .unwrap();
+        let jwt = keys.issuer(Role::Module).user(&request("ping-1", &["vp1", "vp2"], &seed)).unwrap();
         let claims = keys.trust().verify_user(jwt.as_str(), NOW_S).unwrap();
         assert_eq!(claims.role, Role::Module);
         assert_eq!(claims.name, "ping-1");
         assert_eq!(claims.vps, ["vp1", "vp2"]);
         assert_eq!(&claims.subject, seed.public_key());
         assert_eq!(claims.expires_at_s, Some(NOW_S + 60));
-        assert_eq!(
-            keys.trust().verify_user(jwt.as_str(), NOW_S + 60),
-            Err(TrustError::Expired)
-        );
+        assert_eq!(keys.trust().verify_user(jwt.as_str(), NOW_S + 60), Err(TrustError::Expired));
         assert_eq!(
             Keyset::generate("mmn").trust().verify_user(jwt.as_str(), NOW_S),
             Err(TrustError::UnknownIssuer)
@@ -357,9 +336,6 @@ mod tests {
             }
         }
         let account = Seed::new_account();
-        assert_eq!(
-            issuer.user(&request("x", &[], &account)),
-            Err(IssueError::NotAUserKey)
-        );
+        assert_eq!(issuer.user(&request("x", &[], &account)), Err(IssueError::NotAUserKey));
     }
 }

@@ -91,9 +91,7 @@ impl Seed {
 
     /// Signs `payload`: 64 bytes of Ed25519.
     pub fn sign(&self, payload: &[u8]) -> Result<Vec<u8>, NkeyError> {
-        KeyPair::from_seed(&self.text)
-            .and_then(|pair| pair.sign(payload))
-            .map_err(|_| NkeyError::Seed)
+        KeyPair::from_seed(&self.text).and_then(|pair| pair.sign(payload)).map_err(|_| NkeyError::Seed)
     }
 
     /// The secret itself, for a file of mode 0600 and nothing else.
@@ -117,10 +115,7 @@ impl FromStr for Seed {
     fn from_str(text: &str) -> Result<Self, NkeyError> {
         let text = text.trim();
         let pair = KeyPair::from_seed(text).map_err(|_| NkeyError::Seed)?;
-        Ok(Self {
-            text: text.to_owned(),
-            public: PublicKey(pair.public_key()),
-        })
+        Ok(Self { text: text.to_owned(), public: PublicKey(pair.public_key()) })
     }
 }
 
@@ -131,11 +126,7 @@ impl fmt::Debug for Seed {
 }
 
 /// Did the holder of `key` sign `payload`?
-pub fn verify_signature(
-    key: &PublicKey,
-    payload: &[u8],
-    signature: &[u8],
-) -> Result<(), NkeyError> {
+pub fn verify_signature(key: &PublicKey, payload: &[u8], signature: &[u8]) -> Result<(), NkeyError> {
     KeyPair::from_public_key(key.as_str())
         .and_then(|pair| pair.verify(payload, signature))
         .map_err(|_| NkeyError::Signature)
@@ -164,20 +155,14 @@ mod tests {
     fn a_signature_is_bound_to_key_and_payload() {
         let (seed, other) = (Seed::new_user(), Seed::new_user());
         let signature = seed.sign(b"payload").unwrap();
-        assert_eq!(
-            verify_signature(seed.public_key(), b"payload", &signature),
-            Ok(())
-        );
+        assert_eq!(verify_signature(seed.public_key(), b"payload", &signature), Ok(()));
         for (key, payload, signature) in [
             (other.public_key(), &b"payload"[..], &signature[..]),
             (seed.public_key(), b"payloae", &signature),
             (seed.public_key(), b"payload", &signature[..63]),
             (seed.public_key(), b"payload", &[]),
         ] {
-            assert_eq!(
-                verify_signature(key, payload, signature),
-                Err(NkeyError::Signature)
-            );
+            assert_eq!(verify_signature(key, payload, signature), Err(NkeyError::Signature));
         }
     }
 

@@ -69,10 +69,7 @@ impl FromStr for Role {
     type Err = UnknownRole;
 
     fn from_str(text: &str) -> Result<Self, UnknownRole> {
-        Self::ALL
-            .into_iter()
-            .find(|role| role.as_str() == text)
-            .ok_or(UnknownRole)
+        Self::ALL.into_iter().find(|role| role.as_str() == text).ok_or(UnknownRole)
     }
 }
 
@@ -132,11 +129,7 @@ pub fn template(role: Role, prefix: &str) -> Template {
             }
         }
     }
-    Template {
-        publish,
-        subscribe,
-        payload_max_bytes: (role != Role::Anchor).then_some(PAYLOAD_MAX_BYTES),
-    }
+    Template { publish, subscribe, payload_max_bytes: (role != Role::Anchor).then_some(PAYLOAD_MAX_BYTES) }
 }
 
 impl Template {
@@ -178,11 +171,7 @@ mod tests {
         for role in Role::ALL {
             let template = template(role, "other");
             assert!(
-                !template
-                    .publish
-                    .iter()
-                    .chain(&template.subscribe)
-                    .any(|subject| subject.contains("mmn"))
+                !template.publish.iter().chain(&template.subscribe).any(|subject| subject.contains("mmn"))
             );
         }
     }

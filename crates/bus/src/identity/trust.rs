@@ -60,10 +60,8 @@ impl Trust {
     /// subject's key ([`verify_signature`](super::verify_signature)).
     pub fn verify_user(&self, jwt: &str, now_s: u64) -> Result<Claims, TrustError> {
         let (issuer, claims) = jwt::decode(jwt.trim())?;
-        let role = Role::ALL
-            .into_iter()
-            .find(|role| *self.key(*role) == issuer)
-            .ok_or(TrustError::UnknownIssuer)?;
+        let role =
+            Role::ALL.into_iter().find(|role| *self.key(*role) == issuer).ok_or(TrustError::UnknownIssuer)?;
         let nats = claims.get("nats").ok_or(JwtError::Claim("nats"))?;
         if nats.get("type").and_then(Value::as_str) != Some("user") {
             return Err(JwtError::Claim("type").into());
@@ -85,14 +83,7 @@ impl Trust {
         if expires_at_s.is_some_and(|end| end <= now_s) {
             return Err(TrustError::Expired);
         }
-        Ok(Claims {
-            role,
-            subject,
-            name,
-            vps: vps_of(nats.get("tags")),
-            issuer,
-            expires_at_s,
-        })
+        Ok(Claims { role, subject, name, vps: vps_of(nats.get("tags")), issuer, expires_at_s })
     }
 
     /// Reads `trust.json`.

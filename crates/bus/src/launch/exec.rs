@@ -67,8 +67,7 @@ impl Plan {
             drop_capabilities().map_err(|errno| refused("dropping capabilities", errno))?;
         }
         if self.no_new_privs {
-            rustix::thread::set_no_new_privs(true)
-                .map_err(|errno| refused("no_new_privs", errno))?;
+            rustix::thread::set_no_new_privs(true).map_err(|errno| refused("no_new_privs", errno))?;
         }
         Ok(())
     }
@@ -79,10 +78,7 @@ impl Plan {
 fn lower(resource: Resource, limit: u64) -> Result<(), LaunchError> {
     let hard = rustix::process::getrlimit(resource).maximum;
     let limit = hard.map_or(limit, |hard| hard.min(limit));
-    let limits = Rlimit {
-        current: Some(limit),
-        maximum: Some(limit),
-    };
+    let limits = Rlimit { current: Some(limit), maximum: Some(limit) };
     rustix::process::setrlimit(resource, limits).map_err(|errno| refused("a limit", errno))
 }
 
@@ -152,10 +148,7 @@ fn rlimit(text: &str) -> Result<(Resource, u64), LaunchError> {
 }
 
 fn refused(what: &'static str, errno: rustix::io::Errno) -> LaunchError {
-    LaunchError::Refused {
-        what,
-        source: errno.into(),
-    }
+    LaunchError::Refused { what, source: errno.into() }
 }
 
 /// Why the process did not become the command.
@@ -213,9 +206,6 @@ mod tests {
         ] {
             assert!(matches!(refuse(args), LaunchError::Option(_)), "{args:?}");
         }
-        assert!(matches!(
-            refuse(&["--parent", "999999999", "--", "true"]),
-            LaunchError::Orphan
-        ));
+        assert!(matches!(refuse(&["--parent", "999999999", "--", "true"]), LaunchError::Orphan));
     }
 }

@@ -24,10 +24,8 @@ impl Watched {
     pub fn spawn(mut command: Command) -> io::Result<Self> {
         let (started, start) = std::sync::mpsc::sync_channel(1);
         let (ended, exit) = watch::channel(None);
-        let waiter = std::thread::Builder::new()
-            .name("child".into())
-            .stack_size(256 * 1024)
-            .spawn(move || {
+        let waiter =
+            std::thread::Builder::new().name("child".into()).stack_size(256 * 1024).spawn(move || {
                 let mut child = match command.spawn() {
                     Ok(child) => child,
                     Err(error) => {
@@ -56,15 +54,9 @@ impl Watched {
                 let status = child.wait().unwrap_or_default();
                 let _ = ended.send(Some(status));
             })?;
-        let (pid, handle) = start
-            .recv()
-            .map_err(|_| io::Error::other("the thread that starts the child ended"))??;
-        Ok(Self {
-            pid,
-            handle,
-            exit,
-            waiter: Some(waiter),
-        })
+        let (pid, handle) =
+            start.recv().map_err(|_| io::Error::other("the thread that starts the child ended"))??;
+        Ok(Self { pid, handle, exit, waiter: Some(waiter) })
     }
 
     /// The child's process id.

@@ -8,11 +8,7 @@ use std::process::Command;
 use std::str::FromStr;
 
 /// The oldest server that will do: older ones ignore parts of what they are asked for.
-pub const MINIMUM: Version = Version {
-    major: 2,
-    minor: 10,
-    patch: 8,
-};
+pub const MINIMUM: Version = Version { major: 2, minor: 10, patch: 8 };
 
 /// A version of nats-server; what follows a dash is left out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -33,11 +29,7 @@ impl FromStr for Version {
         let text = text.split_once('-').map_or(text, |(release, _)| release);
         let mut parts = text.split('.').map(str::parse);
         let mut next = || parts.next().and_then(Result::ok).ok_or(NotAVersion);
-        let version = Self {
-            major: next()?,
-            minor: next()?,
-            patch: next()?,
-        };
+        let version = Self { major: next()?, minor: next()?, patch: next()? };
         if parts.next().is_some() {
             return Err(NotAVersion);
         }
@@ -74,9 +66,7 @@ impl Binary {
         }
         let path = std::env::var_os("PATH").unwrap_or_default();
         let directories = std::env::split_paths(&path).chain([PathBuf::from("/usr/sbin")]);
-        let places = directories
-            .map(|directory| directory.join("nats-server"))
-            .chain(cached.iter().cloned());
+        let places = directories.map(|directory| directory.join("nats-server")).chain(cached.iter().cloned());
         let mut nearest = BinaryError::Nowhere;
         for place in places.filter(|place| place.is_file()) {
             match Self::check(&place) {
@@ -92,25 +82,16 @@ impl Binary {
         let output = Command::new(path)
             .arg("--version")
             .output()
-            .map_err(|source| BinaryError::NotRun {
-                path: path.to_owned(),
-                source,
-            })?;
+            .map_err(|source| BinaryError::NotRun { path: path.to_owned(), source })?;
         let text = String::from_utf8_lossy(&output.stdout);
         let version = text
             .split_once("nats-server:")
             .and_then(|(_, version)| version.parse::<Version>().ok())
             .ok_or_else(|| BinaryError::NoServer(path.to_owned()))?;
         if version < MINIMUM {
-            return Err(BinaryError::TooOld {
-                path: path.to_owned(),
-                version,
-            });
+            return Err(BinaryError::TooOld { path: path.to_owned(), version });
         }
-        Ok(Self {
-            path: path.to_owned(),
-            version,
-        })
+        Ok(Self { path: path.to_owned(), version })
     }
 
     pub(super) fn program(&self) -> &OsStr {
@@ -163,13 +144,7 @@ mod tests {
 
     #[test]
     fn another_program_is_no_server() {
-        assert!(matches!(
-            Binary::check(Path::new("/bin/true")),
-            Err(BinaryError::NoServer(_))
-        ));
-        assert!(matches!(
-            Binary::check(Path::new("/nonexistent")),
-            Err(BinaryError::NotRun { .. })
-        ));
+        assert!(matches!(Binary::check(Path::new("/bin/true")), Err(BinaryError::NoServer(_))));
+        assert!(matches!(Binary::check(Path::new("/nonexistent")), Err(BinaryError::NotRun { .. })));
     }
 }

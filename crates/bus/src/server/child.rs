@@ -46,21 +46,12 @@ impl Server {
         store::check(directory, options.binary.version)?;
         let port = options.port;
         let (child, ports) = spawn(&options, port).await?;
-        Ok(Self {
-            port: ports.port()?,
-            monitoring: ports.monitoring.into_iter().next(),
-            options,
-            child,
-        })
+        Ok(Self { port: ports.port()?, monitoring: ports.monitoring.into_iter().next(), options, child })
     }
 
     /// Where clients connect: `nats://127.0.0.1:4222`, or `tls://…`.
     pub fn url(&self) -> String {
-        let scheme = if self.options.tls.is_some() {
-            "tls"
-        } else {
-            "nats"
-        };
+        let scheme = if self.options.tls.is_some() { "tls" } else { "nats" };
         let host = match self.options.host.as_str() {
             "0.0.0.0" | "::" => "127.0.0.1",
             host => host,
@@ -134,10 +125,7 @@ impl Server {
     pub async fn kill(&self) -> Result<(), StartError> {
         self.child
             .signal(Signal::KILL)
-            .map_err(|source| StartError::Spawn {
-                path: self.options.binary.path.clone(),
-                source,
-            })?;
+            .map_err(|source| StartError::Spawn { path: self.options.binary.path.clone(), source })?;
         self.child.ended().await;
         Ok(())
     }
@@ -177,10 +165,7 @@ impl Ports {
     }
 }
 
-async fn spawn(
-    options: &ServerOptions,
-    port: Option<u16>,
-) -> Result<(Watched, Ports), StartError> {
+async fn spawn(options: &ServerOptions, port: Option<u16>) -> Result<(Watched, Ports), StartError> {
     let ports_dir = options.data_dir.join("ports");
     // What servers that were killed left behind.
     let _ = std::fs::remove_dir_all(&ports_dir);
@@ -206,9 +191,7 @@ async fn spawn(
         drop_capabilities: true,
         ..Confinement::default()
     };
-    let mut command = options
-        .launcher
-        .command(options.binary.program(), &confinement);
+    let mut command = options.launcher.command(options.binary.program(), &confinement);
     command
         .arg("-c")
         .arg(&path)
@@ -220,10 +203,7 @@ async fn spawn(
     let spawned = tokio::task::spawn_blocking(move || Watched::spawn(command)).await;
     let child = spawned
         .unwrap_or_else(|panic| Err(io::Error::other(panic)))
-        .map_err(|source| StartError::Spawn {
-            path: options.binary.path.clone(),
-            source,
-        })?;
+        .map_err(|source| StartError::Spawn { path: options.binary.path.clone(), source })?;
     tokio::select! {
         status = child.ended() => Err(StartError::Ended { status, words: last_words(options) }),
         ports = timeout(START_TIMEOUT, ready(&ports_dir, child.pid())) => {
@@ -240,10 +220,7 @@ async fn validate(options: &ServerOptions, config: &Path) -> Result<(), StartErr
     let output = tokio::task::spawn_blocking(move || command.output()).await;
     let output = output
         .unwrap_or_else(|panic| Err(io::Error::other(panic)))
-        .map_err(|source| StartError::Spawn {
-            path: options.binary.path.clone(),
-            source,
-        })?;
+        .map_err(|source| StartError::Spawn { path: options.binary.path.clone(), source })?;
     if output.status.success() {
         return Ok(());
     }
@@ -301,10 +278,7 @@ fn end_of(text: &str) -> String {
 }
 
 fn data_dir(path: &Path, source: io::Error) -> StartError {
-    StartError::DataDir {
-        path: path.to_owned(),
-        source,
-    }
+    StartError::DataDir { path: path.to_owned(), source }
 }
 
 /// Why a server did not start.

@@ -15,7 +15,7 @@ mod store;
 use std::num::NonZeroU32;
 use std::path::PathBuf;
 
-pub use binary::{Binary, BinaryError, MINIMUM, Version};
+pub use binary::{Binary, BinaryError, MINIMUM, NotAVersion, Version};
 pub use child::{RunError, Server, StartError};
 pub use store::StoreError;
 

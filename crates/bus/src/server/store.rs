@@ -19,15 +19,9 @@ pub(super) fn check(data_dir: &Path, version: Version) -> Result<(), StoreError>
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         Err(source) => return Err(StoreError::Io { path, source }),
     };
-    let written: Version = text
-        .parse()
-        .map_err(|_| StoreError::Unreadable(path.clone()))?;
+    let written: Version = text.parse().map_err(|_| StoreError::Unreadable(path.clone()))?;
     if (written.major, written.minor) > (version.major, version.minor) {
-        return Err(StoreError::Newer {
-            data_dir: data_dir.to_owned(),
-            written,
-            version,
-        });
+        return Err(StoreError::Newer { data_dir: data_dir.to_owned(), written, version });
     }
     Ok(())
 }
