@@ -80,7 +80,6 @@ pub mod compact {
     use super::{Deserialize, Deserializer, Serialize, Serializer, Timestamp};
 
     /// Writes the instant.
-    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
     pub fn serialize<S: Serializer>(instant: &Timestamp, serializer: S) -> Result<S::Ok, S::Error> {
         if serializer.is_human_readable() {
             instant.serialize(serializer)

@@ -1,0 +1,176 @@
+//! Kinds behind one object-safe face, so that a module process holds any of them in one list.
+
+use std::fmt;
+use std::marker::PhantomData;
+
+use futures::FutureExt;
+use futures::future::LocalBoxFuture;
+use mmn_schema::announce::KindInfo;
+use mmn_schema::body::Body;
+use mmn_schema::dispatch::Input;
+use mmn_schema::outcome::code;
+use serde_json::{Map, Value};
+
+use crate::context::Context;
+use crate::kind::{Cost, Kind, PacketKind, SessionKind};
+use crate::outcome::{Failure, Measured};
+
+/// A registered kind.
+pub trait Registered: Sync {
+    /// Its name.
+    fn name(&self) -> &'static str;
+
+    /// The module that performs it by default.
+    fn module(&self) -> &'static str;
+
+    /// What it says of itself, with its schemas. `unavailable` is absent here: that is the instance's to know.
+    fn info(&self) -> KindInfo;
+
+    /// Reads and checks parameters, once for all tasks that share them.
+    fn prepare(&self, params: &Body) -> Result<Box<dyn Measurement>, Failure>;
+}
+
+/// A kind with its parameters: ready to be performed on inputs.
+pub trait Measurement {
+    /// What one task costs at most.
+    fn cost(&self) -> Cost;
+
+    /// Performs it on one input.
+    fn run<'a>(
+        &'a self,
+        context: &'a dyn Context,
+        input: &'a Input,
+    ) -> LocalBoxFuture<'a, Result<Measured<Body>, Failure>>;
+}
+
+/// Registers a packet kind.
+pub const fn packet<K: PacketKind>() -> impl Registered {
+    Packet::<K>(PhantomData)
+}
+
+/// Registers a session kind.
+pub const fn session<K: SessionKind>() -> impl Registered {
+    Session::<K>(PhantomData)
+}
+
+struct Packet<K>(PhantomData<fn() -> K>);
+struct Session<K>(PhantomData<fn() -> K>);
+
+impl<K: PacketKind> Registered for Packet<K> {
+    fn name(&self) -> &'static str {
+        K::NAME
+    }
+    fn module(&self) -> &'static str {
+        K::MODULE
+    }
+    fn info(&self) -> KindInfo {
+        info::<K>()
+    }
+    fn prepare(&self, params: &Body) -> Result<Box<dyn Measurement>, Failure> {
+        Ok(Box::new(PreparedPacket::<K>(read::<K>(params)?)))
+    }
+}
+
+impl<K: SessionKind> Registered for Session<K> {
+    fn name(&self) -> &'static str {
+        K::NAME
+    }
+    fn module(&self) -> &'static str {
+        K::MODULE
+    }
+    fn info(&self) -> KindInfo {
+        info::<K>()
+    }
+    fn prepare(&self, params: &Body) -> Result<Box<dyn Measurement>, Failure> {
+        Ok(Box::new(PreparedSession::<K>(read::<K>(params)?)))
+    }
+}
+
+impl<K> fmt::Debug for Packet<K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Packet")
+    }
+}
+
+impl<K> fmt::Debug for Session<K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Session")
+    }
+}
+
+struct PreparedPacket<K: Kind>(K::Params);
+struct PreparedSession<K: Kind>(K::Params);
+
+impl<K: PacketKind> Measurement for PreparedPacket<K> {
+    fn cost(&self) -> Cost {
+        K::cost(&self.0)
+    }
+
+    fn run<'a>(
+        &'a self,
+        context: &'a dyn Context,
+        input: &'a Input,
+    ) -> LocalBoxFuture<'a, Result<Measured<Body>, Failure>> {
+        async move {
+            let Input::Target(text) = input else {
+                return Err(Failure::refused(code::PARAMETERS, "the input must be one target"));
+            };
+            let resolution = context.resolve(text, K::family(&self.0)).await?;
+            let Some(&target) = resolution.addresses.first() else {
+                return Err(Failure::failed(code::UNRESOLVABLE, format_args!("{text} has no address")));
+            };
+            let mut key = [0; 16];
+            context.random(&mut key);
+            let mut machine = K::machine(&self.0, target, key)?;
+            context.drive(target, &mut machine).await?;
+            erase(K::measured(&self.0, text, target, &machine)?)
+        }
+        .boxed_local()
+    }
+}
+
+impl<K: SessionKind> Measurement for PreparedSession<K> {
+    fn cost(&self) -> Cost {
+        K::cost(&self.0)
+    }
+
+    fn run<'a>(
+        &'a self,
+        context: &'a dyn Context,
+        input: &'a Input,
+    ) -> LocalBoxFuture<'a, Result<Measured<Body>, Failure>> {
+        async move { erase(K::run(context, &self.0, input).await?) }.boxed_local()
+    }
+}
+
+fn erase<B: serde::Serialize>(measured: Measured<B>) -> Result<Measured<Body>, Failure> {
+    let body = Body::of(&measured.body).map_err(|error| Failure::failed(code::INTERNAL, error))?;
+    Ok(Measured { answered: measured.answered, summary: measured.summary, body })
+}
+
+/// Null, which a client sends that gives no parameters, means all defaults.
+fn read<K: Kind>(params: &Body) -> Result<K::Params, Failure> {
+    let refuse = |error: &dyn fmt::Display| Failure::refused(code::PARAMETERS, error);
+    let params = if *params == Body::null() {
+        serde_json::from_value(Value::Object(Map::new())).map_err(|error| refuse(&error))?
+    } else {
+        params.decode::<K::Params>().map_err(|error| refuse(&error))?
+    };
+    K::check(&params).map_err(|error| refuse(&error))?;
+    Ok(params)
+}
+
+fn info<K: Kind>() -> KindInfo {
+    #[expect(clippy::expect_used, reason = "a constant of the program, covered by the registry's test")]
+    let name = K::NAME.parse().expect("a kind's name is a kind");
+    KindInfo {
+        name,
+        version: K::VERSION,
+        description: K::DESCRIPTION.to_owned(),
+        input: K::INPUT,
+        params: schemars::schema_for!(K::Params),
+        result: schemars::schema_for!(K::Body),
+        summary: K::summary_fields(),
+        unavailable: None,
+    }
+}

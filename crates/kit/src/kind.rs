@@ -1,0 +1,85 @@
+//! What a measurement says of itself, and the two styles of performing it.
+
+use mmn_probe::machine::Machine;
+use mmn_schema::announce::{InputShape, SchemaVersion, SummaryField};
+use mmn_schema::dispatch::Input;
+use schemars::JsonSchema;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use std::net::IpAddr;
+
+use crate::context::{Context, Family};
+use crate::outcome::{Failure, Measured};
+
+/// A kind of measurement: its name and its types.
+///
+/// The doc comments of `Params` and its fields are the help texts of the command line and of the forms; their serde
+/// defaults are the defaults everywhere. Durations are [`crate::Span`]s, so that requests carry their unit.
+pub trait Kind: 'static {
+    /// Its name, the field's own word in lower case: `ping`.
+    const NAME: &'static str;
+    /// The version of its parameters and results.
+    const VERSION: SchemaVersion;
+    /// What it measures, in a sentence.
+    const DESCRIPTION: &'static str;
+    /// What one input is.
+    const INPUT: InputShape = InputShape::Target;
+    /// The module that performs it by default: `packet` for all packet kinds.
+    const MODULE: &'static str;
+
+    /// How it is to be done. Absent fields take their defaults; unknown ones are refused.
+    type Params: DeserializeOwned + Serialize + JsonSchema;
+    /// What it found.
+    type Body: DeserializeOwned + Serialize + JsonSchema;
+
+    /// The numbers of its summaries.
+    fn summary_fields() -> Vec<SummaryField>;
+
+    /// Checks what types can't say: ranges, and parameters that exclude each other. The text names the parameter.
+    fn check(params: &Self::Params) -> Result<(), String>;
+
+    /// The most that one task with these parameters sends, IP headers included.
+    fn cost(params: &Self::Params) -> Cost;
+}
+
+/// What one task costs at most.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Cost {
+    /// Packets sent.
+    pub packets: u64,
+    /// Bytes sent, IP headers included.
+    pub bytes: u64,
+    /// How long it takes, in nanoseconds.
+    pub duration_ns: u64,
+}
+
+/// A measurement that is a machine of `mmn-probe`: it runs on whatever drives packets and time.
+pub trait PacketKind: Kind {
+    /// The machine.
+    type Machine: Machine;
+
+    /// The address family that the parameters ask for.
+    fn family(params: &Self::Params) -> Family;
+
+    /// A machine for one target. `key` is fresh random bytes: forged replies don't know them.
+    fn machine(params: &Self::Params, target: IpAddr, key: [u8; 16]) -> Result<Self::Machine, Failure>;
+
+    /// What the machine found, once it is done. `input` is the target as it was asked for.
+    fn measured(
+        params: &Self::Params,
+        input: &str,
+        target: IpAddr,
+        machine: &Self::Machine,
+    ) -> Result<Measured<Self::Body>, Failure>;
+}
+
+/// A measurement that holds a conversation: TCP, TLS, HTTP, DNS.
+#[expect(async_fn_in_trait, reason = "performed on a current-thread runtime; futures need not be Send")]
+pub trait SessionKind: Kind {
+    /// Performs it on one input. The future is dropped when the task is cancelled or its time is over.
+    async fn run(
+        context: &dyn Context,
+        params: &Self::Params,
+        input: &Input,
+    ) -> Result<Measured<Self::Body>, Failure>;
+}
