@@ -64,7 +64,7 @@ pub struct Task {
 }
 
 /// What a task is about; which form it takes is the kind's.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Deserialize, JsonSchema)]
 #[serde(untagged)]
 pub enum Input {
     /// Nothing.
@@ -79,6 +79,22 @@ pub enum Input {
         /// Which one.
         vp: VpId,
     },
+}
+
+/// By hand, because the CBOR library writes serde's unit as an empty array, which would be read as no targets.
+impl Serialize for Input {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        #[derive(Serialize)]
+        struct Peer<'a> {
+            vp: &'a VpId,
+        }
+        match self {
+            Self::Nothing => serializer.serialize_none(),
+            Self::Target(target) => serializer.serialize_str(target),
+            Self::Targets(targets) => targets.serialize(serializer),
+            Self::Peer { vp } => Peer { vp }.serialize(serializer),
+        }
+    }
 }
 
 impl std::fmt::Display for Input {
@@ -234,4 +250,27 @@ pub struct Held {
     pub measurement: MeasurementId,
     /// The tasks' positions.
     pub indices: Vec<u64>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::encoding::Encoding;
+
+    #[test]
+    fn inputs_keep_their_form_in_both_encodings() {
+        let inputs = [
+            Input::Nothing,
+            Input::Target("192.0.2.1".to_owned()),
+            Input::Targets(Vec::new()),
+            Input::Targets(vec!["a".to_owned(), "b".to_owned()]),
+            Input::Peer { vp: VpId::derive("U", "main") },
+        ];
+        for encoding in [Encoding::Json, Encoding::Cbor] {
+            for input in &inputs {
+                let bytes = encoding.encode(input).unwrap();
+                assert_eq!(&encoding.decode::<Input>(&bytes).unwrap(), input, "{encoding:?}");
+            }
+        }
+    }
 }
