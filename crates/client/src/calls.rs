@@ -1,0 +1,259 @@
+//! The endpoints under `/api/v1`, a method each.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use bytes::Bytes;
+use data_encoding::BASE32_NOPAD;
+use hyper::Method;
+use mmn_schema::api::{
+    Cursor, KindView, Ledger, Limits, Measurement, MeasurementRequest, ModuleView, Page, Plan, ResultRecord,
+    Rollup, TaskTrace, VpView,
+};
+use mmn_schema::control::{NodeAnswer, NodeOrder};
+use mmn_schema::id::{KindName, MeasurementId, TaskId};
+use mmn_schema::select::Selection;
+use mmn_schema::time::Span;
+use serde::Serialize;
+
+use crate::http::Call;
+use crate::{Client, ClientError};
+
+/// An idempotency key: the same question under the same key leads to the same measurement.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Key(String);
+
+impl Key {
+    /// A key that nobody else has: 128 random bits.
+    pub fn random() -> Self {
+        let mut text = BASE32_NOPAD.encode(&rand::random::<[u8; 16]>());
+        text.make_ascii_lowercase();
+        Self(text)
+    }
+
+    /// The key as it travels.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl From<String> for Key {
+    fn from(text: String) -> Self {
+        Self(text)
+    }
+}
+
+/// How a measurement is asked for.
+#[derive(Debug, Clone)]
+pub struct Measure<'a> {
+    /// What to measure.
+    pub request: &'a MeasurementRequest,
+    /// The key under which a repetition is safe.
+    pub key: Key,
+    /// How long the API shall wait for the results; absent: it answers once the measurement is accepted.
+    pub wait: Option<Span>,
+}
+
+impl<'a> Measure<'a> {
+    /// Asks for `request` with a key of its own, without waiting for results.
+    pub fn new(request: &'a MeasurementRequest) -> Self {
+        Self { request, key: Key::random(), wait: None }
+    }
+
+    /// Waits so long for the results.
+    #[must_use]
+    pub fn wait(mut self, wait: Span) -> Self {
+        self.wait = Some(wait);
+        self
+    }
+}
+
+/// Which kept results are asked for.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct ResultsQuery {
+    /// Only those after this one.
+    pub after: Option<Cursor>,
+    /// At most so many.
+    pub limit: Option<u32>,
+}
+
+impl Client {
+    /// Asks for a measurement. A repetition with the same key answers with the same measurement, so that this call
+    /// repeats itself when the connection breaks.
+    pub async fn measure(&self, measure: &Measure<'_>) -> Result<Measurement, ClientError> {
+        let mut path = "/api/v1/measurements".to_owned();
+        if let Some(wait) = measure.wait {
+            // Milliseconds need no escape in a query, as the other forms of a duration do.
+            let _ = write!(path, "?wait={}ms", wait.duration().as_millis());
+        }
+        let wait = measure.wait.map_or(Duration::ZERO, Span::duration);
+        let key = Some(measure.key.0.clone());
+        self.call(Call { key, wait, repeatable: true, ..post(path, measure.request)? }).await
+    }
+
+    /// What a measurement would do: nothing is sent to the network.
+    pub async fn plan(&self, request: &MeasurementRequest) -> Result<Plan, ClientError> {
+        self.call(Call { repeatable: true, ..post("/api/v1/measurements?dry_run=1".into(), request)? }).await
+    }
+
+    /// A page of the measurements that the token may see, the newest first.
+    pub async fn measurements(
+        &self,
+        after: Option<&str>,
+        limit: Option<u32>,
+    ) -> Result<Page<Measurement>, ClientError> {
+        let path = query("/api/v1/measurements", &[("after", after), ("limit", text(limit).as_deref())]);
+        self.call(Call::get(path)).await
+    }
+
+    /// One measurement.
+    pub async fn measurement(&self, id: MeasurementId) -> Result<Measurement, ClientError> {
+        self.call(Call::get(format!("/api/v1/measurements/{id}"))).await
+    }
+
+    /// Calls a measurement off, and answers with it as it is then. What has ended stays as it is.
+    pub async fn cancel(&self, id: MeasurementId) -> Result<Measurement, ClientError> {
+        let path = format!("/api/v1/measurements/{id}");
+        self.call(Call { method: Method::DELETE, ..Call::get(path) }).await
+    }
+
+    /// A page of a measurement's kept results.
+    pub async fn results(
+        &self,
+        id: MeasurementId,
+        asked: ResultsQuery,
+    ) -> Result<Page<ResultRecord>, ClientError> {
+        let path = query(
+            &format!("/api/v1/measurements/{id}/results"),
+            &[("after", text(asked.after).as_deref()), ("limit", text(asked.limit).as_deref())],
+        );
+        self.call(Call::get(path)).await
+    }
+
+    /// The account of a measurement's tasks.
+    pub async fn ledger(&self, id: MeasurementId) -> Result<Ledger, ClientError> {
+        self.call(Call::get(format!("/api/v1/measurements/{id}/ledger"))).await
+    }
+
+    /// The rollups of a measurement, by the anchor's interval or by a longer one.
+    pub async fn rollups(
+        &self,
+        id: MeasurementId,
+        interval: Option<Span>,
+    ) -> Result<Page<Rollup>, ClientError> {
+        let interval = interval.map(|span| format!("{}ms", span.duration().as_millis()));
+        let path = query(&format!("/api/v1/measurements/{id}/rollups"), &[("interval", interval.as_deref())]);
+        self.call(Call::get(path)).await
+    }
+
+    /// One task, hop by hop.
+    pub async fn task(&self, id: TaskId) -> Result<TaskTrace, ClientError> {
+        self.call(Call::get(format!("/api/v1/tasks/{id}"))).await
+    }
+
+    /// A page of the vantage points.
+    pub async fn vps(&self, after: Option<&str>) -> Result<Page<VpView>, ClientError> {
+        self.call(Call::get(query("/api/v1/vps", &[("after", after)]))).await
+    }
+
+    /// The vantage points that a selection matches.
+    pub async fn vps_of(
+        &self,
+        selection: &Selection,
+        after: Option<&str>,
+    ) -> Result<Page<VpView>, ClientError> {
+        let selection = selection.to_string();
+        let path = query("/api/v1/vps", &[("select", Some(selection.as_str())), ("after", after)]);
+        self.call(Call::get(path)).await
+    }
+
+    /// One vantage point, by its id or its name.
+    pub async fn vp(&self, vp: &str) -> Result<VpView, ClientError> {
+        self.call(Call::get(format!("/api/v1/vps/{}", escaped(vp)))).await
+    }
+
+    /// Gives an order to the node of a vantage point, by its id or its name.
+    pub async fn order(&self, vp: &str, order: &NodeOrder) -> Result<NodeAnswer, ClientError> {
+        self.call(post(format!("/api/v1/vps/{}/modules", escaped(vp)), order)?).await
+    }
+
+    /// A page of the instances of modules.
+    pub async fn modules(&self, after: Option<&str>) -> Result<Page<ModuleView>, ClientError> {
+        self.call(Call::get(query("/api/v1/modules", &[("after", after)]))).await
+    }
+
+    /// A page of the kinds that the network offers.
+    pub async fn kinds(&self, after: Option<&str>) -> Result<Page<KindView>, ClientError> {
+        self.call(Call::get(query("/api/v1/kinds", &[("after", after)]))).await
+    }
+
+    /// One kind.
+    pub async fn kind(&self, name: &KindName) -> Result<KindView, ClientError> {
+        self.call(Call::get(format!("/api/v1/kinds/{name}"))).await
+    }
+
+    /// The anchor's limits.
+    pub async fn limits(&self) -> Result<Limits, ClientError> {
+        self.call(Call::get("/api/v1/limits")).await
+    }
+
+    /// Whether the API is ready to work; a problem, or a status of failure, says why not.
+    pub async fn ready(&self) -> Result<(), ClientError> {
+        self.exchange(Call { repeatable: false, ..Call::get("/readyz") }).await.map(drop)
+    }
+}
+
+fn post(path: String, body: &impl Serialize) -> Result<Call, ClientError> {
+    let body = serde_json::to_vec(body)
+        .map_err(|error| ClientError::Answer(format!("the request can not be written: {error}")))?;
+    Ok(Call { method: Method::POST, body: Some(Bytes::from(body)), repeatable: false, ..Call::get(path) })
+}
+
+fn text(value: Option<impl ToString>) -> Option<String> {
+    value.map(|value| value.to_string())
+}
+
+fn query(path: &str, fields: &[(&str, Option<&str>)]) -> String {
+    let mut path = path.to_owned();
+    let mut sign = '?';
+    for (name, value) in fields {
+        if let Some(value) = value {
+            let _ = write!(path, "{sign}{name}={}", escaped(value));
+            sign = '&';
+        }
+    }
+    path
+}
+
+/// The text with everything but unreserved characters (RFC 3986, section 2.3) as `%XX`.
+fn escaped(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~') {
+            out.push(char::from(byte));
+        } else {
+            let _ = write!(out, "%{byte:02X}");
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn queries_are_escaped() {
+        assert_eq!(query("/x", &[("after", None)]), "/x");
+        assert_eq!(
+            query("/x", &[("select", Some("a+b, !c")), ("after", Some("1.0"))]),
+            "/x?select=a%2Bb%2C%20%21c&after=1.0"
+        );
+    }
+
+    #[test]
+    fn keys_differ() {
+        assert_ne!(Key::random(), Key::random());
+        assert_eq!(Key::random().as_str().len(), 26);
+    }
+}

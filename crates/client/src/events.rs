@@ -1,0 +1,79 @@
+//! What happens in the network, as it happens.
+
+use mmn_schema::event::Event;
+use mmn_schema::stream::{FromAnchor, FromClient};
+
+use crate::socket::{Patience, Socket};
+use crate::{Client, ClientError};
+
+const CREDITS: u32 = 1024;
+const ID: u64 = 1;
+
+/// A subscription to events. They are kept nowhere: what happens while the connection is broken is not told, and
+/// [`Happened::Resumed`] says that there was such a time.
+#[derive(Debug)]
+pub struct Events {
+    client: Client,
+    socket: Option<Socket>,
+    patience: Patience,
+    used: u32,
+    began: bool,
+}
+
+/// What a subscription to events brings.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Happened {
+    /// An event, and how many were dropped before it because the reader was slow.
+    Event(Event, u64),
+    /// The connection had broken; what happened meanwhile is unknown.
+    Resumed,
+}
+
+impl Client {
+    /// Watches what happens in the network from now on.
+    pub fn events(&self) -> Events {
+        Events { client: self.clone(), socket: None, patience: Patience::default(), used: 0, began: false }
+    }
+}
+
+impl Events {
+    /// The next event. A call that is dropped before its end loses nothing.
+    pub async fn next(&mut self) -> Result<Happened, ClientError> {
+        loop {
+            match self.step().await {
+                Ok(Some(happened)) => return Ok(happened),
+                Ok(None) => {}
+                Err(error) => {
+                    self.socket = None;
+                    self.patience.wait(error).await?;
+                }
+            }
+        }
+    }
+
+    async fn step(&mut self) -> Result<Option<Happened>, ClientError> {
+        if self.socket.is_none() {
+            let mut socket = self.client.socket().await?;
+            socket.send(&FromClient::Events { id: ID, credits: CREDITS }).await?;
+            self.used = 0;
+            self.socket = Some(socket);
+            if std::mem::replace(&mut self.began, true) {
+                return Ok(Some(Happened::Resumed));
+            }
+        }
+        let Some(socket) = &mut self.socket else { return Ok(None) };
+        if self.used >= CREDITS / 2 {
+            let credits = std::mem::take(&mut self.used);
+            socket.send(&FromClient::Credit { id: ID, credits }).await?;
+        }
+        match socket.receive().await? {
+            FromAnchor::Event { event, dropped, .. } => {
+                self.patience.renew();
+                self.used += 1;
+                Ok(Some(Happened::Event(event, dropped)))
+            }
+            FromAnchor::Problem { problem, .. } => Err(ClientError::Problem(Box::new(problem))),
+            _ => Ok(None),
+        }
+    }
+}

@@ -1,0 +1,149 @@
+//! The byte stream to the API: TCP, with TLS around it for `https`.
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::Uri;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::{ClientConfig, RootCertStore};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+
+use crate::ClientError;
+
+/// How long a connection may take to come about.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Whose certificates a client takes for `https`.
+#[derive(Debug, Clone, Default)]
+pub enum Trust {
+    /// Those of the system's certificate authorities.
+    #[default]
+    System,
+    /// Those signed by a certificate in this PEM file, and no others.
+    File(PathBuf),
+}
+
+/// Where an API is and how it is reached.
+#[derive(Clone)]
+pub(crate) struct Endpoint {
+    /// Scheme and authority, without a slash at the end.
+    pub(crate) url: String,
+    /// What the `Host` header says.
+    pub(crate) authority: String,
+    host: String,
+    port: u16,
+    tls: Option<(TlsConnector, ServerName<'static>)>,
+}
+
+/// Bytes both ways.
+pub(crate) trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Io for T {}
+
+impl Endpoint {
+    pub(crate) fn new(url: &str, trust: &Trust) -> Result<Self, ClientError> {
+        let wrong = |why| ClientError::Url { url: url.to_owned(), why };
+        let uri: Uri = url.trim().parse().map_err(|_| wrong("it can not be read"))?;
+        let secure = match uri.scheme_str() {
+            Some("http") => false,
+            Some("https") => true,
+            _ => return Err(wrong("it begins with http:// or https://")),
+        };
+        if uri.path_and_query().is_some_and(|rest| rest.as_str() != "/") {
+            return Err(wrong("it has no path"));
+        }
+        let authority = uri.authority().ok_or_else(|| wrong("it names no host"))?;
+        if authority.as_str().contains('@') {
+            return Err(wrong("it holds no user name"));
+        }
+        let host = authority.host().trim_matches(['[', ']']).to_owned();
+        let port = authority.port_u16().unwrap_or(if secure { 443 } else { 80 });
+        let tls = if secure {
+            let name = ServerName::try_from(host.clone()).map_err(|_| wrong("its host is no name"))?;
+            Some((TlsConnector::from(Arc::new(tls_config(trust)?)), name))
+        } else {
+            None
+        };
+        let scheme = if secure { "https" } else { "http" };
+        Ok(Self { url: format!("{scheme}://{authority}"), authority: authority.to_string(), host, port, tls })
+    }
+
+    /// Opens a connection.
+    pub(crate) async fn connect(&self) -> Result<Box<dyn Io>, ClientError> {
+        let connecting = async {
+            let tcp = TcpStream::connect((self.host.as_str(), self.port)).await?;
+            tcp.set_nodelay(true)?;
+            Ok::<Box<dyn Io>, io::Error>(match &self.tls {
+                None => Box::new(tcp),
+                Some((connector, name)) => Box::new(connector.connect(name.clone(), tcp).await?),
+            })
+        };
+        let connected = tokio::time::timeout(CONNECT_TIMEOUT, connecting).await;
+        connected
+            .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+            .map_err(|source| ClientError::Connect { url: self.url.clone(), source })
+    }
+
+    /// Whether the connection is encrypted.
+    pub(crate) fn secure(&self) -> bool {
+        self.tls.is_some()
+    }
+}
+
+impl std::fmt::Debug for Endpoint {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Endpoint").field("url", &self.url).finish_non_exhaustive()
+    }
+}
+
+fn tls_config(trust: &Trust) -> Result<ClientConfig, ClientError> {
+    let mut roots = RootCertStore::empty();
+    match trust {
+        Trust::System => {
+            // A system may hold certificates that nobody can read; the rest is as good as ever.
+            roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+        }
+        Trust::File(path) => {
+            let unreadable = |why: String| ClientError::Trust(format!("{}: {why}", path.display()));
+            let certificates = CertificateDer::pem_file_iter(path).map_err(|e| unreadable(e.to_string()))?;
+            for certificate in certificates {
+                let certificate = certificate.map_err(|error| unreadable(error.to_string()))?;
+                roots.add(certificate).map_err(|error| unreadable(error.to_string()))?;
+            }
+        }
+    }
+    if roots.is_empty() {
+        return Err(ClientError::Trust("there are none".into()));
+    }
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|error| ClientError::Trust(error.to_string()))?;
+    Ok(config.with_root_certificates(roots).with_no_client_auth())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn urls_are_read_as_people_write_them() {
+        for (url, host, port) in [
+            ("http://127.0.0.1:8677", "127.0.0.1", 8677),
+            ("http://127.0.0.1:8677/", "127.0.0.1", 8677),
+            ("http://[::1]:8677", "::1", 8677),
+            ("http://localhost", "localhost", 80),
+        ] {
+            let endpoint = Endpoint::new(url, &Trust::System).unwrap();
+            assert_eq!((endpoint.host.as_str(), endpoint.port), (host, port), "{url}");
+        }
+        for url in ["", "127.0.0.1:8677", "nats://x", "http://x/api", "http://me@x", "http://"] {
+            assert!(Endpoint::new(url, &Trust::System).is_err(), "{url}");
+        }
+    }
+}
