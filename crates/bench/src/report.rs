@@ -1,0 +1,70 @@
+//! The table of figures.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+/// Figures in the order in which they were taken.
+#[derive(Debug, Default)]
+pub(crate) struct Report {
+    text: String,
+    short: bool,
+}
+
+impl Report {
+    pub(crate) fn new() -> Self {
+        let mut report = Self::default();
+        let _ = writeln!(report.text, "{:<58} {:>14} {:>14}  ", "figure", "measured", "bound");
+        report
+    }
+
+    /// A line that is no figure.
+    pub(crate) fn note(&mut self, text: &str) {
+        let _ = writeln!(self.text, "  {text}");
+    }
+
+    /// A figure that must not exceed its bound.
+    pub(crate) fn at_most(&mut self, name: &str, unit: &str, measured: f64, bound: f64) {
+        let holds = measured <= bound;
+        self.short |= !holds;
+        let verdict = if holds { "holds" } else { "FALLS SHORT" };
+        let _ = writeln!(
+            self.text,
+            "{name:<58} {:>14} {:>14}  {verdict}",
+            format!("{measured:.2} {unit}"),
+            format!("≤ {bound} {unit}")
+        );
+    }
+
+    /// A yardstick: measured, with no bound.
+    pub(crate) fn yardstick(&mut self, name: &str, unit: &str, measured: f64) {
+        let _ =
+            writeln!(self.text, "{name:<58} {:>14} {:>14}  yardstick", format!("{measured:.2} {unit}"), "");
+    }
+
+    #[expect(clippy::print_stdout, reason = "the table is this program's output")]
+    pub(crate) fn print(&self) {
+        print!("{}", self.text);
+    }
+
+    pub(crate) fn falls_short(&self) -> bool {
+        self.short
+    }
+}
+
+/// The value below which a share of the samples lies, nearest rank. Sorts them.
+pub(crate) fn quantile(samples: &mut [Duration], share: f64) -> Duration {
+    samples.sort_unstable();
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        clippy::cast_precision_loss,
+        reason = "a rank within the samples"
+    )]
+    let rank = ((samples.len() as f64 * share).ceil() as usize).saturating_sub(1);
+    samples.get(rank).or(samples.last()).copied().unwrap_or_default()
+}
+
+/// Milliseconds.
+pub(crate) fn ms(duration: Duration) -> f64 {
+    duration.as_secs_f64() * 1e3
+}
