@@ -12,7 +12,7 @@ setup: ## Install what is missing: Debian packages (as root, else it says the co
 	@scripts/setup.sh
 
 build: setup ## Build mmn in release.
-	cargo build --release --locked --package mmn-cli
+	cargo build --release --locked --package mmn
 
 run: build ## Build and start a whole network on this machine: mmn up.
 	@exec env MMN_NATS_SERVER="$$(scripts/nats-server.sh)" $(target)/release/mmn up
