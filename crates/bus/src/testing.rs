@@ -14,6 +14,7 @@
 //! test's process dies.
 #![expect(
     clippy::expect_used,
+    clippy::missing_panics_doc,
     clippy::panic,
     reason = "this is a test's set-up: what fails here fails the test, with its reason"
 )]

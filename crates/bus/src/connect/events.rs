@@ -78,7 +78,9 @@ impl Events {
     }
 
     pub(super) fn receive(&self, event: Event) {
-        let event = translate(event);
+        let Some(event) = translate(event) else {
+            return;
+        };
         let mut log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
         match event {
             BusEvent::Connected => {
@@ -96,11 +98,13 @@ impl Events {
     }
 }
 
-fn translate(event: Event) -> BusEvent {
-    match event {
+/// Nothing for the start of a drain: its end is the event.
+fn translate(event: Event) -> Option<BusEvent> {
+    Some(match event {
         Event::Connected => BusEvent::Connected,
         Event::Disconnected => BusEvent::Disconnected,
-        Event::Closed | Event::Draining => BusEvent::Closed,
+        Event::Closed => BusEvent::Closed,
+        Event::Draining => return None,
         Event::LameDuckMode => BusEvent::LameDuck,
         Event::SlowConsumer(subscription) | Event::ServerError(ServerError::SlowConsumer(subscription)) => {
             BusEvent::SlowConsumer { subscription }
@@ -116,7 +120,7 @@ fn translate(event: Event) -> BusEvent {
             }
         }
         Event::ClientError(error) => BusEvent::ClientError(error.to_string()),
-    }
+    })
 }
 
 #[derive(Debug, Default)]

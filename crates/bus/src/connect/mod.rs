@@ -34,6 +34,8 @@ use events::Events;
 /// Three missed pings, 15 s, and a silent server counts as gone.
 const PING_INTERVAL: Duration = Duration::from_secs(5);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+const BARRIER_TIMEOUT: Duration = Duration::from_secs(5);
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 /// What waits for a receiver of one subscription; beyond it messages are dropped, and an event
 /// says so.
 const SUBSCRIPTION_CAPACITY: usize = 64 * 1024;
@@ -149,7 +151,7 @@ impl Bus {
         let inbox = self.client.new_inbox();
         let mut answers = self.client.subscribe(inbox.clone()).await.map_err(|_| BarrierError::Closed)?;
         self.client.publish(inbox, Bytes::new()).await.map_err(|_| BarrierError::Closed)?;
-        match tokio::time::timeout(PING_INTERVAL, answers.next()).await {
+        match tokio::time::timeout(BARRIER_TIMEOUT, answers.next()).await {
             Ok(Some(_)) => Ok(()),
             Ok(None) => Err(BarrierError::Closed),
             Err(_) => Err(BarrierError::Timeout),
@@ -174,10 +176,16 @@ impl Bus {
         }
     }
 
-    /// Delivers what is under way and closes the connection. Other clones are closed with it.
+    /// Delivers what is under way and closes the connection, for all its clones; returns when it is closed,
+    /// after 5 s at most.
     pub async fn close(&self) {
+        let mut link = self.link();
         if self.client.drain().await.is_err() {
-            tracing::debug!("the connection is closed already");
+            return;
+        }
+        let closed = link.wait_for(|link| *link == Link::Closed);
+        if tokio::time::timeout(CLOSE_TIMEOUT, closed).await.is_err() {
+            tracing::warn!("the connection to NATS did not close in time");
         }
     }
 }

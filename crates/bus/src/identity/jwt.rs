@@ -51,8 +51,8 @@ impl fmt::Debug for Jwt {
 }
 
 /// Signs `claims`; `iss` and `jti` are set here.
-pub(super) fn encode(mut claims: Map<String, Value>, signer: &Seed) -> Result<Jwt, NkeyError> {
-    claims.insert("iss".into(), signer.public_key().as_str().into());
+pub(super) fn encode(mut claims: Map<String, Value>, key: &Seed) -> Result<Jwt, NkeyError> {
+    claims.insert("iss".into(), key.public_key().as_str().into());
     claims.remove("jti");
     let digest = Sha512_256::digest(Value::Object(claims.clone()).to_string());
     claims.insert("jti".into(), BASE32_NOPAD.encode(&digest).into());
@@ -61,7 +61,7 @@ pub(super) fn encode(mut claims: Map<String, Value>, signer: &Seed) -> Result<Jw
         BASE64URL_NOPAD.encode(HEADER.as_bytes()),
         BASE64URL_NOPAD.encode(Value::Object(claims).to_string().as_bytes())
     );
-    let signature = signer.sign(signed.as_bytes())?;
+    let signature = key.sign(signed.as_bytes())?;
     Ok(Jwt(format!("{signed}.{}", BASE64URL_NOPAD.encode(&signature))))
 }
 

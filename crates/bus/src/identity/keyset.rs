@@ -114,8 +114,8 @@ impl Keyset {
             }),
             now_s,
         )?;
-        let system = self.sign(&self.system, "SYS", account_claim(0, Vec::new()), now_s)?;
-        let scopes = Role::ALL
+        let system = self.sign(&self.system, "SYS", account_claim(0, &[]), now_s)?;
+        let scopes: Vec<_> = Role::ALL
             .iter()
             .map(|role| {
                 json!({
@@ -126,7 +126,7 @@ impl Keyset {
                 })
             })
             .collect();
-        let account = self.sign(&self.account, "mmn", account_claim(-1, scopes), now_s)?;
+        let account = self.sign(&self.account, "mmn", account_claim(-1, &scopes), now_s)?;
         Ok(ServerTrust {
             operator,
             system: (self.system.public_key().clone(), system),
@@ -200,7 +200,7 @@ fn claims(name: &str, subject: &PublicKey, now_s: u64) -> Map<String, Value> {
 }
 
 /// An account without limits; `storage` is -1 for unlimited JetStream, 0 for none.
-fn account_claim(storage: i64, signing_keys: Vec<Value>) -> Value {
+fn account_claim(storage: i64, signing_keys: &[Value]) -> Value {
     json!({
         "limits": {
             "subs": -1,
@@ -297,12 +297,12 @@ mod tests {
         let made = Keyset::open_or_create(&dir, "mmn").unwrap();
         let read = Keyset::open_or_create(&dir, "mmn").unwrap();
         assert_eq!(made.trust(), read.trust());
-        let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
-        assert_eq!(mode(&dir), 0o700);
+        let bits = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        assert_eq!(bits(&dir), 0o700);
         let files: Vec<_> = std::fs::read_dir(&dir).unwrap().collect();
         assert_eq!(files.len(), 6);
         for file in files {
-            assert_eq!(mode(&file.unwrap().path()), 0o600);
+            assert_eq!(bits(&file.unwrap().path()), 0o600);
         }
         assert_eq!(std::fs::read_dir(temp.path()).unwrap().count(), 1);
     }

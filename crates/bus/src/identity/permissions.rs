@@ -18,16 +18,21 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-/// The queue group of the pool subjects, and the only one in which a module may join them: a
-/// member outside it would get a second copy of each task. It is the default of ADR-32, so that
-/// the micro-service libraries of NATS use it unasked.
+/// The queue group of the pool subjects. It is the default of ADR-32, so that the micro-service
+/// libraries of NATS use it unasked.
+///
+/// A member outside it gets a second copy of each task. No permission can forbid that: the server
+/// leaves out a rule that names a queue group as soon as one rule of the list is a template.
 pub const POOL_QUEUE: &str = "q";
 
 /// How many messages may answer one request: a reply in parts and its end.
 pub const RESPONSES_MAX: u32 = 16;
 
-/// How long a request may be answered, in seconds. The server keeps a record of each request
-/// until then: whoever sends many per second gives them one reply subject, not one each.
+/// How long a request may be answered, in seconds.
+///
+/// The server keeps a record of each reply subject until then, and beyond 4,096 records of one
+/// connection it goes through all of them at each request. So whoever sends an instance more than
+/// a hundred requests per second gives them one reply subject, not one each.
 pub const RESPONSES_TTL_S: u32 = 30;
 
 /// The most that a module or node may put into one message, in bytes.
@@ -83,7 +88,7 @@ pub struct UnknownRole;
 pub struct Template {
     /// What it may publish.
     pub publish: Vec<String>,
-    /// What it may subscribe; a second word is the only queue group allowed there.
+    /// What it may subscribe.
     pub subscribe: Vec<String>,
     /// The most in one message, in bytes; `None` leaves it to the server.
     pub payload_max_bytes: Option<u32>,
@@ -120,8 +125,8 @@ pub fn template(role: Role, prefix: &str) -> Template {
             subscribe.extend([
                 own("modules.discover"),
                 own("v1.task.{{tag(vp)}}.*.{{name()}}"),
-                own(&format!("v1.pool.{{{{tag(vp)}}}}.* {POOL_QUEUE}")),
-                own(&format!("v1.pool.any.* {POOL_QUEUE}")),
+                own("v1.pool.{{tag(vp)}}.*"),
+                own("v1.pool.any.*"),
                 own("v1.ctl.{{tag(vp)}}.{{name()}}"),
             ]);
             for verb in ["PING", "INFO", "STATS"] {

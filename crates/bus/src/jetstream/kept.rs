@@ -1,8 +1,9 @@
 //! Publishes that must be kept: sent again, with the same id, until JetStream has acknowledged.
 
+use std::str::FromStr;
 use std::time::Duration;
 
-use async_nats::{HeaderMap, Request, RequestErrorKind, jetstream};
+use async_nats::{HeaderMap, HeaderValue, Request, RequestErrorKind, jetstream};
 use bytes::Bytes;
 use serde::Deserialize;
 
@@ -38,7 +39,10 @@ impl Bus {
     ) -> Result<Kept, KeptError> {
         let _slot = self.kept.acquire().await.map_err(|_| KeptError::Closed)?;
         let mut headers = headers.unwrap_or_default();
-        headers.insert(async_nats::header::NATS_MESSAGE_ID, msg_id);
+        headers.insert(
+            async_nats::header::NATS_MESSAGE_ID,
+            HeaderValue::from_str(msg_id).map_err(|_| KeptError::MessageId)?,
+        );
         loop {
             let request =
                 Request::new().headers(headers.clone()).payload(payload.clone()).timeout(Some(ACK_TIMEOUT));
@@ -103,6 +107,9 @@ pub enum KeptError {
     /// The message can not be sent: its subject is invalid, or it is too large.
     #[error("the message can not be sent")]
     Unsendable(#[source] async_nats::RequestError),
+    /// The id has a line break in it.
+    #[error("the message id can not stand in a header")]
+    MessageId,
     /// Somebody else than JetStream answered on that subject.
     #[error("the answer is not JetStream's")]
     NotJetStream,

@@ -7,10 +7,12 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
+use std::sync::Arc;
 use std::time::Duration;
 
 use rustix::process::Signal;
 use serde::Deserialize;
+use tokio::sync::Notify;
 use tokio::time::{sleep, timeout};
 
 use super::{ServerOptions, StoreError, config, store};
@@ -19,7 +21,7 @@ use crate::files;
 use crate::launch::{Confinement, DeathSignal, Watched};
 
 /// A start takes about 10 ms; reading a large store takes longer.
-const START_TIMEOUT: Duration = Duration::from_mins(1);
+const START_TIMEOUT: Duration = Duration::from_secs(60);
 /// How long the server may take to end before it is killed.
 const STOP_GRACE: Duration = Duration::from_secs(5);
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
@@ -36,6 +38,18 @@ pub struct Server {
     port: u16,
     monitoring: Option<String>,
     child: Watched,
+    reload: Arc<Notify>,
+}
+
+/// Makes a server that runs read its configuration again.
+#[derive(Debug, Clone)]
+pub struct Reloader(Arc<Notify>);
+
+impl Reloader {
+    /// Asks for it; several at once are one.
+    pub fn reload(&self) {
+        self.0.notify_one();
+    }
 }
 
 impl Server {
@@ -46,7 +60,13 @@ impl Server {
         store::check(directory, options.binary.version)?;
         let port = options.port;
         let (child, ports) = spawn(&options, port).await?;
-        Ok(Self { port: ports.port()?, monitoring: ports.monitoring.into_iter().next(), options, child })
+        Ok(Self {
+            port: ports.port()?,
+            monitoring: ports.monitoring.into_iter().next(),
+            options,
+            child,
+            reload: Arc::default(),
+        })
     }
 
     /// Where clients connect: `nats://127.0.0.1:4222`, or `tls://…`.
@@ -88,6 +108,12 @@ impl Server {
         loop {
             tokio::select! {
                 () = &mut shutdown => return self.stop().await,
+                () = self.reload.notified() => {
+                    if let Err(error) = self.reload() {
+                        tracing::error!(%error, "nats-server can not be told to read its configuration");
+                    }
+                    continue;
+                }
                 status = self.child.ended() => tracing::error!(%status, "nats-server ended"),
             }
             if clock::now().duration_since(started) >= STEADY {
@@ -99,7 +125,11 @@ impl Server {
                     () = sleep(pause) => {}
                 }
                 pause = (pause * 2).min(LONGEST_PAUSE);
-                match self.restart().await {
+                let restarted = tokio::select! {
+                    () = &mut shutdown => return Ok(()),
+                    restarted = self.restart() => restarted,
+                };
+                match restarted {
                     Ok(()) => break,
                     Err(error) => {
                         let error: &dyn std::error::Error = &error;
@@ -133,6 +163,11 @@ impl Server {
     /// Sends it the signal that makes it read its configuration again (certificates, say).
     pub fn reload(&self) -> io::Result<()> {
         self.child.signal(Signal::HUP)
+    }
+
+    /// A handle that reloads the server while [`run`](Self::run) has it.
+    pub fn reloader(&self) -> Reloader {
+        Reloader(Arc::clone(&self.reload))
     }
 
     /// Ends it in order: SIGTERM, and SIGKILL when it has not ended after 5 s.

@@ -16,7 +16,7 @@ use std::num::NonZeroU32;
 use std::path::PathBuf;
 
 pub use binary::{Binary, BinaryError, MINIMUM, NotAVersion, Version};
-pub use child::{RunError, Server, StartError};
+pub use child::{Reloader, RunError, Server, StartError};
 pub use store::StoreError;
 
 use crate::identity::ServerTrust;
