@@ -1,0 +1,183 @@
+//! What the handle asks of the actor.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use mmn_schema::api::{
+    Coverage, KindView, Ledger, Limits, Measurement, MeasurementRequest, ModuleView, PlannedVp, Rollup,
+    VpView,
+};
+use mmn_schema::body::Body;
+use mmn_schema::dispatch::Input;
+use mmn_schema::id::{InstanceId, KindName, MeasurementId, TaskId, Tenant, VpId};
+use mmn_schema::problem::Problem;
+use tokio::sync::{broadcast, oneshot};
+
+use crate::handle::{Accepted, Anchor, Appended, InputCredits, Viewer};
+use crate::metrics::Metrics;
+use crate::problems;
+use crate::store::record::Kept;
+use crate::trace::TaskState;
+
+/// Where the answer goes.
+pub(crate) type Reply<T> = oneshot::Sender<Result<T, Problem>>;
+
+/// One question to the actor.
+#[derive(Debug)]
+pub(crate) enum Command {
+    Prepare {
+        tenant: Tenant,
+        request: Box<MeasurementRequest>,
+        reply: Reply<Prepared>,
+    },
+    Accept {
+        tenant: Tenant,
+        request: Box<MeasurementRequest>,
+        key: Option<String>,
+        wait: bool,
+        reply: Reply<Entered>,
+    },
+    Append {
+        tenant: Tenant,
+        measurement: MeasurementId,
+        inputs: Vec<Input>,
+        reply: Reply<Appended>,
+    },
+    Close {
+        tenant: Tenant,
+        measurement: MeasurementId,
+        reply: Reply<Measurement>,
+    },
+    Cancel {
+        tenant: Tenant,
+        measurement: MeasurementId,
+        reply: Reply<Measurement>,
+    },
+    InputCredits {
+        tenant: Tenant,
+        measurement: MeasurementId,
+        reply: Reply<InputCredits>,
+    },
+    /// `None`: not in memory.
+    Measurement {
+        viewer: Viewer,
+        id: MeasurementId,
+        reply: Reply<Option<Measurement>>,
+    },
+    Measurements {
+        viewer: Viewer,
+        before: Option<MeasurementId>,
+        limit: usize,
+        reply: Reply<Listed>,
+    },
+    /// `None`: not in memory.
+    Watch {
+        viewer: Viewer,
+        id: MeasurementId,
+        reply: Reply<Option<Watch>>,
+    },
+    /// `None`: not in memory.
+    Task {
+        viewer: Viewer,
+        task: TaskId,
+        reply: Reply<Option<TaskState>>,
+    },
+    Rollups {
+        measurement: MeasurementId,
+        reply: Reply<Vec<Rollup>>,
+    },
+    Vps {
+        reply: Reply<Vec<VpView>>,
+    },
+    Modules {
+        reply: Reply<Vec<ModuleView>>,
+    },
+    Kinds {
+        reply: Reply<Vec<KindView>>,
+    },
+    Limits {
+        reply: Reply<Limits>,
+    },
+    Metrics {
+        reply: Reply<Box<Metrics>>,
+    },
+}
+
+/// A request that could be accepted, with whom to ask for quotes.
+#[derive(Debug)]
+pub(crate) struct Prepared {
+    pub(crate) kind: KindName,
+    pub(crate) params: Body,
+    pub(crate) inputs: Vec<Input>,
+    pub(crate) vps: Vec<(PlannedVp, Option<InstanceId>)>,
+    pub(crate) tasks: u64,
+    pub(crate) refused: u64,
+    pub(crate) coverage: Coverage,
+}
+
+/// A measurement that is entered in the ledger; what follows comes through the channels.
+#[derive(Debug)]
+pub(crate) struct Entered {
+    pub(crate) id: MeasurementId,
+    pub(crate) existing: bool,
+    /// Comes when the acceptance is acknowledged.
+    pub(crate) accepted: oneshot::Receiver<Result<Measurement, Problem>>,
+    /// Comes when, besides, all tasks have ended; absent when nobody waits for that.
+    pub(crate) done: Option<oneshot::Receiver<Measurement>>,
+}
+
+impl Entered {
+    pub(crate) async fn accepted(self) -> Result<Accepted, Problem> {
+        let measurement = self.accepted.await.map_err(|_| problems::not_ready("stopping"))??;
+        Ok(Accepted { measurement, existing: self.existing })
+    }
+
+    pub(crate) async fn done_within(
+        mut self,
+        wait: Duration,
+        anchor: &Anchor,
+        tenant: &Tenant,
+    ) -> Result<Accepted, Problem> {
+        if let Some(done) = self.done.take()
+            && let Ok(Ok(measurement)) = tokio::time::timeout(wait, done).await
+        {
+            return Ok(Accepted { measurement, existing: self.existing });
+        }
+        let id = self.id;
+        let mut accepted = self.accepted().await?;
+        let plan = accepted.measurement.plan.take();
+        accepted.measurement = anchor.measurement(&Viewer::Tenant(tenant.clone()), id).await?;
+        accepted.measurement.plan = plan;
+        Ok(accepted)
+    }
+}
+
+/// A part of the list of measurements that are in memory.
+#[derive(Debug)]
+pub(crate) struct Listed {
+    pub(crate) items: Vec<Measurement>,
+    /// Whether older ones are in memory.
+    pub(crate) more: bool,
+    /// The sequence in LEDGER up to which ended measurements are no longer in memory.
+    pub(crate) evicted: u64,
+}
+
+/// What a reader of results follows.
+#[derive(Debug)]
+pub(crate) struct Watch {
+    /// What is kept from now on; absent when the measurement is done.
+    pub(crate) live: Option<broadcast::Receiver<Live>>,
+    /// The account, when the measurement is done.
+    pub(crate) done: Option<Ledger>,
+}
+
+/// What happens to the results of one measurement.
+#[derive(Debug, Clone)]
+pub(crate) enum Live {
+    /// A message was kept.
+    Kept(Arc<Kept>),
+    /// Parts, which are not kept.
+    Parts(Arc<Vec<mmn_schema::api::ResultRecord>>),
+    /// All tasks have ended, and their records were told before.
+    Done(Arc<Ledger>),
+}

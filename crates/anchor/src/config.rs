@@ -1,0 +1,213 @@
+//! The anchor's configuration: one TOML table, unknown fields refused, every field with a default.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use mmn_schema::subject::Prefix;
+use serde::{Deserialize, Serialize};
+
+/// All of it.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// The connection to NATS.
+    pub bus: BusConfig,
+    /// The HTTP side.
+    pub api: ApiConfig,
+    /// How results are kept.
+    pub results: ResultsConfig,
+    /// How acceptances and sums are kept.
+    pub ledger: LedgerConfig,
+    /// What is accepted.
+    pub limits: LimitsConfig,
+    /// When somebody counts as gone.
+    pub liveness: LivenessConfig,
+    /// How work goes out.
+    pub dispatch: DispatchConfig,
+}
+
+/// The connection to NATS.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct BusConfig {
+    /// Servers of one cluster.
+    pub urls: Vec<String>,
+    /// The directory with `nats.creds`, `enrol.seed`, `trust.json` and `api.key`.
+    pub creds: PathBuf,
+    /// The first token of the network's subjects.
+    pub prefix: Prefix,
+    /// A PEM file of authorities to trust besides the system's.
+    pub ca: Option<PathBuf>,
+    /// A PEM file with the client's certificate.
+    pub cert: Option<PathBuf>,
+    /// A PEM file with its key.
+    pub key: Option<PathBuf>,
+    /// How many servers of a cluster keep each stream.
+    pub replicas: usize,
+}
+
+impl Default for BusConfig {
+    fn default() -> Self {
+        Self {
+            urls: vec!["nats://127.0.0.1:4222".to_owned()],
+            creds: PathBuf::from("creds/anchor"),
+            prefix: Prefix::default(),
+            ca: None,
+            cert: None,
+            key: None,
+            replicas: 1,
+        }
+    }
+}
+
+/// The HTTP side.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ApiConfig {
+    /// Where it listens. An address that is not loopback wants TLS.
+    pub listen: SocketAddr,
+    /// The certificate chain as PEM.
+    pub tls_cert: Option<PathBuf>,
+    /// Its key as PEM.
+    pub tls_key: Option<PathBuf>,
+    /// The key that signs the API's tokens; absent: `api.key` in the directory of credentials.
+    pub token_key: Option<PathBuf>,
+    /// The most requests per second and token.
+    pub max_requests_per_s: u64,
+    /// The longest `?wait=` in milliseconds.
+    pub max_wait_ms: u64,
+    /// The largest body of a request in bytes.
+    pub max_body_bytes: usize,
+}
+
+impl Default for ApiConfig {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 8677)),
+            tls_cert: None,
+            tls_key: None,
+            token_key: None,
+            max_requests_per_s: 20_000,
+            max_wait_ms: 300_000,
+            max_body_bytes: 32 * 1024 * 1024,
+        }
+    }
+}
+
+/// How results are kept.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ResultsConfig {
+    /// For how many seconds; 0: until the room is used up.
+    pub max_age_s: u64,
+    /// In how many bytes. When they are used up, new work is refused.
+    pub max_bytes: u64,
+}
+
+impl Default for ResultsConfig {
+    fn default() -> Self {
+        Self { max_age_s: 30 * 24 * 3600, max_bytes: 16 * 1024 * 1024 * 1024 }
+    }
+}
+
+/// How acceptances and sums are kept.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct LedgerConfig {
+    /// For how many seconds; 0: for ever.
+    pub max_age_s: u64,
+    /// In how many bytes.
+    pub max_bytes: u64,
+    /// How many measurements that ended stay in memory; older ones are read from the stream when asked for.
+    pub closed_in_memory: usize,
+    /// For how many seconds an idempotency key leads to its measurement.
+    pub idempotency_s: u64,
+}
+
+impl Default for LedgerConfig {
+    fn default() -> Self {
+        Self {
+            max_age_s: 90 * 24 * 3600,
+            max_bytes: 4 * 1024 * 1024 * 1024,
+            closed_in_memory: 2048,
+            idempotency_s: 24 * 3600,
+        }
+    }
+}
+
+/// What is accepted.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct LimitsConfig {
+    /// The most tasks that may be pending, over all tenants.
+    pub max_pending_tasks: u64,
+    /// The most inputs of one request.
+    pub max_inputs: u64,
+    /// The most vantage points of one measurement.
+    pub max_vps: usize,
+    /// How many inputs of an open measurement may be under way.
+    pub open_inputs: u64,
+}
+
+impl Default for LimitsConfig {
+    fn default() -> Self {
+        Self { max_pending_tasks: 5_000_000, max_inputs: 1_000_000, max_vps: 20_000, open_inputs: 16_384 }
+    }
+}
+
+/// When somebody counts as gone.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct LivenessConfig {
+    /// Silence in milliseconds after which an instance is suspected, and given no new work.
+    pub suspect_ms: u64,
+    /// Silence in milliseconds after which it counts as gone, and its work goes elsewhere.
+    pub lost_ms: u64,
+    /// For how many milliseconds one that is gone is still shown.
+    pub forget_ms: u64,
+}
+
+impl Default for LivenessConfig {
+    fn default() -> Self {
+        Self { suspect_ms: 1500, lost_ms: 4000, forget_ms: 600_000 }
+    }
+}
+
+/// How work goes out.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct DispatchConfig {
+    /// The most tasks of a batch.
+    pub max_batch: usize,
+    /// In how many milliseconds a batch must be acknowledged, or it goes elsewhere.
+    pub receipt_ms: u64,
+    /// How often notes are compared with an instance that holds tasks, in milliseconds.
+    pub sync_ms: u64,
+    /// For how many milliseconds after its deadline a task's result is still waited for.
+    pub grace_ms: u64,
+    /// How many tasks are out to each instance that grants no credits.
+    pub pool_tasks: u32,
+}
+
+impl Default for DispatchConfig {
+    fn default() -> Self {
+        Self { max_batch: 256, receipt_ms: 500, sync_ms: 250, grace_ms: 500, pool_tasks: 4 }
+    }
+}
+
+/// A duration from a field in milliseconds.
+pub(crate) const fn ms(ms: u64) -> Duration {
+    Duration::from_millis(ms)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_empty_file_is_the_defaults_and_an_unknown_field_is_refused() {
+        assert_eq!(serde_json::from_str::<Config>("{}").unwrap(), Config::default());
+        assert!(serde_json::from_str::<Config>(r#"{"resluts": {}}"#).is_err());
+    }
+}

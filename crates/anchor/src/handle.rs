@@ -1,0 +1,339 @@
+//! The way into the anchor: a handle that can be cloned, and what its methods take and give.
+//!
+//! Each method sends one command to the actor that owns the registry, the ledger and the dispatch, and waits for
+//! its answer; what needs no state of the actor (results, old measurements, orders to nodes) is done in the caller's
+//! task. The handle holds no lock and no state of its own. Errors are [`Problem`]s, ready to be shown to a client.
+//!
+//! Begin at [`Anchor::accept`].
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use mmn_schema::api::{
+    KindView, Limits, Measurement, MeasurementRequest, ModuleView, Page, Plan, Rollup, TaskTrace, VpView,
+};
+use mmn_schema::control::{NodeAnswer, NodeOrder};
+use mmn_schema::dispatch::Input;
+use mmn_schema::event::Event;
+use mmn_schema::id::{KindName, MeasurementId, TaskId, Tenant, VpId};
+use mmn_schema::problem::Problem;
+use mmn_schema::time::Timestamp;
+use tokio::sync::{broadcast, oneshot, watch};
+
+use crate::command::{self, Command};
+use crate::metrics::Metrics;
+use crate::problems;
+use crate::reader::ResultReader;
+use crate::shared::Shared;
+
+/// The handle on an anchor. Clones are cheap and equal.
+#[derive(Debug, Clone)]
+pub struct Anchor {
+    shared: Arc<Shared>,
+}
+
+/// On whose behalf something is read. It decides what is visible: what is not is answered as if it were not there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Viewer {
+    /// A tenant: what is its own, and what is public.
+    Tenant(Tenant),
+    /// Nobody in particular: what is public.
+    Public,
+}
+
+/// The answer to an acceptance.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Accepted {
+    /// The measurement, with its plan; with its results too when they were waited for and came in time.
+    pub measurement: Measurement,
+    /// Whether it was there before, under the same idempotency key.
+    pub existing: bool,
+}
+
+/// The answer to an append.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Appended {
+    /// The index of the first task that the inputs became.
+    pub first: u64,
+    /// How many tasks they became.
+    pub tasks: u64,
+}
+
+/// Which page of a list.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct PageRequest {
+    /// The `next` of the page before; absent: the first page.
+    pub after: Option<String>,
+    /// The most items; at most 1,000, 0 counts as 50.
+    pub limit: usize,
+}
+
+/// Whether an anchor can take work.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Readiness {
+    /// Whether it can.
+    pub ready: bool,
+    /// What it is doing otherwise, in words: `connecting`, `standing by`, `recovering`, `storage is full`, `stopping`.
+    pub detail: String,
+}
+
+/// The right to append so many inputs to an open measurement, as it grows.
+#[derive(Debug)]
+pub struct InputCredits {
+    pub(crate) granted: watch::Receiver<u64>,
+    pub(crate) told: u64,
+}
+
+impl InputCredits {
+    /// How many more inputs may be appended than was told so far. Waits until there are some; `None` when the
+    /// measurement takes no more. The first call tells all that is free now.
+    pub async fn next(&mut self) -> Option<u32> {
+        loop {
+            let granted = *self.granted.borrow_and_update();
+            if granted > self.told {
+                let more = u32::try_from(granted - self.told).unwrap_or(u32::MAX);
+                self.told += u64::from(more);
+                return Some(more);
+            }
+            self.granted.changed().await.ok()?;
+        }
+    }
+}
+
+impl Anchor {
+    pub(crate) fn new(shared: Arc<Shared>) -> Self {
+        Self { shared }
+    }
+
+    /// What a request would do: the vantage points, the tasks, what would be refused and why, and the packets, by
+    /// quotes that are asked for in parallel and waited for at most 1 s. Nothing is accepted.
+    pub async fn plan(&self, tenant: &Tenant, request: MeasurementRequest) -> Result<Plan, Problem> {
+        let tenant = tenant.clone();
+        let prepared =
+            self.ask(|reply| Command::Prepare { tenant, request: Box::new(request), reply }).await?;
+        Ok(crate::quote::with_quotes(&self.shared, prepared).await)
+    }
+
+    /// Accepts a measurement. Returns once JetStream has acknowledged the acceptance; tasks go out after that.
+    ///
+    /// The same tenant and idempotency key lead to the same measurement, also after a restart of the anchor; with
+    /// another request they are refused (422 `idempotency-key`).
+    pub async fn accept(
+        &self,
+        tenant: &Tenant,
+        request: MeasurementRequest,
+        idempotency_key: Option<String>,
+    ) -> Result<Accepted, Problem> {
+        self.enter(tenant, request, idempotency_key, false).await?.accepted().await
+    }
+
+    /// Accepts a measurement and waits at most `wait` for its end. Tasks go out while the acceptance is written.
+    /// Returns after the acceptance, and all final records when they came in time, were acknowledged by JetStream:
+    /// then `measurement.state` is done, and `measurement.results` holds the records of up to 10,000 tasks (absent
+    /// beyond: read them with [`Anchor::reader`]). Otherwise the measurement goes on, and is given as it stands.
+    pub async fn accept_and_wait(
+        &self,
+        tenant: &Tenant,
+        request: MeasurementRequest,
+        idempotency_key: Option<String>,
+        wait: Duration,
+    ) -> Result<Accepted, Problem> {
+        let entered = self.enter(tenant, request, idempotency_key, true).await?;
+        entered.done_within(wait, self, tenant).await
+    }
+
+    async fn enter(
+        &self,
+        tenant: &Tenant,
+        request: MeasurementRequest,
+        key: Option<String>,
+        wait: bool,
+    ) -> Result<command::Entered, Problem> {
+        if request.budget.is_some_and(|budget| budget.max_packets.is_some()) {
+            let plan = self.plan(tenant, request.clone()).await?;
+            problems::check_packets(&request, &plan)?;
+        }
+        let tenant = tenant.clone();
+        self.ask(|reply| Command::Accept { tenant, request: Box::new(request), key, wait, reply }).await
+    }
+
+    /// Appends inputs to an open measurement, within the credits granted. Returns once JetStream has acknowledged
+    /// them.
+    pub async fn append(
+        &self,
+        tenant: &Tenant,
+        measurement: MeasurementId,
+        inputs: Vec<Input>,
+    ) -> Result<Appended, Problem> {
+        let tenant = tenant.clone();
+        self.ask(|reply| Command::Append { tenant, measurement, inputs, reply }).await
+    }
+
+    /// Says that no more inputs will come. Closing a closed measurement does nothing. Returns once JetStream has
+    /// acknowledged it.
+    pub async fn close(&self, tenant: &Tenant, measurement: MeasurementId) -> Result<Measurement, Problem> {
+        let tenant = tenant.clone();
+        self.ask(|reply| Command::Close { tenant, measurement, reply }).await
+    }
+
+    /// Calls a measurement off: what waits ends as cancelled, what is out is called back. Returns once JetStream has
+    /// acknowledged the order; the tasks end soon after. Cancelling one that is done does nothing.
+    pub async fn cancel(&self, tenant: &Tenant, measurement: MeasurementId) -> Result<Measurement, Problem> {
+        let tenant = tenant.clone();
+        self.ask(|reply| Command::Cancel { tenant, measurement, reply }).await
+    }
+
+    /// How many inputs may be appended to an open measurement, now and as it works them off.
+    pub async fn input_credits(
+        &self,
+        tenant: &Tenant,
+        measurement: MeasurementId,
+    ) -> Result<InputCredits, Problem> {
+        let tenant = tenant.clone();
+        self.ask(|reply| Command::InputCredits { tenant, measurement, reply }).await
+    }
+
+    /// One measurement. Without plan and results.
+    pub async fn measurement(&self, viewer: &Viewer, id: MeasurementId) -> Result<Measurement, Problem> {
+        let command = |reply| Command::Measurement { viewer: viewer.clone(), id, reply };
+        match self.ask(command).await? {
+            Some(measurement) => self.shared.store()?.with_expiry(measurement).await,
+            None => self.shared.store()?.closed_measurement(viewer, id).await,
+        }
+    }
+
+    /// The measurements that the viewer may see, the newest first. Those that ended long ago come last, in the order
+    /// in which they ended.
+    pub async fn measurements(
+        &self,
+        viewer: &Viewer,
+        page: PageRequest,
+    ) -> Result<Page<Measurement>, Problem> {
+        crate::list::measurements(self, &self.shared, viewer, page).await
+    }
+
+    /// A reader of a measurement's results, from the first or after a cursor. It goes on until the measurement is
+    /// done, however slowly it is read.
+    pub async fn reader(
+        &self,
+        viewer: &Viewer,
+        measurement: MeasurementId,
+        after: Option<mmn_schema::api::Cursor>,
+    ) -> Result<ResultReader, Problem> {
+        ResultReader::open(self.clone(), viewer.clone(), measurement, after).await
+    }
+
+    /// What happened to one task, hop by hop.
+    pub async fn trace(&self, viewer: &Viewer, task: TaskId) -> Result<TaskTrace, Problem> {
+        crate::trace::trace(self, &self.shared, viewer, task).await
+    }
+
+    /// The rollups of a measurement whose interval begins in `from..to`, by time and vantage point; of one vantage
+    /// point when it is given.
+    pub async fn rollups(
+        &self,
+        viewer: &Viewer,
+        measurement: MeasurementId,
+        vp: Option<VpId>,
+        from: Option<Timestamp>,
+        to: Option<Timestamp>,
+    ) -> Result<Vec<Rollup>, Problem> {
+        self.measurement(viewer, measurement).await?;
+        let live = self.ask(|reply| Command::Rollups { measurement, reply }).await?;
+        let mut all: BTreeMap<_, Rollup> = BTreeMap::new();
+        for rollup in self.shared.store()?.rollups(measurement).await?.into_iter().chain(live) {
+            let wanted = vp.as_ref().is_none_or(|vp| rollup.vp.as_ref() == Some(vp))
+                && from.is_none_or(|from| rollup.start >= from)
+                && to.is_none_or(|to| rollup.start < to);
+            if wanted {
+                all.insert((rollup.start, rollup.vp.clone()), rollup);
+            }
+        }
+        Ok(all.into_values().collect())
+    }
+
+    /// All vantage points, by name.
+    pub async fn vps(&self) -> Result<Vec<VpView>, Problem> {
+        self.ask(|reply| Command::Vps { reply }).await
+    }
+
+    /// One vantage point, by its id or its name.
+    pub async fn vp(&self, id_or_name: &str) -> Result<VpView, Problem> {
+        let all = self.vps().await?;
+        let by_id = |vp: &VpView| vp.vantage_point.id.as_str() == id_or_name;
+        let found = all.iter().find(|vp| by_id(vp));
+        found
+            .or_else(|| all.iter().find(|vp| vp.vantage_point.name == id_or_name))
+            .cloned()
+            .ok_or_else(|| problems::not_found("vantage point", id_or_name))
+    }
+
+    /// All instances of modules, by vantage point and instance.
+    pub async fn modules(&self) -> Result<Vec<ModuleView>, Problem> {
+        self.ask(|reply| Command::Modules { reply }).await
+    }
+
+    /// All kinds that some instance offers or knows, by name.
+    pub async fn kinds(&self) -> Result<Vec<KindView>, Problem> {
+        self.ask(|reply| Command::Kinds { reply }).await
+    }
+
+    /// One kind.
+    pub async fn kind(&self, name: &KindName) -> Result<KindView, Problem> {
+        let all = self.kinds().await?;
+        all.into_iter()
+            .find(|kind| kind.info.name == *name)
+            .ok_or_else(|| problems::not_found("kind", name.as_str()))
+    }
+
+    /// The limits, and how far they are used.
+    pub async fn limits(&self) -> Result<Limits, Problem> {
+        self.ask(|reply| Command::Limits { reply }).await
+    }
+
+    /// What happens in the network, from now on. A receiver that is more than 1,024 events behind misses some, and
+    /// is told how many (`RecvError::Lagged`).
+    pub fn events(&self) -> broadcast::Receiver<Arc<Event>> {
+        self.shared.events.subscribe()
+    }
+
+    /// Gives an order to the node of a vantage point, and waits at most 30 s for its answer.
+    pub async fn node_order(&self, vp: &VpId, order: NodeOrder) -> Result<NodeAnswer, Problem> {
+        self.vp(vp.as_str()).await?;
+        crate::quote::node_order(&self.shared, vp, &order).await
+    }
+
+    /// Whether the anchor can take work. Never fails and never waits.
+    pub fn readiness(&self) -> Readiness {
+        self.shared.readiness.borrow().clone()
+    }
+
+    /// The same, as a value to watch.
+    pub fn watch_readiness(&self) -> watch::Receiver<Readiness> {
+        self.shared.readiness.subscribe()
+    }
+
+    /// The anchor's counters and gauges at this moment. While it stands by they are those of a fresh start.
+    pub async fn metrics(&self) -> Metrics {
+        self.ask(|reply| Command::Metrics { reply }).await.map(|metrics| *metrics).unwrap_or_default()
+    }
+
+    /// Sends a command and waits for its answer.
+    pub(crate) async fn ask<T>(
+        &self,
+        command: impl FnOnce(oneshot::Sender<Result<T, Problem>>) -> Command,
+    ) -> Result<T, Problem> {
+        if !self.shared.is_active() {
+            return Err(problems::not_ready(&self.readiness().detail));
+        }
+        let (reply, answer) = oneshot::channel();
+        let gone = || problems::not_ready("stopping");
+        self.shared.commands.send(command(reply)).await.map_err(|_| gone())?;
+        answer.await.map_err(|_| gone())?
+    }
+
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+}

@@ -1,0 +1,68 @@
+//! The problems that the anchor answers with, each made in one place so that its reason stays the same.
+
+use std::time::Duration;
+
+use mmn_schema::api::{MeasurementRequest, Plan};
+use mmn_schema::problem::Problem;
+
+/// 404: it is not there, or not visible.
+pub(crate) fn not_found(what: &str, which: &str) -> Problem {
+    let which: String = which.chars().take(80).collect();
+    Problem::new(404, "not-found", "There is no such thing").detail(format!("no {what} {which:?}"))
+}
+
+/// 503: the anchor can't take work at present.
+pub(crate) fn not_ready(why: &str) -> Problem {
+    Problem::new(503, "not-ready", "The anchor can't take work at present").detail(why)
+}
+
+/// 503: what is kept takes all the room there is.
+pub(crate) fn storage_full() -> Problem {
+    Problem::new(503, "storage-full", "The storage for results is full")
+        .detail("nothing accepted is forgotten, and nothing new is accepted until results expire")
+        .hint("try again later, or let an operator raise results.max_bytes")
+}
+
+/// 429: as many tasks are pending as may be. The wait is a guess that the API gives as `Retry-After`.
+pub(crate) fn saturated(pending: u64, most: u64, wanted: u64) -> Problem {
+    Problem::new(429, "saturated", "Too many tasks are pending")
+        .detail(format!("{pending} of at most {most} tasks are pending, and this makes {wanted}"))
+        .hint(format!("retry after {} s", RETRY_AFTER.as_secs()))
+}
+
+/// After how long a saturated anchor may be asked again.
+pub(crate) const RETRY_AFTER: Duration = Duration::from_secs(1);
+
+/// 422: the request is understood and can't be taken as it is.
+pub(crate) fn invalid() -> Problem {
+    Problem::new(422, "invalid-request", "The request can't be accepted as it is")
+}
+
+/// 409: the measurement is not in a state for it.
+pub(crate) fn conflict(detail: &str) -> Problem {
+    Problem::new(409, "wrong-state", "The measurement does not allow this any more").detail(detail)
+}
+
+/// 503: the storage did not answer.
+pub(crate) fn storage_away(error: impl std::fmt::Display) -> Problem {
+    Problem::new(503, "storage-unavailable", "The storage did not answer").detail(error)
+}
+
+/// 422 when the quotes of a plan exceed the budget.
+pub(crate) fn check_packets(request: &MeasurementRequest, plan: &Plan) -> Result<(), Problem> {
+    let Some(most) = request.budget.and_then(|budget| budget.max_packets) else {
+        return Ok(());
+    };
+    match plan.packets {
+        Some(packets) if packets <= most => Ok(()),
+        Some(packets) => Err(over_budget("/budget/max_packets", &format!("it may send {packets} packets"))),
+        None => {
+            Err(over_budget("/budget/max_packets", "a vantage point gave no quote, so the cost is unknown"))
+        }
+    }
+}
+
+/// 422: it would cost more than its budget.
+pub(crate) fn over_budget(pointer: &str, detail: &str) -> Problem {
+    Problem::new(422, "over-budget", "The measurement would exceed its budget").at(pointer, detail)
+}

@@ -1,0 +1,225 @@
+//! Readers of results: cursors, not consumers.
+//!
+//! A reader catches up by reading kept messages one after another, then follows what is being kept. One that falls
+//! behind the bounded broadcast goes back to reading kept messages. So no reader loses data, none holds memory, and
+//! records come in the order of their cursors, each once.
+
+use std::collections::VecDeque;
+
+use mmn_schema::api::{Cursor, Ledger, ResultRecord};
+use mmn_schema::id::MeasurementId;
+use mmn_schema::problem::Problem;
+use tokio::sync::broadcast::error::{RecvError, TryRecvError};
+
+use crate::command::{Command, Live, Watch};
+use crate::handle::{Anchor, Viewer};
+use crate::problems;
+use crate::store::record::Kept;
+
+/// What a reader finds next.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Next {
+    /// Records, in the order of their cursors; parts between them where they came, if asked for.
+    Records(Vec<ResultRecord>),
+    /// Records that would stand here have expired: so many, where that is known.
+    Expired(Option<u64>),
+    /// All records were given, and the measurement is done.
+    Done(Ledger),
+}
+
+/// Reads the results of one measurement, at its own pace.
+#[derive(Debug)]
+pub struct ResultReader {
+    anchor: Anchor,
+    viewer: Viewer,
+    measurement: MeasurementId,
+    parts: bool,
+    /// The last record given.
+    position: Option<Cursor>,
+    /// The last kept message that was taken in.
+    taken: u64,
+    /// How many records stand before the next one, where that is known.
+    seen: Option<u64>,
+    waiting: VecDeque<ResultRecord>,
+    expired: Option<Option<u64>>,
+    watch: Option<Watch>,
+    /// Whether kept messages may be missing between `taken` and what `watch` tells.
+    behind: bool,
+    done: Option<Ledger>,
+}
+
+impl ResultReader {
+    pub(crate) async fn open(
+        anchor: Anchor,
+        viewer: Viewer,
+        measurement: MeasurementId,
+        after: Option<Cursor>,
+    ) -> Result<Self, Problem> {
+        let mut reader = Self {
+            anchor,
+            viewer,
+            measurement,
+            parts: false,
+            position: after,
+            taken: after.map_or(0, |after| after.seq.saturating_sub(1)),
+            seen: after.is_none().then_some(0),
+            waiting: VecDeque::new(),
+            expired: None,
+            watch: None,
+            behind: true,
+            done: None,
+        };
+        reader.follow().await?;
+        Ok(reader)
+    }
+
+    /// Gives the parts of kinds that stream, too. They are not kept: who was not there misses them.
+    #[must_use]
+    pub fn with_parts(mut self, parts: bool) -> Self {
+        self.parts = parts;
+        self
+    }
+
+    /// The last record that was given.
+    pub fn position(&self) -> Option<Cursor> {
+        self.position
+    }
+
+    /// Whether [`Self::next`] would have something to give without waiting for something new to be measured, as far
+    /// as the reader knows.
+    pub fn is_behind(&self) -> bool {
+        !self.waiting.is_empty() || self.behind
+    }
+
+    /// What comes next: up to `max` records (at least one). Waits until there is something. It may be dropped while
+    /// it waits, and called again: nothing is lost.
+    pub async fn next(&mut self, max: usize) -> Result<Next, Problem> {
+        loop {
+            if let Some(next) = self.next_kept(max).await? {
+                return Ok(next);
+            }
+            self.listen(max).await;
+        }
+    }
+
+    /// As [`Self::next`], and `None` where it would wait for something new to be measured.
+    pub async fn next_kept(&mut self, max: usize) -> Result<Option<Next>, Problem> {
+        loop {
+            if let Some(count) = self.expired.take() {
+                return Ok(Some(Next::Expired(count)));
+            }
+            if !self.waiting.is_empty() {
+                let count = max.clamp(1, self.waiting.len());
+                let records: Vec<_> = self.waiting.drain(..count).collect();
+                self.position = records.iter().rev().find_map(|record| record.cursor).or(self.position);
+                return Ok(Some(Next::Records(records)));
+            }
+            if self.watch.is_none() {
+                self.follow().await?;
+            }
+            if !self.behind {
+                return Ok(self.done.clone().map(Next::Done));
+            }
+            let store = self.anchor.shared().store()?;
+            match store.next_kept(self.measurement, self.taken + 1).await? {
+                Some(kept) => self.take(&kept),
+                None => self.behind = false,
+            }
+        }
+    }
+
+    /// Asks the actor for what is kept from now on. What was kept before is read from the store.
+    async fn follow(&mut self) -> Result<(), Problem> {
+        let (viewer, id) = (self.viewer.clone(), self.measurement);
+        let watch = match self.anchor.ask(|reply| Command::Watch { viewer, id, reply }).await? {
+            Some(watch) => watch,
+            None => {
+                let store = self.anchor.shared().store()?;
+                let ledger = store.closed_measurement(&self.viewer, id).await?.ledger;
+                Watch { live: None, done: Some(ledger) }
+            }
+        };
+        self.done.clone_from(&watch.done);
+        self.watch = Some(watch);
+        self.behind = true;
+        Ok(())
+    }
+
+    /// Waits for something to be kept, then takes in what is there besides.
+    async fn listen(&mut self, max: usize) {
+        let Some(live) = self.watch.as_mut().and_then(|watch| watch.live.as_mut()) else {
+            self.watch = None;
+            return;
+        };
+        let mut next = live.recv().await;
+        loop {
+            match next {
+                Ok(Live::Kept(kept)) => self.take(&kept),
+                Ok(Live::Parts(parts)) if self.parts => self.waiting.extend(parts.iter().cloned()),
+                Ok(Live::Parts(_)) => {}
+                Ok(Live::Done(ledger)) => self.done = Some((*ledger).clone()),
+                Err(RecvError::Lagged(_)) => {
+                    self.behind = true;
+                    return;
+                }
+                Err(RecvError::Closed) => {
+                    self.watch = None;
+                    return;
+                }
+            }
+            if self.waiting.len() >= max {
+                return;
+            }
+            let Some(live) = self.watch.as_mut().and_then(|watch| watch.live.as_mut()) else {
+                return;
+            };
+            next = match live.try_recv() {
+                Ok(live) => Ok(live),
+                Err(TryRecvError::Empty) => return,
+                Err(TryRecvError::Closed) => Err(RecvError::Closed),
+                Err(TryRecvError::Lagged(count)) => Err(RecvError::Lagged(count)),
+            };
+        }
+    }
+
+    fn take(&mut self, kept: &Kept) {
+        if kept.seq <= self.taken {
+            return;
+        }
+        let resumed = self.position.filter(|_| self.seen.is_none());
+        match (self.seen, resumed) {
+            (Some(seen), _) if kept.batch.before > seen => {
+                self.expired = Some(Some(kept.batch.before - seen));
+            }
+            (None, Some(after))
+                if kept.seq > after.seq && kept.batch.before > 0 && self.taken < after.seq =>
+            {
+                // The message of the cursor itself is gone, and perhaps more after it.
+                self.expired = Some(None);
+            }
+            _ => {}
+        }
+        self.seen = Some(kept.batch.before + kept.batch.len());
+        self.taken = kept.seq;
+        let after = self.position;
+        self.waiting
+            .extend(kept.results().filter(|record| after.is_none_or(|after| record.cursor > Some(after))));
+    }
+}
+
+impl Viewer {
+    /// Whether this viewer may see what belongs to `tenant`.
+    pub(crate) fn may_see(
+        &self,
+        tenant: &mmn_schema::id::Tenant,
+        visibility: mmn_schema::api::Visibility,
+    ) -> bool {
+        visibility == mmn_schema::api::Visibility::Public
+            || matches!(self, Self::Tenant(viewer) if viewer == tenant)
+    }
+}
+
+/// 404 unless the viewer may see it.
+pub(crate) fn hidden(id: MeasurementId) -> Problem {
+    problems::not_found("measurement", &id.to_string())
+}
