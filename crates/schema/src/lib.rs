@@ -24,6 +24,7 @@ pub mod event;
 pub mod id;
 pub mod outcome;
 pub mod problem;
+pub mod rest;
 pub mod select;
 pub mod stream;
 pub mod subject;

@@ -1,0 +1,80 @@
+//! The smaller bodies of the REST API, beside those of [`crate::api`].
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::api::Coverage;
+use crate::dispatch::Input;
+use crate::id::{Tenant, VpId};
+use crate::select::Selection;
+use crate::time::Timestamp;
+
+/// Inputs for an open measurement: the body of `POST /api/v1/measurements/{id}/inputs`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct MoreInputs {
+    /// The inputs.
+    pub inputs: Vec<Input>,
+}
+
+/// What inputs became: the answer to [`MoreInputs`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct InputsTaken {
+    /// The index of the first task that they became. They are numbered by input, then by vantage point.
+    pub first: u64,
+    /// How many tasks they became.
+    pub tasks: u64,
+}
+
+/// A selection to try: the body of `POST /api/v1/select`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SelectRequest {
+    /// The selection, in any of its spellings.
+    pub select: Selection,
+}
+
+/// What a selection means and matches: the answer to [`SelectRequest`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Selected {
+    /// The selection as text.
+    pub select: String,
+    /// The vantage points that it chooses now.
+    pub vps: Vec<SelectedVp>,
+    /// How the choice covers the network.
+    pub coverage: Coverage,
+}
+
+/// A vantage point that a selection chooses.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct SelectedVp {
+    /// Which one.
+    pub vp: VpId,
+    /// Its name.
+    pub name: String,
+    /// Whether it is one of a pool of which one is taken at dispatch.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub pooled: bool,
+}
+
+/// Who asks, as the anchor sees it: the answer to `GET /api/v1/whoami`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct WhoAmI {
+    /// The holder of the token.
+    pub subject: String,
+    /// On whose behalf it asks.
+    pub tenant: Tenant,
+    /// From when on the token is no longer taken; absent: never.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<Timestamp>,
+}
+
+/// Whether an anchor is alive, or ready: the answer to `GET /healthz` and `GET /readyz`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Status {
+    /// Whether it is.
+    pub ok: bool,
+    /// What it is doing otherwise, in words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub detail: Option<String>,
+}
