@@ -38,7 +38,7 @@ pub(crate) fn modules(up: &Up, report: &mut Report) -> anyhow::Result<()> {
 
 async fn one(up: &Up, vp: &VpId, number: usize) -> anyhow::Result<Duration> {
     let instance: InstanceId = format!("bench-{number}").parse()?;
-    let keys = Keyset::open(&up.data().join("keys"), Prefix::default().as_str())?;
+    let keys = Keyset::open(&up.data().join("keys"), &Prefix::default())?;
     let seed = Seed::new_user();
     let now_s = clock::wall().as_secs();
     let jwt = keys.issuer(Role::Module).user(&UserRequest {

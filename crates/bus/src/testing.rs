@@ -22,6 +22,7 @@
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use mmn_schema::subject::Prefix;
 use tempfile::TempDir;
 
 use crate::connect::{Bus, Connect};
@@ -47,7 +48,7 @@ impl TestServer {
     /// Starts a server with other options.
     pub async fn start_with(change: impl FnOnce(&mut ServerOptions)) -> Self {
         let dir = tempfile::tempdir().expect("a directory for the test");
-        let keys = Keyset::generate("mmn");
+        let keys = Keyset::generate(&Prefix::default());
         let trust = keys.server_trust(now_s()).expect("new keys sign");
         let mut options = ServerOptions::new(binary(), dir.path().join("nats"), trust);
         options.launcher = launcher();

@@ -11,6 +11,7 @@ use mmn_bus::identity::{self, Keyset};
 use mmn_bus::launch::{Confinement, DeathSignal, Launcher, Watched};
 use mmn_bus::server::{Server, ServerOptions, ServerTls, StartError, StoreError};
 use mmn_bus::testing::{self, TestServer};
+use mmn_schema::subject::Prefix;
 
 const HANG: Duration = Duration::from_secs(30);
 const PARENT_ROLE: &str = "MMN_BUS_TEST_PARENT";
@@ -26,7 +27,7 @@ fn launcher() -> Launcher {
 }
 
 fn options(dir: &Path) -> ServerOptions {
-    let keys = Keyset::generate("mmn");
+    let keys = Keyset::generate(&Prefix::default());
     let trust = keys.server_trust(testing::now_s()).unwrap();
     let mut options = ServerOptions::new(testing::binary(), dir.join("nats"), trust);
     options.launcher = launcher();
@@ -194,7 +195,7 @@ async fn a_port_that_is_taken_is_told_in_the_servers_words() {
 #[tokio::test]
 async fn it_is_restarted_when_it_dies_and_ends_when_told() {
     let temp = tempfile::tempdir().unwrap();
-    let keys = Keyset::generate("mmn");
+    let keys = Keyset::generate(&Prefix::default());
     let mut options = options(temp.path());
     options.trust = keys.server_trust(testing::now_s()).unwrap();
     let server = Server::start(options).await.unwrap();
@@ -235,24 +236,29 @@ async fn it_reads_its_configuration_again_and_keeps_its_port() {
 }
 
 #[tokio::test]
-async fn over_tls_nobody_else_is_believed() {
+async fn over_tls_both_sides_know_each_other() {
     let temp = tempfile::tempdir().unwrap();
-    let (certificate, key) = certificate(temp.path());
+    let (certificate, key) = certificate(temp.path(), "server");
+    let identity = self::certificate(temp.path(), "client");
     let server = TestServer::start_with(|options| {
-        options.tls = Some(ServerTls { certificate: certificate.clone(), key, client_ca: None });
+        let client_ca = Some(identity.0.clone());
+        options.tls = Some(ServerTls { certificate: certificate.clone(), key, client_ca });
     })
     .await;
     let dir = server.anchor_dir("a1");
     let mut connect = Connect::new(server.url(), dir.join(identity::CREDS), "a1");
+    connect.tls.identity = Some(identity);
     assert!(connect.clone().open().await.is_err(), "an unknown authority");
     connect.tls.ca = Some(certificate);
-    connect.open().await.unwrap().barrier().await.unwrap();
+    connect.clone().open().await.unwrap().barrier().await.unwrap();
+    connect.tls.identity = None;
+    assert!(connect.open().await.is_err(), "a client without a certificate");
 }
 
 /// A certificate for 127.0.0.1 that nobody else has signed.
-fn certificate(dir: &Path) -> (PathBuf, PathBuf) {
+fn certificate(dir: &Path, name: &str) -> (PathBuf, PathBuf) {
     let made = rcgen::generate_simple_self_signed(vec!["127.0.0.1".into()]).unwrap();
-    let (certificate, key) = (dir.join("cert.pem"), dir.join("key.pem"));
+    let (certificate, key) = (dir.join(format!("{name}.pem")), dir.join(format!("{name}.key")));
     std::fs::write(&certificate, made.cert.pem()).unwrap();
     std::fs::write(&key, made.signing_key.serialize_pem()).unwrap();
     (certificate, key)

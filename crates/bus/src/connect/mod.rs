@@ -22,6 +22,7 @@ use std::time::Duration;
 use async_nats::{Auth, AuthError, Client, ConnectOptions, jetstream};
 use bytes::Bytes;
 use futures::StreamExt;
+use mmn_schema::subject::Prefix;
 use tokio::sync::{Semaphore, broadcast, watch};
 
 pub use events::{BusEvent, Link};
@@ -54,7 +55,7 @@ pub struct Connect {
     /// The name that the server shows for this connection.
     pub name: String,
     /// The first token of the network's subjects.
-    pub prefix: String,
+    pub prefix: Prefix,
     /// Keep trying when the first attempt fails, instead of returning the error.
     pub wait_for_server: bool,
 }
@@ -67,7 +68,7 @@ impl Connect {
             creds: creds.into(),
             tls: Tls::default(),
             name: name.into(),
-            prefix: "mmn".into(),
+            prefix: Prefix::default(),
             wait_for_server: false,
         }
     }
@@ -105,7 +106,7 @@ impl Connect {
         Ok(Bus {
             jetstream: jetstream::new(client.clone()),
             client,
-            prefix: self.prefix.into(),
+            prefix: self.prefix,
             user,
             events,
             kept: Arc::new(Semaphore::new(KEPT_IN_FLIGHT)),
@@ -118,7 +119,7 @@ impl Connect {
 pub struct Bus {
     client: Client,
     jetstream: jetstream::Context,
-    prefix: Arc<str>,
+    prefix: Prefix,
     user: PublicKey,
     events: Events,
     pub(crate) kept: Arc<Semaphore>,
@@ -136,7 +137,7 @@ impl Bus {
     }
 
     /// The first token of the network's subjects.
-    pub fn prefix(&self) -> &str {
+    pub fn prefix(&self) -> &Prefix {
         &self.prefix
     }
 

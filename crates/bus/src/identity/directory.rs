@@ -9,6 +9,7 @@
 use std::io;
 use std::path::Path;
 
+use mmn_schema::subject::Prefix;
 use serde::{Deserialize, Serialize};
 
 use super::creds::Creds;
@@ -30,7 +31,7 @@ const VPS: &str = "vps.json";
 #[serde(deny_unknown_fields)]
 pub struct NodeVps {
     /// The first token of the network's subjects.
-    pub prefix: String,
+    pub prefix: Prefix,
     /// Their ids.
     pub vps: Vec<String>,
 }
@@ -62,8 +63,7 @@ pub fn write_node(
     let request =
         UserRequest { name, vps, public_key: seed.public_key(), issued_at_s: now_s, expires_at_s: None };
     let jwt = keys.issuer(Role::Node).user(&request)?;
-    let list =
-        NodeVps { prefix: keys.prefix().to_owned(), vps: vps.iter().map(|&vp| vp.to_owned()).collect() };
+    let list = NodeVps { prefix: keys.prefix().clone(), vps: vps.iter().map(|&vp| vp.to_owned()).collect() };
     files::private_dir(dir)?;
     files::write_private(&dir.join(VPS), &json_of(&list))?;
     Creds { jwt, seed }.write(&dir.join(CREDS))?;

@@ -3,6 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use mmn_schema::subject::Prefix;
 use serde_json::{Map, Value, json};
 
 use super::creds::Creds;
@@ -25,7 +26,7 @@ const ACCOUNT: &str = "account.seed";
 /// the running version.
 #[derive(Debug, Clone)]
 pub struct Keyset {
-    prefix: String,
+    prefix: Prefix,
     operator: Seed,
     system: Seed,
     account: Seed,
@@ -45,9 +46,9 @@ pub struct ServerTrust {
 
 impl Keyset {
     /// Makes new keys, in memory alone.
-    pub fn generate(prefix: &str) -> Self {
+    pub fn generate(prefix: &Prefix) -> Self {
         Self {
-            prefix: prefix.to_owned(),
+            prefix: prefix.clone(),
             operator: Seed::new_operator(),
             system: Seed::new_account(),
             account: Seed::new_account(),
@@ -58,7 +59,7 @@ impl Keyset {
     /// Reads the keys in `dir`, or makes them there when the directory does not exist.
     ///
     /// Two that make them at once end with the same keys.
-    pub fn open_or_create(dir: &Path, prefix: &str) -> Result<Self, KeysetError> {
+    pub fn open_or_create(dir: &Path, prefix: &Prefix) -> Result<Self, KeysetError> {
         if !dir.exists() {
             let made = Self::generate(prefix);
             if made.publish(dir).map_err(|source| unwritable(dir, source))? {
@@ -69,10 +70,10 @@ impl Keyset {
     }
 
     /// Reads the keys in `dir`.
-    pub fn open(dir: &Path, prefix: &str) -> Result<Self, KeysetError> {
+    pub fn open(dir: &Path, prefix: &Prefix) -> Result<Self, KeysetError> {
         let [anchor, node, module] = Role::ALL.map(|role| read_seed(&dir.join(scope_file(role))));
         Ok(Self {
-            prefix: prefix.to_owned(),
+            prefix: prefix.clone(),
             operator: read_seed(&dir.join(OPERATOR))?,
             system: read_seed(&dir.join(SYSTEM))?,
             account: read_seed(&dir.join(ACCOUNT))?,
@@ -81,7 +82,7 @@ impl Keyset {
     }
 
     /// The first token of the network's subjects.
-    pub fn prefix(&self) -> &str {
+    pub fn prefix(&self) -> &Prefix {
         &self.prefix
     }
 
@@ -294,8 +295,8 @@ mod tests {
     fn keys_are_made_once_and_for_their_owner_alone() {
         let temp = tempfile::tempdir().unwrap();
         let dir = temp.path().join("keys");
-        let made = Keyset::open_or_create(&dir, "mmn").unwrap();
-        let read = Keyset::open_or_create(&dir, "mmn").unwrap();
+        let made = Keyset::open_or_create(&dir, &Prefix::default()).unwrap();
+        let read = Keyset::open_or_create(&dir, &Prefix::default()).unwrap();
         assert_eq!(made.trust(), read.trust());
         let bits = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
         assert_eq!(bits(&dir), 0o700);
@@ -309,7 +310,7 @@ mod tests {
 
     #[test]
     fn a_user_is_verified_with_its_role() {
-        let keys = Keyset::generate("mmn");
+        let keys = Keyset::generate(&Prefix::default());
         let seed = Seed::new_user();
         let jwt = keys.issuer(Role::Module).user(&request("ping-1", &["vp1", "vp2"], &seed)).unwrap();
         let claims = keys.trust().verify_user(jwt.as_str(), NOW_S).unwrap();
@@ -320,14 +321,14 @@ mod tests {
         assert_eq!(claims.expires_at_s, Some(NOW_S + 60));
         assert_eq!(keys.trust().verify_user(jwt.as_str(), NOW_S + 60), Err(TrustError::Expired));
         assert_eq!(
-            Keyset::generate("mmn").trust().verify_user(jwt.as_str(), NOW_S),
+            Keyset::generate(&Prefix::default()).trust().verify_user(jwt.as_str(), NOW_S),
             Err(TrustError::UnknownIssuer)
         );
     }
 
     #[test]
     fn a_name_that_would_widen_rights_is_refused() {
-        let keys = Keyset::generate("mmn");
+        let keys = Keyset::generate(&Prefix::default());
         let seed = Seed::new_user();
         let issuer = keys.issuer(Role::Module);
         for name in ["*", ">", "a.b", "", "a b", "{{name()}}", "ä", &"x".repeat(129)] {

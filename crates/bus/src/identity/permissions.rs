@@ -15,6 +15,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use mmn_schema::subject::Prefix;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -95,7 +96,7 @@ pub struct Template {
 }
 
 /// The rights of `role` in the network with `prefix`.
-pub fn template(role: Role, prefix: &str) -> Template {
+pub fn template(role: Role, prefix: &Prefix) -> Template {
     let own = |tail: &str| format!("{prefix}.{tail}");
     let mut publish = vec!["_INBOX.{{subject()}}.>".to_owned()];
     let mut subscribe = publish.clone();
@@ -161,7 +162,7 @@ mod tests {
     #[test]
     fn the_log_is_the_anchors_alone() {
         for role in [Role::Node, Role::Module] {
-            let template = template(role, "mmn");
+            let template = template(role, &Prefix::default());
             for subject in template.publish.iter().chain(&template.subscribe) {
                 assert!(!subject.starts_with("mmn.>"), "{role}: {subject}");
                 assert!(!subject.contains("log"), "{role}: {subject}");
@@ -174,7 +175,7 @@ mod tests {
     #[test]
     fn the_prefix_is_everywhere() {
         for role in Role::ALL {
-            let template = template(role, "other");
+            let template = template(role, &"other".parse().unwrap());
             assert!(
                 !template.publish.iter().chain(&template.subscribe).any(|subject| subject.contains("mmn"))
             );

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use mmn_schema::subject::Prefix;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -15,7 +16,7 @@ use super::permissions::Role;
 #[serde(deny_unknown_fields)]
 pub struct Trust {
     /// The first token of the network's subjects.
-    pub prefix: String,
+    pub prefix: Prefix,
     /// The account of the network.
     pub account: PublicKey,
     /// The key that signs anchors.

@@ -20,6 +20,9 @@ pub struct Watched {
 impl Watched {
     /// Starts `command` from a thread that lives as long as the child.
     ///
+    /// For the child's output give it the writing end of [`std::io::pipe`]; `Stdio::piped` would end up in the
+    /// thread, where nobody reads it.
+    ///
     /// The call blocks until the child is started (a millisecond).
     pub fn spawn(mut command: Command) -> io::Result<Self> {
         let (started, start) = std::sync::mpsc::sync_channel(1);
@@ -34,6 +37,8 @@ impl Watched {
                         return;
                     }
                 };
+                // Its ends of pipes are the child's now: a reader sees the end when the child has ended.
+                drop(command);
                 let pid = child.id();
                 // The child can not be reaped before the `wait` below, so its id is its own here.
                 let handle = i32::try_from(pid)
