@@ -1,1 +1,4 @@
 //! mmn-node.
+
+pub mod clock;
+pub mod net;

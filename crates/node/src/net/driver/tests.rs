@@ -1,0 +1,268 @@
+use std::{net::IpAddr, sync::Arc};
+
+use mmn_probe::{
+    cookie::Key,
+    machine::{SendFailure, Ttl},
+    ping::{Fate, Ping, Sample, Spec},
+    time::{Nanos, StampSource},
+    wire::icmp::{Family, IcmpErrorKind},
+};
+
+use super::*;
+use crate::net::{
+    icmp::{IdRange, Mode},
+    page::Limits,
+    testing::{self, as_nobody, in_namespace, open_ping_group_range, require_root},
+};
+
+const LOOSE: Limits = Limits { packets_per_s: 1 << 30, bits_per_s: 1 << 40, target_packets_per_s: 1 << 30 };
+
+fn ids() -> IdRange {
+    IdRange::new(0x4000, 4).unwrap()
+}
+
+fn driver(mode: Mode, limits: Limits) -> Driver {
+    let sockets = [Family::V4, Family::V6].map(|family| EchoSocket::open(family, mode, ids()).unwrap());
+    let page = Arc::new(Page::create(limits, [1; 16]).unwrap());
+    Driver::new(sockets.into(), page, Config::default()).unwrap()
+}
+
+fn ping(target: &str, change: impl FnOnce(&mut Spec)) -> Ping {
+    let mut spec = Spec::new(target.parse().unwrap());
+    spec.count = 1;
+    spec.timeout = Nanos::from_secs(20);
+    change(&mut spec);
+    Ping::new(spec, Key::new([9; 16])).unwrap()
+}
+
+fn block_on<T>(work: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(work)
+}
+
+fn samples(ping: &Ping) -> Vec<Sample> {
+    ping.samples().collect()
+}
+
+/// Three probes to each loopback address, all answered, stamped by the kernel on both ends.
+async fn measures_loopback(mode: Mode) {
+    let driver = driver(mode, LOOSE);
+    for target in ["127.0.0.1", "::1"] {
+        let done = driver
+            .run(ping(target, |spec| {
+                spec.count = 3;
+                spec.interval = Nanos::from_millis(1);
+            }))
+            .await
+            .unwrap();
+        assert_eq!(done.unasked(), &mmn_probe::ping::Unasked::default());
+        for sample in samples(&done) {
+            let Fate::Replied(reply) = sample.fate else { panic!("{target}: {sample:?}") };
+            assert_eq!((reply.from, reply.ttl, reply.bytes), (target.parse().unwrap(), Some(Ttl(64)), 64));
+            assert_eq!(reply.received.source, StampSource::Kernel, "{target}");
+            assert_eq!(sample.sent.unwrap().source, StampSource::Kernel, "{target}");
+            assert!(sample.rtt.is_some());
+        }
+    }
+    let counters = driver.counters();
+    assert_eq!((counters.sent, counters.received, counters.overrun), (6, 6, 0));
+    assert_eq!(driver.running(), 0);
+}
+
+#[test]
+fn raw_sockets_measure_loopback() {
+    require_root("raw_sockets_measure_loopback");
+    in_namespace(|| block_on(measures_loopback(Mode::Raw)));
+}
+
+#[test]
+fn an_ordinary_user_measures_loopback() {
+    require_root("an_ordinary_user_measures_loopback");
+    in_namespace(|| {
+        open_ping_group_range();
+        as_nobody(|| block_on(measures_loopback(Mode::Datagram)));
+    });
+}
+
+/// A router next door answers for what lies behind it: the errors find their probes, with either socket.
+fn errors_are_attributed(mode: Mode) {
+    let work = move || {
+        let _router = testing::router();
+        if mode == Mode::Datagram {
+            open_ping_group_range();
+        }
+        let work = || block_on(reports_errors(mode));
+        if mode == Mode::Datagram { as_nobody(work) } else { work() }
+    };
+    in_namespace(work);
+}
+
+async fn reports_errors(mode: Mode) {
+    let driver = driver(mode, LOOSE);
+    let cases = [
+        ("192.0.2.7", None, IcmpErrorKind::HostUnreachable, "10.77.0.2"),
+        ("198.51.100.9", Some(Ttl(1)), IcmpErrorKind::TtlExceeded, "10.77.0.2"),
+        ("2001:db8:2::7", None, IcmpErrorKind::NetUnreachable, "2001:db8:77::2"),
+        ("2001:db8:5::9", Some(Ttl(1)), IcmpErrorKind::TtlExceeded, "2001:db8:77::2"),
+    ];
+    let runs = cases.map(|(target, ttl, ..)| driver.start(ping(target, |spec| spec.ttl = ttl)).unwrap());
+    for (run, (target, _, kind, from)) in runs.into_iter().zip(cases) {
+        let done = run.await.unwrap();
+        let [sample] = samples(&done)[..] else { panic!("{target}") };
+        let Fate::Error(report) = sample.fate else { panic!("{target}: {sample:?}") };
+        assert_eq!((report.kind, report.from), (kind, from.parse::<IpAddr>().unwrap()), "{target}");
+        assert!(report.verified && sample.rtt.is_some(), "{target}");
+    }
+    // An error leaves no trace on the next probe.
+    let done = driver.run(ping("10.77.0.2", |_| {})).await.unwrap();
+    assert!(matches!(samples(&done)[0].fate, Fate::Replied(_)));
+}
+
+#[test]
+fn raw_sockets_attribute_errors() {
+    require_root("raw_sockets_attribute_errors");
+    errors_are_attributed(Mode::Raw);
+}
+
+#[test]
+fn an_ordinary_user_gets_errors_attributed() {
+    require_root("an_ordinary_user_gets_errors_attributed");
+    errors_are_attributed(Mode::Datagram);
+}
+
+#[test]
+fn what_cannot_be_sent_says_why() {
+    require_root("what_cannot_be_sent_says_why");
+    in_namespace(|| {
+        block_on(async {
+            let driver = driver(Mode::Raw, LOOSE);
+            let fate = |done: Ping| samples(&done)[0].fate;
+            let unrouted = driver.run(ping("203.0.113.1", |_| {})).await.unwrap();
+            assert_eq!(fate(unrouted), Fate::NotSent(SendFailure::NoRoute));
+            let page = Arc::new(Page::create(Limits { packets_per_s: 0, ..LOOSE }, [1; 16]).unwrap());
+            let none = Driver::new(Vec::new(), page, Config::default()).unwrap();
+            assert_eq!(
+                fate(none.run(ping("127.0.0.1", |_| {})).await.unwrap()),
+                Fate::NotSent(SendFailure::Forbidden)
+            );
+            let page = Arc::new(Page::create(LOOSE, [1; 16]).unwrap());
+            let none = Driver::new(Vec::new(), page, Config::default()).unwrap();
+            assert_eq!(
+                fate(none.run(ping("127.0.0.1", |_| {})).await.unwrap()),
+                Fate::NotSent(SendFailure::NoSocket)
+            );
+        });
+    });
+}
+
+#[test]
+fn many_machines_share_one_socket() {
+    require_root("many_machines_share_one_socket");
+    in_namespace(|| {
+        block_on(async {
+            let driver = driver(Mode::Raw, LOOSE);
+            let runs: Vec<_> = (0..500)
+                .map(|number| {
+                    let target = format!("127.0.{}.{}", number / 250, number % 250 + 1);
+                    let machine = ping(&target, |spec| {
+                        spec.count = 4;
+                        spec.interval = Nanos::ZERO;
+                    });
+                    driver.start(machine).unwrap()
+                })
+                .collect();
+            for run in runs {
+                let done = run.await.unwrap();
+                assert!(samples(&done).iter().all(|sample| matches!(sample.fate, Fate::Replied(_))));
+            }
+            assert_eq!(driver.counters().received, 2_000);
+        });
+    });
+}
+
+#[test]
+fn the_page_paces_the_site_and_each_target() {
+    require_root("the_page_paces_the_site_and_each_target");
+    in_namespace(|| {
+        block_on(async {
+            let limits = Limits { packets_per_s: 2_000, target_packets_per_s: 200, ..LOOSE };
+            let driver = driver(Mode::Raw, limits);
+            let start = crate::clock::monotonic();
+            let flood = |target: &str, count| {
+                let machine = ping(target, |spec| {
+                    spec.count = count;
+                    spec.interval = Nanos::ZERO;
+                });
+                driver.start(machine).unwrap()
+            };
+            let slow = flood("127.0.0.9", 20);
+            let runs: Vec<_> = (1..=50).map(|number| flood(&format!("127.0.1.{number}"), 4)).collect();
+            for run in runs {
+                assert!(samples(&run.await.unwrap()).iter().all(|s| matches!(s.fate, Fate::Replied(_))));
+            }
+            let slow = slow.await.unwrap();
+            let sent: Vec<u64> = samples(&slow).iter().map(|sample| sample.sent.unwrap().at.0).collect();
+            // A lower bound that holds however slow the machine is: no faster than the limits.
+            let elapsed = crate::clock::monotonic().saturating_since(start).0;
+            assert!(elapsed >= (220 - 20) * 1_000_000_000 / 2_000);
+            assert!(sent[19] - sent[0] >= (20 - 1 - 2) * 1_000_000_000 / 200);
+        });
+    });
+}
+
+#[test]
+fn a_dropped_run_is_gone_and_a_cancelled_one_tells_what_it_has() {
+    require_root("a_dropped_run_is_gone_and_a_cancelled_one_tells_what_it_has");
+    in_namespace(|| {
+        block_on(async {
+            let driver = driver(Mode::Raw, LOOSE);
+            let long = || {
+                ping("127.0.0.1", |spec| {
+                    spec.count = 1_000;
+                    spec.interval = Nanos::from_secs(3_600);
+                })
+            };
+            drop(driver.start(long()).unwrap());
+            assert_eq!(driver.running(), 0);
+            let run = driver.start(long()).unwrap();
+            run.cancel();
+            assert_eq!(samples(&run.await.unwrap()).len(), 1);
+        });
+    });
+}
+
+#[test]
+fn one_machine_too_many_is_refused() {
+    require_root("one_machine_too_many_is_refused");
+    in_namespace(|| {
+        block_on(async {
+            let page = Arc::new(Page::create(LOOSE, [1; 16]).unwrap());
+            let config = Config { max_machines: 1, ..Config::default() };
+            let socket = EchoSocket::open(Family::V4, Mode::Raw, ids()).unwrap();
+            let driver = Driver::new(vec![socket], page, config).unwrap();
+            let wait = |spec: &mut Spec| {
+                spec.count = 2;
+                spec.interval = Nanos::from_secs(3_600);
+            };
+            let first = driver.start(ping("127.0.0.1", wait)).unwrap();
+            assert_eq!(driver.start(ping("127.0.0.1", wait)).unwrap_err(), DriveError::Full(1));
+            drop(first);
+            assert!(driver.start(ping("127.0.0.1", wait)).is_ok());
+        });
+    });
+}
+
+#[test]
+fn a_silent_target_times_out() {
+    require_root("a_silent_target_times_out");
+    in_namespace(|| {
+        block_on(async {
+            testing::ip("link add va type veth peer name vb");
+            testing::ip("addr add 10.78.0.1/24 dev va");
+            testing::ip("link set va up");
+            let driver = driver(Mode::Raw, LOOSE);
+            let done =
+                driver.run(ping("10.78.0.2", |spec| spec.timeout = Nanos::from_millis(1))).await.unwrap();
+            assert_eq!(samples(&done)[0].fate, Fate::TimedOut);
+        });
+    });
+}

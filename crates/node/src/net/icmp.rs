@@ -1,0 +1,464 @@
+//! Echo sockets: datagram ("ping") sockets for ordinary users, raw sockets for who may open them.
+//!
+//! Both send and receive ICMP echo for one address family, without blocking, with the kernel's software stamps
+//! of transmission and reception and with the TTL of what arrives. They differ in who owns the identifier: on
+//! a datagram socket the kernel gives one identifier per socket and hands over only its replies, with errors
+//! in the error queue; on a raw socket the identifiers are ours, a filter keeps away what is not for them, and
+//! errors arrive as packets.
+//!
+//! A socket can be opened by one process and used by another: see [`EchoSocket::describe`] and
+//! [`EchoSocket::from_passed`].
+
+use std::{
+    io,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd},
+};
+
+use mmn_probe::{
+    machine::Ttl,
+    time::Utc,
+    wire::{
+        self,
+        icmp::{Echo, Family, Icmp, IcmpErrorKind},
+        ipv4,
+    },
+};
+use serde::{Deserialize, Serialize};
+use socket2::{Domain, Protocol, SockAddr, Socket, Type};
+
+use super::{control, filter, sys};
+
+/// How a socket was opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Mode {
+    /// A datagram ICMP socket, which needs an open `net.ipv4.ping_group_range` and no privilege.
+    Datagram,
+    /// A raw socket, which needs `CAP_NET_RAW`.
+    Raw,
+}
+
+/// A range of ICMP identifiers, never empty.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(try_from = "(u16, u16)", into = "(u16, u16)")]
+pub struct IdRange {
+    first: u16,
+    last: u16,
+}
+
+/// A range of identifiers that does not exist.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("no range of identifiers: {count} from {first}")]
+pub struct IdRangeError {
+    first: u16,
+    count: u16,
+}
+
+impl IdRange {
+    /// `count` identifiers from `first` on; at least one, and none above 65,535.
+    pub fn new(first: u16, count: u16) -> Result<Self, IdRangeError> {
+        let last = count.checked_sub(1).and_then(|more| first.checked_add(more));
+        last.map(|last| Self { first, last }).ok_or(IdRangeError { first, count })
+    }
+
+    /// The lowest identifier.
+    pub const fn first(self) -> u16 {
+        self.first
+    }
+
+    /// The highest identifier.
+    pub const fn last(self) -> u16 {
+        self.last
+    }
+
+    /// Whether this identifier is within.
+    pub const fn contains(self, id: u16) -> bool {
+        self.first <= id && id <= self.last
+    }
+
+    /// How many probes can be told apart at a time: identifiers times sequence numbers.
+    pub fn capacity(self) -> u64 {
+        (u64::from(self.last - self.first) + 1) << 16
+    }
+}
+
+impl TryFrom<(u16, u16)> for IdRange {
+    type Error = IdRangeError;
+
+    fn try_from((first, count): (u16, u16)) -> Result<Self, IdRangeError> {
+        Self::new(first, count)
+    }
+}
+
+impl From<IdRange> for (u16, u16) {
+    fn from(range: IdRange) -> Self {
+        (range.first, range.last - range.first + 1)
+    }
+}
+
+/// What a process must know about a socket that another one opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Description {
+    /// Whether it speaks IPv6, else IPv4.
+    pub v6: bool,
+    /// How it was opened.
+    pub mode: Mode,
+    /// The identifiers that are its own: first and count.
+    pub ids: IdRange,
+}
+
+/// Why a socket could not be opened.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum OpenError {
+    /// The system does not let this process open such a socket.
+    #[error("the system does not permit a {mode:?} socket")]
+    NotPermitted {
+        /// What was tried.
+        mode: Mode,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// The kernel does not speak this address family.
+    #[error("the kernel does not speak {family:?}")]
+    NoFamily {
+        /// Which.
+        family: Family,
+    },
+    /// Any other refusal.
+    #[error("cannot {step}")]
+    System {
+        /// What was being done.
+        step: &'static str,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+}
+
+/// A socket that sends echo requests and receives what comes back.
+#[derive(Debug)]
+pub struct EchoSocket {
+    socket: Socket,
+    family: Family,
+    mode: Mode,
+    ids: IdRange,
+}
+
+impl EchoSocket {
+    /// Opens a socket. A raw socket takes the identifiers `ids`; a datagram socket gets one from the kernel.
+    pub fn open(family: Family, mode: Mode, ids: IdRange) -> Result<Self, OpenError> {
+        let socket = create(family, mode)?;
+        let ids = match mode {
+            Mode::Raw => {
+                socket.attach_filter(&filter::program(family, ids)).map_err(system("attach a filter"))?;
+                ids
+            }
+            Mode::Datagram => bind(&socket, family).map_err(system("bind the socket"))?,
+        };
+        let opened = Self { socket, family, mode, ids };
+        opened.configure().map_err(system("set the socket's options"))?;
+        Ok(opened)
+    }
+
+    /// Opens a raw socket where this process may, else a datagram socket. The error is that of the latter.
+    pub fn open_best(family: Family, ids: IdRange) -> Result<Self, OpenError> {
+        Self::open(family, Mode::Raw, ids).or_else(|_| Self::open(family, Mode::Datagram, ids))
+    }
+
+    /// Takes over a socket that another process opened and described.
+    pub fn from_passed(fd: OwnedFd, description: Description) -> io::Result<Self> {
+        let socket = Socket::from(fd);
+        socket.set_nonblocking(true)?;
+        let family = if description.v6 { Family::V6 } else { Family::V4 };
+        Ok(Self { socket, family, mode: description.mode, ids: description.ids })
+    }
+
+    /// What [`EchoSocket::from_passed`] needs besides the descriptor.
+    pub fn describe(&self) -> Description {
+        Description { v6: self.family == Family::V6, mode: self.mode, ids: self.ids }
+    }
+
+    /// Its address family.
+    pub const fn family(&self) -> Family {
+        self.family
+    }
+
+    /// How it was opened.
+    pub const fn mode(&self) -> Mode {
+        self.mode
+    }
+
+    /// Its identifiers.
+    pub const fn ids(&self) -> IdRange {
+        self.ids
+    }
+
+    /// Asks for stamps: of reception always, of transmission when `transmit` is set. Setting them anew starts
+    /// the numbers of transmit stamps from 0.
+    pub fn set_stamps(&self, transmit: bool) -> io::Result<()> {
+        let receive = libc::SOF_TIMESTAMPING_RX_SOFTWARE | libc::SOF_TIMESTAMPING_SOFTWARE;
+        let send = libc::SOF_TIMESTAMPING_TX_SOFTWARE
+            | libc::SOF_TIMESTAMPING_OPT_ID
+            | libc::SOF_TIMESTAMPING_OPT_TSONLY;
+        let option = |flags: u32| {
+            let flags = libc::c_int::try_from(flags).map_err(io::Error::other)?;
+            sys::set_option(self.as_fd(), libc::SOL_SOCKET, libc::SO_TIMESTAMPING, flags)
+        };
+        option(receive)?;
+        if transmit { option(receive | send) } else { Ok(()) }
+    }
+
+    /// Sends an echo request. On a datagram socket the kernel writes its own identifier over `echo.id`.
+    pub fn send(&self, destination: IpAddr, ttl: Option<Ttl>, echo: &Echo<'_>) -> io::Result<()> {
+        let packet = wire::icmp::echo_request(self.family, echo);
+        let to = SockAddr::from(SocketAddr::new(destination, 0));
+        match ttl {
+            Some(Ttl(ttl)) => {
+                let control = control::ttl(self.family == Family::V6, ttl);
+                sys::send(self.as_fd(), &packet, &to, &control)
+            }
+            None => sys::send(self.as_fd(), &packet, &to, &[]),
+        }
+    }
+
+    /// Takes the next packet, or nothing when there is none.
+    pub fn receive<'b>(&self, buffer: &'b mut Buffer) -> io::Result<Option<Received<'b>>> {
+        let received = sys::receive(self.as_fd(), 0, &mut buffer.data, &mut buffer.control);
+        let Some(lengths) = would_block(received)? else { return Ok(None) };
+        let (data, beside) = buffer.filled(lengths);
+        Ok(Some(self.read(data, lengths.from, &beside).map_or(Received::Foreign, Received::Packet)))
+    }
+
+    /// Takes the next entry of the error queue, or nothing when there is none.
+    pub fn receive_error<'b>(&self, buffer: &'b mut Buffer) -> io::Result<Option<Received<'b>>> {
+        let received = sys::receive(self.as_fd(), libc::MSG_ERRQUEUE, &mut buffer.data, &mut buffer.control);
+        let Some(lengths) = would_block(received)? else { return Ok(None) };
+        let (data, beside) = buffer.filled(lengths);
+        Ok(Some(self.read_queued(data, &beside).unwrap_or(Received::Foreign)))
+    }
+
+    /// Takes the error that the socket holds, if any: the next call would fail with it.
+    pub fn take_error(&self) -> io::Result<Option<io::Error>> {
+        self.socket.take_error()
+    }
+
+    fn configure(&self) -> io::Result<()> {
+        self.socket.set_nonblocking(true)?;
+        let fd = self.as_fd();
+        let (level, ttl, errors) = match self.family {
+            Family::V4 => (libc::IPPROTO_IP, libc::IP_RECVTTL, libc::IP_RECVERR),
+            Family::V6 => (libc::IPPROTO_IPV6, libc::IPV6_RECVHOPLIMIT, libc::IPV6_RECVERR),
+        };
+        sys::set_option(fd, level, ttl, 1)?;
+        match self.mode {
+            Mode::Datagram => sys::set_option(fd, level, errors, 1)?,
+            Mode::Raw if self.family == Family::V6 => {
+                // Unreachable, too big, time exceeded, parameter problem, echo reply (RFC 4443).
+                sys::set_icmp6_filter(fd, &[1, 2, 3, 4, 129])?;
+            }
+            Mode::Raw => {}
+        }
+        sys::set_option(fd, libc::SOL_SOCKET, libc::SO_RXQ_OVFL, 1)?;
+        if sys::set_option(fd, libc::SOL_SOCKET, libc::SO_RCVBUFFORCE, RECEIVE_BUFFER_BYTES).is_err() {
+            sys::set_option(fd, libc::SOL_SOCKET, libc::SO_RCVBUF, RECEIVE_BUFFER_BYTES)?;
+        }
+        self.set_stamps(false)
+    }
+
+    fn read<'b>(
+        &self,
+        data: &'b [u8],
+        from: Option<IpAddr>,
+        beside: &control::Beside,
+    ) -> Option<Arrival<'b>> {
+        let (message, from, ttl) = match (self.mode, self.family) {
+            // A raw IPv4 socket gives the IP header, too.
+            (Mode::Raw, Family::V4) => {
+                let packet = ipv4::decode(data).ok()?;
+                (packet.payload, packet.header.source.into(), Some(packet.header.ttl))
+            }
+            _ => (data, from?, beside.ttl),
+        };
+        let (id, seq, content) = match wire::icmp::decode(self.family, message).ok()? {
+            Icmp::EchoReply(echo) => (echo.id, echo.seq, Content::EchoReply { payload: echo.payload }),
+            Icmp::Error(error) => {
+                let echo = wire::icmp::quote(self.family, error.quoted).ok()?.echo_request()?;
+                (echo.id, echo.seq, Content::Error { kind: error.kind, quoted_payload: echo.payload })
+            }
+            Icmp::EchoRequest(_) | Icmp::Other { .. } => return None,
+        };
+        self.ids.contains(id).then_some(Arrival {
+            id,
+            seq,
+            from,
+            stamp: beside.stamp,
+            ttl: ttl.map(Ttl),
+            bytes: message.len(),
+            dropped: beside.dropped,
+            content,
+        })
+    }
+
+    fn read_queued<'b>(&self, data: &'b [u8], beside: &control::Beside) -> Option<Received<'b>> {
+        let error = beside.error?;
+        match error.origin {
+            ORIGIN_TIMESTAMPING => Some(Received::Transmitted { number: error.data, stamp: beside.stamp? }),
+            ORIGIN_ICMP | ORIGIN_ICMP6 => {
+                let kind = IcmpErrorKind::from_wire(self.family, error.icmp_type, error.code, error.info)?;
+                // The queue gives the quoted request from its ICMP header on.
+                let echo = wire::icmp::quoted_echo_request(self.family, data)?;
+                Some(Received::Packet(Arrival {
+                    id: self.ids.first(),
+                    seq: echo.seq,
+                    from: error.offender?,
+                    stamp: beside.stamp,
+                    ttl: beside.ttl.map(Ttl),
+                    bytes: data.len(),
+                    dropped: beside.dropped,
+                    content: Content::Error { kind, quoted_payload: echo.payload },
+                }))
+            }
+            _ => None,
+        }
+    }
+}
+
+impl AsFd for EchoSocket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
+
+impl AsRawFd for EchoSocket {
+    fn as_raw_fd(&self) -> RawFd {
+        self.socket.as_raw_fd()
+    }
+}
+
+/// Room for one packet and what the kernel says beside it. One serves any number of sockets.
+#[derive(Debug)]
+pub struct Buffer {
+    data: Box<[u8]>,
+    control: Box<[u8]>,
+}
+
+impl Default for Buffer {
+    fn default() -> Self {
+        Self { data: vec![0; 65_536].into(), control: vec![0; 512].into() }
+    }
+}
+
+impl Buffer {
+    fn filled(&self, lengths: sys::Lengths) -> (&[u8], control::Beside) {
+        let beside = control::decode(self.control.get(..lengths.control).unwrap_or_default());
+        (self.data.get(..lengths.data).unwrap_or_default(), beside)
+    }
+}
+
+/// What a socket gave.
+#[derive(Clone, Copy, Debug)]
+pub enum Received<'b> {
+    /// A packet with an identifier of ours.
+    Packet(Arrival<'b>),
+    /// The stamp of a packet that has left.
+    Transmitted {
+        /// Its number among those sent on the socket since stamps were asked for.
+        number: u32,
+        /// When.
+        stamp: Utc,
+    },
+    /// Something that is none of our business.
+    Foreign,
+}
+
+/// A packet that arrived and carries an identifier of the socket.
+#[derive(Clone, Copy, Debug)]
+pub struct Arrival<'b> {
+    /// The identifier of the request that it answers.
+    pub id: u16,
+    /// The sequence number of that request.
+    pub seq: u16,
+    /// Who sent it.
+    pub from: IpAddr,
+    /// The kernel's stamp of its reception, where there is one.
+    pub stamp: Option<Utc>,
+    /// The TTL with which it arrived.
+    pub ttl: Option<Ttl>,
+    /// The length of the ICMP message; of an error from an error queue, that of the quote.
+    pub bytes: usize,
+    /// How many packets the socket has dropped so far because its buffer was full, where the kernel says.
+    pub dropped: Option<u32>,
+    /// What it is.
+    pub content: Content<'b>,
+}
+
+/// What arrived.
+#[derive(Clone, Copy, Debug)]
+pub enum Content<'b> {
+    /// An echo reply.
+    EchoReply {
+        /// Its payload.
+        payload: &'b [u8],
+    },
+    /// An error about a request of ours.
+    Error {
+        /// What it says.
+        kind: IcmpErrorKind,
+        /// As much of the request's payload as it quotes.
+        quoted_payload: &'b [u8],
+    },
+}
+
+/// Room for some 4,000 small replies where the system allows it (a datagram takes about 768 octets of it).
+const RECEIVE_BUFFER_BYTES: libc::c_int = 4 << 20;
+
+// From `linux/errqueue.h`.
+const ORIGIN_ICMP: u8 = 2;
+const ORIGIN_ICMP6: u8 = 3;
+const ORIGIN_TIMESTAMPING: u8 = 4;
+
+fn create(family: Family, mode: Mode) -> Result<Socket, OpenError> {
+    let (domain, protocol) = match family {
+        Family::V4 => (Domain::IPV4, Protocol::ICMPV4),
+        Family::V6 => (Domain::IPV6, Protocol::ICMPV6),
+    };
+    let kind = match mode {
+        Mode::Datagram => Type::DGRAM,
+        Mode::Raw => Type::RAW,
+    };
+    Socket::new(domain, kind, Some(protocol)).map_err(|source| match source.raw_os_error() {
+        Some(libc::EPERM | libc::EACCES) => OpenError::NotPermitted { mode, source },
+        Some(libc::EAFNOSUPPORT) => OpenError::NoFamily { family },
+        _ => OpenError::System { step: "open the socket", source },
+    })
+}
+
+/// Binds a datagram socket to no address in particular, which makes the kernel choose its identifier.
+fn bind(socket: &Socket, family: Family) -> io::Result<IdRange> {
+    let any: IpAddr = match family {
+        Family::V4 => Ipv4Addr::UNSPECIFIED.into(),
+        Family::V6 => Ipv6Addr::UNSPECIFIED.into(),
+    };
+    socket.bind(&SockAddr::from(SocketAddr::new(any, 0)))?;
+    let id = socket.local_addr()?.as_socket().map_or(0, |address| address.port());
+    IdRange::new(id, 1).map_err(io::Error::other)
+}
+
+fn system(step: &'static str) -> impl FnOnce(io::Error) -> OpenError {
+    move |source| OpenError::System { step, source }
+}
+
+fn would_block<T>(result: io::Result<T>) -> io::Result<Option<T>> {
+    match result {
+        Ok(value) => Ok(Some(value)),
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,153 @@
+use std::sync::atomic::AtomicU64;
+
+use proptest::prelude::*;
+
+use super::*;
+
+const SEED: [u8; 16] = [3; 16];
+
+fn address(number: u32) -> IpAddr {
+    std::net::Ipv4Addr::from(number).into()
+}
+
+fn page(packets_per_s: u64, bits_per_s: u64, target_packets_per_s: u64) -> Page {
+    Page::create(Limits { packets_per_s, bits_per_s, target_packets_per_s }, SEED).unwrap()
+}
+
+const LOOSE: u64 = 1 << 40;
+
+#[test]
+fn each_limit_holds_by_itself() {
+    let now = Instant(1_000_000_000);
+    let cases = [
+        (page(100, LOOSE, LOOSE), Limit::Site),
+        (page(LOOSE, 8_000, LOOSE), Limit::Site),
+        (page(LOOSE, LOOSE, 100), Limit::Target),
+    ];
+    for (page, by) in cases {
+        page.take(now, address(1), 1, 100).unwrap();
+        let held = page.take(now, address(1), 1, 100).unwrap_err();
+        assert_eq!(held.by, by);
+        page.take(now + held.wait, address(1), 1, 100).unwrap();
+        assert_eq!(page.counters(), Counters { packets: 2, bytes: 200, held: 1 });
+    }
+}
+
+#[test]
+fn a_slow_target_takes_nothing_from_the_site() {
+    let page = page(1_000, LOOSE, 1);
+    let now = Instant(1_000_000_000);
+    page.take(now, address(1), 1, 100).unwrap();
+    for _ in 0..1_000 {
+        assert_eq!(page.take(now, address(1), 1, 100).unwrap_err().by, Limit::Target);
+    }
+    // Of the site's burst of ten, one is gone.
+    for target in 2..11 {
+        page.take(now, address(target), 1, 100).unwrap();
+    }
+    assert_eq!(page.take(now, address(12), 1, 100).unwrap_err().by, Limit::Site);
+}
+
+#[test]
+fn nothing_is_allowed_at_a_rate_of_zero() {
+    let page = page(0, LOOSE, LOOSE);
+    assert_eq!(page.take(Instant(1), address(1), 1, 1).unwrap_err().wait, Nanos::MAX);
+}
+
+#[test]
+fn another_mapping_sees_the_same_page_and_its_changes() {
+    let here = page(100, LOOSE, LOOSE);
+    let there = Page::open(here.as_fd().try_clone_to_owned().unwrap()).unwrap();
+    assert_eq!(there.limits(), here.limits());
+    let now = Instant(1_000_000_000);
+    there.take(now, address(1), 1, 100).unwrap();
+    assert!(here.take(now, address(2), 1, 100).is_err());
+    here.set_limits(Limits { packets_per_s: LOOSE, ..here.limits() });
+    there.take(now + Nanos::from_millis(10), address(1), 1, 100).unwrap();
+    assert_eq!(here.counters(), there.counters());
+    // The target's word is the same, so the key is.
+    assert_eq!(here.target_word(address(77)), there.target_word(address(77)));
+}
+
+#[test]
+fn what_is_no_page_is_refused() {
+    let foreign = |fd| matches!(Page::open(fd), Err(PageError::Foreign(_)));
+    assert!(foreign(tempfile::tempfile().unwrap().into()));
+    let unsealed = memfd_create(c"test", MemfdFlags::ALLOW_SEALING).unwrap();
+    ftruncate(&unsealed, BYTES as u64).unwrap();
+    assert!(foreign(unsealed));
+    for size in [BYTES as u64, 8] {
+        let sealed = memfd_create(c"test", MemfdFlags::ALLOW_SEALING).unwrap();
+        ftruncate(&sealed, size).unwrap();
+        fcntl_add_seals(&sealed, seals()).unwrap();
+        assert!(foreign(sealed));
+    }
+}
+
+#[test]
+fn nobody_can_cut_the_page_short() {
+    let page = page(1, 1, 1);
+    assert!(ftruncate(page.as_fd(), 0).is_err());
+}
+
+/// Threads with mappings of their own ask as fast as they can, and move a shared clock on by asking.
+#[test]
+fn many_threads_never_exceed_rate_times_time_and_burst() {
+    const RATE: u64 = 100_000;
+    const THREADS: u32 = 4;
+    const ASKED: u32 = 50_000;
+    const TICK_NS: u64 = 100;
+    let page = page(RATE, LOOSE, LOOSE);
+    let start = 1_000_000_000;
+    let now = AtomicU64::new(start);
+    std::thread::scope(|scope| {
+        for thread in 0..THREADS {
+            let now = &now;
+            let page = Page::open(page.as_fd().try_clone_to_owned().unwrap()).unwrap();
+            scope.spawn(move || {
+                for asked in 0..ASKED {
+                    let at = Instant(now.fetch_add(TICK_NS, AcqRel));
+                    let _ = page.take(at, address(asked * THREADS + thread), 1, 100);
+                }
+            });
+        }
+    });
+    let elapsed = now.load(Acquire) - start;
+    assert_eq!(elapsed, u64::from(THREADS * ASKED) * TICK_NS);
+    let steady = RATE * elapsed / 1_000_000_000;
+    let taken = page.counters().packets;
+    assert!(taken <= steady + burst(RATE) + 1, "{taken} of {steady}");
+    assert!(taken >= steady, "{taken} of {steady}");
+}
+
+proptest! {
+    #[test]
+    fn every_limit_is_kept(
+        packets_per_s in 1_u64..5_000, bits_per_s in 1_000_u64..5_000_000, target_packets_per_s in 1_u64..2_000,
+        steps in prop::collection::vec((0_u64..2_000_000, 0_u32..4, 20_u64..1_500), 1..300),
+    ) {
+        let page = page(packets_per_s, bits_per_s, target_packets_per_s);
+        let start = 1_000_000_000;
+        let (mut now, mut packets, mut bits, mut largest) = (start, 0_u64, 0_u64, 0_u64);
+        let mut of_target = [0_u64; 4];
+        let within = |count: u64, rate: u64, burst: u64, elapsed: u64| {
+            u128::from(count) * 1_000_000_000 <= u128::from(rate) * u128::from(elapsed)
+                + u128::from(burst) * 1_000_000_000
+        };
+        for (gap, target, bytes) in steps {
+            now += gap;
+            if page.take(Instant(now), address(target), 1, bytes).is_ok() {
+                packets += 1;
+                bits += bytes * 8;
+                largest = largest.max(bytes * 8);
+                of_target[target as usize] += 1;
+            }
+            let elapsed = now - start;
+            prop_assert!(within(packets, packets_per_s, burst(packets_per_s), elapsed));
+            prop_assert!(within(bits, bits_per_s, burst(bits_per_s).max(largest), elapsed));
+            for count in of_target {
+                prop_assert!(within(count, target_packets_per_s, burst(target_packets_per_s), elapsed));
+            }
+        }
+    }
+}
