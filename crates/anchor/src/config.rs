@@ -73,6 +73,9 @@ pub struct ApiConfig {
     pub tls_key: Option<PathBuf>,
     /// The key that signs the API's tokens; absent: `api.key` in the directory of credentials.
     pub token_key: Option<PathBuf>,
+    /// Names, besides `localhost`, under which a listener on loopback is asked for: a proxy's, say. Requests for any
+    /// other host are refused there (DNS rebinding).
+    pub hosts: Vec<String>,
     /// The most requests per second and token.
     pub max_requests_per_s: u64,
     /// The longest `?wait=` in milliseconds.
@@ -88,6 +91,7 @@ impl Default for ApiConfig {
             tls_cert: None,
             tls_key: None,
             token_key: None,
+            hosts: Vec::new(),
             max_requests_per_s: 20_000,
             max_wait_ms: 300_000,
             max_body_bytes: 32 * 1024 * 1024,

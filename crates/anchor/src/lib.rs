@@ -18,10 +18,15 @@ pub mod reader;
 
 mod clock;
 mod command;
+mod garbage;
+mod health;
+mod ledger;
 mod list;
 mod problems;
 mod quote;
+mod rollup;
 mod shared;
+mod sketch;
 mod store;
 mod trace;
 
