@@ -1,5 +1,6 @@
 //! What a measurement gets from whoever performs it: sockets that obey the site, a resolver, time and chance.
 
+use std::any::Any;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 
@@ -51,16 +52,22 @@ pub trait Context {
     /// Opens a UDP socket to one peer, after a check.
     fn datagrams(&self, to: SocketAddr) -> Result<Box<dyn Datagrams>, Failure>;
 
-    /// Drives a machine to its end against one target, after a check and within the site's limits.
-    fn drive<'a>(
-        &'a self,
+    /// Drives a machine to its end against one target, after a check and within the site's limits, and gives it
+    /// back.
+    fn drive(
+        &self,
         target: IpAddr,
-        machine: &'a mut dyn Machine,
-    ) -> LocalBoxFuture<'a, Result<(), Failure>>;
+        machine: Box<dyn Driven>,
+    ) -> LocalBoxFuture<'_, Result<Box<dyn Driven>, Failure>>;
 
     /// The name servers that the system uses.
     fn name_servers(&self) -> Vec<SocketAddr>;
 }
+
+/// A machine that a driver may own: whoever drives it lives longer than the task that asked for it.
+pub trait Driven: Machine + Any + Send {}
+
+impl<M: Machine + Any + Send> Driven for M {}
 
 /// Bytes both ways.
 pub trait ByteStream: AsyncRead + AsyncWrite + Unpin {

@@ -1,5 +1,6 @@
 //! Kinds behind one object-safe face, so that a module process holds any of them in one list.
 
+use std::any::Any;
 use std::fmt;
 use std::marker::PhantomData;
 
@@ -121,8 +122,11 @@ impl<K: PacketKind> Measurement for PreparedPacket<K> {
             };
             let mut key = [0; 16];
             context.random(&mut key);
-            let mut machine = K::machine(&self.0, target, key)?;
-            context.drive(target, &mut machine).await?;
+            let machine = K::machine(&self.0, target, key)?;
+            let machine: Box<dyn Any> = context.drive(target, Box::new(machine)).await?;
+            let machine = machine
+                .downcast::<K::Machine>()
+                .map_err(|_| Failure::failed(code::INTERNAL, "the driver gave another machine back"))?;
             erase(K::measured(&self.0, text, target, &machine)?)
         }
         .boxed_local()
@@ -160,7 +164,8 @@ fn read<K: Kind>(params: &Body) -> Result<K::Params, Failure> {
     Ok(params)
 }
 
-fn info<K: Kind>() -> KindInfo {
+/// What a kind says of itself, with its schemas: for whoever knows its types without performing it.
+pub fn info<K: Kind>() -> KindInfo {
     #[expect(clippy::expect_used, reason = "a constant of the program, covered by the registry's test")]
     let name = K::NAME.parse().expect("a kind's name is a kind");
     KindInfo {

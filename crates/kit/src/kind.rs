@@ -56,7 +56,7 @@ pub struct Cost {
 /// A measurement that is a machine of `mmn-probe`: it runs on whatever drives packets and time.
 pub trait PacketKind: Kind {
     /// The machine.
-    type Machine: Machine;
+    type Machine: Machine + Send + 'static;
 
     /// The address family that the parameters ask for.
     fn family(params: &Self::Params) -> Family;

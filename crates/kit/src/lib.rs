@@ -15,8 +15,8 @@ mod erased;
 mod kind;
 mod outcome;
 
-pub use context::{ByteStream, Context, Datagrams, Family, Received, Resolution};
-pub use erased::{Measurement, Registered, packet, session};
+pub use context::{ByteStream, Context, Datagrams, Driven, Family, Received, Resolution};
+pub use erased::{Measurement, Registered, info, packet, session};
 pub use futures::future::LocalBoxFuture;
 pub use kind::{Cost, Kind, PacketKind, SessionKind};
 pub use mmn_schema::body::{Body, Octets};
