@@ -165,6 +165,10 @@ fn read<K: Kind>(params: &Body) -> Result<K::Params, Failure> {
 }
 
 /// What a kind says of itself, with its schemas: for whoever knows its types without performing it.
+///
+/// # Panics
+///
+/// When its name is no name of a kind.
 pub fn info<K: Kind>() -> KindInfo {
     #[expect(clippy::expect_used, reason = "a constant of the program, covered by the registry's test")]
     let name = K::NAME.parse().expect("a kind's name is a kind");

@@ -1,9 +1,53 @@
-//! The built-in measurements, one file each; [`KINDS`] lists them.
+//! The built-in measurements of mmn, one file each.
 //!
-//! A measurement's parameters, result and logic live in its file. To add one: write the file, add its line to
-//! [`KINDS`].
+//! A measurement's parameters, result and logic live in its file (a folder of the same name where it grew). To add
+//! one: write the file, add its line to `kinds!` below. Without the feature `run` the crate is the types alone, light
+//! enough for a client: [`CATALOGUE`] then still gives every name and schema.
+//!
+//! A measurement never opens a socket, reads a clock or decides what a site allows: its context does.
+//!
+//! Begin with [`ping`], the smallest.
 
-use mmn_kit::Registered;
+#[cfg(feature = "run")]
+mod session;
+mod shared;
 
-/// Every built-in kind.
-pub const KINDS: &[&dyn Registered] = &[];
+pub mod dns;
+pub mod ping;
+
+use mmn_schema::announce::KindInfo;
+
+pub use shared::{Address, AddressFamily, StampSource, Stamps};
+
+macro_rules! kinds {
+    ($($style:ident $kind:ty;)*) => {
+        /// Every built-in kind, described.
+        pub const CATALOGUE: &[Described] = &[$(Described::of::<$kind>()),*];
+
+        /// Every built-in kind, ready to be performed.
+        #[cfg(feature = "run")]
+        pub const KINDS: &[&dyn mmn_kit::Registered] = &[$(&mmn_kit::$style::<$kind>()),*];
+    };
+}
+
+kinds! {
+    packet ping::Ping;
+    session dns::Dns;
+}
+
+/// A kind as one knows it without performing it.
+#[derive(Debug, Clone, Copy)]
+pub struct Described {
+    /// Its name.
+    pub name: &'static str,
+    /// The module that performs it by default.
+    pub module: &'static str,
+    /// What it says of itself, with its schemas.
+    pub info: fn() -> KindInfo,
+}
+
+impl Described {
+    const fn of<K: mmn_kit::Kind>() -> Self {
+        Self { name: K::NAME, module: K::MODULE, info: mmn_kit::info::<K> }
+    }
+}
