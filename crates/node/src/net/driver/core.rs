@@ -1,18 +1,20 @@
-//! The driver's state and every step on it. Nothing here waits.
+//! The driver's state: which machines there are, when each wants to be asked, and whose turn it is. Nothing
+//! here waits. What leaves is in [`outgoing`], what comes in [`incoming`].
+
+mod incoming;
+mod outgoing;
 
 use std::{
     cmp::Reverse,
     collections::{BinaryHeap, VecDeque},
     io,
-    net::IpAddr,
     os::fd::{AsFd, OwnedFd},
     sync::Arc,
 };
 
 use mmn_probe::{
-    machine::{Body, Input, Message, Output, Packet, Probe, SendFailure},
-    time::{Instant, Nanos, Stamp, StampSource, Utc},
-    wire::icmp::{Echo, Family},
+    machine::{Input, Output},
+    time::Instant,
 };
 use rustix::time::{Itimerspec, TimerfdTimerFlags, Timespec, timerfd_settime};
 use tokio::io::unix::AsyncFd;
@@ -20,14 +22,13 @@ use tokio::io::unix::AsyncFd;
 use super::{
     Config, DriveError,
     job::{Hold, Job, JobKey, Task},
-    keys::Owner,
-    link::{Link, Refusal},
+    link::Link,
 };
 use crate::{
-    clock::{self, Reading},
+    clock,
     net::{
-        icmp::{Arrival, Buffer, Content, EchoSocket, Received},
-        page::{Held, Limit, Page},
+        icmp::{Buffer, EchoSocket},
+        page::Page,
     },
 };
 
@@ -44,6 +45,8 @@ pub struct Counters {
     /// Packets that belong to no probe under way.
     pub unmatched: u64,
     /// Packets that the kernel dropped because a socket's buffer was full: losses here, not in the network.
+    /// As the kernel counts them, and as far as it tells: some versions count a raw socket's twice, and a
+    /// datagram socket's not at all.
     pub overrun: u64,
     /// How often civil time was set.
     pub clock_steps: u64,
@@ -65,8 +68,12 @@ pub(super) struct Core {
     /// Those whom the site's limit holds back, in order, and when the first may try again.
     site_queue: VecDeque<JobKey>,
     site_opens: Instant,
-    /// Jobs to be polled.
-    dirty: Vec<JobKey>,
+    /// Jobs to be polled, in turn.
+    dirty: VecDeque<JobKey>,
+    /// How many probes may still be sent before others than this driver get their turn.
+    budget: usize,
+    /// How many probes were sent since their socket was read.
+    unread: usize,
     /// Room to read into; taken while it is being read into.
     buffer: Option<Buffer>,
     /// How far civil time was ahead of the monotonic clock when last looked at.
@@ -89,7 +96,9 @@ impl Core {
             alarms: BinaryHeap::new(),
             site_queue: VecDeque::new(),
             site_opens: Instant(0),
-            dirty: Vec::new(),
+            dirty: VecDeque::new(),
+            budget: 0,
+            unread: 0,
             buffer: None,
             distance_ns: clock::both().distance_ns(),
             counters: Counters::default(),
@@ -148,9 +157,7 @@ impl Core {
     pub(super) fn tick(&mut self) {
         self.armed = None;
         // First what came in time, then what is overdue.
-        for index in 0..self.links.len() {
-            self.drain(index);
-        }
+        self.drain_all();
         let now = clock::monotonic();
         while let Some(Reverse((at, key))) = self.alarms.peek().copied() {
             if at > now {
@@ -179,7 +186,7 @@ impl Core {
             && !job.dirty
         {
             job.dirty = true;
-            self.dirty.push(key);
+            self.dirty.push_back(key);
         }
     }
 
@@ -190,9 +197,13 @@ impl Core {
         }
     }
 
-    /// Polls every job that something happened to, then sets the timer.
+    /// Polls every job that something happened to, then sets the timer. What is left of them when the budget
+    /// is spent goes on as soon as the runtime has let others do their work.
     fn settle(&mut self) {
-        while let Some(key) = self.dirty.pop() {
+        self.budget = SENDS_AT_A_TIME;
+        while self.budget > 0
+            && let Some(key) = self.dirty.pop_front()
+        {
             if let Some(job) = self.job(key) {
                 job.dirty = false;
                 self.advance(key);
@@ -201,10 +212,16 @@ impl Core {
         self.arm();
     }
 
-    /// Asks a machine what to do until it has nothing to do now.
+    /// Asks a machine what to do until it has nothing to do now, or has had its turn.
     fn advance(&mut self, key: JobKey) {
+        let mut turn = SENDS_PER_TURN;
         loop {
             self.flush(key);
+            if turn == 0 || self.budget == 0 {
+                self.mark(key);
+                return;
+            }
+            turn -= 1;
             let now = clock::monotonic();
             let Some(job) = self.job(key) else { return };
             if job.outbox.len() >= MAX_OUTBOX {
@@ -246,310 +263,13 @@ impl Core {
         Some(job)
     }
 
-    /// Sends what a job has to send, until something holds it back.
-    fn flush(&mut self, key: JobKey) {
-        loop {
-            let Some(job) = self.job(key) else { return };
-            if job.hold.is_some() {
-                return;
-            }
-            let Some(probe) = job.outbox.front().cloned() else { return };
-            let (paid, tries) = (job.paid, job.tries);
-            let now = clock::monotonic();
-            if !paid {
-                if !self.site_queue.is_empty() {
-                    self.queue(key);
-                    return;
-                }
-                match self.pay(&probe, now) {
-                    Ok(()) => self.set_paid(key),
-                    Err(held) if held.wait == Nanos::MAX => {
-                        self.conclude(key, &probe, Err(SendFailure::Forbidden));
-                        continue;
-                    }
-                    Err(held) => {
-                        self.hold(key, held, now);
-                        return;
-                    }
-                }
-            }
-            match self.send(key, &probe) {
-                Ok(stamp) => self.conclude(key, &probe, Ok(stamp)),
-                Err(Refusal::Failed(reason)) => self.conclude(key, &probe, Err(reason)),
-                Err(Refusal::Busy) if tries >= MAX_TRIES => {
-                    self.conclude(key, &probe, Err(SendFailure::Overrun));
-                }
-                Err(Refusal::Busy) => {
-                    self.hold_until(key, now + RETRY_AFTER);
-                    if let Some(job) = self.job(key) {
-                        job.tries += 1;
-                    }
-                    return;
-                }
-            }
-        }
-    }
-
-    fn set_paid(&mut self, key: JobKey) {
-        if let Some(job) = self.job(key) {
-            job.paid = true;
-        }
-    }
-
-    /// The first probe of a job's outbox is gone, one way or the other.
-    fn conclude(&mut self, key: JobKey, probe: &Probe, outcome: Result<Stamp, SendFailure>) {
-        if let Some(job) = self.job(key) {
-            job.outbox.pop_front();
-            job.paid = false;
-            job.tries = 0;
-        }
-        let now = clock::monotonic();
-        match outcome {
-            Ok(stamp) => {
-                self.counters.sent += 1;
-                self.tell(key, now, Input::Sent { probe: probe.id, stamp });
-            }
-            Err(reason) => {
-                self.counters.refused += 1;
-                self.tell(key, now, Input::SendFailed { probe: probe.id, reason });
-            }
-        }
-    }
-
-    fn pay(&self, probe: &Probe, now: Instant) -> Result<(), Held> {
-        let header = match probe.destination {
-            IpAddr::V4(_) => 20,
-            IpAddr::V6(_) => 40,
-        };
-        let Body::Echo { payload } = &probe.body else { return Ok(()) };
-        let bytes = u64::try_from(header + 8 + payload.len()).unwrap_or(u64::MAX);
-        self.page.take(now, probe.destination, 1, bytes)
-    }
-
-    fn hold(&mut self, key: JobKey, held: Held, now: Instant) {
-        // The limits may change meanwhile: never wait long on an old answer.
-        let until = now + held.wait.min(LONGEST_HOLD);
-        match held.by {
-            Limit::Target => self.hold_until(key, until),
-            Limit::Site => {
-                self.site_opens = until;
-                self.queue(key);
-            }
-        }
-    }
-
-    fn hold_until(&mut self, key: JobKey, until: Instant) {
-        if let Some(job) = self.job(key) {
-            job.hold = Some(Hold::Until(until));
-            self.alarms.push(Reverse((until, key)));
-        }
-    }
-
-    fn queue(&mut self, key: JobKey) {
-        if let Some(job) = self.job(key) {
-            job.hold = Some(Hold::Site);
-            self.site_queue.push_back(key);
-        }
-    }
-
-    /// Lets those go whom the site's limit lets go now, in the order in which they came.
-    fn serve_site_queue(&mut self, now: Instant) {
-        if now < self.site_opens {
-            return;
-        }
-        while let Some(key) = self.site_queue.front().copied() {
-            let Some(job) = self.job(key) else {
-                self.site_queue.pop_front();
-                continue;
-            };
-            let Some(probe) = job.outbox.front().cloned() else {
-                job.hold = None;
-                self.site_queue.pop_front();
-                continue;
-            };
-            match self.pay(&probe, now) {
-                Err(held) if held.by == Limit::Site && held.wait != Nanos::MAX => {
-                    self.site_opens = now + held.wait.min(LONGEST_HOLD);
-                    return;
-                }
-                outcome => {
-                    self.site_queue.pop_front();
-                    if let Some(job) = self.job(key) {
-                        job.hold = None;
-                        job.paid = outcome.is_ok();
-                    }
-                    match outcome {
-                        Ok(()) => self.mark(key),
-                        Err(held) if held.wait == Nanos::MAX => {
-                            self.conclude(key, &probe, Err(SendFailure::Forbidden));
-                        }
-                        Err(held) => self.hold(key, held, now),
-                    }
-                }
-            }
-        }
-    }
-
-    fn send(&mut self, key: JobKey, probe: &Probe) -> Result<Stamp, Refusal> {
-        let Body::Echo { payload } = &probe.body else {
-            return Err(Refusal::Failed(SendFailure::NoSocket));
-        };
-        let family = Family::of(probe.destination);
-        let owner = Owner { job: key, probe: probe.id, since: clock::monotonic() };
-        let mut room = None;
-        let mut any = false;
-        for (index, link) in self.links.iter_mut().enumerate().filter(|(_, link)| link.family() == family) {
-            any = true;
-            room = link.keys.give(owner).map(|given| (index, given));
-            if room.is_some() {
-                break;
-            }
-        }
-        let Some((index, (used, id, seq))) = room else {
-            return Err(if any { Refusal::Busy } else { Refusal::Failed(SendFailure::NoSocket) });
-        };
-        let outcome = self.send_on(index, key, probe, &Echo { id, seq, payload });
-        match (&outcome, self.job(key)) {
-            (Ok(_), Some(job)) => job.keys.push((index, used)),
-            _ => {
-                if let Some(link) = self.links.get_mut(index) {
-                    link.keys.take_back(used, key);
-                }
-            }
-        }
-        outcome
-    }
-
-    fn send_on(
-        &mut self,
-        index: usize,
-        key: JobKey,
-        probe: &Probe,
-        echo: &Echo<'_>,
-    ) -> Result<Stamp, Refusal> {
-        let mut refusal = Refusal::Failed(SendFailure::NoSocket);
-        // A datagram socket reports an error about an earlier packet by failing the next call. So the error
-        // queue is read, which clears it, and the packet is tried again.
-        for _ in 0..SEND_ATTEMPTS {
-            let Some(link) = self.links.get_mut(index) else { break };
-            let socket = link.socket.clone();
-            let before = clock::both();
-            match socket.get_ref().send(probe.destination, probe.ttl, echo) {
-                Ok(()) => {
-                    link.sent(key, probe.id, before.at);
-                    return Ok(user_stamp(before));
-                }
-                Err(error) => refusal = link.refused(&error),
-            }
-            if refusal == Refusal::Busy {
-                break;
-            }
-            self.drain_errors(index);
-            let _ = socket.get_ref().take_error();
-        }
-        Err(refusal)
-    }
-
-    fn drain(&mut self, index: usize) -> bool {
-        self.drain_errors(index);
-        let Some(socket) = self.links.get(index).map(|link| link.socket.clone()) else { return true };
-        let mut buffer = self.buffer.take().unwrap_or_default();
-        let mut drained = false;
-        for _ in 0..MAX_BATCH {
-            match socket.get_ref().receive(&mut buffer) {
-                Ok(Some(Received::Packet(arrival))) => self.arrived(index, &arrival),
-                Ok(Some(_)) => self.counters.unmatched += 1,
-                Ok(None) => {
-                    drained = true;
-                    break;
-                }
-                // An error about an earlier packet, which the error queue tells better; reading cleared it.
-                Err(_) => {}
-            }
-        }
-        self.buffer = Some(buffer);
-        drained
-    }
-
-    fn drain_errors(&mut self, index: usize) {
-        let Some(socket) = self.links.get(index).map(|link| link.socket.clone()) else { return };
-        let mut buffer = self.buffer.take().unwrap_or_default();
-        for _ in 0..MAX_BATCH {
-            match socket.get_ref().receive_error(&mut buffer) {
-                Ok(Some(Received::Packet(arrival))) => self.arrived(index, &arrival),
-                Ok(Some(Received::Transmitted { number, stamp })) => self.transmitted(index, number, stamp),
-                Ok(Some(Received::Foreign)) => {}
-                Ok(None) | Err(_) => break,
-            }
-        }
-        self.buffer = Some(buffer);
-    }
-
-    fn arrived(&mut self, index: usize, arrival: &Arrival<'_>) {
-        let (now, stepped) = self.read_clock();
-        let Some(link) = self.links.get_mut(index) else { return };
-        if let Some(dropped) = arrival.dropped {
-            self.counters.overrun += u64::from(dropped.wrapping_sub(link.dropped));
-            link.dropped = dropped;
-        }
-        let Some(owner) = link.keys.owner(arrival.id, arrival.seq) else {
-            self.counters.unmatched += 1;
-            return;
-        };
-        self.counters.received += 1;
-        let message = match arrival.content {
-            Content::EchoReply { payload } => Message::EchoReply { payload },
-            Content::Error { kind, quoted_payload } => Message::Error { kind, quoted_payload },
-        };
-        let stamp = arrival.stamp.filter(|_| !stepped).and_then(|utc| kernel_stamp(now, utc));
-        let packet = Packet {
-            probe: owner.probe,
-            from: arrival.from,
-            stamp: stamp.unwrap_or(user_stamp(now)),
-            ttl: arrival.ttl,
-            bytes: arrival.bytes,
-            message,
-        };
-        self.tell(owner.job, now.at, Input::Packet(packet));
-    }
-
-    fn transmitted(&mut self, index: usize, number: u32, stamp: Utc) {
-        let (now, stepped) = self.read_clock();
-        let Some(sent) = self.links.get_mut(index).and_then(|link| link.transmitted(number)) else { return };
-        let Some(stamp) = kernel_stamp(now, stamp).filter(|_| !stepped) else { return };
-        // A stamp from before the packet was handed over belongs to another packet.
-        if stamp.at + STAMP_SLACK >= sent.handed {
-            self.tell(sent.job, now.at, Input::Sent { probe: sent.probe, stamp });
-        }
-    }
-
-    /// Reads both clocks; returns whether civil time was set since they were last read, and tells everybody.
-    fn read_clock(&mut self) -> (Reading, bool) {
-        let now = clock::both();
-        let distance_ns = now.distance_ns();
-        let stepped = distance_ns.abs_diff(self.distance_ns) > STEP_NS;
-        self.distance_ns = distance_ns;
-        if stepped {
-            self.counters.clock_steps += 1;
-            let keys: Vec<JobKey> = self
-                .jobs
-                .iter()
-                .enumerate()
-                .filter_map(|(index, job)| Some(JobKey { index, generation: job.as_ref()?.generation }))
-                .collect();
-            for key in keys {
-                self.tell(key, now.at, Input::ClockStepped);
-            }
-        }
-        (now, stepped)
-    }
-
     /// Sets the timer to what is due next, unless it will ring before that anyway.
     fn arm(&mut self) {
         self.tidy_alarms();
         let alarm = self.alarms.peek().map(|Reverse((at, _))| *at);
         let site = (!self.site_queue.is_empty()).then_some(self.site_opens);
-        let Some(next) = alarm.into_iter().chain(site).min() else { return };
+        let rest = (!self.dirty.is_empty()).then_some(Instant(0));
+        let Some(next) = alarm.into_iter().chain(site).chain(rest).min() else { return };
         if self.armed.is_some_and(|armed| armed <= next) {
             return;
         }
@@ -578,34 +298,9 @@ impl Core {
     }
 }
 
-fn user_stamp(now: Reading) -> Stamp {
-    Stamp { at: now.at, utc: now.wall, source: StampSource::User }
-}
-
-/// A kernel's stamp in civil time, on both clocks. Nothing when it is too far away to be believed.
-fn kernel_stamp(now: Reading, utc: Utc) -> Option<Stamp> {
-    let age = now.wall.0.checked_sub(utc.0)?;
-    if !(-STAMP_FUTURE_NS..=STAMP_PAST_NS).contains(&age) {
-        return None;
-    }
-    let at = Instant(now.at.0.checked_add_signed(-age)?);
-    Some(Stamp { at, utc, source: StampSource::Kernel })
-}
-
 /// How many probes of one machine may wait to be sent; it is not asked for more meanwhile.
 const MAX_OUTBOX: usize = 16;
-/// How many packets are read from a socket before others get their turn.
-const MAX_BATCH: usize = 256;
-/// How often a packet is tried against errors that may be another packet's.
-const SEND_ATTEMPTS: usize = 3;
-/// How often, and how long apart, a packet is tried while the system has no room.
-const MAX_TRIES: u32 = 50;
-const RETRY_AFTER: Nanos = Nanos::from_millis(1);
-/// The longest time to trust an answer of the page that says to wait.
-const LONGEST_HOLD: Nanos = Nanos::from_millis(250);
-/// Civil time that moves by more than this against the monotonic clock was set.
-const STEP_NS: u64 = 1_000_000;
-/// How much earlier than its packet a transmit stamp may seem, for the inaccuracy of reading two clocks.
-const STAMP_SLACK: Nanos = Nanos(20_000);
-const STAMP_FUTURE_NS: i64 = 1_000_000;
-const STAMP_PAST_NS: i64 = 10_000_000_000;
+/// How many probes are sent before the runtime gets its turn, and how many of one machine before the next
+/// machine gets its turn.
+const SENDS_AT_A_TIME: usize = 128;
+const SENDS_PER_TURN: usize = 16;

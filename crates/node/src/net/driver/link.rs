@@ -39,6 +39,8 @@ pub(super) struct Awaited {
 pub(super) enum Refusal {
     /// The system has no room at the moment.
     Busy,
+    /// No key is free by which a reply could be told from others.
+    NoKey,
     /// The system refuses it, unless the error was that of an earlier packet.
     Failed(SendFailure),
 }

@@ -180,6 +180,28 @@ fn many_machines_share_one_socket() {
 }
 
 #[test]
+fn a_flood_loses_nothing_to_our_own_buffers() {
+    require_root("a_flood_loses_nothing_to_our_own_buffers");
+    in_namespace(|| {
+        block_on(async {
+            let driver = driver(Mode::Raw, LOOSE);
+            let machine = ping("127.0.0.1", |spec| {
+                spec.count = 20_000;
+                spec.interval = Nanos::ZERO;
+                spec.payload_bytes = 1_000;
+            });
+            let done = driver.run(machine).await.unwrap();
+            let stamped = |sample: &Sample| {
+                matches!(sample.fate, Fate::Replied(_))
+                    && sample.sent.is_some_and(|stamp| stamp.source == StampSource::Kernel)
+            };
+            assert_eq!(samples(&done).iter().filter(|sample| stamped(sample)).count(), 20_000);
+            assert_eq!(driver.counters().overrun, 0);
+        });
+    });
+}
+
+#[test]
 fn the_page_paces_the_site_and_each_target() {
     require_root("the_page_paces_the_site_and_each_target");
     in_namespace(|| {
