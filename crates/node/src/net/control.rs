@@ -22,6 +22,8 @@ pub(super) struct Beside {
 /// A `sock_extended_err` (`linux/errqueue.h`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Extended {
+    /// The error that it stands for.
+    pub(super) errno: i32,
     /// Where it comes from: `SO_EE_ORIGIN_*`.
     pub(super) origin: u8,
     /// The ICMP type.
@@ -35,6 +37,11 @@ pub(super) struct Extended {
     /// Who reported it.
     pub(super) offender: Option<IpAddr>,
 }
+
+// `SO_EE_ORIGIN_*` (`linux/errqueue.h`).
+pub(super) const ORIGIN_ICMP: u8 = 2;
+pub(super) const ORIGIN_ICMP6: u8 = 3;
+pub(super) const ORIGIN_TIMESTAMPING: u8 = 4;
 
 /// Reads control messages.
 pub(super) fn decode(mut bytes: &[u8]) -> Beside {
@@ -102,6 +109,7 @@ fn stamp(data: &[u8]) -> Option<Utc> {
 
 fn extended(data: &[u8]) -> Option<Extended> {
     Some(Extended {
+        errno: array(data, 0).map(i32::from_ne_bytes)?,
         origin: *data.get(4)?,
         icmp_type: *data.get(5)?,
         code: *data.get(6)?,

@@ -27,7 +27,7 @@ use mmn_probe::{
 use serde::{Deserialize, Serialize};
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 
-use super::{control, filter, sys};
+use super::{control, filter, stamps, sys};
 
 /// How a socket was opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -200,16 +200,7 @@ impl EchoSocket {
     /// Asks for stamps: of reception always, of transmission when `transmit` is set. Setting them anew starts
     /// the numbers of transmit stamps from 0.
     pub fn set_stamps(&self, transmit: bool) -> io::Result<()> {
-        let receive = libc::SOF_TIMESTAMPING_RX_SOFTWARE | libc::SOF_TIMESTAMPING_SOFTWARE;
-        let send = libc::SOF_TIMESTAMPING_TX_SOFTWARE
-            | libc::SOF_TIMESTAMPING_OPT_ID
-            | libc::SOF_TIMESTAMPING_OPT_TSONLY;
-        let option = |flags: u32| {
-            let flags = libc::c_int::try_from(flags).map_err(io::Error::other)?;
-            sys::set_option(self.as_fd(), libc::SOL_SOCKET, libc::SO_TIMESTAMPING, flags)
-        };
-        option(receive)?;
-        if transmit { option(receive | send) } else { Ok(()) }
+        stamps::request(self.as_fd(), transmit)
     }
 
     /// Sends an echo request. On a datagram socket the kernel writes its own identifier over `echo.id`.
@@ -219,9 +210,9 @@ impl EchoSocket {
         match ttl {
             Some(Ttl(ttl)) => {
                 let control = control::ttl(self.family == Family::V6, ttl);
-                sys::send(self.as_fd(), &packet, &to, &control)
+                sys::send(self.as_fd(), &packet, Some(&to), &control)
             }
-            None => sys::send(self.as_fd(), &packet, &to, &[]),
+            None => sys::send(self.as_fd(), &packet, Some(&to), &[]),
         }
     }
 
@@ -306,8 +297,10 @@ impl EchoSocket {
     fn read_queued<'b>(&self, data: &'b [u8], beside: &control::Beside) -> Option<Received<'b>> {
         let error = beside.error?;
         match error.origin {
-            ORIGIN_TIMESTAMPING => Some(Received::Transmitted { number: error.data, stamp: beside.stamp? }),
-            ORIGIN_ICMP | ORIGIN_ICMP6 => {
+            control::ORIGIN_TIMESTAMPING => {
+                Some(Received::Transmitted { number: error.data, stamp: beside.stamp? })
+            }
+            control::ORIGIN_ICMP | control::ORIGIN_ICMP6 => {
                 let kind = IcmpErrorKind::from_wire(self.family, error.icmp_type, error.code, error.info)?;
                 // The queue gives the quoted request from its ICMP header on.
                 let echo = wire::icmp::quoted_echo_request(self.family, data)?;
@@ -415,11 +408,6 @@ pub enum Content<'b> {
 
 /// Room for some 4,000 small replies where the system allows it (a datagram takes about 768 octets of it).
 const RECEIVE_BUFFER_BYTES: libc::c_int = 4 << 20;
-
-// From `linux/errqueue.h`.
-const ORIGIN_ICMP: u8 = 2;
-const ORIGIN_ICMP6: u8 = 3;
-const ORIGIN_TIMESTAMPING: u8 = 4;
 
 fn create(family: Family, mode: Mode) -> Result<Socket, OpenError> {
     let (domain, protocol) = match family {

@@ -16,6 +16,8 @@ pub mod icmp;
 pub mod page;
 pub mod pass;
 pub mod privilege;
+mod stamps;
 mod sys;
 #[cfg(test)]
 mod testing;
+pub mod udp;

@@ -8,7 +8,7 @@ use std::{
     ptr,
 };
 
-use socket2::SockAddr;
+use socket2::{SockAddr, Socket};
 use tokio::io::{Interest, unix::AsyncFd};
 
 use super::icmp::EchoSocket;
@@ -55,13 +55,20 @@ pub(super) fn receive(
     Ok(Lengths { data, control: header.msg_controllen, from })
 }
 
-/// Sends one message with control data.
-pub(super) fn send(socket: BorrowedFd<'_>, data: &[u8], to: &SockAddr, control: &[u8]) -> io::Result<()> {
+/// Sends one message with control data, on a connected socket without an address.
+pub(super) fn send(
+    socket: BorrowedFd<'_>,
+    data: &[u8],
+    to: Option<&SockAddr>,
+    control: &[u8],
+) -> io::Result<()> {
     let mut vector = libc::iovec { iov_base: data.as_ptr().cast_mut().cast(), iov_len: data.len() };
     // SAFETY: a `msghdr` is plain integers and pointers, for all of which zero is a value.
     let mut header: libc::msghdr = unsafe { mem::zeroed() };
-    header.msg_name = to.as_ptr().cast_mut().cast();
-    header.msg_namelen = to.len();
+    if let Some(to) = to {
+        header.msg_name = to.as_ptr().cast_mut().cast();
+        header.msg_namelen = to.len();
+    }
     header.msg_iov = &raw mut vector;
     header.msg_iovlen = 1;
     if !control.is_empty() {
@@ -78,6 +85,7 @@ pub(super) trait Owned: AsRawFd {}
 
 impl Owned for OwnedFd {}
 impl Owned for EchoSocket {}
+impl Owned for Socket {}
 
 /// Has the runtime watch a descriptor. Must be called within a runtime.
 pub(super) fn watch<T: Owned>(owner: T, interest: Interest) -> io::Result<AsyncFd<T>> {

@@ -3,12 +3,14 @@
 //! On Linux both are properties of a thread, so a test needs no helper process for them. Links are made by
 //! `ip` of Debian's iproute2. A test without the privilege it needs fails by name.
 
-use std::{process::Command, sync::mpsc, thread::JoinHandle};
+use std::{net::UdpSocket, os::fd::AsFd, process::Command, sync::mpsc, thread::JoinHandle};
 
 use rustix::{
     process::{Gid, Uid, getuid},
     thread::{UnshareFlags, set_thread_groups, set_thread_res_gid, set_thread_res_uid},
 };
+
+use super::{control, stamps, sys};
 
 /// Fails the test unless it runs as root.
 #[track_caller]
@@ -48,6 +50,25 @@ pub(super) fn as_nobody<T: Send>(work: impl FnOnce() -> T + Send) -> T {
 /// Lets everybody open ping sockets in the calling thread's namespace.
 pub(super) fn open_ping_group_range() {
     std::fs::write("/proc/sys/net/ipv4/ping_group_range", "0 2147483647").unwrap();
+}
+
+/// Waits until the kernel stamps what it receives, and keeps it so until the value is dropped.
+///
+/// The first socket that asks for stamps makes the kernel turn them on a moment later; a packet within that
+/// moment has none.
+pub(super) fn kernel_stamps() -> UdpSocket {
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    socket.connect(socket.local_addr().unwrap()).unwrap();
+    stamps::request(socket.as_fd(), false).unwrap();
+    loop {
+        socket.send(&[0]).unwrap();
+        let (mut data, mut control) = ([0], [0; 128]);
+        let lengths = sys::receive(socket.as_fd(), 0, &mut data, &mut control).unwrap();
+        if control::decode(&control[..lengths.control]).stamp.is_some() {
+            return socket;
+        }
+        std::thread::yield_now();
+    }
 }
 
 /// Runs `ip` (Debian's iproute2) with these arguments in the calling thread's namespace.

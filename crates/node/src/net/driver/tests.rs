@@ -45,6 +45,7 @@ fn samples(ping: &Ping) -> Vec<Sample> {
 
 /// Three probes to each loopback address, all answered, stamped by the kernel on both ends.
 async fn measures_loopback(mode: Mode) {
+    let _stamps = testing::kernel_stamps();
     let driver = driver(mode, LOOSE);
     for target in ["127.0.0.1", "::1"] {
         let done = driver

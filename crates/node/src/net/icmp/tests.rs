@@ -3,7 +3,7 @@ use std::os::fd::AsFd;
 use proptest::prelude::*;
 
 use super::*;
-use crate::net::testing::{as_nobody, in_namespace, open_ping_group_range, require_root};
+use crate::net::testing::{as_nobody, in_namespace, kernel_stamps, open_ping_group_range, require_root};
 
 fn ids(first: u16) -> IdRange {
     IdRange::new(first, 2).unwrap()
@@ -29,6 +29,7 @@ fn loopback(family: Family) -> IpAddr {
 fn the_filter_keeps_other_identifiers_away() {
     require_root("the_filter_keeps_other_identifiers_away");
     in_namespace(|| {
+        let _stamps = kernel_stamps();
         for family in [Family::V4, Family::V6] {
             let [ours, theirs] =
                 [0x100, 0x200].map(|first| EchoSocket::open(family, Mode::Raw, ids(first)).unwrap());
@@ -127,7 +128,7 @@ proptest! {
         let socket = Socket::from(OwnedFd::from(tempfile::tempfile().unwrap()));
         let socket = EchoSocket { socket, family, mode, ids: ids(0) };
         let _ = socket.read(&data, Some(loopback(family)), &control::Beside::default());
-        let error = control::Extended { origin: ORIGIN_ICMP, icmp_type: 3, code: 1, info: 0, data: 0, offender: None };
+        let error = control::Extended { errno: 0, origin: control::ORIGIN_ICMP, icmp_type: 3, code: 1, info: 0, data: 0, offender: None };
         let beside = control::Beside { error: Some(error), ..control::Beside::default() };
         let _ = socket.read_queued(&data, &beside);
     }

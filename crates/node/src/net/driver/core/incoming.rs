@@ -2,7 +2,7 @@
 
 use mmn_probe::{
     machine::{Input, Message, Packet},
-    time::{Instant, Nanos, Stamp, StampSource, Utc},
+    time::{Nanos, Utc},
 };
 
 use super::Core;
@@ -11,6 +11,7 @@ use crate::{
     net::{
         driver::job::JobKey,
         icmp::{Arrival, Content, Received},
+        stamps::{kernel_stamp, user_stamp},
     },
 };
 
@@ -119,47 +120,9 @@ impl Core {
     }
 }
 
-/// A stamp that this process took.
-pub(super) fn user_stamp(now: Reading) -> Stamp {
-    Stamp { at: now.at, utc: now.wall, source: StampSource::User }
-}
-
-/// A kernel's stamp in civil time, on both clocks. Nothing when it is too far away to be believed.
-fn kernel_stamp(now: Reading, utc: Utc) -> Option<Stamp> {
-    let age = now.wall.0.checked_sub(utc.0)?;
-    if !(-STAMP_FUTURE_NS..=STAMP_PAST_NS).contains(&age) {
-        return None;
-    }
-    let at = Instant(now.at.0.checked_add_signed(-age)?);
-    Some(Stamp { at, utc, source: StampSource::Kernel })
-}
-
 /// How many packets are read from a socket before others get their turn.
 const MAX_BATCH: usize = 256;
 /// Civil time that moves by more than this against the monotonic clock was set.
 const STEP_NS: u64 = 1_000_000;
 /// How much earlier than its packet a transmit stamp may seem, for the inaccuracy of reading two clocks.
 const STAMP_SLACK: Nanos = Nanos(20_000);
-const STAMP_FUTURE_NS: i64 = 1_000_000;
-const STAMP_PAST_NS: i64 = 10_000_000_000;
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const NOW: Reading = Reading { at: Instant(5_000_000_000), wall: Utc(1_700_000_000_000_000_000) };
-
-    #[test]
-    fn a_kernel_stamp_is_put_on_both_clocks() {
-        let utc = Utc(NOW.wall.0 - 1_500);
-        let stamp = kernel_stamp(NOW, utc).unwrap();
-        assert_eq!((stamp.at, stamp.utc), (Instant(NOW.at.0 - 1_500), utc));
-    }
-
-    #[test]
-    fn a_stamp_from_another_age_is_not_believed() {
-        for away in [-2_000_000, 11_000_000_000, NOW.wall.0] {
-            assert_eq!(kernel_stamp(NOW, Utc(NOW.wall.0 - away)), None);
-        }
-    }
-}

@@ -8,7 +8,7 @@ use mmn_probe::{
     wire::icmp::{Echo, Family},
 };
 
-use super::{Core, incoming::user_stamp};
+use super::Core;
 use crate::{
     clock,
     net::{
@@ -18,6 +18,7 @@ use crate::{
             link::Refusal,
         },
         page::{Held, Limit},
+        stamps::user_stamp,
     },
 };
 
