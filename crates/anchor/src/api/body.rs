@@ -1,17 +1,16 @@
 //! Bodies of requests: JSON or CBOR, bounded in size and time, with errors that point at the field.
 
 use axum::body::Body;
-use axum::http::{HeaderMap, header};
 use axum::http::request::Parts;
+use axum::http::{HeaderMap, header};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use mmn_schema::encoding::Encoding;
 use mmn_schema::problem::Problem;
 use mmn_schema::select::Selection;
-use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_path_to_error::{Path, Segment};
 
-use super::config::BODY_TIMEOUT;
+use super::limits::BODY_TIMEOUT;
 use super::reply::bad_request;
 
 /// Reads a body as a value.
@@ -133,19 +132,12 @@ fn missing_field(text: &str) -> Option<&str> {
 
 /// What is wrong with the selection at `pointer`, and at which character, where it is one given as text.
 fn selection_error(pointer: &str, json: &[u8]) -> Option<(String, Option<usize>)> {
-    #[derive(Deserialize)]
-    struct Selections {
-        from: Option<serde_json::Value>,
-        select: Option<serde_json::Value>,
+    if !(pointer.ends_with("/from") || pointer.ends_with("/select")) {
+        return None;
     }
-    let selections: Selections = serde_json::from_slice(json).ok()?;
-    let value = match pointer {
-        "/from" => selections.from?,
-        "/select" => selections.select?,
-        _ => return None,
-    };
-    let error = value.as_str()?.parse::<Selection>().err()?;
-    Some((error.message.clone(), Some(error.position)))
+    let whole: serde_json::Value = serde_json::from_slice(json).ok()?;
+    let error = whole.pointer(pointer)?.as_str()?.parse::<Selection>().err()?;
+    Some((error.message, Some(error.position)))
 }
 
 #[cfg(test)]

@@ -1,0 +1,340 @@
+//! Results over plain HTTP: pages, lines of JSON, and server-sent events. All read by the same cursors, at the
+//! client's own pace; nothing is held for a client that is slow.
+
+use axum::body::Body;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::Response;
+use bytes::Bytes;
+use futures::stream;
+use mmn_schema::api::{Cursor, Page, ResultRecord};
+use mmn_schema::event::Event;
+use mmn_schema::id::MeasurementId;
+use mmn_schema::problem::Problem;
+use schemars::JsonSchema;
+use serde::Deserialize;
+use tokio::sync::broadcast::error::RecvError;
+use tokio_util::sync::CancellationToken;
+
+use super::call::{Call, Caller, Holder, Switch};
+use super::limits::{KEEP_ALIVE, MAX_RECORDS};
+use super::reply::{self, Answer, bad_request};
+use super::route::{Access, Route};
+use super::sse;
+use crate::reader::{Next, ResultReader};
+
+const NDJSON: &str = "application/x-ndjson";
+const EVENTS: &str = "text/event-stream";
+
+pub(crate) fn routes() -> Vec<Route> {
+    vec![
+        Route::get("/api/v1/measurements/{id}/results", "readResults", results)
+            .summary("The results of a measurement: a page, lines of JSON, or server-sent events.")
+            .access(Access::Partly)
+            .variable::<MeasurementId>("id", "The id of a measurement.")
+            .query::<ResultsQuery>()
+            .field("Last-Event-ID", "As `after`, sent by browsers that come back to server-sent events.")
+            .answer(
+                200,
+                "Results in the order of their cursors. Server-sent events are `result` with the cursor as id, and \
+                 `done` with the ledger.",
+                vec![
+                    ("application/json", Some(schemars::SchemaGenerator::subschema_for::<Page<ResultRecord>>)),
+                    ("application/cbor", None),
+                    (NDJSON, None),
+                    (EVENTS, None),
+                ],
+            )
+            .answer(204, "There are no more: a browser need not come back for server-sent events.", vec![])
+            .problems(&[406]),
+        Route::get("/api/v1/events", "watchEvents", events)
+            .summary("What happens in the network from now on, as server-sent events or lines of JSON.")
+            .query::<EventsQuery>()
+            .answer(200, "Events, without end.", vec![(EVENTS, None), (NDJSON, None)])
+            .problems(&[406]),
+    ]
+}
+
+/// Which results, and how.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct ResultsQuery {
+    /// Only those after this cursor.
+    after: Option<Cursor>,
+    /// The most records. A page holds 1,000 unless told, and at most 10,000.
+    #[schemars(range(min = 1))]
+    limit: Option<u64>,
+    /// Go on until the measurement is done, parts included. Server-sent events do so unless told; a page never does.
+    follow: Option<Switch>,
+    /// The form, when `Accept` can't be set.
+    format: Option<Format>,
+}
+
+/// How events are watched.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct EventsQuery {
+    /// The form, when `Accept` can't be set.
+    format: Option<StreamFormat>,
+}
+
+/// A form of results.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+enum Format {
+    /// A page.
+    Json,
+    /// A page.
+    Cbor,
+    /// A record a line.
+    Ndjson,
+    /// Server-sent events.
+    Sse,
+}
+
+/// A form of events.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+enum StreamFormat {
+    /// An event a line.
+    Ndjson,
+    /// Server-sent events.
+    Sse,
+}
+
+async fn results(caller: Caller, mut call: Call) -> Answer {
+    let id: MeasurementId = call.path().await?;
+    let query: ResultsQuery = call.query()?;
+    if query.limit == Some(0) {
+        return Err(bad_request("query parameter `limit`: it is at least 1").into());
+    }
+    let format = match query.format {
+        Some(format) => format,
+        None => {
+            match reply::preferred(call.headers(), &["application/json", "application/cbor", NDJSON, EVENTS])
+            {
+                Some(NDJSON) => Format::Ndjson,
+                Some(EVENTS) => Format::Sse,
+                Some("application/cbor") => Format::Cbor,
+                Some(_) => Format::Json,
+                None => return Err(not_acceptable().into()),
+            }
+        }
+    };
+    let last = last_event_id(&call)?;
+    let after = last.or(query.after);
+    let follow = query.follow.map_or(format == Format::Sse, Switch::is_on);
+    let reader = call.api.anchor.reader(&caller.viewer(), id, after).await?;
+    let mut feed = Feed {
+        reader: reader.with_parts(follow),
+        follow,
+        left: query.limit.unwrap_or(u64::MAX),
+        sse: format == Format::Sse,
+        stop: call.api.stop.clone(),
+        first: None,
+        over: false,
+    };
+    match format {
+        Format::Json | Format::Cbor => feed.page(after, query.limit, format).await,
+        Format::Ndjson => Ok(streamed(NDJSON, feed.into_body())),
+        Format::Sse => {
+            // A browser comes back whenever the stream ends, unless it is told that there is nothing more.
+            if last.is_some()
+                && let Some(first) = feed.reader.next_kept(MAX_RECORDS).await?
+            {
+                if matches!(first, Next::Done(_)) {
+                    return Ok(no_content());
+                }
+                feed.first = Some(first);
+            }
+            Ok(streamed(EVENTS, feed.into_body()))
+        }
+    }
+}
+
+fn no_content() -> Response {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    response
+}
+
+fn last_event_id(call: &Call) -> Result<Option<Cursor>, Problem> {
+    let Some(value) = call.headers().get("last-event-id") else { return Ok(None) };
+    let text = value.to_str().unwrap_or_default();
+    if text.is_empty() {
+        return Ok(None);
+    }
+    text.parse().map(Some).map_err(|error| bad_request(format!("Last-Event-ID: {error}")))
+}
+
+/// Results on their way into a body.
+struct Feed {
+    reader: ResultReader,
+    follow: bool,
+    /// How many more records are wanted.
+    left: u64,
+    sse: bool,
+    stop: CancellationToken,
+    /// What was read before the answer was begun.
+    first: Option<Next>,
+    over: bool,
+}
+
+impl Feed {
+    /// As many records as a page holds, of those that are kept now.
+    async fn page(mut self, after: Option<Cursor>, limit: Option<u64>, format: Format) -> Answer {
+        let limit = usize::try_from(limit.unwrap_or(1000).min(10_000)).unwrap_or(1000);
+        let mut items: Vec<ResultRecord> = Vec::new();
+        let mut done = false;
+        while items.len() < limit && !done {
+            let room = limit - items.len();
+            let next = self.reader.next_kept(room).await?;
+            match next {
+                Some(Next::Records(records)) => items.extend(records),
+                Some(Next::Expired(_)) => {}
+                Some(Next::Done(_)) => done = true,
+                None => break,
+            }
+        }
+        let position = self.reader.position().or(after).unwrap_or(Cursor { seq: 0, pos: 0 });
+        let page = Page { items, next: (!done).then(|| position.to_string()) };
+        let encoding = match format {
+            Format::Cbor => mmn_schema::encoding::Encoding::Cbor,
+            _ => mmn_schema::encoding::Encoding::Json,
+        };
+        let bytes = encoding.encode(&page).map_err(bad_request)?;
+        let mut response = reply::with_type(StatusCode::OK, encoding.content_type(), bytes);
+        response.headers_mut().insert(header::VARY, HeaderValue::from_static("Accept"));
+        Ok(response)
+    }
+
+    fn into_body(self) -> Body {
+        Body::from_stream(stream::unfold(self, |mut feed| async move {
+            let chunk = feed.chunk().await?;
+            Some((chunk, feed))
+        }))
+    }
+
+    /// The next piece of the body; `None` at its end. A body that breaks off ends with an error, so that nobody takes
+    /// it for whole.
+    async fn chunk(&mut self) -> Option<Result<Bytes, Problem>> {
+        loop {
+            if self.over || self.left == 0 {
+                return None;
+            }
+            let max = usize::try_from(self.left).unwrap_or(MAX_RECORDS).min(MAX_RECORDS);
+            let next = match self.first.take() {
+                Some(first) => Ok(Some(first)),
+                None if self.follow => tokio::select! {
+                    biased;
+                    next = self.reader.next(max) => next.map(Some),
+                    () = self.stop.cancelled() => Err(stopping()),
+                    () = tokio::time::sleep(KEEP_ALIVE), if self.sse => {
+                        return Some(Ok(Bytes::from_static(sse::COMMENT)));
+                    }
+                },
+                None => self.reader.next_kept(max).await,
+            };
+            match next {
+                Ok(Some(Next::Records(records))) => {
+                    self.left = self.left.saturating_sub(records.len() as u64);
+                    return Some(Ok(self.lines(&records)));
+                }
+                Ok(Some(Next::Expired(count))) if self.sse => {
+                    return Some(Ok(sse::event("expired", None, &serde_json::json!({ "count": count }))));
+                }
+                Ok(Some(Next::Expired(_))) => {}
+                Ok(Some(Next::Done(ledger))) => {
+                    self.over = true;
+                    return self.sse.then(|| Ok(sse::event("done", None, &ledger)));
+                }
+                Ok(None) => return None,
+                Err(problem) => {
+                    self.over = true;
+                    return Some(if self.sse {
+                        Ok(sse::event("problem", None, &problem))
+                    } else {
+                        Err(problem)
+                    });
+                }
+            }
+        }
+    }
+
+    fn lines(&self, records: &[ResultRecord]) -> Bytes {
+        let mut bytes = Vec::with_capacity(records.len() * 512);
+        for record in records {
+            if self.sse {
+                sse::write(&mut bytes, "result", record.cursor.as_ref(), record);
+            } else {
+                write_line(&mut bytes, record);
+            }
+        }
+        bytes.into()
+    }
+}
+
+async fn events(_: Holder, call: Call) -> Answer {
+    let query: EventsQuery = call.query()?;
+    let lines = match (query.format, reply::preferred(call.headers(), &[EVENTS, NDJSON])) {
+        (Some(format), _) => format == StreamFormat::Ndjson,
+        (None, Some(media)) => media == NDJSON,
+        (None, None) => return Err(not_acceptable().into()),
+    };
+    let receiver = call.api.anchor.events();
+    let stop = call.api.stop.clone();
+    let body = Body::from_stream(stream::unfold((receiver, stop), move |(mut receiver, stop)| async move {
+        let chunk = loop {
+            tokio::select! {
+                event = receiver.recv() => match event {
+                    Ok(event) => break event_chunk(&event, lines),
+                    Err(RecvError::Lagged(count)) if !lines => {
+                        break sse::event("dropped", None, &serde_json::json!({ "count": count }));
+                    }
+                    Err(RecvError::Lagged(_)) => {}
+                    Err(RecvError::Closed) => return None,
+                },
+                () = stop.cancelled() => return None,
+                () = tokio::time::sleep(KEEP_ALIVE), if !lines => break Bytes::from_static(sse::COMMENT),
+            }
+        };
+        Some((Ok::<_, Problem>(chunk), (receiver, stop)))
+    }));
+    Ok(streamed(if lines { NDJSON } else { EVENTS }, body))
+}
+
+fn event_chunk(event: &Event, lines: bool) -> Bytes {
+    if lines {
+        let mut bytes = Vec::new();
+        write_line(&mut bytes, event);
+        return bytes.into();
+    }
+    sse::event("event", None, event)
+}
+
+fn write_line<T: serde::Serialize>(bytes: &mut Vec<u8>, value: &T) {
+    let start = bytes.len();
+    if serde_json::to_writer(&mut *bytes, value).is_err() {
+        bytes.truncate(start);
+        return;
+    }
+    bytes.push(b'\n');
+}
+
+fn streamed(media_type: &'static str, body: Body) -> Response {
+    let mut response = reply::with_type(StatusCode::OK, media_type, body);
+    let headers = response.headers_mut();
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(header::VARY, HeaderValue::from_static("Accept"));
+    // A proxy that collects a stream before it passes it on makes it useless.
+    headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
+    response
+}
+
+fn not_acceptable() -> Problem {
+    Problem::new(406, "not-acceptable", "None of the accepted media types can be given here")
+        .hint("accept application/json, application/x-ndjson or text/event-stream")
+}
+
+fn stopping() -> Problem {
+    crate::problems::not_ready("stopping")
+}

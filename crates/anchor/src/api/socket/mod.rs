@@ -1,0 +1,190 @@
+//! The WebSocket at `/api/v1/stream` (messages: [`mmn_schema::stream`]).
+//!
+//! One task per connection does it all: it reads questions, waits for the anchor's answers, reads the results of all
+//! subscriptions and writes. What waits to be written is bounded; when it is full, neither results nor questions are
+//! read, so that a client that is slow holds up itself alone. Nothing is dropped but events, and those are counted.
+//!
+//! Begin at [`converse`]; `session` decides what an answer is, `subscription` how far results may go.
+
+mod codec;
+mod session;
+mod subscription;
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::task::Poll;
+
+use axum::extract::FromRequestParts;
+use axum::extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade, close_code};
+use futures::{Sink, SinkExt, StreamExt};
+use mmn_schema::problem::Problem;
+use tokio::time::MissedTickBehavior;
+
+use super::Api;
+use super::call::{Call, Caller};
+use super::host::same_origin;
+use super::limits::{KEEP_ALIVE, MAX_FRAME_BYTES, STOP_TIMEOUT};
+use super::reply::{Answer, Failure, bad_request};
+use super::route::{Access, Route};
+use session::Session;
+
+/// How many bytes may wait to be written before no more results are read.
+const MAX_RESULTS_WAITING: usize = 1 << 20;
+/// How many bytes may wait to be written before no more questions are read.
+const MAX_ANSWERS_WAITING: usize = 4 << 20;
+/// After how many intervals without a sign of life a connection is given up.
+const MAX_QUIET: u32 = 3;
+
+pub(crate) fn routes() -> Vec<Route> {
+    vec![
+        Route::get("/api/v1/stream", "openStream", open)
+            .summary(
+                "Opens a WebSocket that carries any number of measurements and subscriptions: `FromClient` one way, \
+                 `FromAnchor` the other; JSON in text frames, CBOR in binary ones.",
+            )
+            .access(Access::Partly)
+            .answer(101, "The connection is a WebSocket now.", vec![])
+            .problems(&[403, 426]),
+    ]
+}
+
+async fn open(caller: Caller, mut call: Call) -> Answer {
+    same_origin(&call.head.uri, &call.head.headers)?;
+    let upgrade = match WebSocketUpgrade::from_request_parts(&mut call.head, &()).await {
+        Ok(upgrade) => upgrade,
+        Err(rejection) => return Err(not_a_websocket(&rejection.body_text())),
+    };
+    let api = call.api;
+    Ok(upgrade.max_message_size(MAX_FRAME_BYTES).max_frame_size(MAX_FRAME_BYTES).on_upgrade(
+        move |socket| async move {
+            let running = api.tasks.token();
+            api.traffic.sockets.fetch_add(1, Ordering::Relaxed);
+            converse(socket, &api, caller).await;
+            api.traffic.sockets.fetch_sub(1, Ordering::Relaxed);
+            drop(running);
+        },
+    ))
+}
+
+fn not_a_websocket(detail: &str) -> Failure {
+    if detail.contains("version") {
+        return bad_request(detail).into();
+    }
+    Problem::new(426, "upgrade-required", "This path speaks WebSocket")
+        .detail(detail)
+        .hint("open it with a WebSocket client")
+        .into()
+}
+
+/// Serves one connection to its end.
+async fn converse(socket: WebSocket, api: &Arc<Api>, caller: Caller) {
+    let (mut sink, mut stream) = socket.split();
+    let mut session = Session::new(api.anchor.clone(), caller);
+    let mut out = Outbox::default();
+    let mut ticks = tokio::time::interval(KEEP_ALIVE);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut quiet = 0;
+    let farewell = loop {
+        tokio::select! {
+            written = out.write(&mut sink), if !out.is_empty() => match written {
+                Ok(()) => quiet = 0,
+                Err(_) => return,
+            },
+            message = stream.next(), if out.bytes < MAX_ANSWERS_WAITING && session.has_room() => {
+                quiet = 0;
+                match message {
+                    Some(Ok(Message::Text(text))) => session.take(codec::read_text(text.as_bytes())),
+                    Some(Ok(Message::Binary(bytes))) => session.take(codec::read_binary(&bytes)),
+                    Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
+                    Some(Ok(Message::Close(_))) | None => return,
+                    Some(Err(error)) => break broken(&error),
+                }
+            },
+            () = session.turn(), if out.bytes < MAX_RESULTS_WAITING => {}
+            _ = ticks.tick() => {
+                quiet += 1;
+                if quiet > MAX_QUIET {
+                    return;
+                }
+                out.push(Message::Ping(bytes::Bytes::new()));
+            }
+            () = api.stop.cancelled() => break Some((close_code::AWAY, "the anchor stops")),
+        }
+        for (form, answer) in session.answers() {
+            out.push(codec::write(form, &answer));
+        }
+    };
+    if let Some((code, reason)) = farewell {
+        let close = Message::Close(Some(CloseFrame { code, reason: reason.into() }));
+        // What waits is not written any more: the client resumes from its cursor.
+        let _ = tokio::time::timeout(STOP_TIMEOUT / 2, sink.send(close)).await;
+    }
+}
+
+/// What to say to a client whose message could not be read at all.
+fn broken(error: &axum::Error) -> Option<(u16, &'static str)> {
+    // The type of the error behind it is not ours to name; its words are all there is.
+    let text = error.to_string();
+    if text.contains("too long") || text.contains("too large") {
+        return Some((close_code::SIZE, "a message is too long"));
+    }
+    (text.contains("UTF-8") || text.contains("rotocol")).then_some((close_code::PROTOCOL, "no WebSocket"))
+}
+
+/// What waits to be written.
+#[derive(Debug, Default)]
+struct Outbox {
+    messages: VecDeque<Message>,
+    bytes: usize,
+    /// Whether something was handed to the socket and not flushed.
+    unflushed: bool,
+}
+
+impl Outbox {
+    fn push(&mut self, message: Message) {
+        self.bytes += size(&message);
+        self.messages.push_back(message);
+    }
+
+    fn is_empty(&self) -> bool {
+        self.messages.is_empty() && !self.unflushed
+    }
+
+    /// Writes all that waits. It may be dropped at any time: what was written stays written, the rest waits.
+    async fn write<S: Sink<Message, Error = axum::Error> + Unpin>(
+        &mut self,
+        sink: &mut S,
+    ) -> Result<(), axum::Error> {
+        std::future::poll_fn(|context| {
+            while !self.messages.is_empty() {
+                match sink.poll_ready_unpin(context) {
+                    Poll::Ready(Ok(())) => {}
+                    Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                    Poll::Pending => return Poll::Pending,
+                }
+                if let Some(message) = self.messages.pop_front() {
+                    self.bytes = self.bytes.saturating_sub(size(&message));
+                    self.unflushed = true;
+                    sink.start_send_unpin(message)?;
+                }
+            }
+            let flushed = sink.poll_flush_unpin(context);
+            if flushed.is_ready() {
+                self.unflushed = false;
+            }
+            flushed
+        })
+        .await
+    }
+}
+
+fn size(message: &Message) -> usize {
+    let length = match message {
+        Message::Text(text) => text.len(),
+        Message::Binary(bytes) | Message::Ping(bytes) | Message::Pong(bytes) => bytes.len(),
+        Message::Close(_) => 0,
+    };
+    // What a message costs besides its bytes.
+    length + 64
+}

@@ -1,0 +1,241 @@
+//! Vantage points, modules, kinds, and selections among them.
+
+use axum::http::StatusCode;
+use mmn_schema::api::{KindView, ModuleView, Page, VpView};
+use mmn_schema::control::{NodeAnswer, NodeOrder};
+use mmn_schema::id::{KindName, VpId};
+use mmn_schema::problem::Problem;
+use mmn_schema::rest::{SelectRequest, Selected, SelectedVp};
+use mmn_schema::select::{Assignment, Candidate, Choice, Selection};
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use super::call::{Call, Holder};
+use super::reply::{self, Answer, bad_request};
+use super::route::Route;
+
+pub(crate) fn routes() -> Vec<Route> {
+    vec![
+        Route::get("/api/v1/vps", "listVantagePoints", list)
+            .summary("The vantage points, by id; with `select` those that it chooses.")
+            .query::<VpsQuery>()
+            .value::<Page<VpView>>(200, "Vantage points."),
+        Route::get("/api/v1/vps/{id}", "readVantagePoint", one)
+            .summary("One vantage point.")
+            .variable::<String>("id", "The id or the name of a vantage point.")
+            .value::<VpView>(200, "The vantage point."),
+        Route::post("/api/v1/vps/{id}/modules", "orderNode", order)
+            .summary("Lists, adds, removes, drains or restarts modules at a vantage point.")
+            .variable::<String>("id", "The id or the name of a vantage point.")
+            .body::<NodeOrder>(|| serde_json::json!("list"))
+            .value::<NodeAnswer>(200, "What the node answers; it may refuse."),
+        Route::post("/api/v1/select", "trySelection", select)
+            .summary("Reads a selection and shows what it chooses now.")
+            .body::<SelectRequest>(|| serde_json::json!({ "select": "all" }))
+            .value::<Selected>(200, "What the selection means and chooses."),
+        Route::get("/api/v1/modules", "listModules", modules)
+            .summary("The instances of modules, by vantage point and instance.")
+            .query::<ListQuery>()
+            .value::<Page<ModuleView>>(200, "Instances."),
+        Route::get("/api/v1/kinds", "listKinds", kinds)
+            .summary("The kinds of measurement that the network knows, by name.")
+            .query::<ListQuery>()
+            .value::<Page<KindView>>(200, "Kinds."),
+        Route::get("/api/v1/kinds/{kind}", "readKind", kind)
+            .summary("One kind.")
+            .variable::<KindName>("kind", "The name of a kind.")
+            .value::<KindView>(200, "The kind."),
+        Route::get("/api/v1/kinds/{kind}/schema", "readKindSchema", kind_schema)
+            .summary("The JSON Schema of a kind's parameters, or of its results' bodies.")
+            .variable::<KindName>("kind", "The name of a kind.")
+            .query::<SchemaQuery>()
+            .answer(200, "A JSON Schema.", vec![("application/schema+json", None)]),
+    ]
+}
+
+/// Which part of a list.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct ListQuery {
+    /// The `next` of the page before; absent: the first page.
+    after: Option<String>,
+    /// The most items; absent: all.
+    #[schemars(range(min = 1, max = 10_000))]
+    limit: Option<usize>,
+}
+
+/// Which vantage points.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct VpsQuery {
+    /// A selection, as text.
+    select: Option<String>,
+    /// The `next` of the page before; absent: the first page.
+    after: Option<String>,
+    /// The most items; absent: all.
+    #[schemars(range(min = 1, max = 10_000))]
+    limit: Option<usize>,
+}
+
+/// Which schema.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct SchemaQuery {
+    /// Of what.
+    #[serde(default)]
+    of: SchemaOf,
+}
+
+/// What a schema describes.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+enum SchemaOf {
+    /// The parameters of a request.
+    #[default]
+    Params,
+    /// The body of a result.
+    Result,
+}
+
+async fn list(_: Holder, call: Call) -> Answer {
+    let query: VpsQuery = call.query()?;
+    let mut vps = call.api.anchor.vps().await?;
+    if let Some(text) = &query.select {
+        let selection = text.parse::<Selection>().map_err(|error| bad_selection(&error.to_string()))?;
+        let chosen = chosen(&selection, &vps).assignments;
+        vps.retain(|vp| chosen.iter().any(|assignment| names(assignment, &vp.vantage_point.id)));
+    }
+    vps.sort_by(|a, b| a.vantage_point.id.cmp(&b.vantage_point.id));
+    let page = page(vps, query.after.as_deref(), query.limit, |vp| vp.vantage_point.id.to_string())?;
+    Ok(reply::ok(call.headers(), &page))
+}
+
+async fn one(_: Holder, mut call: Call) -> Answer {
+    let id: String = call.path().await?;
+    let vp = call.api.anchor.vp(&id).await?;
+    Ok(reply::ok(call.headers(), &vp))
+}
+
+async fn order(_: Holder, mut call: Call) -> Answer {
+    let id: String = call.path().await?;
+    let order: NodeOrder = call.body().await?;
+    let vp = call.api.anchor.vp(&id).await?.vantage_point.id;
+    let answer = call.api.anchor.node_order(&vp, order).await?;
+    Ok(reply::ok(call.headers(), &answer))
+}
+
+async fn select(_: Holder, mut call: Call) -> Answer {
+    let SelectRequest { select } = call.body().await?;
+    let vps = call.api.anchor.vps().await?;
+    let choice = chosen(&select, &vps);
+    let name_of =
+        |id: &VpId| vps.iter().find(|vp| vp.vantage_point.id == *id).map(|vp| vp.vantage_point.name.clone());
+    let entry = |vp: &VpId, pooled: bool| SelectedVp {
+        vp: vp.clone(),
+        name: name_of(vp).unwrap_or_default(),
+        pooled,
+    };
+    let mut chosen = Vec::new();
+    for assignment in &choice.assignments {
+        match assignment {
+            Assignment::Vp(vp) => chosen.push(entry(vp, false)),
+            Assignment::Pool(pool) => chosen.extend(pool.iter().map(|vp| entry(vp, true))),
+        }
+    }
+    let selected = Selected { select: select.to_string(), vps: chosen, coverage: choice.coverage };
+    Ok(reply::ok(call.headers(), &selected))
+}
+
+async fn modules(_: Holder, call: Call) -> Answer {
+    let ListQuery { after, limit } = call.query()?;
+    let mut modules = call.api.anchor.modules().await?;
+    let key = |module: &ModuleView| format!("{}.{}", module.vp, module.instance);
+    modules.sort_by_cached_key(key);
+    Ok(reply::ok(call.headers(), &page(modules, after.as_deref(), limit, key)?))
+}
+
+async fn kinds(_: Holder, call: Call) -> Answer {
+    let ListQuery { after, limit } = call.query()?;
+    let kinds = call.api.anchor.kinds().await?;
+    let page = page(kinds, after.as_deref(), limit, |kind| kind.info.name.to_string())?;
+    Ok(reply::ok(call.headers(), &page))
+}
+
+async fn kind(_: Holder, mut call: Call) -> Answer {
+    let name: KindName = call.path().await?;
+    let kind = call.api.anchor.kind(&name).await?;
+    Ok(reply::ok(call.headers(), &kind))
+}
+
+async fn kind_schema(_: Holder, mut call: Call) -> Answer {
+    let name: KindName = call.path().await?;
+    let query: SchemaQuery = call.query()?;
+    let info = call.api.anchor.kind(&name).await?.info;
+    let schema = match query.of {
+        SchemaOf::Params => info.params,
+        SchemaOf::Result => info.result,
+    };
+    let body = serde_json::to_vec(&schema).map_err(bad_request)?;
+    Ok(reply::with_type(StatusCode::OK, "application/schema+json", body))
+}
+
+/// What a selection chooses among vantage points. A sample without a seed of its own is drawn with seed 0, so that
+/// the same question has the same answer.
+fn chosen(selection: &Selection, vps: &[VpView]) -> Choice {
+    let candidates: Vec<_> =
+        vps.iter().map(|vp| Candidate { vp: &vp.vantage_point, kinds: &vp.kinds }).collect();
+    selection.choose(&candidates, 0)
+}
+
+fn names(assignment: &Assignment, id: &VpId) -> bool {
+    match assignment {
+        Assignment::Vp(vp) => vp == id,
+        Assignment::Pool(pool) => pool.contains(id),
+    }
+}
+
+fn bad_selection(detail: &str) -> Problem {
+    bad_request(format!("query parameter `select`: {detail}"))
+}
+
+/// The part of a list, sorted by `key`, that begins after the key `after`.
+fn page<T>(
+    items: Vec<T>,
+    after: Option<&str>,
+    limit: Option<usize>,
+    key: impl Fn(&T) -> String,
+) -> Result<Page<T>, Problem> {
+    let limit = limit.unwrap_or(usize::MAX);
+    if !(1..=10_000).contains(&limit) && limit != usize::MAX {
+        return Err(bad_request("query parameter `limit`: it is between 1 and 10000"));
+    }
+    let mut rest = items.into_iter().filter(|item| after.is_none_or(|after| key(item).as_str() > after));
+    let items: Vec<T> = rest.by_ref().take(limit).collect();
+    let next = if rest.next().is_some() { items.last().map(&key) } else { None };
+    Ok(Page { items, next })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn pages_hold_each_item_once(mut items: std::collections::BTreeSet<u8>, limit in 1usize..20) {
+            let key = |item: &u8| format!("{item:03}");
+            let (mut after, mut seen) = (None, Vec::new());
+            loop {
+                let all = items.iter().copied().collect();
+                let page = page(all, after.as_deref(), Some(limit), key).unwrap();
+                seen.extend(page.items);
+                match page.next {
+                    Some(next) => after = Some(next),
+                    None => break,
+                }
+            }
+            prop_assert!(seen.iter().all(|item| items.remove(item)));
+            prop_assert!(items.is_empty());
+        }
+    }
+}
