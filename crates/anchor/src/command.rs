@@ -9,7 +9,8 @@ use mmn_schema::api::{
 };
 use mmn_schema::body::Body;
 use mmn_schema::dispatch::Input;
-use mmn_schema::id::{InstanceId, KindName, MeasurementId, TaskId, Tenant, VpId};
+use mmn_schema::encoding::Encoding;
+use mmn_schema::id::{InstanceId, KindName, MeasurementId, TaskId, Tenant};
 use mmn_schema::problem::Problem;
 use tokio::sync::{broadcast, oneshot};
 
@@ -109,7 +110,8 @@ pub(crate) struct Prepared {
     pub(crate) kind: KindName,
     pub(crate) params: Body,
     pub(crate) inputs: Vec<Input>,
-    pub(crate) vps: Vec<(PlannedVp, Option<InstanceId>)>,
+    /// Each vantage point, with the instance to ask and the encoding that it speaks.
+    pub(crate) vps: Vec<(PlannedVp, Option<(InstanceId, Encoding)>)>,
     pub(crate) tasks: u64,
     pub(crate) refused: u64,
     pub(crate) coverage: Coverage,

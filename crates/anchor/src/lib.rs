@@ -16,14 +16,18 @@ pub mod handle;
 pub mod metrics;
 pub mod reader;
 
+mod admission;
 mod clock;
 mod command;
+mod dispatch;
 mod garbage;
 mod health;
 mod ledger;
 mod list;
+mod measurement;
 mod problems;
 mod quote;
+mod registry;
 mod rollup;
 mod shared;
 mod sketch;

@@ -9,7 +9,6 @@ use mmn_schema::api::{Plan, PlannedVp, Refusal};
 use mmn_schema::control::{Control, Controlled, MAX_QUOTE_INPUTS, NodeAnswer, NodeOrder, Quote};
 use mmn_schema::encoding::{self, CONTENT_TYPE, Encoding};
 use mmn_schema::id::{InstanceId, VpId};
-use mmn_schema::outcome::{Reason, code};
 use mmn_schema::problem::Problem;
 use mmn_schema::subject::Subject;
 use serde::Serialize;
@@ -109,11 +108,12 @@ fn most(left: Option<u64>, right: Option<u64>) -> Option<u64> {
 async fn quoted(
     shared: &Shared,
     vp: &PlannedVp,
-    instance: Option<&InstanceId>,
+    instance: Option<&(InstanceId, Encoding)>,
     quote: &Control,
 ) -> Option<Quote> {
-    let subject = Subject::Ctl(vp.vp.clone(), instance?.clone());
-    match request(shared, &subject, quote, QUOTE_TIMEOUT).await {
+    let (instance, encoding) = instance?;
+    let subject = Subject::Ctl(vp.vp.clone(), instance.clone());
+    match request(shared, &subject, quote, *encoding, QUOTE_TIMEOUT).await {
         Ok(Controlled::Quoted(quote)) => Some(quote),
         Ok(other) => {
             tracing::debug!(?other, vp = %vp.vp, "no quote");
@@ -128,18 +128,19 @@ async fn quoted(
 
 /// Gives an order to a node and waits for its answer.
 pub(crate) async fn node_order(shared: &Shared, vp: &VpId, order: &NodeOrder) -> Result<NodeAnswer, Problem> {
-    request(shared, &Subject::Node(vp.clone()), order, ORDER_TIMEOUT).await
+    request(shared, &Subject::Node(vp.clone()), order, Encoding::Cbor, ORDER_TIMEOUT).await
 }
 
 async fn request<Q: Serialize + Sync, A: DeserializeOwned>(
     shared: &Shared,
     subject: &Subject,
     question: &Q,
+    encoding: Encoding,
     timeout: Duration,
 ) -> Result<A, Problem> {
-    let payload = Encoding::Cbor.encode(question).map_err(problems::storage_away)?;
+    let payload = encoding.encode(question).map_err(problems::storage_away)?;
     let mut headers = HeaderMap::new();
-    headers.insert(CONTENT_TYPE, Encoding::Cbor.content_type());
+    headers.insert(CONTENT_TYPE, encoding.content_type());
     let request = Request::new().headers(headers).payload(payload.into()).timeout(Some(timeout));
     let unreachable = |reason: &str, detail: &str| {
         Problem::new(503, reason, "The vantage point did not answer").detail(detail)
@@ -155,9 +156,4 @@ async fn request<Q: Serialize + Sync, A: DeserializeOwned>(
     encoding::decode(kind, &answer.payload).map_err(|error| {
         Problem::new(502, "bad-answer", "The vantage point's answer can't be read").detail(error)
     })
-}
-
-/// Why a vantage point can't take a kind's tasks.
-pub(crate) fn unsupported(detail: &str) -> Reason {
-    Reason::with(code::UNSUPPORTED, detail)
 }

@@ -4,6 +4,7 @@
 //! of its questions.
 
 pub(crate) mod record;
+pub(crate) mod write;
 
 use std::sync::Arc;
 
@@ -78,6 +79,9 @@ impl Store {
         while let Some((seq, roll)) = next::<Roll>(&self.ledger, &subject, from).await? {
             all.extend(roll.rollups);
             from = seq + 1;
+        }
+        if let Some(done) = self.done(id).await? {
+            all.extend(done.rollups);
         }
         Ok(all)
     }

@@ -94,6 +94,9 @@ pub(crate) struct Done {
     pub(crate) cancelled: bool,
     #[serde(with = "compact")]
     pub(crate) done_at: Timestamp,
+    /// The rollups of its last interval.
+    #[serde(default)]
+    pub(crate) rollups: Vec<Rollup>,
 }
 
 /// Rollups whose intervals are over.

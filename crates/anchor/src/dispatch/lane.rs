@@ -1,0 +1,118 @@
+//! Whose turn it is: for each vantage point and kind the measurements that have tasks waiting there, in turn, so that
+//! a small one does not wait behind a large one.
+
+use std::collections::{HashMap, VecDeque};
+
+use mmn_schema::id::{KindName, MeasurementId, VpId};
+
+/// The number of an instance, or of a pool of instances, in this anchor's memory. Never used again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct SlotId(pub(crate) u64);
+
+/// The number of a vantage point and kind in this anchor's memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct LaneId(u32);
+
+/// An assignment of a measurement that has tasks waiting.
+pub(crate) type Turn = (MeasurementId, usize);
+
+/// One vantage point and kind.
+#[derive(Debug)]
+pub(crate) struct Lane {
+    pub(crate) vp: VpId,
+    pub(crate) kind: KindName,
+    /// The instances that perform the kind there.
+    pub(crate) slots: Vec<SlotId>,
+    turns: VecDeque<Turn>,
+}
+
+/// All of them.
+#[derive(Debug, Default)]
+pub(crate) struct Lanes {
+    lanes: Vec<Lane>,
+    by_name: HashMap<(VpId, KindName), LaneId>,
+    /// Assignments to one of several vantage points, which nobody had room for.
+    pools: VecDeque<(Turn, Box<[LaneId]>)>,
+}
+
+/// How many waiting pools are looked at for a lane that has room.
+const POOLS_LOOKED_AT: usize = 64;
+
+impl Lanes {
+    /// The lane of a vantage point and kind; it is made when it is first asked for.
+    pub(crate) fn lane(&mut self, vp: &VpId, kind: &KindName) -> LaneId {
+        let name = (vp.clone(), kind.clone());
+        *self.by_name.entry(name).or_insert_with(|| {
+            let (vp, kind) = (vp.clone(), kind.clone());
+            self.lanes.push(Lane { vp, kind, slots: Vec::new(), turns: VecDeque::new() });
+            LaneId(u32::try_from(self.lanes.len() - 1).unwrap_or(u32::MAX))
+        })
+    }
+
+    pub(crate) fn find(&self, vp: &VpId, kind: &KindName) -> Option<LaneId> {
+        self.by_name.get(&(vp.clone(), kind.clone())).copied()
+    }
+
+    pub(crate) fn get(&self, id: LaneId) -> Option<&Lane> {
+        self.lanes.get(id.0 as usize)
+    }
+
+    pub(crate) fn get_mut(&mut self, id: LaneId) -> Option<&mut Lane> {
+        self.lanes.get_mut(id.0 as usize)
+    }
+
+    /// An assignment waits for one of `lanes`, which are in order.
+    pub(crate) fn wait(&mut self, turn: Turn, lanes: &[LaneId]) {
+        match lanes {
+            [lane] => {
+                if let Some(lane) = self.get_mut(*lane) {
+                    lane.turns.push_back(turn);
+                }
+            }
+            _ => self.pools.push_back((turn, lanes.into())),
+        }
+    }
+
+    /// Whose turn it is on a lane that has room.
+    pub(crate) fn next(&mut self, id: LaneId) -> Option<Turn> {
+        if let Some(turn) = self.get_mut(id).and_then(|lane| lane.turns.pop_front()) {
+            return Some(turn);
+        }
+        let mut waiting = self.pools.iter().take(POOLS_LOOKED_AT);
+        let at = waiting.position(|(_, lanes)| lanes.binary_search(&id).is_ok())?;
+        self.pools.remove(at).map(|(turn, _)| turn)
+    }
+
+    /// Whether something may wait for this lane.
+    pub(crate) fn is_waited_for(&self, id: LaneId) -> bool {
+        !self.pools.is_empty() || self.get(id).is_some_and(|lane| !lane.turns.is_empty())
+    }
+
+    /// All lanes.
+    pub(crate) fn ids(&self) -> impl Iterator<Item = LaneId> + use<> {
+        (0..u32::try_from(self.lanes.len()).unwrap_or(u32::MAX)).map(LaneId)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn measurements_take_turns_and_pools_wait_for_any_of_theirs() {
+        let mut lanes = Lanes::default();
+        let kind: KindName = "ping".parse().unwrap();
+        let [a, b, c] = ["a", "b", "c"].map(|name| lanes.lane(&VpId::derive("U", name), &kind));
+        let msm = |n| MeasurementId::new(n, &[0; 10]);
+        lanes.wait((msm(1), 0), &[a]);
+        lanes.wait((msm(2), 0), &[a]);
+        lanes.wait((msm(3), 0), &[b, c]);
+        let first = lanes.next(a).unwrap();
+        lanes.wait(first, &[a]);
+        assert_eq!(lanes.next(a), Some((msm(2), 0)));
+        assert_eq!(lanes.next(a), Some((msm(1), 0)));
+        assert_eq!(lanes.next(a), None);
+        assert_eq!(lanes.next(c), Some((msm(3), 0)));
+        assert_eq!(lanes.next(b), None);
+    }
+}

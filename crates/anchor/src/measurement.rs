@@ -1,0 +1,292 @@
+//! A measurement that runs: what is fixed about it, its account, and who waits for what.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::Instant;
+
+use mmn_schema::api::{Measurement, MeasurementState, Plan, ResultRecord};
+use mmn_schema::dispatch::Input;
+use mmn_schema::outcome::{Outcome, Reason};
+use mmn_schema::problem::Problem;
+use mmn_schema::time::Timestamp;
+use tokio::sync::{broadcast, oneshot, watch};
+
+use crate::command::{Live, Reply};
+use crate::dispatch::lane::{LaneId, SlotId};
+use crate::handle::Appended;
+use crate::ledger::account::Account;
+use crate::ledger::inputs::Inputs;
+use crate::ledger::queue::Queue;
+use crate::rollup::Rollups;
+use crate::store::record::{Dispatched, Entry, KeptBatch, Meta, Note, Section};
+
+/// A measurement that is not done.
+#[derive(Debug)]
+pub(crate) struct Running {
+    pub(crate) meta: Arc<Meta>,
+    pub(crate) plan: Option<Plan>,
+    pub(crate) inputs: Inputs,
+    pub(crate) account: Account,
+    pub(crate) lines: Vec<Line>,
+    /// Groups of inputs that were accepted together, in order.
+    pub(crate) groups: VecDeque<Group>,
+    /// Tasks that have gone out before, with the number of their next attempt.
+    pub(crate) attempts: HashMap<u64, u32>,
+    pub(crate) notes: Vec<Note>,
+    /// Whether inputs may be appended.
+    pub(crate) open: bool,
+    /// Why it is called off.
+    pub(crate) cancelled: Option<Reason>,
+    /// Inputs whose tasks may go out.
+    pub(crate) released: u64,
+    /// Inputs whose acceptance is acknowledged.
+    pub(crate) accepted: u64,
+    /// Whether the first group's acceptance is acknowledged.
+    pub(crate) durable: bool,
+    pub(crate) keep: Keep,
+    pub(crate) rollups: Rollups,
+    pub(crate) live: Option<broadcast::Sender<Live>>,
+    pub(crate) accept_waiters: Vec<Reply<Measurement>>,
+    pub(crate) done_waiters: Vec<oneshot::Sender<Measurement>>,
+    /// The results so far, while somebody waits for them and they are few.
+    pub(crate) collected: Option<Vec<ResultRecord>>,
+    pub(crate) credits: Option<watch::Sender<u64>>,
+}
+
+/// One assignment: where its tasks go, and which wait.
+#[derive(Debug)]
+pub(crate) struct Line {
+    /// In order.
+    pub(crate) lanes: Box<[LaneId]>,
+    pub(crate) queue: Queue,
+    /// Whether it stands in the lanes' turns.
+    pub(crate) waiting: bool,
+}
+
+/// Inputs that were accepted together.
+#[derive(Debug)]
+pub(crate) struct Group {
+    pub(crate) first: u64,
+    pub(crate) end: u64,
+    pub(crate) until: Instant,
+    /// Writes of its acceptance that are not acknowledged.
+    pub(crate) writes: usize,
+    pub(crate) reply: Option<Reply<Appended>>,
+}
+
+/// Final records on their way into the stream.
+#[derive(Debug, Default)]
+pub(crate) struct Keep {
+    pub(crate) waiting: VecDeque<Parcel>,
+    pub(crate) writing: Option<Writing>,
+    /// Counts the messages.
+    pub(crate) next: u64,
+    /// The sequence of the last message that is kept.
+    pub(crate) last: u64,
+}
+
+/// Records that came together, of a size that fits a message.
+#[derive(Debug)]
+pub(crate) struct Parcel {
+    pub(crate) section: Section,
+    pub(crate) bytes: usize,
+    /// The result message that they came with.
+    pub(crate) source: Option<(SlotId, u64)>,
+}
+
+/// A message that is being written.
+#[derive(Debug)]
+pub(crate) struct Writing {
+    pub(crate) batch: KeptBatch,
+    pub(crate) sources: Vec<(SlotId, u64)>,
+    pub(crate) bytes: usize,
+}
+
+/// The most results that are given in the answer to a creation.
+pub(crate) const MAX_COLLECTED: u64 = 10_000;
+/// The most notes on attempts that came to nothing, between two kept messages.
+const MAX_NOTES: usize = 10_000;
+/// How many kept messages a reader may be behind before it reads them from the store.
+const LIVE: usize = 16;
+
+impl Running {
+    pub(crate) fn new(meta: Arc<Meta>, lines: Vec<Line>) -> Self {
+        Self {
+            open: meta.open,
+            meta,
+            plan: None,
+            inputs: Inputs::default(),
+            account: Account::default(),
+            lines,
+            groups: VecDeque::new(),
+            attempts: HashMap::new(),
+            notes: Vec::new(),
+            cancelled: None,
+            released: 0,
+            accepted: 0,
+            durable: false,
+            keep: Keep::default(),
+            rollups: Rollups::default(),
+            live: None,
+            accept_waiters: Vec::new(),
+            done_waiters: Vec::new(),
+            collected: None,
+            credits: None,
+        }
+    }
+
+    /// Enters inputs as a group; gives the index of their first task.
+    pub(crate) fn append(&mut self, inputs: &[Input], until: Instant, writes: usize) -> u64 {
+        let first = self.inputs.len();
+        for input in inputs {
+            self.inputs.push(input);
+        }
+        let end = self.inputs.len();
+        let task = self.account.append((end - first) * self.width());
+        self.groups.push_back(Group { first, end, until, writes, reply: None });
+        task
+    }
+
+    /// How many tasks an input becomes.
+    pub(crate) fn width(&self) -> u64 {
+        self.meta.assignments.len() as u64
+    }
+
+    /// The position of a task's input and of its assignment.
+    pub(crate) fn place(&self, index: u64) -> (u64, usize) {
+        let width = self.width().max(1);
+        (index / width, usize::try_from(index % width).unwrap_or_default())
+    }
+
+    /// The task of an input and an assignment.
+    pub(crate) fn index(&self, input: u64, line: usize) -> u64 {
+        input * self.width() + line as u64
+    }
+
+    /// The input of a task.
+    pub(crate) fn input_of(&self, index: u64) -> Input {
+        self.inputs.input(self.place(index).0).unwrap_or_default()
+    }
+
+    /// Until when a task may take.
+    pub(crate) fn until(&self, index: u64) -> Option<Instant> {
+        let input = self.place(index).0;
+        let at = self.groups.partition_point(|group| group.end <= input);
+        self.groups.get(at).map(|group| group.until)
+    }
+
+    /// The attempt that a task is at.
+    pub(crate) fn attempt(&self, index: u64) -> u32 {
+        self.attempts.get(&index).copied().unwrap_or_default()
+    }
+
+    /// Takes down an attempt that came to nothing.
+    pub(crate) fn note(&mut self, note: Note) {
+        if self.notes.len() < MAX_NOTES {
+            self.notes.push(note);
+        }
+    }
+
+    /// What happens to its results, from now on.
+    pub(crate) fn subscribe(&mut self) -> broadcast::Receiver<Live> {
+        self.live.get_or_insert_with(|| broadcast::Sender::new(LIVE)).subscribe()
+    }
+
+    /// Tells readers, if there are any.
+    pub(crate) fn tell(&mut self, live: impl FnOnce() -> Live) {
+        if let Some(sender) = &self.live
+            && sender.send(live()).is_err()
+        {
+            self.live = None;
+        }
+    }
+
+    pub(crate) fn has_readers(&self) -> bool {
+        self.live.as_ref().is_some_and(|live| live.receiver_count() > 0)
+    }
+
+    /// Whether every task has ended, no more will come, and all that is kept of it but its sums.
+    pub(crate) fn is_over(&self) -> bool {
+        !self.open && self.durable && self.account.is_closed() && self.groups.iter().all(|group| group.writes == 0)
+    }
+
+    /// As clients see it now.
+    pub(crate) fn view(&self) -> Measurement {
+        let state = if self.open && self.cancelled.is_none() { MeasurementState::Open } else { MeasurementState::Running };
+        self.meta.view(state, None, self.account.ledger().clone())
+    }
+
+    /// How many inputs may have been appended in all, with `window` of them under way.
+    pub(crate) fn granted(&self, window: u64) -> u64 {
+        let ledger = self.account.ledger();
+        (ledger.accepted - ledger.pending) / self.width().max(1) + window
+    }
+}
+
+/// A final record that the anchor itself makes.
+pub(crate) fn ended_by_anchor(
+    running: &Running,
+    index: u64,
+    outcome: Outcome,
+    reason: Reason,
+    at: Timestamp,
+) -> Entry {
+    Entry {
+        input: running.input_of(index),
+        dispatch: None,
+        record: mmn_schema::dispatch::Record {
+            index,
+            attempt: running.attempt(index),
+            part: 0,
+            last: true,
+            outcome,
+            reason: Some(reason),
+            answered: None,
+            started_at: at,
+            duration_ns: 0,
+            queued_ns: 0,
+            summary: mmn_schema::outcome::Summary::new(),
+            body: mmn_schema::body::Body::null(),
+        },
+    }
+}
+
+/// About how many bytes an entry takes.
+pub(crate) fn weight(entry: &Entry) -> usize {
+    let input = match &entry.input {
+        Input::Nothing => 1,
+        Input::Target(target) => target.len(),
+        Input::Targets(targets) => targets.iter().map(|target| target.len() + 2).sum(),
+        Input::Peer { .. } => 24,
+    };
+    let reason = entry.record.reason.as_ref().map_or(0, |r| 32 + r.code.len() + r.detail.as_ref().map_or(0, String::len));
+    let summary: usize = entry.record.summary.keys().map(|name| name.len() + 10).sum();
+    128 + input + reason + summary + entry.record.body.cbor().len()
+}
+
+/// The dispatches of a section, each once.
+#[derive(Debug, Default)]
+pub(crate) struct Dispatches {
+    pub(crate) all: Vec<Dispatched>,
+    batches: Vec<u64>,
+}
+
+impl Dispatches {
+    /// The position of a batch's dispatch.
+    pub(crate) fn position(&mut self, batch: u64, dispatched: Dispatched) -> u32 {
+        let known = self.batches.iter().rposition(|&other| other == batch);
+        let at = known.unwrap_or_else(|| {
+            self.batches.push(batch);
+            self.all.push(dispatched);
+            self.all.len() - 1
+        });
+        u32::try_from(at).unwrap_or(u32::MAX)
+    }
+}
+
+/// A problem, sent to all who wait for an acceptance.
+pub(crate) fn reject(waiters: Vec<Reply<Measurement>>, problem: &Problem) {
+    for waiter in waiters {
+        let _ = waiter.send(Err(problem.clone()));
+    }
+}

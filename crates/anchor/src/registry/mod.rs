@@ -1,0 +1,334 @@
+//! Who is there: vantage points, their nodes, the instances of modules and the kinds that they perform.
+//!
+//! It is told what was announced and when, and reads no clock itself. Begin with [`Registry`]; [`proof`] says whom
+//! to believe, [`instance`] what is known of one instance, [`views`] what clients are shown.
+
+pub(crate) mod instance;
+pub(crate) mod kinds;
+pub(crate) mod proof;
+mod views;
+
+use std::collections::{BTreeMap, HashMap};
+use std::time::{Duration, Instant};
+
+use mmn_schema::announce::{Announcement, ModuleInfo, NodeInfo};
+use mmn_schema::api::Health;
+use mmn_schema::encoding::Encoding;
+use mmn_schema::id::{BootId, InstanceId, KindName, VpId};
+use mmn_schema::select::Candidate;
+use mmn_schema::time::Timestamp;
+use mmn_schema::vp::VantagePoint;
+
+use crate::dispatch::holding::Returned;
+use crate::dispatch::lane::{LaneId, Lanes, SlotId};
+use crate::health::{Bounds, Liveness};
+use instance::{Instance, Pool};
+use kinds::Kinds;
+
+/// Everybody who has announced themselves.
+#[derive(Debug)]
+pub(crate) struct Registry {
+    pub(crate) vps: BTreeMap<VpId, Vp>,
+    pub(crate) instances: HashMap<SlotId, Instance>,
+    pub(crate) pools: HashMap<LaneId, Pool>,
+    pub(crate) kinds: Kinds,
+    pub(crate) lanes: Lanes,
+    pub(crate) bounds: Bounds,
+    by_name: HashMap<(VpId, InstanceId), SlotId>,
+    next: u64,
+    /// Where batch numbers begin: the start of this anchor in microseconds.
+    first_seq: u64,
+    /// How many tasks are out to each instance without credits.
+    pool_tasks: u32,
+}
+
+/// A vantage point.
+#[derive(Debug)]
+pub(crate) struct Vp {
+    pub(crate) point: VantagePoint,
+    pub(crate) node: Option<Node>,
+    pub(crate) slots: Vec<SlotId>,
+    /// The kinds that some instance performs now.
+    pub(crate) kinds: Vec<KindName>,
+    pub(crate) seen_at: Timestamp,
+    pub(crate) health: Health,
+}
+
+/// The node of a vantage point.
+#[derive(Debug)]
+pub(crate) struct Node {
+    pub(crate) name: InstanceId,
+    pub(crate) boot: BootId,
+    pub(crate) info: NodeInfo,
+    pub(crate) liveness: Liveness,
+}
+
+/// What an announcement changed.
+#[derive(Debug)]
+pub(crate) struct Joined {
+    pub(crate) slot: SlotId,
+    /// Whether it is a new life, or one that was given up.
+    pub(crate) anew: bool,
+    /// What its former life held.
+    pub(crate) returned: Vec<Returned>,
+}
+
+impl Registry {
+    pub(crate) fn new(bounds: Bounds, first_seq: u64, pool_tasks: u32) -> Self {
+        Self {
+            vps: BTreeMap::new(),
+            instances: HashMap::new(),
+            pools: HashMap::new(),
+            kinds: Kinds::default(),
+            lanes: Lanes::default(),
+            bounds,
+            by_name: HashMap::new(),
+            next: 0,
+            first_seq,
+            pool_tasks,
+        }
+    }
+
+    /// An instance has announced itself.
+    pub(crate) fn join(
+        &mut self,
+        announcement: &Announcement,
+        info: ModuleInfo,
+        encoding: Encoding,
+        now: Instant,
+        at: Timestamp,
+    ) -> Joined {
+        let name = (announcement.vp.clone(), announcement.instance.clone());
+        let known = self.by_name.get(&name).copied();
+        let (slot, anew, mut returned) = match known {
+            Some(slot) => match self.instances.get_mut(&slot) {
+                Some(same) if same.boot == announcement.boot && same.is_there(now, self.bounds) => {
+                    (slot, false, Vec::new())
+                }
+                Some(former) => {
+                    // An instance that was given up holds nothing that counts any more; a new life holds nothing.
+                    let returned = former.slot.holding.take_all();
+                    (slot, true, returned)
+                }
+                None => (slot, true, Vec::new()),
+            },
+            None => {
+                self.next += 1;
+                (SlotId(self.next), true, Vec::new())
+            }
+        };
+        if anew && let Some(former) = known.and_then(|slot| self.instances.get(&slot)) {
+            let lanes = former.lanes.clone();
+            returned.extend(self.take_from_pools(&lanes, &announcement.instance));
+        }
+        for kind in &info.kinds {
+            self.kinds.learn(kind);
+        }
+        self.leave_lanes(slot);
+        let lanes: Vec<LaneId> = info
+            .kinds
+            .iter()
+            .filter(|kind| kind.unavailable.is_none())
+            .map(|kind| self.lanes.lane(&announcement.vp, &kind.name))
+            .collect();
+        for &lane in &lanes {
+            if let Some(lane) = self.lanes.get_mut(lane) {
+                lane.slots.push(slot);
+            }
+            if info.credits.is_none() {
+                let first_seq = self.first_seq;
+                self.pools.entry(lane).or_insert_with(|| Pool::new(first_seq));
+            }
+        }
+        match self.instances.get_mut(&slot) {
+            Some(instance) if !anew => instance.again(announcement, info, encoding, lanes, now, at),
+            _ => {
+                let instance = Instance::new(announcement, info, encoding, lanes, self.first_seq, now, at);
+                self.instances.insert(slot, instance);
+            }
+        }
+        self.by_name.insert(name, slot);
+        let vp = self.vp_mut(&announcement.vp, at);
+        vp.seen_at = at;
+        if !vp.slots.contains(&slot) {
+            vp.slots.push(slot);
+        }
+        self.refresh(&announcement.vp, now);
+        Joined { slot, anew, returned }
+    }
+
+    /// The node of a vantage point has announced itself. Whether it is new.
+    pub(crate) fn node(&mut self, announcement: &Announcement, info: NodeInfo, now: Instant, at: Timestamp) -> bool {
+        let vp = self.vp_mut(&announcement.vp, at);
+        vp.point = info.vantage_point.clone();
+        vp.seen_at = at;
+        let anew = vp.node.as_ref().is_none_or(|node| node.boot != announcement.boot);
+        vp.node = Some(Node {
+            name: announcement.instance.clone(),
+            boot: announcement.boot,
+            info,
+            liveness: Liveness::announced(now),
+        });
+        self.refresh(&announcement.vp, now);
+        anew
+    }
+
+    /// The number of an instance.
+    pub(crate) fn find(&self, vp: &VpId, instance: &InstanceId) -> Option<SlotId> {
+        self.by_name.get(&(vp.clone(), instance.clone())).copied()
+    }
+
+    /// An instance has left or is lost: gives what it held.
+    pub(crate) fn part(&mut self, slot: SlotId) -> Vec<Returned> {
+        let Some(instance) = self.instances.get_mut(&slot) else {
+            return Vec::new();
+        };
+        let mut returned = instance.slot.holding.take_all();
+        let (lanes, name) = (instance.lanes.clone(), instance.id.clone());
+        returned.extend(self.take_from_pools(&lanes, &name));
+        returned
+    }
+
+    fn take_from_pools(&mut self, lanes: &[LaneId], name: &InstanceId) -> Vec<Returned> {
+        let mut returned = Vec::new();
+        for lane in lanes {
+            if let Some(pool) = self.pools.get_mut(lane) {
+                returned.extend(pool.slot.holding.take_from(name));
+            }
+        }
+        returned
+    }
+
+    /// Looks again which kinds a vantage point offers and how it is. Gives the change of its health, if any.
+    pub(crate) fn refresh(&mut self, id: &VpId, now: Instant) -> Option<(Health, Health)> {
+        let bounds = self.bounds;
+        let vp = self.vps.get_mut(id)?;
+        let mut kinds = Vec::new();
+        let mut best = vp.node.as_ref().map(|node| node.liveness.judge(now, bounds).0);
+        for instance in vp.slots.iter().filter_map(|slot| self.instances.get(slot)) {
+            let health = instance.liveness.judge(now, bounds).0;
+            best = Some(best.map_or(health, |best| better(best, health)));
+            if health != Health::Stopped {
+                kinds.extend(instance.kinds.iter().filter(|k| k.unavailable.is_none()).map(|k| k.name.clone()));
+            }
+        }
+        kinds.sort_unstable();
+        kinds.dedup();
+        vp.kinds = kinds;
+        let (before, after) = (vp.health, best.unwrap_or(Health::Stopped));
+        vp.health = after;
+        (before != after).then_some((before, after))
+    }
+
+    /// The vantage points that can be chosen. One that is lost can: its tasks wait for it, and end as lost.
+    pub(crate) fn candidates(&self) -> Vec<Candidate<'_>> {
+        let there = self.vps.values().filter(|vp| vp.health != Health::Stopped);
+        there.map(|vp| Candidate { vp: &vp.point, kinds: &vp.kinds }).collect()
+    }
+
+    /// The instance with the largest free share on a lane.
+    pub(crate) fn least_loaded(&self, lane: LaneId, now: Instant) -> Option<(Sink, usize)> {
+        let mut best: Option<(Sink, usize, f64)> = None;
+        let mut poolable = 0;
+        for &slot in &self.lanes.get(lane)?.slots {
+            let Some(instance) = self.instances.get(&slot) else { continue };
+            if !instance.takes_work(now, self.bounds) {
+                continue;
+            }
+            let Some(credits) = instance.credits else {
+                poolable += self.pool_tasks as usize;
+                continue;
+            };
+            let free = instance.room(credits);
+            #[expect(clippy::cast_precision_loss, reason = "shares are compared, not counted")]
+            let share = free as f64 / f64::from(credits.max(1));
+            if free > 0 && best.as_ref().is_none_or(|&(.., most)| share > most) {
+                best = Some((Sink::Instance(slot), free, share));
+            }
+        }
+        if best.is_none() && poolable > 0 {
+            let out = self.pools.get(&lane).map_or(0, |pool| pool.slot.holding.len());
+            if out < poolable {
+                return Some((Sink::Pool(lane), 1));
+            }
+        }
+        best.map(|(sink, free, _)| (sink, free))
+    }
+
+    /// Whether anybody who is not gone performs the lane's kind.
+    pub(crate) fn is_served(&self, lane: LaneId, now: Instant) -> bool {
+        self.lanes.get(lane).is_some_and(|lane| {
+            lane.slots.iter().filter_map(|slot| self.instances.get(slot)).any(|i| i.is_there(now, self.bounds))
+        })
+    }
+
+    /// Forgets who has been gone for long.
+    pub(crate) fn forget(&mut self, now: Instant, after: Duration) {
+        let bounds = self.bounds;
+        let gone = |liveness: &Liveness| {
+            now.saturating_duration_since(liveness.heard()) > after && !liveness.takes_work(now, bounds)
+        };
+        let old: Vec<SlotId> =
+            self.instances.iter().filter(|(_, instance)| gone(&instance.liveness)).map(|(&slot, _)| slot).collect();
+        for slot in old {
+            self.leave_lanes(slot);
+            if let Some(instance) = self.instances.remove(&slot) {
+                self.by_name.remove(&(instance.vp.clone(), instance.id.clone()));
+                if let Some(vp) = self.vps.get_mut(&instance.vp) {
+                    vp.slots.retain(|&other| other != slot);
+                }
+            }
+        }
+        self.vps.retain(|_, vp| !vp.slots.is_empty() || vp.node.as_ref().is_some_and(|node| !gone(&node.liveness)));
+    }
+
+    fn leave_lanes(&mut self, slot: SlotId) {
+        let lanes = self.instances.get(&slot).map(|instance| instance.lanes.clone()).unwrap_or_default();
+        for lane in lanes {
+            if let Some(lane) = self.lanes.get_mut(lane) {
+                lane.slots.retain(|&other| other != slot);
+            }
+        }
+    }
+
+    fn vp_mut(&mut self, id: &VpId, at: Timestamp) -> &mut Vp {
+        self.vps.entry(id.clone()).or_insert_with(|| Vp {
+            // What a module says of its place is its id; the rest is the node's to tell.
+            point: VantagePoint {
+                id: id.clone(),
+                name: id.to_string(),
+                location: mmn_schema::vp::Location::default(),
+                asn: None,
+                as_name: None,
+                addresses: Vec::new(),
+                tags: Vec::new(),
+                simulated: false,
+            },
+            node: None,
+            slots: Vec::new(),
+            kinds: Vec::new(),
+            seen_at: at,
+            health: Health::Starting,
+        })
+    }
+}
+
+/// Who takes a batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Sink {
+    Instance(SlotId),
+    Pool(LaneId),
+}
+
+fn better(left: Health, right: Health) -> Health {
+    let rank = |health| match health {
+        Health::Healthy => 0,
+        Health::Degraded => 1,
+        Health::Starting => 2,
+        Health::Draining => 3,
+        Health::Suspect => 4,
+        Health::Lost => 5,
+        Health::Stopped => 6,
+    };
+    if rank(left) <= rank(right) { left } else { right }
+}
