@@ -77,7 +77,7 @@ pub(super) struct Core {
     /// Room to read into; taken while it is being read into.
     buffer: Option<Buffer>,
     /// How far civil time was ahead of the monotonic clock when last looked at.
-    distance_ns: i64,
+    pub(super) distance_ns: i64,
     counters: Counters,
 }
 

@@ -29,16 +29,18 @@ impl Core {
         let Some(socket) = self.links.get(index).map(|link| link.socket.clone()) else { return true };
         let mut buffer = self.buffer.take().unwrap_or_default();
         let mut drained = false;
+        let mut errors = 0;
         for _ in 0..MAX_BATCH {
             match socket.get_ref().receive(&mut buffer) {
                 Ok(Some(Received::Packet(arrival))) => self.arrived(index, &arrival),
                 Ok(Some(_)) => self.counters.unmatched += 1,
-                Ok(None) => {
+                // An error about an earlier packet, which the error queue tells better; reading cleared it.
+                Err(_) if errors < MAX_ERRORS => errors += 1,
+                // Nothing more; or a socket that fails for ever, which must not keep the runtime busy.
+                Ok(None) | Err(_) => {
                     drained = true;
                     break;
                 }
-                // An error about an earlier packet, which the error queue tells better; reading cleared it.
-                Err(_) => {}
             }
         }
         self.buffer = Some(buffer);
@@ -122,6 +124,7 @@ impl Core {
 
 /// How many packets are read from a socket before others get their turn.
 const MAX_BATCH: usize = 256;
+const MAX_ERRORS: usize = 16;
 /// Civil time that moves by more than this against the monotonic clock was set.
 const STEP_NS: u64 = 1_000_000;
 /// How much earlier than its packet a transmit stamp may seem, for the inaccuracy of reading two clocks.
