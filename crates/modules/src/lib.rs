@@ -13,6 +13,7 @@ mod session;
 mod shared;
 
 pub mod dns;
+pub mod http;
 pub mod ping;
 
 use mmn_schema::announce::KindInfo;
@@ -33,6 +34,7 @@ macro_rules! kinds {
 kinds! {
     packet ping::Ping;
     session dns::Dns;
+    session http::Http;
 }
 
 /// A kind as one knows it without performing it.

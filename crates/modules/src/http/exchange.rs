@@ -1,0 +1,359 @@
+//! One request and its answer on a connection that stands, within bounds of time and size.
+//!
+//! The protocol is hyper's. What hyper does not tell (the first byte, the header fields in their order and case) is
+//! taken from the bytes as they pass.
+
+use std::cell::RefCell;
+use std::future::{Future, poll_fn};
+use std::io;
+use std::pin::{Pin, pin};
+use std::rc::Rc;
+use std::task::Poll;
+
+use bytes::{Buf, Bytes};
+use futures::future::LocalBoxFuture;
+use futures::io::{AsyncRead, AsyncWrite};
+use futures::stream::{FuturesUnordered, StreamExt};
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
+use hyper::client::conn::{http1, http2};
+use hyper::rt::Executor;
+use hyper::{Request, Response};
+use mmn_kit::{Context, Failure, Octets, Reason, code};
+use mmn_probe::time::{Instant, Nanos};
+use sha2::{Digest, Sha256};
+
+use super::meter::{Meter, Record};
+use super::result::{Header, Payload};
+use super::{KEPT_BODY, MAX_HEAD, MAX_HEADERS};
+use crate::session::{code_of, within};
+
+/// How much of what comes is kept to read the header from: interim answers, the header, and a little body.
+const HEAD_ROOM: usize = 4 * MAX_HEAD;
+
+/// Bytes both ways, within TLS or without.
+pub(super) trait Duplex: AsyncRead + AsyncWrite + Unpin {}
+impl<S: AsyncRead + AsyncWrite + Unpin> Duplex for S {}
+
+/// How far to go.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Limits {
+    /// When everything must be over.
+    pub(super) until: Instant,
+    /// How long to wait for the first byte, and for each piece of the body.
+    pub(super) phase: Nanos,
+    /// How many bytes of the body to read.
+    pub(super) max_body: u64,
+    /// Whether to keep the body's beginning.
+    pub(super) keep_body: bool,
+}
+
+/// An answer.
+#[derive(Debug)]
+pub(super) struct Answer {
+    pub(super) version: &'static str,
+    pub(super) status: u16,
+    pub(super) reason: Option<String>,
+    pub(super) interim: Vec<u16>,
+    pub(super) headers: Vec<Header>,
+    pub(super) trailers: Vec<Header>,
+    pub(super) body: Payload,
+    pub(super) first_byte_ns: u64,
+    pub(super) transfer_ns: u64,
+    pub(super) sent_bytes: u64,
+    pub(super) received_bytes: u64,
+}
+
+/// Sends the request and reads the answer.
+pub(super) async fn exchange(
+    context: &dyn Context,
+    stream: Box<dyn Duplex>,
+    request: Request<Full<Bytes>>,
+    http2: bool,
+    limits: Limits,
+) -> Result<Answer, Failure> {
+    let record = Record::new(if http2 { 0 } else { HEAD_ROOM });
+    let meter = Meter::new(stream, Rc::clone(&record));
+    let began = context.now();
+    let until = limits.next(began);
+    let late = || Failure::failed(code::TIMEOUT, "the first byte took too long");
+    let connecting = connect(meter, http2);
+    let (mut sender, connection) =
+        within(context, until, connecting).await.ok_or_else(late)?.map_err(|error| failed(&error))?;
+    let mut driven = Driven { context, record: &record, connection: Some(connection), first_byte: None };
+    let sending = driven.alongside(sender.send(request));
+    let response = within(context, until, sending).await.ok_or_else(late)?.map_err(|error| failed(&error))?;
+    let headed = context.now();
+    let first_byte = if http2 { headed } else { driven.first_byte.unwrap_or(headed) };
+
+    let (parts, incoming) = response.into_parts();
+    let head = Head::parse(&record.take_head()).unwrap_or_else(|| Head {
+        interim: Vec::new(),
+        reason: None,
+        headers: parts.headers.iter().map(field).collect(),
+    });
+    let (body, trailers) = read(&mut driven, incoming, limits, parts.status.as_u16()).await?;
+    Ok(Answer {
+        version: match parts.version {
+            hyper::Version::HTTP_2 => "2",
+            hyper::Version::HTTP_10 => "1.0",
+            _ => "1.1",
+        },
+        status: parts.status.as_u16(),
+        reason: head.reason,
+        interim: head.interim,
+        headers: head.headers,
+        trailers,
+        body,
+        first_byte_ns: first_byte.saturating_since(began).0,
+        transfer_ns: context.now().saturating_since(first_byte).0,
+        sent_bytes: record.written(),
+        received_bytes: record.read(),
+    })
+}
+
+impl Limits {
+    fn next(&self, now: Instant) -> Instant {
+        (now + self.phase).min(self.until)
+    }
+}
+
+async fn read(
+    driven: &mut Driven<'_>,
+    mut incoming: Incoming,
+    limits: Limits,
+    status: u16,
+) -> Result<(Payload, Vec<Header>), Failure> {
+    let context = driven.context;
+    let mut digest = Sha256::new();
+    let mut content = limits.keep_body.then(Vec::new);
+    let mut bytes = 0_u64;
+    let mut trailers = Vec::new();
+    let mut truncated = false;
+    let so_far = |error: Reason, bytes: u64| Failure {
+        outcome: mmn_schema::outcome::Outcome::Failed,
+        reason: Reason {
+            detail: Some(format!(
+                "in the body, after status {status} and {bytes} bytes: {}",
+                error.detail.unwrap_or_default()
+            )),
+            code: error.code,
+        },
+    };
+    let too_long = || Reason::with(code::TIMEOUT, "it took too long");
+    loop {
+        let now = context.now();
+        if now >= limits.until {
+            return Err(so_far(too_long(), bytes));
+        }
+        let frame = match within(context, limits.next(now), driven.alongside(incoming.frame())).await {
+            None => return Err(so_far(too_long(), bytes)),
+            Some(None) => break,
+            Some(Some(Err(error))) => return Err(so_far(failed(&error).reason, bytes)),
+            Some(Some(Ok(frame))) => frame,
+        };
+        match frame.into_data() {
+            Ok(mut data) => {
+                let room = limits.max_body - bytes;
+                if u64::try_from(data.remaining()).unwrap_or(u64::MAX) > room {
+                    truncated = true;
+                    data.truncate(usize::try_from(room).unwrap_or(usize::MAX));
+                }
+                bytes += u64::try_from(data.len()).unwrap_or(0);
+                digest.update(&data);
+                if let Some(content) = &mut content {
+                    content.extend(data.iter().take(KEPT_BODY - content.len()));
+                }
+                if truncated {
+                    break;
+                }
+            }
+            Err(frame) => {
+                if let Ok(fields) = frame.into_trailers() {
+                    trailers.extend(fields.iter().map(field));
+                }
+            }
+        }
+    }
+    let sha256 = Octets(digest.finalize().to_vec());
+    Ok((Payload { bytes, sha256, truncated, content: content.map(Octets) }, trailers))
+}
+
+/// A header as it stood on the wire.
+#[derive(Debug, PartialEq, Eq)]
+struct Head {
+    interim: Vec<u16>,
+    reason: Option<String>,
+    headers: Vec<Header>,
+}
+
+impl Head {
+    /// Reads it from the first bytes of a connection of HTTP/1 (RFC 9112); absent when it is not there whole.
+    fn parse(mut bytes: &[u8]) -> Option<Self> {
+        let mut interim = Vec::new();
+        loop {
+            let mut fields = [httparse::EMPTY_HEADER; MAX_HEADERS];
+            let mut response = httparse::Response::new(&mut fields);
+            let httparse::Status::Complete(length) = response.parse(bytes).ok()? else { return None };
+            let status = response.code?;
+            if (100..200).contains(&status) && status != 101 {
+                interim.push(status);
+                bytes = bytes.get(length..)?;
+                continue;
+            }
+            let reason = response.reason.filter(|reason| !reason.is_empty()).map(str::to_owned);
+            let headers = response.headers.iter().map(|field| Header::new(field.name, field.value)).collect();
+            return Some(Self { interim, reason, headers });
+        }
+    }
+}
+
+fn field((name, value): (&hyper::header::HeaderName, &hyper::header::HeaderValue)) -> Header {
+    Header::new(name.as_str(), value.as_bytes())
+}
+
+/// A connection at work, and when the first byte came.
+struct Driven<'a> {
+    context: &'a dyn Context,
+    record: &'a Record,
+    connection: Option<LocalBoxFuture<'static, ()>>,
+    first_byte: Option<Instant>,
+}
+
+impl Driven<'_> {
+    /// What the future gives, the connection being driven meanwhile.
+    async fn alongside<T>(&mut self, future: impl Future<Output = T>) -> T {
+        let mut future = pin!(future);
+        poll_fn(|cx| {
+            let ended =
+                self.connection.as_mut().is_some_and(|connection| connection.as_mut().poll(cx).is_ready());
+            if ended {
+                self.connection = None;
+            }
+            if self.first_byte.is_none() && self.record.read() > 0 {
+                self.first_byte = Some(self.context.now());
+            }
+            future.as_mut().poll(cx)
+        })
+        .await
+    }
+}
+
+/// Either version's way of sending.
+enum Sender {
+    Http1(http1::SendRequest<Full<Bytes>>),
+    Http2(http2::SendRequest<Full<Bytes>>),
+}
+
+impl Sender {
+    async fn send(&mut self, request: Request<Full<Bytes>>) -> hyper::Result<Response<Incoming>> {
+        match self {
+            Self::Http1(sender) => sender.send_request(request).await,
+            Self::Http2(sender) => sender.send_request(request).await,
+        }
+    }
+}
+
+async fn connect(
+    meter: Meter<Box<dyn Duplex>>,
+    http2: bool,
+) -> hyper::Result<(Sender, LocalBoxFuture<'static, ()>)> {
+    // Errors of the connection reach whoever waits for the answer, too.
+    if http2 {
+        let tasks = Tasks::default();
+        let mut builder = http2::Builder::new(tasks.clone());
+        builder.max_header_list_size(u32::try_from(MAX_HEAD).unwrap_or(u32::MAX));
+        let (sender, connection) = builder.handshake(meter).await?;
+        let connection = async {
+            let _ = connection.await;
+        };
+        return Ok((Sender::Http2(sender), Box::pin(tasks.run(Box::pin(connection)))));
+    }
+    let mut builder = http1::Builder::new();
+    builder.max_buf_size(MAX_HEAD).max_headers(MAX_HEADERS);
+    let (sender, connection) = builder.handshake(meter).await?;
+    let connection = async {
+        let _ = connection.await;
+    };
+    Ok((Sender::Http1(sender), Box::pin(connection)))
+}
+
+/// What hyper wants to run beside a connection of HTTP/2: it runs within the task's own future, and ends with it.
+#[derive(Clone, Default)]
+struct Tasks(Rc<RefCell<Vec<LocalBoxFuture<'static, ()>>>>);
+
+impl Tasks {
+    async fn run(self, connection: LocalBoxFuture<'static, ()>) {
+        let mut running = FuturesUnordered::new();
+        running.push(connection);
+        poll_fn(|cx| {
+            loop {
+                let polled = running.poll_next_unpin(cx);
+                let new = self.0.take();
+                let more = !new.is_empty();
+                running.extend(new);
+                match polled {
+                    Poll::Ready(None) if !more => return Poll::Ready(()),
+                    Poll::Pending if !more => return Poll::Pending,
+                    _ => {}
+                }
+            }
+        })
+        .await;
+    }
+}
+
+impl<F: Future<Output = ()> + 'static> Executor<F> for Tasks {
+    fn execute(&self, future: F) {
+        self.0.borrow_mut().push(Box::pin(future) as Pin<Box<_>>);
+    }
+}
+
+/// Why there is no answer: what the stream said where it said something, else what hyper made of the bytes.
+fn failed(error: &hyper::Error) -> Failure {
+    let mut source = std::error::Error::source(error);
+    let mut text = error.to_string();
+    while let Some(cause) = source {
+        if let Some(stream) = cause.downcast_ref::<io::Error>() {
+            return Failure::failed(code_of(stream), stream);
+        }
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    if error.is_incomplete_message() || error.is_canceled() || error.is_closed() {
+        return Failure::failed(
+            code::PROTOCOL,
+            "the server closed the connection before its answer was whole",
+        );
+    }
+    Failure::failed(code::PROTOCOL, text)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn heads_keep_order_case_and_bytes() {
+        let head = Head::parse(
+            b"HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\nHTTP/1.1 404 Not here\r\nB: 1\r\na: \xff\r\nB: 2\r\n\r\nbody",
+        )
+        .unwrap();
+        assert_eq!(head.interim, [103]);
+        assert_eq!(head.reason.as_deref(), Some("Not here"));
+        let names: Vec<&str> = head.headers.iter().map(|header| header.name.as_str()).collect();
+        assert_eq!(names, ["B", "a", "B"]);
+        assert_eq!(head.headers[1].bytes, Some(Octets(vec![0xff])));
+        assert_eq!(Head::parse(b"HTTP/1.1 200 OK\r\nA: b\r\n"), None);
+    }
+
+    proptest! {
+        #[test]
+        fn garbage_never_panics(bytes: Vec<u8>) {
+            let _ = Head::parse(&bytes);
+            let _ = Head::parse(&[b"HTTP/1.1 100 \r\n\r\nHTTP/1.1 ", &bytes[..]].concat());
+        }
+    }
+}

@@ -1,0 +1,151 @@
+//! One hop: resolve, connect, agree on TLS, request. Each phase is timed, and bounded.
+
+use std::net::{IpAddr, SocketAddr};
+
+use mmn_kit::{ByteStream, Context, Failure, Octets, code};
+use mmn_probe::time::{Instant, Nanos};
+
+use super::exchange::{Duplex, Limits, exchange};
+use super::request::Message;
+use super::result::{FailedConnect, Hop, Phases, Tls};
+use super::target::Target;
+use super::tls::{Trust, handshake};
+use super::{Params, Version};
+use crate::session::within;
+
+/// The most addresses of a name that are tried.
+const MAX_ADDRESSES: usize = 4;
+
+/// What the hops of a task have in common.
+pub(super) struct Fetch<'a> {
+    pub(super) context: &'a dyn Context,
+    pub(super) params: &'a Params,
+    pub(super) trust: &'a Trust,
+    /// When everything must be over.
+    pub(super) until: Instant,
+}
+
+impl Fetch<'_> {
+    /// Requests `target`.
+    pub(super) async fn hop(&self, target: &Target, message: &Message) -> Result<Hop, Failure> {
+        let context = self.context;
+        let (began, started_at) = (context.now(), context.utc());
+        let (addresses, resolve_ns) = self.resolve(target).await?;
+        let mut failed_connects = Vec::new();
+        let (address, stream, connect_ns) = self.connect(target, &addresses, &mut failed_connects).await?;
+        let (stream, tls, chain, tls_ns) = self.secure(target, stream).await?;
+        let http2 = self.speaks_http2(target, tls.as_ref())?;
+        let request =
+            message.request(target, http2).map_err(|error| Failure::refused(code::PARAMETERS, error))?;
+        let limits = Limits {
+            until: self.until,
+            phase: Nanos(self.params.phase_timeout.as_ns()),
+            max_body: self.params.max_body,
+            keep_body: self.params.keep_body,
+        };
+        let answer = exchange(context, stream, request, http2, limits).await?;
+        let tls = tls.map(|mut tls| {
+            if self.params.keep_certificates {
+                for (certificate, der) in tls.certificates.iter_mut().zip(chain) {
+                    certificate.der = Some(Octets(der));
+                }
+            }
+            tls
+        });
+        Ok(Hop {
+            url: target.as_str().to_owned(),
+            method: message.method.to_string(),
+            address: address.into(),
+            family: address.into(),
+            port: target.port(),
+            failed_connects,
+            started_at,
+            phases: Phases {
+                resolve_ns,
+                connect_ns,
+                tls_ns,
+                first_byte_ns: answer.first_byte_ns,
+                transfer_ns: answer.transfer_ns,
+                total_ns: context.now().saturating_since(began).0,
+            },
+            tls,
+            version: answer.version.to_owned(),
+            status: answer.status,
+            reason: answer.reason,
+            interim: answer.interim,
+            headers: answer.headers,
+            trailers: answer.trailers,
+            body: answer.body,
+            sent_bytes: answer.sent_bytes,
+            received_bytes: answer.received_bytes,
+        })
+    }
+
+    async fn resolve(&self, target: &Target) -> Result<(Vec<IpAddr>, Option<u64>), Failure> {
+        let given = target.given_addresses(self.params);
+        if !given.is_empty() {
+            return Ok((given, None));
+        }
+        let resolving = self.context.resolve(target.host(), self.params.family);
+        let late = || Failure::failed(code::RESOLVER_TIMEOUT, "resolving took too long");
+        let resolution = within(self.context, self.next(), resolving).await.ok_or_else(late)??;
+        Ok((resolution.addresses, resolution.took_ns))
+    }
+
+    /// Tries the addresses in turn; gives the first that answers, the stream, and how long that took.
+    async fn connect(
+        &self,
+        target: &Target,
+        addresses: &[IpAddr],
+        failed: &mut Vec<FailedConnect>,
+    ) -> Result<(IpAddr, Box<dyn ByteStream>, u64), Failure> {
+        let mut last = Failure::failed(code::UNRESOLVABLE, format_args!("{} has no address", target.host()));
+        for address in addresses.iter().take(MAX_ADDRESSES).copied() {
+            let began = self.context.now();
+            let to = SocketAddr::new(address, target.port());
+            let connected = within(self.context, self.next(), self.context.connect(to)).await;
+            let took_ns = self.context.now().saturating_since(began).0;
+            let failure = match connected {
+                Some(Ok(stream)) => return Ok((address, stream, took_ns)),
+                Some(Err(failure)) => failure,
+                None => Failure::failed(code::TIMEOUT, format_args!("connecting to {to} took too long")),
+            };
+            failed.push(FailedConnect { address: address.into(), error: failure.reason.clone(), took_ns });
+            last = failure;
+        }
+        Err(last)
+    }
+
+    async fn secure(
+        &self,
+        target: &Target,
+        stream: Box<dyn ByteStream>,
+    ) -> Result<(Box<dyn Duplex>, Option<Tls>, Vec<Vec<u8>>, Option<u64>), Failure> {
+        if !target.is_secure() {
+            return Ok((Box::new(stream), None, Vec::new(), None));
+        }
+        let began = self.context.now();
+        let host = target.bare_host();
+        let (stream, tls, chain) =
+            handshake(self.context, self.next(), self.trust, self.params, host, stream).await?;
+        let took = self.context.now().saturating_since(began);
+        let chain = chain.into_iter().map(|der| der.to_vec()).collect();
+        Ok((Box::new(stream), Some(tls), chain, Some(took.0)))
+    }
+
+    fn speaks_http2(&self, target: &Target, tls: Option<&Tls>) -> Result<bool, Failure> {
+        let agreed = tls.and_then(|tls| tls.alpn.as_deref()) == Some("h2");
+        match (self.params.version, target.is_secure()) {
+            (Version::Http2, true) if !agreed => {
+                Err(Failure::failed(code::PROTOCOL, "the server does not agree on HTTP/2"))
+            }
+            (Version::Http2, _) => Ok(true),
+            _ => Ok(agreed),
+        }
+    }
+
+    /// When the phase that begins now must be over.
+    fn next(&self) -> Instant {
+        (self.context.now() + Nanos(self.params.phase_timeout.as_ns())).min(self.until)
+    }
+}

@@ -1,0 +1,245 @@
+//! The TLS handshake, and what the server showed in it.
+//!
+//! The certificate is judged by the time that the context gives, so that nothing here reads a clock.
+
+use std::error::Error as _;
+use std::io;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use mmn_kit::{ByteStream, Context, Failure, code};
+use mmn_probe::time::Instant;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::{Resumption, WebPkiServerVerifier};
+use rustls::crypto::{
+    CryptoProvider, WebPkiSupportedAlgorithms, ring, verify_tls12_signature, verify_tls13_signature,
+};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::time_provider::TimeProvider;
+use rustls::{ClientConfig, ClientConnection, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+use tokio_util::compat::{Compat, FuturesAsyncReadCompatExt, TokioAsyncReadCompatExt};
+
+use super::certificate::describe;
+use super::result::Tls;
+use super::{Params, Version};
+use crate::session::{code_of, within};
+
+/// The most certificates of a chain that are described.
+const MAX_CHAIN: usize = 10;
+
+/// A stream within TLS.
+pub(super) type Secured = Compat<TlsStream<Compat<Box<dyn ByteStream>>>>;
+
+/// What a task's connections have in common.
+#[derive(Debug)]
+pub(super) struct Trust {
+    roots: Arc<RootCertStore>,
+    provider: Arc<CryptoProvider>,
+}
+
+impl Trust {
+    /// Mozilla's roots, and those of the parameters.
+    pub(super) fn new(params: &Params) -> Result<Self, Failure> {
+        static MOZILLA: OnceLock<Arc<RootCertStore>> = OnceLock::new();
+        let mozilla = MOZILLA
+            .get_or_init(|| Arc::new(RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() }));
+        let provider = Arc::new(ring::default_provider());
+        let Some(pem) = &params.ca else { return Ok(Self { roots: Arc::clone(mozilla), provider }) };
+        let mut roots = RootCertStore::clone(mozilla);
+        let refuse =
+            |error: &dyn std::fmt::Display| Failure::refused(code::PARAMETERS, format_args!("ca: {error}"));
+        let mut given = 0;
+        for certificate in CertificateDer::pem_slice_iter(pem.as_bytes()) {
+            roots.add(certificate.map_err(|error| refuse(&error))?).map_err(|error| refuse(&error))?;
+            given += 1;
+        }
+        if given == 0 {
+            return Err(refuse(&"it holds no certificate"));
+        }
+        Ok(Self { roots: Arc::new(roots), provider })
+    }
+}
+
+/// Agrees on TLS with the server at the other end.
+pub(super) async fn handshake(
+    context: &dyn Context,
+    until: Instant,
+    trust: &Trust,
+    params: &Params,
+    host: &str,
+    stream: Box<dyn ByteStream>,
+) -> Result<(Secured, Tls, Vec<CertificateDer<'static>>), Failure> {
+    let host = params.server_name.as_deref().unwrap_or(host);
+    let name = ServerName::try_from(host.to_owned())
+        .map_err(|_| Failure::refused(code::PARAMETERS, format_args!("{host:?} is no name for TLS")))?;
+    let recorder = Arc::new(Recorder {
+        judge: WebPkiServerVerifier::builder_with_provider(
+            Arc::clone(&trust.roots),
+            Arc::clone(&trust.provider),
+        )
+        .build()
+        .map_err(|error| Failure::failed(code::INTERNAL, error))?,
+        algorithms: trust.provider.signature_verification_algorithms,
+        strict: params.verify,
+        seen: Mutex::default(),
+    });
+    let config = config(context, trust, params, &recorder)?;
+    let sni = matches!(name, ServerName::DnsName(_)).then(|| host.to_owned());
+    let connecting = TlsConnector::from(Arc::new(config)).connect(name, stream.compat());
+    let stream = match within(context, until, connecting).await {
+        None => return Err(Failure::failed(code::TIMEOUT, "the TLS handshake took too long")),
+        Some(Err(error)) => return Err(failed(&error, &recorder)),
+        Some(Ok(stream)) => stream,
+    };
+    let (_, connection) = stream.get_ref();
+    let seen = recorder.seen();
+    let tls = described(connection, sni, &seen);
+    Ok((stream.compat(), tls, seen.chain))
+}
+
+fn config(
+    context: &dyn Context,
+    trust: &Trust,
+    params: &Params,
+    recorder: &Arc<Recorder>,
+) -> Result<ClientConfig, Failure> {
+    let seconds = context.utc().unix_ns().div_euclid(1_000_000_000);
+    let seconds = u64::try_from(seconds).unwrap_or(0);
+    let now = Arc::new(Now(UnixTime::since_unix_epoch(std::time::Duration::from_secs(seconds))));
+    let verifier: Arc<dyn ServerCertVerifier> = Arc::<Recorder>::clone(recorder);
+    let mut config = ClientConfig::builder_with_details(Arc::clone(&trust.provider), now)
+        .with_safe_default_protocol_versions()
+        .map_err(|error| Failure::failed(code::INTERNAL, error))?
+        .dangerous()
+        .with_custom_certificate_verifier(verifier)
+        .with_no_client_auth();
+    config.resumption = Resumption::disabled();
+    let protocols: &[&[u8]] = match params.version {
+        Version::Auto => &[b"h2", b"http/1.1"],
+        Version::Http11 => &[b"http/1.1"],
+        Version::Http2 => &[b"h2"],
+    };
+    config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
+    Ok(config)
+}
+
+fn described(connection: &ClientConnection, sni: Option<String>, seen: &Seen) -> Tls {
+    let version = connection.protocol_version().and_then(|version| version.as_str());
+    let cipher = connection.negotiated_cipher_suite().and_then(|suite| suite.suite().as_str());
+    let group = connection.negotiated_key_exchange_group().and_then(|group| group.name().as_str());
+    Tls {
+        version: version.unwrap_or_default().replace('_', "."),
+        // IANA's names of the suites of TLS 1.3 carry no version.
+        cipher: cipher.unwrap_or_default().replacen("TLS13_", "TLS_", 1),
+        group: group.map(str::to_owned),
+        alpn: connection.alpn_protocol().map(|protocol| String::from_utf8_lossy(protocol).into_owned()),
+        sni,
+        verified: seen.error.is_none(),
+        error: seen.error.clone(),
+        certificates: seen.chain.iter().map(|der| describe(der, false)).collect(),
+    }
+}
+
+/// Why there is no TLS: a certificate that does not hold is named with whose it is and until when.
+fn failed(error: &io::Error, recorder: &Recorder) -> Failure {
+    let seen = recorder.seen();
+    if let Some(verdict) = &seen.error {
+        let leaf = seen.chain.first().map(|der| describe(der, false));
+        let of = leaf.map_or_else(String::new, |leaf| {
+            let until = leaf.not_after.map(|until| until.to_string()).unwrap_or_default();
+            let (subject, issuer) = (leaf.subject.unwrap_or_default(), leaf.issuer.unwrap_or_default());
+            format!(" (certificate of {subject}, issued by {issuer}, until {until})")
+        });
+        return Failure::failed(code::TLS, format_args!("{verdict}{of}"));
+    }
+    let spoken = error.get_ref().is_some_and(|inner| inner.is::<rustls::Error>());
+    match error.kind() {
+        _ if spoken => Failure::failed(code::TLS, error),
+        io::ErrorKind::UnexpectedEof => {
+            Failure::failed(code::TLS, "the server closed the connection in the TLS handshake")
+        }
+        _ => {
+            let cause = error.source().map(ToString::to_string).unwrap_or_default();
+            Failure::failed(
+                code_of(error),
+                format_args!("in the TLS handshake: {error} {cause}").to_string().trim_end(),
+            )
+        }
+    }
+}
+
+/// Judges certificates and remembers what it saw and said.
+#[derive(Debug)]
+struct Recorder {
+    judge: Arc<WebPkiServerVerifier>,
+    algorithms: WebPkiSupportedAlgorithms,
+    /// Whether a certificate that does not hold ends the handshake.
+    strict: bool,
+    seen: Mutex<Seen>,
+}
+
+#[derive(Debug, Clone, Default)]
+struct Seen {
+    chain: Vec<CertificateDer<'static>>,
+    error: Option<String>,
+}
+
+impl Recorder {
+    fn seen(&self) -> Seen {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+impl ServerCertVerifier for Recorder {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        server_name: &ServerName<'_>,
+        ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        let verdict =
+            self.judge.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now);
+        let chain = std::iter::once(end_entity).chain(intermediates).take(MAX_CHAIN);
+        *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = Seen {
+            chain: chain.map(|der| der.clone().into_owned()).collect(),
+            error: verdict.as_ref().err().map(ToString::to_string),
+        };
+        if self.strict { verdict } else { Ok(ServerCertVerified::assertion()) }
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls12_signature(message, cert, dss, &self.algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls13_signature(message, cert, dss, &self.algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.algorithms.supported_schemes()
+    }
+}
+
+/// The time at which a handshake began.
+#[derive(Debug)]
+struct Now(UnixTime);
+
+impl TimeProvider for Now {
+    fn current_time(&self) -> Option<UnixTime> {
+        Some(self.0)
+    }
+}
