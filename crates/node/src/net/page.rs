@@ -66,7 +66,7 @@ pub enum Limit {
 pub struct Held {
     /// How long to wait before asking again; [`Nanos::MAX`] when the limits allow no packet at all.
     pub wait: Nanos,
-    /// Whose limit it is; the site's, when both.
+    /// Whose limit it is; when several hold it, the one that does so longest.
     pub by: Limit,
 }
 
@@ -273,10 +273,9 @@ fn take_all(asked: &[Asked<'_>], now_ns: u64) -> Result<(), Held> {
     Ok(())
 }
 
-/// The longer wait; the site's limit, when either is.
+/// The longer wait and whose it is; of two equal ones, the site's.
 fn longer(one: Held, other: Held) -> Held {
-    let by = if one.by == Limit::Site { one.by } else { other.by };
-    Held { wait: one.wait.max(other.wait), by }
+    if other.wait > one.wait { other } else { one }
 }
 
 /// What may go at once after a pause: a hundredth of a second's worth, and at least one unit. A packet larger

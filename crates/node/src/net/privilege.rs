@@ -28,7 +28,8 @@ pub struct PrivilegeError {
 /// being root, nor by inheritance, nor by a file that grants some.
 ///
 /// Capabilities belong to threads, and new threads have those of their maker: call it before any thread is
-/// started. An ordinary user's process has nothing to give up; for it only the promise about children is made.
+/// started. Sockets that are opened afterwards get no more room for replies than `net.core.rmem_max` allows. An
+/// ordinary user's process has nothing to give up; for it only the promise about children is made.
 pub fn limit_capabilities() -> Result<Kept, PrivilegeError> {
     let before = capabilities(None).map_err(refused("read the capabilities"))?;
     let kept = before.permitted & CapabilitySet::NET_RAW;
@@ -62,7 +63,10 @@ fn refused(step: &'static str) -> impl FnOnce(rustix::io::Errno) -> PrivilegeErr
 mod tests {
     use std::process::Command;
 
+    use mmn_probe::wire::icmp::Family;
+
     use super::*;
+    use crate::net::icmp::{EchoSocket, IdRange, Mode};
     use crate::net::testing::{as_nobody, require_root};
 
     fn status(text: &str, field: &str) -> u64 {
@@ -75,6 +79,7 @@ mod tests {
         require_root("root_keeps_one_and_its_children_none");
         let (kept, own, child) = std::thread::spawn(|| {
             let kept = limit_capabilities().unwrap();
+            EchoSocket::open(Family::V4, Mode::Raw, IdRange::new(1, 1).unwrap()).unwrap();
             let own = std::fs::read_to_string("/proc/thread-self/status").unwrap();
             let child = Command::new("cat").arg("/proc/self/status").output().unwrap();
             (kept, own, String::from_utf8(child.stdout).unwrap())

@@ -45,7 +45,11 @@ fn a_slow_target_takes_nothing_from_the_site() {
     for target in 2..11 {
         page.take(now, address(target), 1, 100).unwrap();
     }
-    assert_eq!(page.take(now, address(12), 1, 100).unwrap_err().by, Limit::Site);
+    let site = page.take(now, address(12), 1, 100).unwrap_err();
+    assert_eq!(site, Held { wait: Nanos::from_millis(1), by: Limit::Site });
+    // Who waits for his target must not be taken for one who waits for the site: others would wait with him.
+    let both = page.take(now, address(1), 1, 100).unwrap_err();
+    assert_eq!(both, Held { wait: Nanos::from_secs(1), by: Limit::Target });
 }
 
 #[test]
