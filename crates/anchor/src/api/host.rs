@@ -27,7 +27,7 @@ impl Hosts {
         };
         let authority = match uri.authority() {
             Some(authority) => authority.clone(),
-            None => match headers.get(header::HOST).map(|host| host.as_bytes()) {
+            None => match headers.get(header::HOST).map(axum::http::HeaderValue::as_bytes) {
                 None | Some(b"") => return Ok(()),
                 Some(host) => match Authority::try_from(host) {
                     Ok(authority) => authority,

@@ -55,7 +55,7 @@ pub(crate) struct Api {
     pub(crate) description: Bytes,
     /// When the anchor stops, what streams ends.
     pub(crate) stop: CancellationToken,
-    /// What runs: connections and WebSockets.
+    /// What runs: each connection, and each WebSocket.
     pub(crate) tasks: TaskTracker,
 }
 

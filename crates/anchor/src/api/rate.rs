@@ -124,7 +124,7 @@ mod tests {
             per_s in 1u32..1000, gaps in prop::collection::vec(0u64..2_000_000, 1..2000),
         ) {
             let (buckets, begin) = (Buckets::new(per_s), start());
-            let (mut at, mut passed) = (Duration::ZERO, 0u64);
+            let (mut at, mut passed) = (Duration::ZERO, 0u32);
             for gap in gaps {
                 at += Duration::from_nanos(gap);
                 if buckets.take(Payer::Rest, begin + at).retry_after.is_none() {
@@ -132,7 +132,7 @@ mod tests {
                 }
             }
             let most = f64::from(per_s) * (1.0 + at.as_secs_f64()) + 2.0;
-            prop_assert!((passed as f64) <= most, "{passed} in {at:?} at {per_s}/s");
+            prop_assert!(f64::from(passed) <= most, "{passed} in {at:?} at {per_s}/s");
         }
     }
 }

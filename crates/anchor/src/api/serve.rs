@@ -236,11 +236,11 @@ fn acceptor(cert: &Path, key: &Path) -> Result<Tls, ServeError> {
     let private =
         PrivateKeyDer::from_pem_reader(open(key)?).map_err(|error| wrong(key)(error.to_string()))?;
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let mut config = rustls::ServerConfig::builder_with_provider(provider)
+    let unusable = |error: rustls::Error| wrong(cert)(error.to_string());
+    let builder = rustls::ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
-        .map(|builder| builder.with_no_client_auth())
-        .and_then(|builder| builder.with_single_cert(chain, private))
-        .map_err(|error| wrong(cert)(error.to_string()))?;
+        .map_err(unusable)?;
+    let mut config = builder.with_no_client_auth().with_single_cert(chain, private).map_err(unusable)?;
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     Ok(Tls(TlsAcceptor::from(Arc::new(config))))
 }

@@ -30,11 +30,11 @@ const MAX_QUESTIONS: usize = 256;
 /// What came of something under way.
 enum Done {
     /// An answer, and what begins with it.
-    Answered(Encoding, FromAnchor, Option<Begin>),
+    Answered(Encoding, Box<FromAnchor>, Option<Begin>),
     /// A reader is open, or is not.
-    Opened(u64, Result<ResultReader, Problem>),
+    Opened(u64, Result<Box<ResultReader>, Problem>),
     /// A reader has read.
-    Read(u64, ResultReader, Result<Next, Problem>),
+    Read(u64, Box<ResultReader>, Result<Next, Problem>),
     /// A watcher of events has something.
     Happened(u64, Receiver<Arc<Event>>, Result<Arc<Event>, RecvError>),
     /// An open measurement takes more inputs, or no more at all.
@@ -139,21 +139,21 @@ impl Session {
                     };
                     // A connection that has not heard of the measurement has not heard of its grants.
                     let begin = if told { None } else { grants(&anchor, &tenant, measurement).await };
-                    Done::Answered(form, answer, begin)
+                    Done::Answered(form, Box::new(answer), begin)
                 });
             }
             FromClient::Close { id, measurement } => {
                 let (anchor, tenant) = (self.anchor.clone(), self.caller.tenant()?.clone());
                 self.question(async move {
                     let closed = anchor.close(&tenant, measurement).await;
-                    Done::Answered(form, ended(id, closed.map(drop)), None)
+                    Done::Answered(form, Box::new(ended(id, closed.map(drop))), None)
                 });
             }
             FromClient::Cancel { id, measurement } => {
                 let (anchor, tenant) = (self.anchor.clone(), self.caller.tenant()?.clone());
                 self.question(async move {
                     let cancelled = anchor.cancel(&tenant, measurement).await;
-                    Done::Answered(form, ended(id, cancelled.map(drop)), None)
+                    Done::Answered(form, Box::new(ended(id, cancelled.map(drop))), None)
                 });
             }
             FromClient::Subscribe { id, measurement, after, credits } => {
@@ -206,7 +206,7 @@ impl Session {
         let (anchor, viewer) = (self.anchor.clone(), self.caller.viewer());
         let abort = self.abortable(async move {
             let reader = anchor.reader(&viewer, measurement, after).await;
-            Done::Opened(id, reader.map(|reader| reader.with_parts(true)))
+            Done::Opened(id, reader.map(|reader| Box::new(reader.with_parts(true))))
         });
         let subscription = Subscription::new(id, form, credits, after);
         self.subscribed.insert(id, Subscribed::Results(subscription, abort));
@@ -220,7 +220,7 @@ impl Session {
         abort
     }
 
-    fn read(&mut self, id: u64, mut reader: ResultReader, most: usize) {
+    fn read(&mut self, id: u64, mut reader: Box<ResultReader>, most: usize) {
         let abort = self.abortable(async move {
             let next = reader.next(most).await;
             Done::Read(id, reader, next)
@@ -268,14 +268,14 @@ impl Session {
         match done {
             Done::Answered(form, answer, begin) => {
                 self.questions -= 1;
-                self.say(form, answer);
+                self.say(form, *answer);
                 self.begin(form, begin);
             }
             Done::Opened(id, opened) => {
-                self.advance(id, |subscription, _| opened.map(|reader| subscription.read(reader)))
+                self.advance(id, |subscription, _| opened.map(|reader| subscription.read(reader)));
             }
             Done::Read(id, reader, next) => {
-                self.advance(id, |subscription, say| next.map(|next| subscription.take(next, reader, say)))
+                self.advance(id, |subscription, say| next.map(|next| subscription.take(next, reader, say)));
             }
             Done::Happened(id, events, event) => self.happened(id, events, event),
             Done::Granted(form, measurement, credits, Some(inputs)) => {
@@ -375,7 +375,10 @@ impl Measure {
         let open = request.open;
         let measurement = match anchor.accept(&tenant, *request, key).await {
             Ok(accepted) => accepted.measurement,
-            Err(problem) => return Done::Answered(form, FromAnchor::Problem { id: Some(id), problem }, None),
+            Err(problem) => {
+                let answer = FromAnchor::Problem { id: Some(id), problem };
+                return Done::Answered(form, Box::new(answer), None);
+            }
         };
         let (of, mut granted, mut inputs) = (measurement.id, None, None);
         if open && let Ok(mut free) = anchor.input_credits(&tenant, of).await {
@@ -383,7 +386,7 @@ impl Measure {
             inputs = Some(free);
         }
         let answer = FromAnchor::Accepted { id, measurement: Box::new(measurement), inputs: granted };
-        Done::Answered(form, answer, Some(Begin::Accepted { id, measurement: of, credits, inputs }))
+        Done::Answered(form, Box::new(answer), Some(Begin::Accepted { id, measurement: of, credits, inputs }))
     }
 }
 

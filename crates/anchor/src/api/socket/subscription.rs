@@ -21,14 +21,14 @@ pub(crate) struct Subscription {
     /// After which record it stands.
     after: Option<Cursor>,
     /// The record that was looked at ahead, and the reader that waits with it.
-    held: Option<(Box<ResultRecord>, ResultReader)>,
+    held: Option<(Box<ResultRecord>, Box<ResultReader>)>,
 }
 
 /// What a subscription does next.
 #[derive(Debug)]
 pub(crate) enum Step {
     /// It reads: at most so many records.
-    Read(ResultReader, usize),
+    Read(Box<ResultReader>, usize),
     /// It waits for credits.
     Wait,
     /// It is over.
@@ -41,13 +41,18 @@ impl Subscription {
     }
 
     /// Goes on reading: as much as there are credits for, or one record to look ahead.
-    pub(crate) fn read(&self, reader: ResultReader) -> Step {
+    pub(crate) fn read(&self, reader: Box<ResultReader>) -> Step {
         let most = usize::try_from(self.credits).unwrap_or(MAX_RECORDS);
         Step::Read(reader, most.clamp(1, MAX_RECORDS))
     }
 
     /// Takes what was read. `say` takes what the client is told.
-    pub(crate) fn take(&mut self, next: Next, reader: ResultReader, say: &mut dyn FnMut(FromAnchor)) -> Step {
+    pub(crate) fn take(
+        &mut self,
+        next: Next,
+        reader: Box<ResultReader>,
+        say: &mut dyn FnMut(FromAnchor),
+    ) -> Step {
         match next {
             Next::Records(mut records) if self.credits == 0 && records.len() == 1 => {
                 if let Some(record) = records.pop() {
