@@ -1,0 +1,230 @@
+//! The world as tasks see it: sockets that obey the site, its resolver, time and chance.
+//!
+//! A [`Site`] is shared by all tasks of a process; a [`TaskContext`] is one task's view of it, with its deadline.
+//! Every address passes the site's policy here, and every packet waits here until the limits let it go. The system's
+//! own name servers are the one exception to the policy: the site chose them. Their packets count all the same.
+
+mod errors;
+mod resolv_conf;
+mod resolve;
+mod stub;
+mod tcp;
+mod udp;
+
+use std::cell::RefCell;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::rc::Rc;
+use std::sync::Arc;
+
+use futures::FutureExt;
+use mmn_kit::{
+    ByteStream, Context, Datagrams, Driven, Failure, Family, LocalBoxFuture, Resolution, Timestamp, code,
+};
+use mmn_probe::machine::{Input, Machine, Output};
+use mmn_probe::time::{Instant, Nanos};
+
+use crate::clock;
+use crate::module::settings::{Endowment, NoSockets};
+use crate::net::driver::{DriveError, Driver};
+use crate::net::icmp::EchoSocket;
+use crate::net::page::{Limits, Page, PageError};
+use crate::policy::Policy;
+
+/// What all tasks of a process share.
+#[derive(Debug)]
+pub(crate) struct Site {
+    policy: RefCell<Rc<Policy>>,
+    page: Arc<Page>,
+    driver: Option<Driver>,
+    no_sockets: Option<NoSockets>,
+}
+
+/// Why a process has no site.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum SiteError {
+    #[error("the page of limits")]
+    Page(#[from] PageError),
+    #[error("a socket that was passed")]
+    Socket(#[source] io::Error),
+}
+
+impl Site {
+    /// Takes what the node gave. Without a page, as in a test, the process has limits of its own.
+    pub(crate) fn new(endowment: Endowment) -> Result<Self, SiteError> {
+        let Endowment { settings, page, sockets } = endowment;
+        let page = match page {
+            Some(page) => Page::open(page)?,
+            None => Page::create(limits(&settings.policy), rand::random())?,
+        };
+        let page = Arc::new(page);
+        let sockets = sockets
+            .into_iter()
+            .zip(settings.sockets)
+            .map(|(fd, description)| EchoSocket::from_passed(fd, description))
+            .collect::<io::Result<Vec<_>>>()
+            .map_err(SiteError::Socket)?;
+        let driver = if sockets.is_empty() {
+            None
+        } else {
+            let config = crate::net::driver::Config::default();
+            Some(Driver::new(sockets, Arc::clone(&page), config).map_err(SiteError::Socket)?)
+        };
+        Ok(Self {
+            policy: RefCell::new(Rc::new(settings.policy)),
+            page,
+            driver,
+            no_sockets: settings.no_sockets,
+        })
+    }
+
+    /// One task's view.
+    pub(crate) fn context(self: &Rc<Self>, deadline: Instant) -> TaskContext {
+        TaskContext { site: Rc::clone(self), deadline }
+    }
+
+    /// The site's policy as it is now.
+    pub(crate) fn policy(&self) -> Rc<Policy> {
+        Rc::clone(&self.policy.borrow())
+    }
+
+    /// The site has changed its mind. It holds for every packet from now on.
+    pub(crate) fn set_policy(&self, policy: Policy) {
+        *self.policy.borrow_mut() = Rc::new(policy);
+    }
+
+    /// Why machines can't be driven here; absent when they can.
+    pub(crate) fn no_sockets(&self) -> Option<NoSockets> {
+        match (&self.driver, &self.no_sockets) {
+            (Some(_), _) => None,
+            (None, Some(missing)) => Some(missing.clone()),
+            (None, None) => {
+                Some(NoSockets { what: "the module was given no sockets".to_owned(), command: None })
+            }
+        }
+    }
+
+    fn check(&self, address: IpAddr) -> Result<(), Failure> {
+        self.policy
+            .borrow()
+            .judge(address)
+            .map_err(|refusal| Failure::refused(code::POLICY, refusal))
+    }
+
+    /// Waits until the limits let packets go to `target`.
+    async fn pace(&self, target: IpAddr, packets: u64, bytes: u64, deadline: Instant) -> Result<(), Failure> {
+        loop {
+            let now = clock::monotonic();
+            let Err(held) = self.page.take(now, target, packets, bytes) else { return Ok(()) };
+            if held.wait == Nanos::MAX || now + held.wait > deadline {
+                return Err(Failure::refused(code::LIMITS, "the site's limits leave no room before the deadline"));
+            }
+            tokio::time::sleep(held.wait.into()).await;
+        }
+    }
+}
+
+/// The limits of a policy as the page has them.
+pub(crate) fn limits(policy: &Policy) -> Limits {
+    Limits {
+        packets_per_s: policy.max_pps,
+        bits_per_s: policy.max_bps.0,
+        target_packets_per_s: policy.max_pps_per_target,
+    }
+}
+
+/// One task's view of the site.
+#[derive(Debug)]
+pub(crate) struct TaskContext {
+    site: Rc<Site>,
+    deadline: Instant,
+}
+
+impl Context for TaskContext {
+    fn now(&self) -> Instant {
+        clock::monotonic()
+    }
+
+    fn utc(&self) -> Timestamp {
+        Timestamp::from_unix_ns(clock::wall().0)
+    }
+
+    fn deadline(&self) -> Instant {
+        self.deadline
+    }
+
+    fn sleep_until(&self, instant: Instant) -> LocalBoxFuture<'_, ()> {
+        let remaining = instant.saturating_since(clock::monotonic());
+        tokio::time::sleep(remaining.into()).boxed_local()
+    }
+
+    fn random(&self, bytes: &mut [u8]) {
+        rand::fill(bytes);
+    }
+
+    fn resolve<'a>(
+        &'a self,
+        host: &'a str,
+        family: Family,
+    ) -> LocalBoxFuture<'a, Result<Resolution, Failure>> {
+        resolve::resolve(&self.site, self.deadline, host, family).boxed_local()
+    }
+
+    fn check(&self, address: IpAddr) -> Result<(), Failure> {
+        self.site.check(address)
+    }
+
+    fn connect(&self, to: SocketAddr) -> LocalBoxFuture<'_, Result<Box<dyn ByteStream>, Failure>> {
+        async move {
+            self.site.check(to.ip())?;
+            let stream = tcp::connect(Rc::clone(&self.site), to, self.deadline).await?;
+            Ok(Box::new(stream) as Box<dyn ByteStream>)
+        }
+        .boxed_local()
+    }
+
+    fn datagrams(&self, to: SocketAddr) -> Result<Box<dyn Datagrams>, Failure> {
+        // The system's name servers are the site's own choice.
+        if !(to.port() == 53 && self.name_servers().contains(&to)) {
+            self.site.check(to.ip())?;
+        }
+        Ok(Box::new(udp::Peer::open(Rc::clone(&self.site), to, self.deadline)?))
+    }
+
+    fn drive(
+        &self,
+        target: IpAddr,
+        machine: Box<dyn Driven>,
+    ) -> LocalBoxFuture<'_, Result<Box<dyn Driven>, Failure>> {
+        async move {
+            self.site.check(target)?;
+            let Some(driver) = &self.site.driver else {
+                let missing = self.site.no_sockets().map_or_else(String::new, |missing| missing.what);
+                return Err(Failure::failed(code::UNPRIVILEGED, missing));
+            };
+            match driver.run(Boxed(machine)).await {
+                Ok(Boxed(machine)) => Ok(machine),
+                Err(error @ DriveError::Full(_)) => Err(Failure::refused(code::SATURATED, error)),
+                Err(error) => Err(Failure::failed(code::INTERNAL, error)),
+            }
+        }
+        .boxed_local()
+    }
+
+    fn name_servers(&self) -> Vec<SocketAddr> {
+        resolv_conf::system().servers
+    }
+}
+
+/// A machine whose type is known to its kind alone.
+struct Boxed(Box<dyn Driven>);
+
+impl Machine for Boxed {
+    fn handle(&mut self, now: Instant, input: Input<'_>) {
+        self.0.handle(now, input);
+    }
+
+    fn poll(&mut self, now: Instant) -> Output {
+        self.0.poll(now)
+    }
+}

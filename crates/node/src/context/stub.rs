@@ -1,0 +1,161 @@
+//! As much of DNS (RFC 1035) as it takes to ask for the addresses of a name. Pure.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+/// What to ask for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Ask {
+    A,
+    Aaaa,
+}
+
+impl Ask {
+    const fn code(self) -> u16 {
+        match self {
+            Self::A => 1,
+            Self::Aaaa => 28,
+        }
+    }
+}
+
+/// What a server said.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Reply {
+    /// Addresses, in its order; none when the name has none of this family.
+    Addresses(Vec<IpAddr>),
+    /// There is no such name.
+    NoName,
+    /// It can't or won't say: the response code (RFC 1035, section 4.1.1).
+    Code(u8),
+    /// The answer did not fit: ask over TCP.
+    Truncated,
+}
+
+/// A query (RFC 1035, section 4.1), with recursion desired; none when `name` is no name of DNS.
+pub(super) fn query(id: u16, name: &str, ask: Ask) -> Option<Vec<u8>> {
+    let mut bytes = Vec::with_capacity(18 + name.len());
+    bytes.extend(id.to_be_bytes());
+    bytes.extend([0x01, 0x00, 0, 1, 0, 0, 0, 0, 0, 0]);
+    for label in name.strip_suffix('.').unwrap_or(name).split('.') {
+        let length = u8::try_from(label.len()).ok().filter(|length| (1..=63).contains(length))?;
+        bytes.push(length);
+        bytes.extend(label.as_bytes());
+    }
+    bytes.push(0);
+    if bytes.len() - HEADER_BYTES > 255 {
+        return None;
+    }
+    bytes.extend(ask.code().to_be_bytes());
+    bytes.extend([0, 1]);
+    Some(bytes)
+}
+
+/// Reads the reply to `query`; none when it is the reply to something else, or no reply at all.
+pub(super) fn reply(query: &[u8], bytes: &[u8]) -> Option<Reply> {
+    let question = query.get(HEADER_BYTES..)?;
+    let ask = query.get(query.len().checked_sub(4)?..query.len().checked_sub(2)?)?;
+    let same_id = bytes.get(..2)? == query.get(..2)?;
+    let flags = u16_at(bytes, 2)?;
+    let asked = bytes.get(HEADER_BYTES..HEADER_BYTES + question.len())?;
+    if !same_id || flags & 0x8000 == 0 || u16_at(bytes, 4)? != 1 || !asked.eq_ignore_ascii_case(question) {
+        return None;
+    }
+    match flags & 0x000f {
+        0 => {}
+        3 => return Some(Reply::NoName),
+        code => return Some(Reply::Code(u8::try_from(code).ok()?)),
+    }
+    if flags & 0x0200 != 0 {
+        return Some(Reply::Truncated);
+    }
+    let mut at = HEADER_BYTES + question.len();
+    let mut addresses = Vec::new();
+    // A recursive server gives the whole chain of aliases, and the addresses at its end.
+    for _ in 0..u16_at(bytes, 6)? {
+        at = skip_name(bytes, at)?;
+        let kind = bytes.get(at..at + 2)?;
+        let class = u16_at(bytes, at + 2)?;
+        let length = usize::from(u16_at(bytes, at + 8)?);
+        let data = bytes.get(at + 10..at + 10 + length)?;
+        if kind == ask && class == 1 {
+            addresses.extend(address(data));
+        }
+        at += 10 + length;
+    }
+    Some(Reply::Addresses(addresses))
+}
+
+const HEADER_BYTES: usize = 12;
+
+fn address(data: &[u8]) -> Option<IpAddr> {
+    if let Ok(octets) = <[u8; 4]>::try_from(data) {
+        return Some(Ipv4Addr::from(octets).into());
+    }
+    <[u8; 16]>::try_from(data).ok().map(|octets| Ipv6Addr::from(octets).into())
+}
+
+/// Where a name ends that begins at `at`: a pointer ends it (RFC 1035, section 4.1.4).
+fn skip_name(bytes: &[u8], mut at: usize) -> Option<usize> {
+    loop {
+        match *bytes.get(at)? {
+            0 => return Some(at + 1),
+            length if length < 64 => at += 1 + usize::from(length),
+            length if length >= 192 => return Some(at + 2),
+            _ => return None,
+        }
+    }
+}
+
+fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
+    bytes.get(at..at + 2)?.try_into().ok().map(u16::from_be_bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn answer(query: &[u8], flags: u16, records: &[&[u8]]) -> Vec<u8> {
+        let mut bytes = query.to_vec();
+        bytes[2..4].copy_from_slice(&flags.to_be_bytes());
+        bytes[6..8].copy_from_slice(&u16::try_from(records.len()).unwrap().to_be_bytes());
+        bytes.extend(records.concat());
+        bytes
+    }
+
+    #[test]
+    fn aliases_are_followed_to_their_addresses() {
+        let asked = query(7, "www.Example.org", Ask::A).unwrap();
+        let alias = b"\xc0\x0c\x00\x05\x00\x01\x00\x00\x00\x3c\x00\x04\x01a\xc0\x10";
+        let record = b"\x01a\xc0\x10\x00\x01\x00\x01\x00\x00\x00\x3c\x00\x04\xc0\x00\x02\x09";
+        let bytes = answer(&asked, 0x8180, &[alias, record]);
+        assert_eq!(reply(&asked, &bytes), Some(Reply::Addresses(vec!["192.0.2.9".parse().unwrap()])));
+        assert_eq!(reply(&asked, &answer(&asked, 0x8183, &[])), Some(Reply::NoName));
+        assert_eq!(reply(&asked, &answer(&asked, 0x8182, &[])), Some(Reply::Code(2)));
+        assert_eq!(reply(&asked, &answer(&asked, 0x8380, &[])), Some(Reply::Truncated));
+        assert_eq!(reply(&asked, &answer(&asked, 0x8180, &[])), Some(Reply::Addresses(vec![])));
+        let other = query(8, "www.example.org", Ask::A).unwrap();
+        assert_eq!(reply(&other, &bytes), None);
+        assert_eq!(reply(&asked, &asked), None);
+    }
+
+    #[test]
+    fn what_is_no_name_is_not_asked_for() {
+        for name in ["", ".", "a..b", &"x".repeat(64), &["abcdefgh"; 30].join(".")] {
+            assert_eq!(query(1, name, Ask::Aaaa), None, "{name}");
+        }
+        assert!(query(1, "example.org.", Ask::Aaaa).is_some());
+    }
+
+    proptest! {
+        #[test]
+        fn garbage_never_panics(tail: Vec<u8>, records: u16, cut in 0usize..80) {
+            let asked = query(7, "a.example", Ask::Aaaa).unwrap();
+            let mut bytes = answer(&asked, 0x8180, &[&tail]);
+            bytes[6..8].copy_from_slice(&records.to_be_bytes());
+            let _ = reply(&asked, &bytes);
+            let _ = reply(&asked, bytes.get(..cut).unwrap_or_default());
+            let _ = reply(&tail, &bytes);
+        }
+    }
+}

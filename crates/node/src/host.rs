@@ -1,0 +1,108 @@
+//! What this process and this host say of themselves, from `/proc`.
+
+use std::collections::BTreeSet;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket};
+
+use mmn_schema::announce::ClockState;
+
+use crate::net::timex::clock_report;
+
+/// Resident memory and processor time of this process.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Vitals {
+    pub(crate) rss_bytes: Option<u64>,
+    pub(crate) cpu_ns: Option<u64>,
+}
+
+/// Reads the vitals; what can't be read is absent.
+pub(crate) fn vitals() -> Vitals {
+    let rss_bytes = std::fs::read_to_string("/proc/self/statm")
+        .ok()
+        .and_then(|text| text.split_ascii_whitespace().nth(1)?.parse::<u64>().ok())
+        .map(|pages| pages.saturating_mul(u64::try_from(rustix::param::page_size()).unwrap_or(4096)));
+    let cpu = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+    let cpu_ns = u64::try_from(cpu.tv_sec)
+        .ok()
+        .zip(u64::try_from(cpu.tv_nsec).ok())
+        .map(|(seconds, nanos)| seconds.saturating_mul(1_000_000_000).saturating_add(nanos));
+    Vitals { rss_bytes, cpu_ns }
+}
+
+/// The host's addresses, the ones that default routes use first; loopback and link-local ones left out.
+pub(crate) fn addresses() -> Vec<IpAddr> {
+    let fib = std::fs::read_to_string("/proc/net/fib_trie").unwrap_or_default();
+    let v6 = std::fs::read_to_string("/proc/net/if_inet6").unwrap_or_default();
+    let mut rest: BTreeSet<IpAddr> =
+        fib_trie(&fib).into_iter().map(IpAddr::V4).chain(if_inet6(&v6).into_iter().map(IpAddr::V6)).collect();
+    rest.retain(|address| match address {
+        IpAddr::V4(v4) => !v4.is_loopback() && !v4.is_link_local(),
+        IpAddr::V6(v6) => !v6.is_loopback() && !v6.is_unicast_link_local(),
+    });
+    // Connecting a datagram socket sends nothing; it asks for the route.
+    let source = |bind: &str, to: &str| {
+        let socket = UdpSocket::bind(bind).ok()?;
+        socket.connect(to).ok()?;
+        socket.local_addr().ok().map(|address| address.ip())
+    };
+    let first = [source("0.0.0.0:0", "192.0.2.1:9"), source("[::]:0", "[2001:db8::1]:9")];
+    let mut addresses: Vec<IpAddr> = first.into_iter().flatten().filter(|a| rest.remove(a)).collect();
+    addresses.extend(rest);
+    addresses
+}
+
+/// What the kernel says of its clock.
+pub(crate) fn clock_state() -> Option<ClockState> {
+    clock_report().map(|report| ClockState {
+        synchronised: report.synchronised,
+        offset_ns: Some(report.offset_ns),
+        max_error_ns: Some(report.max_error_ns),
+    })
+}
+
+/// The host's name.
+pub(crate) fn name() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
+}
+
+/// Local addresses of a routing table: each stands on the line above its `/32 host LOCAL`.
+fn fib_trie(text: &str) -> BTreeSet<Ipv4Addr> {
+    let mut last: Option<Ipv4Addr> = None;
+    let mut found = BTreeSet::new();
+    for line in text.lines() {
+        if let Some(address) = line.trim().strip_prefix("|-- ") {
+            last = address.parse().ok();
+        } else if line.contains("/32 host LOCAL") {
+            found.extend(last);
+        }
+    }
+    found
+}
+
+/// Addresses as 32 hexadecimal digits at the beginning of each line.
+fn if_inet6(text: &str) -> BTreeSet<Ipv6Addr> {
+    text.lines()
+        .filter_map(|line| u128::from_str_radix(line.split_ascii_whitespace().next()?, 16).ok())
+        .map(Ipv6Addr::from_bits)
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tables_are_read() {
+        let fib = "Main:\n  +-- 0.0.0.0/0 3 0 5\n     |-- 10.1.2.0\n        /24 link UNICAST\n     \
+                   |-- 10.1.2.3\n        /32 host LOCAL\nLocal:\n     |-- 10.1.2.3\n        /32 host LOCAL\n";
+        assert_eq!(fib_trie(fib), BTreeSet::from([Ipv4Addr::new(10, 1, 2, 3)]));
+        let v6 = "20010db8000000000000000000000005 02 40 00 80 eth0\ngarbage\n";
+        assert_eq!(if_inet6(v6), BTreeSet::from(["2001:db8::5".parse().unwrap()]));
+    }
+
+    #[test]
+    fn this_process_has_vitals() {
+        let vitals = vitals();
+        assert!(vitals.rss_bytes.is_some_and(|bytes| bytes > 100_000));
+        assert!(vitals.cpu_ns.is_some_and(|ns| ns > 0));
+    }
+}

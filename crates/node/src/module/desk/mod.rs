@@ -1,0 +1,502 @@
+//! The desk of a module: what it has taken, what it may take, and what it still owes to whom.
+//!
+//! A pure state machine. Time is an argument, messages come and go as values; [`super::work`] connects it to the
+//! bus. It never drops what it has accepted: each attempt ends in exactly one final record, and each result message
+//! stays until its anchor says that it has kept it. The one exception is the protocol's own: when an anchor begins a
+//! new term ([`Sync::fresh`]), what is queued from former terms goes without a record, since the anchor sends it
+//! again.
+//!
+//! Begin with [`Desk::offer`], [`Desk::start`], [`Desk::finish`] and [`Desk::next_out`].
+
+mod ledger;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::rc::Rc;
+
+use mmn_probe::time::{Instant, Nanos};
+use mmn_schema::body::Body;
+use mmn_schema::dispatch::{Held, Input, Receipt, Record, Sync, Task, TaskBatch};
+use mmn_schema::encoding::Encoding;
+use mmn_schema::id::{AnchorId, BootId, Epoch, InstanceId, KindName, MeasurementId, VpId};
+use mmn_schema::outcome::{Outcome, Reason, Summary, code};
+use mmn_schema::time::Timestamp;
+
+use ledger::Ledgers;
+pub(crate) use ledger::Outgoing;
+
+/// Who the desk's owner is.
+#[derive(Debug, Clone)]
+pub(crate) struct Identity {
+    pub(crate) vp: VpId,
+    pub(crate) instance: InstanceId,
+    pub(crate) boot: BootId,
+}
+
+/// How much the desk takes.
+#[derive(Debug, Clone)]
+pub(crate) struct Room {
+    /// Tasks at a time, for each kind.
+    pub(crate) concurrency: BTreeMap<KindName, u32>,
+    /// Tasks held over all kinds, running or queued.
+    pub(crate) credits: u32,
+    /// Bytes of results that anchors have not kept yet; beyond it nothing new is taken.
+    pub(crate) max_owed_bytes: usize,
+}
+
+impl Room {
+    /// Room for `concurrency` tasks at a time, with a queue that keeps them busy while the next message travels.
+    pub(crate) fn new(concurrency: BTreeMap<KindName, u32>) -> Self {
+        let total: u32 = concurrency.values().fold(0, |sum, n| sum.saturating_add(*n));
+        Self { credits: total.saturating_add((total / 4).clamp(2, 256)), concurrency, max_owed_bytes: 32 << 20 }
+    }
+}
+
+/// How a batch came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Way {
+    /// On the instance's own subject.
+    Addressed,
+    /// On a pool subject.
+    Pool,
+}
+
+/// What all tasks of a batch share. `M` is the kind's reading of the parameters.
+#[derive(Debug)]
+pub(crate) struct Origin<M> {
+    pub(crate) anchor: AnchorId,
+    pub(crate) epoch: Epoch,
+    pub(crate) measurement: MeasurementId,
+    pub(crate) kind: KindName,
+    pub(crate) encoding: Encoding,
+    pub(crate) deadline: Instant,
+    pub(crate) measure: M,
+}
+
+/// The number of a running attempt at this desk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct Ticket(u64);
+
+/// An attempt to be performed now.
+#[derive(Debug)]
+pub(crate) struct Started<M> {
+    pub(crate) ticket: Ticket,
+    pub(crate) origin: Rc<Origin<M>>,
+    pub(crate) input: Input,
+}
+
+/// What came of an attempt.
+#[derive(Debug, Clone)]
+pub(crate) struct Ended {
+    pub(crate) outcome: Outcome,
+    pub(crate) reason: Option<Reason>,
+    pub(crate) answered: Option<bool>,
+    pub(crate) summary: Summary,
+    pub(crate) body: Body,
+}
+
+impl Ended {
+    /// It ended without a result.
+    pub(crate) fn without(outcome: Outcome, reason: Reason) -> Self {
+        Self { outcome, reason: Some(reason), answered: None, summary: Summary::new(), body: Body::null() }
+    }
+}
+
+/// A moment on both clocks.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Now {
+    pub(crate) at: Instant,
+    pub(crate) utc: Timestamp,
+}
+
+/// What the desk has done in this life.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Counts {
+    pub(crate) done: u64,
+    pub(crate) refused: u64,
+}
+
+/// The desk.
+#[derive(Debug)]
+pub(crate) struct Desk<M> {
+    room: Room,
+    draining: bool,
+    epoch: Epoch,
+    queues: BTreeMap<KindName, VecDeque<Waiting<M>>>,
+    queued: u32,
+    running: BTreeMap<Ticket, Running<M>>,
+    at_work: BTreeMap<KindName, u32>,
+    next_ticket: u64,
+    cancelled: VecDeque<MeasurementId>,
+    ledgers: Ledgers,
+    identity: Identity,
+    counts: Counts,
+}
+
+#[derive(Debug)]
+struct Waiting<M> {
+    origin: Rc<Origin<M>>,
+    task: Task,
+    since: Instant,
+}
+
+#[derive(Debug)]
+struct Running<M> {
+    origin: Rc<Origin<M>>,
+    index: u64,
+    attempt: u32,
+    queued: Nanos,
+    began: Now,
+}
+
+/// How many whole measurements that were called off are remembered: their tasks may still be on the way, since
+/// orders and work travel on different subjects.
+const REMEMBERED_CANCELS: usize = 256;
+
+impl<M> Desk<M> {
+    /// A desk that holds nothing.
+    pub(crate) fn new(identity: Identity, room: Room) -> Self {
+        Self {
+            room,
+            draining: false,
+            epoch: Epoch::default(),
+            queues: BTreeMap::new(),
+            queued: 0,
+            running: BTreeMap::new(),
+            at_work: BTreeMap::new(),
+            next_ticket: 0,
+            cancelled: VecDeque::new(),
+            ledgers: Ledgers::default(),
+            identity,
+            counts: Counts::default(),
+        }
+    }
+
+    /// How many tasks it could take now.
+    pub(crate) fn free(&self) -> u32 {
+        if self.draining || self.ledgers.owed_bytes() >= self.room.max_owed_bytes {
+            return 0;
+        }
+        self.room.credits.saturating_sub(self.held())
+    }
+
+    /// Tasks that are being performed.
+    pub(crate) fn running(&self) -> u32 {
+        u32::try_from(self.running.len()).unwrap_or(u32::MAX)
+    }
+
+    /// Tasks that wait.
+    pub(crate) const fn queued(&self) -> u32 {
+        self.queued
+    }
+
+    /// What it has done in this life.
+    pub(crate) const fn counts(&self) -> Counts {
+        self.counts
+    }
+
+    /// From now on it takes nothing new.
+    pub(crate) const fn drain(&mut self) {
+        self.draining = true;
+    }
+
+    /// Whether it takes nothing new.
+    pub(crate) const fn is_draining(&self) -> bool {
+        self.draining
+    }
+
+    /// Whether every attempt has ended and everything was handed out. Anchors may still have to acknowledge it.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.held() == 0 && !self.ledgers.has_out()
+    }
+
+    /// Takes a batch whole, or declines it whole. `prepare` reads the parameters.
+    pub(crate) fn offer(
+        &mut self,
+        now: Now,
+        batch: TaskBatch,
+        way: Way,
+        encoding: Encoding,
+        prepare: impl FnOnce(&KindName, &Body) -> Result<M, Reason>,
+    ) -> Receipt {
+        if let Err(reason) = self.check_term(&batch, way) {
+            return self.refuse(&batch, reason);
+        }
+        self.ledgers.heard(&batch.anchor, batch.epoch, now.at);
+        if way == Way::Addressed {
+            self.ledgers.acknowledge(&batch.anchor, batch.ack);
+        }
+        if self.draining {
+            return self.refuse(&batch, Reason::new(code::DRAINING));
+        }
+        if batch.tasks.is_empty() {
+            return self.refuse(&batch, Reason::with(code::PARAMETERS, "the batch has no tasks"));
+        }
+        let count = u32::try_from(batch.tasks.len()).unwrap_or(u32::MAX);
+        if self.ledgers.owed_bytes() >= self.room.max_owed_bytes {
+            self.ledgers.forget_silent(now.at);
+        }
+        let free = self.free();
+        if count > free {
+            return Receipt::Busy { instance: self.identity.instance.clone(), free };
+        }
+        let measure = match prepare(&batch.kind, &batch.params) {
+            Ok(measure) => measure,
+            Err(reason) => return self.refuse(&batch, reason),
+        };
+        self.take(now, batch, encoding, measure);
+        Receipt::Accepted {
+            instance: self.identity.instance.clone(),
+            boot: self.identity.boot,
+            free: self.free(),
+        }
+    }
+
+    /// Calls off tasks of a measurement. Returns how many it concerned, and which running attempts are to be stopped:
+    /// their records are written already, and their ends change nothing.
+    pub(crate) fn cancel(
+        &mut self,
+        now: Now,
+        epoch: Epoch,
+        measurement: MeasurementId,
+        indices: Option<&[u64]>,
+    ) -> Result<(u64, Vec<Ticket>), Reason> {
+        if epoch < self.epoch {
+            return Err(self.stale(epoch));
+        }
+        let meant = |index: u64| indices.is_none_or(|indices| indices.contains(&index));
+        if indices.is_none() && !self.cancelled.contains(&measurement) {
+            if self.cancelled.len() >= REMEMBERED_CANCELS {
+                self.cancelled.pop_front();
+            }
+            self.cancelled.push_back(measurement);
+        }
+        let waiting = self.remove_waiting(|waiting| {
+            waiting.origin.measurement == measurement && meant(waiting.task.index)
+        });
+        let stopped: Vec<Ticket> = self
+            .running
+            .iter()
+            .filter(|(_, running)| running.origin.measurement == measurement && meant(running.index))
+            .map(|(ticket, _)| *ticket)
+            .collect();
+        let count = waiting.len() + stopped.len();
+        for waiting in waiting {
+            self.end_waiting(now, waiting, Outcome::Cancelled, Reason::new(code::BY_CLIENT));
+        }
+        for ticket in &stopped {
+            self.finish(*ticket, now, Ended::without(Outcome::Cancelled, Reason::new(code::BY_CLIENT)));
+        }
+        Ok((u64::try_from(count).unwrap_or(u64::MAX), stopped))
+    }
+
+    /// Compares notes with an anchor. The answer comes out of [`Self::next_out`] after the results that it concerns.
+    pub(crate) fn sync(&mut self, now: Now, sync: &Sync, encoding: Encoding) {
+        if sync.epoch < self.epoch {
+            tracing::debug!(anchor = %sync.anchor, "a sync of a term that is over");
+            return;
+        }
+        self.epoch = sync.epoch;
+        self.ledgers.heard(&sync.anchor, sync.epoch, now.at);
+        self.ledgers.acknowledge(&sync.anchor, sync.ack);
+        if sync.fresh {
+            let dropped = self.remove_waiting(|waiting| waiting.origin.epoch < sync.epoch).len();
+            if dropped > 0 {
+                tracing::info!(dropped, anchor = %sync.anchor, "a new term: tasks of former terms go");
+            }
+            self.pack_all();
+            self.ledgers.adopt(&sync.anchor, sync.epoch);
+        }
+        self.pack_all();
+        self.ledgers.answer(sync, encoding);
+    }
+
+    /// The next attempt to perform, as far as concurrency goes.
+    pub(crate) fn start(&mut self, now: Now) -> Option<Started<M>> {
+        loop {
+            let kind = self.queues.iter().find(|(kind, queue)| {
+                let limit = self.room.concurrency.get(*kind).copied().unwrap_or(1);
+                !queue.is_empty() && self.at_work.get(*kind).copied().unwrap_or(0) < limit
+            })?;
+            let kind = kind.0.clone();
+            let waiting = self.queues.get_mut(&kind)?.pop_front()?;
+            self.queued -= 1;
+            if waiting.origin.deadline <= now.at {
+                self.end_waiting(now, waiting, Outcome::Lost, too_late());
+                continue;
+            }
+            self.next_ticket += 1;
+            let ticket = Ticket(self.next_ticket);
+            *self.at_work.entry(kind).or_default() += 1;
+            self.running.insert(
+                ticket,
+                Running {
+                    origin: Rc::clone(&waiting.origin),
+                    index: waiting.task.index,
+                    attempt: waiting.task.attempt,
+                    queued: now.at.saturating_since(waiting.since),
+                    began: now,
+                },
+            );
+            return Some(Started { ticket, origin: waiting.origin, input: waiting.task.input });
+        }
+    }
+
+    /// Writes the final record of an attempt. An attempt that was ended already stays as it is.
+    pub(crate) fn finish(&mut self, ticket: Ticket, now: Now, ended: Ended) {
+        let Some(running) = self.running.remove(&ticket) else { return };
+        if let Some(at_work) = self.at_work.get_mut(&running.origin.kind) {
+            *at_work = at_work.saturating_sub(1);
+        }
+        let record = Record {
+            index: running.index,
+            attempt: running.attempt,
+            part: 0,
+            last: true,
+            outcome: ended.outcome,
+            reason: ended.reason,
+            answered: ended.answered,
+            started_at: running.began.utc,
+            duration_ns: now.at.saturating_since(running.began.at).0,
+            queued_ns: running.queued.0,
+            summary: ended.summary,
+            body: ended.body,
+        };
+        self.record(&running.origin, record);
+    }
+
+    /// Ends what waits beyond its deadline.
+    pub(crate) fn expire(&mut self, now: Now) {
+        for waiting in self.remove_waiting(|waiting| waiting.origin.deadline <= now.at) {
+            self.end_waiting(now, waiting, Outcome::Lost, too_late());
+        }
+    }
+
+    /// The next message to send, as long as there is one. Call it when the connection takes messages: what was
+    /// handed out counts as sent.
+    pub(crate) fn next_out(&mut self) -> Option<Outgoing> {
+        self.pack_all();
+        let free = self.free();
+        let Self { ledgers, identity, running, queues, .. } = self;
+        ledgers.next_out(identity, free, |anchor| held_for(anchor, running, queues))
+    }
+
+    fn held(&self) -> u32 {
+        self.running().saturating_add(self.queued)
+    }
+
+    fn pack_all(&mut self) {
+        let free = self.free();
+        self.ledgers.pack(&self.identity, free);
+    }
+
+    /// Orders of a term that is over are declined. Pool subjects are also for callers without a term, so there only
+    /// the sender's own former terms count.
+    fn check_term(&mut self, batch: &TaskBatch, way: Way) -> Result<(), Reason> {
+        let newest = match way {
+            Way::Addressed => self.epoch,
+            Way::Pool => self.ledgers.epoch_of(&batch.anchor),
+        };
+        if batch.epoch < newest {
+            return Err(Reason::with(
+                code::STALE_EPOCH,
+                format_args!("epoch {} is over, the newest is {}", batch.epoch.0, newest.0),
+            ));
+        }
+        if way == Way::Addressed {
+            self.epoch = batch.epoch;
+        }
+        Ok(())
+    }
+
+    fn stale(&self, epoch: Epoch) -> Reason {
+        Reason::with(
+            code::STALE_EPOCH,
+            format_args!("epoch {} is over, the newest is {}", epoch.0, self.epoch.0),
+        )
+    }
+
+    fn refuse(&mut self, batch: &TaskBatch, reason: Reason) -> Receipt {
+        self.counts.refused += u64::try_from(batch.tasks.len()).unwrap_or(u64::MAX);
+        Receipt::Refused { instance: self.identity.instance.clone(), reason }
+    }
+
+    fn take(&mut self, now: Now, batch: TaskBatch, encoding: Encoding, measure: M) {
+        let called_off = self.cancelled.contains(&batch.measurement);
+        let origin = Rc::new(Origin {
+            anchor: batch.anchor,
+            epoch: batch.epoch,
+            measurement: batch.measurement,
+            kind: batch.kind,
+            encoding,
+            deadline: now.at + Nanos(batch.deadline_ns),
+            measure,
+        });
+        for task in batch.tasks {
+            let waiting = Waiting { origin: Rc::clone(&origin), task, since: now.at };
+            if called_off {
+                self.end_waiting(now, waiting, Outcome::Cancelled, Reason::new(code::BY_CLIENT));
+            } else {
+                self.queued += 1;
+                self.queues.entry(origin.kind.clone()).or_default().push_back(waiting);
+            }
+        }
+    }
+
+    fn remove_waiting(&mut self, mut which: impl FnMut(&Waiting<M>) -> bool) -> Vec<Waiting<M>> {
+        let mut removed = Vec::new();
+        for queue in self.queues.values_mut() {
+            if queue.iter().any(&mut which) {
+                let (out, rest) = queue.drain(..).partition(&mut which);
+                *queue = rest;
+                removed.extend::<VecDeque<_>>(out);
+            }
+        }
+        self.queued -= u32::try_from(removed.len()).unwrap_or(u32::MAX);
+        removed
+    }
+
+    fn end_waiting(&mut self, now: Now, waiting: Waiting<M>, outcome: Outcome, reason: Reason) {
+        let record = Record {
+            index: waiting.task.index,
+            attempt: waiting.task.attempt,
+            part: 0,
+            last: true,
+            outcome,
+            reason: Some(reason),
+            answered: None,
+            started_at: now.utc,
+            duration_ns: 0,
+            queued_ns: now.at.saturating_since(waiting.since).0,
+            summary: Summary::new(),
+            body: Body::null(),
+        };
+        self.record(&waiting.origin, record);
+    }
+
+    fn record(&mut self, origin: &Origin<M>, record: Record) {
+        self.counts.done += 1;
+        self.ledgers.record(origin, record);
+    }
+}
+
+fn too_late() -> Reason {
+    Reason::with(code::DEADLINE, "the deadline passed before the instance could begin")
+}
+
+fn held_for<M>(
+    anchor: &AnchorId,
+    running: &BTreeMap<Ticket, Running<M>>,
+    queues: &BTreeMap<KindName, VecDeque<Waiting<M>>>,
+) -> Vec<Held> {
+    let mut held: BTreeMap<MeasurementId, Vec<u64>> = BTreeMap::new();
+    let at_work = running.values().map(|running| (&running.origin, running.index));
+    let waiting = queues.values().flatten().map(|waiting| (&waiting.origin, waiting.task.index));
+    for (origin, index) in at_work.chain(waiting) {
+        if origin.anchor == *anchor {
+            held.entry(origin.measurement).or_default().push(index);
+        }
+    }
+    held.into_iter().map(|(measurement, indices)| Held { measurement, indices }).collect()
+}

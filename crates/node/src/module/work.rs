@@ -1,0 +1,569 @@
+//! The module at work: connects the desk to the bus.
+//!
+//! One task, one loop. Everything that waits is polled here: what comes from the bus, what is being performed, the
+//! timers, the node. Up to [`DRAIN`] events that are ready are handled before results are packed and sent, so that
+//! messages grow under load and leave at once when there is none. Nothing is read while what was to be sent waits for
+//! the connection: a slow server slows the module down, and its memory stays bounded.
+
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::time::Duration;
+
+use async_nats::{Message, Subscriber};
+use futures::future::{AbortHandle, Abortable, LocalBoxFuture};
+use futures::stream::{FuturesUnordered, SelectAll};
+use futures::{FutureExt, StreamExt};
+use mmn_bus::connect::{BarrierError, Bus, Link};
+use mmn_bus::identity::permissions::POOL_QUEUE;
+use mmn_kit::Registered;
+use mmn_schema::announce::{
+    Announcement, Heartbeat, InstanceState, KindInfo, Load, ModuleInfo, Role, Unavailable,
+};
+use mmn_schema::body::Body;
+use mmn_schema::dispatch::{TaskBatch, ToInstance};
+use mmn_schema::encoding::Encoding;
+use mmn_schema::id::{BootId, InstanceId, KindName, VpId};
+use mmn_schema::outcome::{Reason, code};
+use mmn_schema::subject::{Prefix, Subject, filter};
+use mmn_schema::time::Timestamp;
+use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
+
+use super::desk::{Desk, Ended, Identity, Now, Outgoing, Room, Ticket, Way};
+use super::orders;
+use super::outbox::Outbox;
+use super::perform::{Measure, perform};
+use super::service::{SUBJECTS, Service, Stats};
+use super::settings::FromNode;
+use crate::clock;
+use crate::context::Site;
+use crate::herald::{Herald, encoding_of, headers};
+use crate::host;
+
+/// How many events that are ready are handled before results leave.
+const DRAIN: usize = 64;
+const HEARTBEAT: Duration = Duration::from_millis(500);
+/// How long to wait before a barrier that was not passed is tried again.
+const BARRIER_AGAIN: Duration = Duration::from_millis(500);
+/// One line of the log for what can't be read, in this time.
+const GARBAGE_LOG_NS: u64 = 10_000_000_000;
+
+/// What a module is, and what it was given.
+pub(super) struct Outfit {
+    pub(super) module: String,
+    pub(super) vp: VpId,
+    pub(super) instance: InstanceId,
+    pub(super) kinds: Vec<&'static dyn Registered>,
+    pub(super) room: Room,
+    pub(super) prefix: Prefix,
+    pub(super) bus: Bus,
+    pub(super) herald: Herald,
+    pub(super) site: Rc<Site>,
+    /// What the node says later; closed when it is gone.
+    pub(super) node: mpsc::Receiver<FromNode>,
+    /// How long a drain may take once the node is gone.
+    pub(super) last_grace: Duration,
+}
+
+/// Which subscription a message came by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum By {
+    Task,
+    Pool,
+    Ctl,
+    Discover,
+    Service,
+}
+
+type Performance = Abortable<LocalBoxFuture<'static, (Ticket, Ended)>>;
+
+pub(super) struct Work {
+    outfit: Outfit,
+    kinds: BTreeMap<KindName, &'static dyn Registered>,
+    infos: Vec<KindInfo>,
+    desk: Desk<Measure>,
+    performing: FuturesUnordered<Performance>,
+    stops: BTreeMap<Ticket, AbortHandle>,
+    inputs: SelectAll<futures::stream::LocalBoxStream<'static, (By, Message)>>,
+    outbox: Outbox,
+    service: Service,
+    stats: BTreeMap<String, Stats>,
+    boot: BootId,
+    started_at: Timestamp,
+    announced: bool,
+    heartbeats: u64,
+    garbage: u64,
+    garbage_logged_ns: u64,
+}
+
+/// What woke the loop.
+enum Event {
+    Sent,
+    Performed(Ticket, Ended),
+    Came(By, Message),
+    InputsEnded,
+    Link,
+    Barrier(Result<(), BarrierError>),
+    Node(Option<FromNode>),
+    Beat,
+    Shutdown,
+    OutOfTime,
+}
+
+impl Work {
+    /// Subscribes; what arrives is read once [`Self::run`] is.
+    pub(super) async fn new(outfit: Outfit) -> Result<Self, async_nats::SubscribeError> {
+        let started_at = Timestamp::from_unix_ns(clock::wall().0);
+        let boot = BootId(u64::try_from(started_at.unix_ns() / 1_000).unwrap_or(0));
+        let infos: Vec<KindInfo> = outfit.kinds.iter().map(|kind| kind.info()).collect();
+        let kinds = infos.iter().map(|info| info.name.clone()).zip(outfit.kinds.iter().copied()).collect();
+        let identity = Identity { vp: outfit.vp.clone(), instance: outfit.instance.clone(), boot };
+        let desk = Desk::new(identity, outfit.room.clone());
+        let service =
+            Service::new(&outfit.prefix, &outfit.module, &outfit.vp, &outfit.instance, &infos, started_at);
+        let mut work = Self {
+            kinds,
+            infos,
+            desk,
+            performing: FuturesUnordered::new(),
+            stops: BTreeMap::new(),
+            inputs: SelectAll::new(),
+            outbox: Outbox::new(outfit.bus.client().clone()),
+            service,
+            stats: BTreeMap::new(),
+            boot,
+            started_at,
+            announced: false,
+            heartbeats: 0,
+            garbage: 0,
+            garbage_logged_ns: 0,
+            outfit,
+        };
+        work.subscribe().await?;
+        Ok(work)
+    }
+
+    /// Works until it has drained: `shutdown`, an order, or the node's end make it drain.
+    pub(super) async fn run(mut self, shutdown: CancellationToken) {
+        let mut link = self.outfit.bus.link();
+        link.mark_changed();
+        let mut barrier: Option<LocalBoxFuture<'static, Result<(), BarrierError>>> = None;
+        let mut beat = std::pin::pin!(tokio::time::sleep(Duration::ZERO));
+        let mut out_of_time = std::pin::pin!(tokio::time::sleep(Duration::MAX));
+        let mut node_open = true;
+        loop {
+            let event = tokio::select! {
+                biased;
+                () = self.outbox.settle(), if !self.outbox.is_clear() => Event::Sent,
+                Some(done) = self.performing.next() => match done {
+                    Ok((ticket, ended)) => Event::Performed(ticket, ended),
+                    Err(_aborted) => continue,
+                },
+                input = self.inputs.next(), if self.outbox.is_clear() => match input {
+                    Some((by, message)) => Event::Came(by, message),
+                    None => Event::InputsEnded,
+                },
+                _ = link.changed() => Event::Link,
+                passed = wait(&mut barrier) => Event::Barrier(passed),
+                from_node = self.outfit.node.recv(), if node_open => Event::Node(from_node),
+                () = &mut beat => Event::Beat,
+                () = shutdown.cancelled(), if !self.desk.is_draining() => Event::Shutdown,
+                () = &mut out_of_time => Event::OutOfTime,
+            };
+            match event {
+                Event::Sent => {}
+                Event::Performed(ticket, ended) => self.performed(ticket, ended),
+                Event::Came(by, message) => self.came(by, &message),
+                Event::InputsEnded => {
+                    tracing::error!("the connection is closed for good");
+                    return;
+                }
+                Event::Link => {
+                    barrier = self.link_changed(&mut link);
+                }
+                Event::Barrier(Ok(())) => {
+                    self.announced = true;
+                    self.announce();
+                    self.beat();
+                }
+                Event::Barrier(Err(error)) => {
+                    tracing::warn!(%error, "the server does not answer: announcing later");
+                    let bus = self.outfit.bus.clone();
+                    barrier = Some(
+                        async move {
+                            tokio::time::sleep(BARRIER_AGAIN).await;
+                            bus.barrier().await
+                        }
+                        .boxed_local(),
+                    );
+                }
+                Event::Node(Some(FromNode::Policy(policy))) => {
+                    self.outfit.site.set_policy(*policy);
+                    self.announce();
+                }
+                Event::Node(Some(FromNode::Drain)) | Event::Shutdown => self.drain(),
+                Event::Node(Some(FromNode::Settings(_))) => tracing::debug!("settings twice"),
+                Event::Node(None) => {
+                    node_open = false;
+                    self.drain();
+                    out_of_time.set(tokio::time::sleep(self.outfit.last_grace));
+                }
+                Event::Beat => {
+                    self.desk.expire(now());
+                    self.beat();
+                    let jitter = rand::random_range(0.9..1.1);
+                    beat.set(tokio::time::sleep(HEARTBEAT.mul_f64(jitter)));
+                }
+                Event::OutOfTime => break,
+            }
+            self.drain_ready();
+            self.start();
+            self.flush(&link);
+            if self.desk.is_draining() && self.desk.is_idle() && self.outbox.is_clear() {
+                break;
+            }
+        }
+        self.leave().await;
+    }
+
+    /// Handles what is ready without waiting, up to a bound.
+    fn drain_ready(&mut self) {
+        for _ in 0..DRAIN {
+            // Polled without a waker: the loop polls again before it waits.
+            if let Some(Some(done)) = self.performing.next().now_or_never() {
+                if let Ok((ticket, ended)) = done {
+                    self.performed(ticket, ended);
+                }
+            } else if self.outbox.is_clear()
+                && let Some(Some((by, message))) = self.inputs.next().now_or_never()
+            {
+                self.came(by, &message);
+            } else {
+                return;
+            }
+        }
+    }
+
+    async fn subscribe(&mut self) -> Result<(), async_nats::SubscribeError> {
+        let Outfit { prefix, vp, instance, bus, .. } = &self.outfit;
+        let client = bus.client();
+        let mut add = |by: By, subscriber: Subscriber| {
+            self.inputs.push(subscriber.map(move |message| (by, message)).boxed_local());
+        };
+        add(By::Task, client.subscribe(filter::tasks(prefix, vp, instance)).await?);
+        for kind in self.kinds.keys() {
+            for subject in [Subject::Pool(vp.clone(), kind.clone()), Subject::PoolAny(kind.clone())] {
+                let subject = subject.on(prefix);
+                add(By::Pool, client.queue_subscribe(subject, POOL_QUEUE.to_owned()).await?);
+            }
+        }
+        add(By::Ctl, client.subscribe(Subject::Ctl(vp.clone(), instance.clone()).on(prefix)).await?);
+        add(By::Discover, client.subscribe(Subject::Discover.on(prefix)).await?);
+        for subject in SUBJECTS {
+            add(By::Service, client.subscribe(subject).await?);
+        }
+        Ok(())
+    }
+
+    /// A new connection: subscriptions are made anew by the library; once they stand the module announces itself.
+    fn link_changed(
+        &mut self,
+        link: &mut watch::Receiver<Link>,
+    ) -> Option<LocalBoxFuture<'static, Result<(), BarrierError>>> {
+        let up = matches!(*link.borrow_and_update(), Link::Up { .. });
+        self.announced = false;
+        if !up {
+            self.outbox.give_up_waiting();
+            return None;
+        }
+        let bus = self.outfit.bus.clone();
+        Some(async move { bus.barrier().await }.boxed_local())
+    }
+
+    fn came(&mut self, by: By, message: &Message) {
+        match by {
+            By::Task | By::Pool => self.work_came(by, message),
+            By::Ctl => self.order_came(message),
+            By::Discover => self.announce(),
+            By::Service => {
+                if let Some(reply) = &message.reply
+                    && let Some(answer) = self.service.answer(&message.subject, &self.stats)
+                {
+                    self.outbox.push(reply.clone(), None, answer.into());
+                }
+            }
+        }
+    }
+
+    fn work_came(&mut self, by: By, message: &Message) {
+        let read = encoding_of(message).and_then(|encoding| {
+            let read = match by {
+                By::Pool => encoding.decode::<TaskBatch>(&message.payload).map(ToInstance::Tasks),
+                _ => encoding.decode::<ToInstance>(&message.payload),
+            };
+            read.ok().map(|read| (encoding, read))
+        });
+        match read {
+            None => self.garbage(message),
+            Some((encoding, ToInstance::Sync(sync))) => self.desk.sync(now(), &sync, encoding),
+            Some((encoding, ToInstance::Tasks(batch))) => {
+                let way = if by == By::Pool { Way::Pool } else { Way::Addressed };
+                self.batch_came(message, batch, way, encoding);
+            }
+        }
+    }
+
+    fn batch_came(&mut self, message: &Message, batch: TaskBatch, way: Way, encoding: Encoding) {
+        if way == Way::Pool {
+            self.stats.entry(batch.kind.to_string()).or_default().requests += 1;
+        }
+        let kinds = &self.kinds;
+        let policy = self.outfit.site.policy();
+        let infos = &self.infos;
+        let unavailable = |kind: &KindName| {
+            infos.iter().find(|info| info.name == *kind).and_then(|info| unavailable(info, kinds, &self.outfit.site))
+        };
+        let receipt = self.desk.offer(now(), batch, way, encoding, |kind, params| {
+            let registered = kinds.get(kind).ok_or_else(|| Reason::new(code::UNSUPPORTED))?;
+            if !policy.allows_kind(kind) {
+                return Err(Reason::with(code::POLICY, format_args!("the site does not offer {kind}")));
+            }
+            if let Some(unavailable) = unavailable(kind) {
+                return Err(unavailable.reason);
+            }
+            prepare(*registered, params)
+        });
+        if let Some(reply) = &message.reply {
+            self.reply(reply.clone(), encoding, &receipt);
+        }
+    }
+
+    fn order_came(&mut self, message: &Message) {
+        let Some((encoding, order)) =
+            encoding_of(message).and_then(|encoding| Some((encoding, encoding.decode(&message.payload).ok()?)))
+        else {
+            self.garbage(message);
+            return;
+        };
+        let controlled = self.order(order);
+        if let Some(reply) = &message.reply {
+            self.reply(reply.clone(), encoding, &controlled);
+        }
+    }
+
+    fn order(&mut self, order: mmn_schema::control::Control) -> mmn_schema::control::Controlled {
+        use mmn_schema::control::{Control, Controlled};
+        match order {
+            Control::Cancel { epoch, measurement, indices } => {
+                match self.desk.cancel(now(), epoch, measurement, indices.as_deref()) {
+                    Ok((tasks, stopped)) => {
+                        for ticket in stopped {
+                            if let Some(stop) = self.stops.remove(&ticket) {
+                                stop.abort();
+                            }
+                        }
+                        Controlled::Done { tasks }
+                    }
+                    Err(reason) => Controlled::Refused { reason },
+                }
+            }
+            Control::Drain => {
+                self.drain();
+                Controlled::Done { tasks: u64::from(self.desk.running()) + u64::from(self.desk.queued()) }
+            }
+            Control::Quote { kind, params, inputs } => {
+                let policy = self.outfit.site.policy();
+                let measure = self
+                    .kinds
+                    .get(&kind)
+                    .ok_or_else(|| Reason::new(code::UNSUPPORTED))
+                    .and_then(|registered| prepare(*registered, &params));
+                match measure.and_then(|measure| orders::quote(&policy, &kind, measure.cost(), &inputs)) {
+                    Ok(quote) => Controlled::Quoted(quote),
+                    Err(reason) => Controlled::Refused { reason },
+                }
+            }
+        }
+    }
+
+    fn performed(&mut self, ticket: Ticket, ended: Ended) {
+        self.stops.remove(&ticket);
+        self.desk.finish(ticket, now(), ended);
+    }
+
+    fn start(&mut self) {
+        while let Some(started) = self.desk.start(now()) {
+            let (stop, registration) = AbortHandle::new_pair();
+            let attempt =
+                perform(Rc::clone(&self.outfit.site), started.ticket, started.origin, started.input);
+            self.stops.insert(started.ticket, stop);
+            self.performing.push(Abortable::new(attempt.boxed_local(), registration));
+        }
+    }
+
+    fn drain(&mut self) {
+        if !self.desk.is_draining() {
+            tracing::info!(held = self.desk.running() + self.desk.queued(), "draining");
+            self.desk.drain();
+            self.beat();
+        }
+    }
+
+    /// Hands results to the connection, while there is one that takes them.
+    fn flush(&mut self, link: &watch::Receiver<Link>) {
+        if !matches!(*link.borrow(), Link::Up { .. }) {
+            return;
+        }
+        while self.outbox.is_clear() {
+            let Some(Outgoing { subject, encoding, payload }) = self.desk.next_out() else { return };
+            let subject = subject.on(&self.outfit.prefix).into();
+            self.outbox.push(subject, Some(headers(encoding)), payload);
+        }
+    }
+
+    fn reply<T: serde::Serialize>(&mut self, to: async_nats::Subject, encoding: Encoding, message: &T) {
+        match encoding.encode(message) {
+            Ok(bytes) => self.outbox.push(to, Some(headers(encoding)), bytes.into()),
+            Err(error) => tracing::error!(%error, "an answer can't be written"),
+        }
+    }
+
+    fn announce(&mut self) {
+        // Before the barrier the subscriptions may not stand; it is followed by an announcement anyway.
+        if !self.announced {
+            return;
+        }
+        let kinds = self
+            .infos
+            .iter()
+            .map(|info| KindInfo { unavailable: unavailable(info, &self.kinds, &self.outfit.site), ..info.clone() })
+            .collect();
+        let info = ModuleInfo {
+            module: self.outfit.module.clone(),
+            kinds,
+            credits: Some(self.outfit.room.credits),
+        };
+        self.publish_announcement(Role::Module(info));
+    }
+
+    fn publish_announcement(&mut self, role: Role) {
+        let announcement = Announcement {
+            schema: mmn_schema::VERSION,
+            vp: self.outfit.vp.clone(),
+            instance: self.outfit.instance.clone(),
+            boot: self.boot,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            started_at: self.started_at,
+            role,
+        };
+        match self.outfit.herald.sign(&announcement) {
+            Ok((headers, payload)) => {
+                let subject = Subject::Announce.on(&self.outfit.prefix);
+                self.outbox.push(subject.into(), Some(headers), payload);
+            }
+            Err(error) => tracing::error!(%error, "not announced"),
+        }
+    }
+
+    fn beat(&mut self) {
+        if !self.announced || !self.outbox.is_clear() {
+            return;
+        }
+        self.heartbeats += 1;
+        let counts = self.desk.counts();
+        let vitals = host::vitals();
+        let state = if self.desk.is_draining() { InstanceState::Draining } else { InstanceState::Ready };
+        let heartbeat = Heartbeat {
+            boot: self.boot,
+            seq: self.heartbeats,
+            sent_at: now().utc,
+            interval_ms: u32::try_from(HEARTBEAT.as_millis()).unwrap_or(u32::MAX),
+            state,
+            load: Load {
+                running: self.desk.running(),
+                queued: self.desk.queued(),
+                free: self.desk.free(),
+                done: counts.done,
+                refused: counts.refused,
+                garbage: self.garbage,
+                rss_bytes: vitals.rss_bytes,
+                cpu_ns: vitals.cpu_ns,
+            },
+            clock: host::clock_state(),
+        };
+        let subject = Subject::Hb(self.outfit.vp.clone(), self.outfit.instance.clone());
+        let subject = subject.on(&self.outfit.prefix).into();
+        self.reply(subject, Encoding::Cbor, &heartbeat);
+    }
+
+    fn garbage(&mut self, message: &Message) {
+        self.garbage += 1;
+        let now_ns = clock::monotonic().0;
+        if self.garbage == 1 || now_ns.saturating_sub(self.garbage_logged_ns) > GARBAGE_LOG_NS {
+            self.garbage_logged_ns = now_ns;
+            tracing::warn!(
+                subject = %message.subject,
+                bytes = message.payload.len(),
+                so_far = self.garbage,
+                "a message that can't be read was dropped"
+            );
+        }
+    }
+
+    /// Says goodbye, and makes sure that the server has it, and the results before it.
+    async fn leave(mut self) {
+        if self.announced {
+            self.publish_announcement(Role::Bye);
+        }
+        let goodbye = async {
+            self.outbox.settle().await;
+            if let Err(error) = self.outfit.bus.barrier().await {
+                tracing::debug!(%error, "the server did not confirm the goodbye");
+            }
+        };
+        if tokio::time::timeout(Duration::from_secs(1), goodbye).await.is_err() {
+            tracing::debug!("no time left for a goodbye");
+        }
+        self.outfit.bus.close().await;
+    }
+}
+
+/// Why a kind can't be performed now: the site does not offer it, or there is no socket for it.
+fn unavailable(
+    info: &KindInfo,
+    kinds: &BTreeMap<KindName, &'static dyn Registered>,
+    site: &Site,
+) -> Option<Unavailable> {
+    if !site.policy().allows_kind(&info.name) {
+        let reason = Reason::with(code::POLICY, format_args!("the site does not offer {}", info.name));
+        return Some(Unavailable { reason, mend: None });
+    }
+    if kinds.get(&info.name)?.module() != PACKET {
+        return None;
+    }
+    let missing = site.no_sockets()?;
+    Some(Unavailable { reason: Reason::with(code::UNPRIVILEGED, missing.what), mend: missing.command })
+}
+
+/// The module whose kinds need the node's sockets.
+pub(crate) const PACKET: &str = "packet";
+
+fn prepare(registered: &dyn Registered, params: &Body) -> Result<Measure, Reason> {
+    registered.prepare(params).map_err(|failure| failure.reason)
+}
+
+fn now() -> Now {
+    let reading = clock::both();
+    Now { at: reading.at, utc: Timestamp::from_unix_ns(reading.wall.0) }
+}
+
+async fn wait<T>(future: &mut Option<LocalBoxFuture<'static, T>>) -> T {
+    match future {
+        Some(waiting) => {
+            let value = waiting.await;
+            *future = None;
+            value
+        }
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,99 @@
+//! A kind that does what its parameters say.
+
+use mmn_kit::{
+    Context, Cost, Failure, Kind, Measured, Number, Registered, SessionKind, code, session, summary,
+};
+use mmn_schema::announce::{SchemaVersion, SummaryField};
+use mmn_schema::dispatch::Input;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use tokio::sync::Semaphore;
+
+thread_local! {
+    /// Tasks that hold wait here; tests and their modules share a thread.
+    pub static GATE: &'static Semaphore = Box::leak(Box::new(Semaphore::new(0)));
+}
+
+pub static KINDS: &[&dyn Registered] = &[&session::<Note>()];
+
+/// The kind.
+pub struct Note;
+
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NoteParams {
+    #[serde(default)]
+    pub does: Does,
+}
+
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Does {
+    #[default]
+    Answer,
+    Hold,
+    Panic,
+    Fail,
+    Resolve,
+    Connect,
+    Large,
+}
+
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+pub struct NoteBody {
+    pub text: String,
+}
+
+impl Kind for Note {
+    const NAME: &'static str = "note";
+    const VERSION: SchemaVersion = SchemaVersion { major: 1, minor: 0 };
+    const DESCRIPTION: &'static str = "does what its parameters say";
+    const MODULE: &'static str = "notes";
+    type Params = NoteParams;
+    type Body = NoteBody;
+
+    fn summary_fields() -> Vec<SummaryField> {
+        Vec::new()
+    }
+
+    fn check(_: &NoteParams) -> Result<(), String> {
+        Ok(())
+    }
+
+    fn cost(_: &NoteParams) -> Cost {
+        Cost { packets: 2, bytes: 100, duration_ns: 5 }
+    }
+}
+
+impl SessionKind for Note {
+    async fn run(
+        context: &dyn Context,
+        params: &NoteParams,
+        input: &Input,
+    ) -> Result<Measured<NoteBody>, Failure> {
+        let mut text = input.to_string();
+        match params.does {
+            Does::Answer => {}
+            Does::Hold => {
+                let gate = GATE.with(|gate| *gate);
+                gate.acquire().await.expect("never closed").forget();
+            }
+            Does::Panic => panic!("as asked"),
+            Does::Fail => return Err(Failure::failed(code::NO_ROUTE, "as asked")),
+            Does::Resolve => {
+                let resolution = context.resolve(&text, mmn_kit::Family::Any).await?;
+                text = resolution.addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
+            }
+            Does::Connect => {
+                let stream = context.connect(text.parse().expect("an address")).await?;
+                text = stream.local_addr().expect("it is connected").ip().to_string();
+            }
+            Does::Large => text = "x".repeat(300_000),
+        }
+        Ok(Measured {
+            answered: Some(true),
+            summary: summary([("n", Some(Number::Integer(1)))]),
+            body: NoteBody { text },
+        })
+    }
+}
