@@ -416,7 +416,7 @@ export type Ledger = {
   /** Not ended yet. */
   pending: number;
   /** Why tasks ended other than *ok*: outcome, code of the reason, count. */
-  reasons?: Record<string, Record<string, number>>;
+  reasons?: { [key: string]: { [key: string]: number } };
   /** Of the ok tasks, those that the network answered. */
   answered?: number;
   /** Final records that came after their task had ended, and were dropped. */
@@ -519,7 +519,7 @@ export type MeasurementRequest = {
   /** What to measure. */
   kind: KindName;
   /** The kind's parameters; absent fields take the kind's defaults. */
-  params?: Record<string, unknown> | null;
+  params?: { [key: string]: unknown } | null;
   /**
    * What to measure it on. Each input becomes one task at each vantage point chosen. May be empty when `open` is
    * set, or when the kind's input is nothing.
@@ -812,7 +812,7 @@ export type Record = {
   /** How long the instance held the task before it began, in nanoseconds. */
   queued_ns?: number;
   /** Its numbers. */
-  summary?: Record<string, Number>;
+  summary?: { [key: string]: Number };
   /** The kind's result; null where there is none. */
   body?: Body;
 };
@@ -876,7 +876,7 @@ export type ResultRecord = {
   /** How long it took, in nanoseconds. */
   duration_ns?: number | null;
   /** The kind's numbers. */
-  summary?: Record<string, Number>;
+  summary?: { [key: string]: Number };
   /** The kind's result. */
   body?: Body;
   /** Whether it comes from a simulated Internet. */
@@ -901,11 +901,11 @@ export type Rollup = {
   /** Its length in nanoseconds. */
   interval_ns: number;
   /** How many tasks ended, by outcome. */
-  outcomes: Record<string, number>;
+  outcomes: { [key: string]: number };
   /** Of the ok tasks, those that the network answered. */
   answered: number;
   /** Each number of the summaries. */
-  numbers: Record<string, RollupNumber>;
+  numbers: { [key: string]: RollupNumber };
 };
 
 /** A number of the summaries over an interval. Quartiles are exact up to a relative error of 1 %. */
@@ -926,7 +926,7 @@ export type RollupNumber = {
   max: number;
 };
 
-export type Schema = Record<string, unknown> | boolean;
+export type Schema = { [key: string]: unknown } | boolean;
 
 export type SchemaVersion = string;
 

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `contract/v1/schema/*.json` | the message types of `mmn-schema` ([`messages`]) |
 //! | `contract/v1/kinds/*.json` | the built-in kinds of `mmn-modules` |
+//! | `contract/v1/openapi.json` | the routes of `mmn-anchor` |
 //! | `contract/v1/mmn.ts` | the same schemas ([`typescript`]) |
 //! | `contract/v1/recorded/*.json` | [`samples`], once: a recorded message is never written again |
 //! | `docs/reference/messages.md` | schemas and subjects ([`reference`]) |
@@ -105,6 +106,7 @@ fn generated() -> Result<BTreeMap<String, String>> {
             pretty(&json!({ "module": kind.module, "kind": info }))?,
         );
     }
+    files.insert("contract/v1/openapi.json".to_owned(), pretty(&mmn_anchor::api::openapi())?);
     let types = messages::bundle();
     files.insert("contract/v1/mmn.ts".to_owned(), typescript::file(&types)?);
     files.insert("docs/reference/messages.md".to_owned(), reference::page(&types)?);

@@ -99,8 +99,8 @@ fn array(object: &Map<String, Value>, indent: &str) -> Result<String> {
 fn fields(object: &Map<String, Value>, indent: &str) -> Result<String> {
     let Some(properties) = object.get("properties").and_then(Value::as_object) else {
         return Ok(match object.get("additionalProperties") {
-            Some(values) => format!("Record<string, {}>", of(values, indent)?),
-            None => "Record<string, unknown>".to_owned(),
+            Some(values) => format!("{{ [key: string]: {} }}", of(values, indent)?),
+            None => "{ [key: string]: unknown }".to_owned(),
         });
     };
     let required: Vec<&str> = object
@@ -136,7 +136,7 @@ mod tests {
             (json!({ "type": "array", "items": { "type": "integer" } }), "Array<number>"),
             (
                 json!({ "type": "object", "additionalProperties": { "type": "number" } }),
-                "Record<string, number>",
+                "{ [key: string]: number }",
             ),
             (
                 json!({ "type": "object", "properties": { "a": { "type": "string", "description": "Words." }, "b": {} }, "required": ["a"] }),

@@ -28,6 +28,7 @@ mod geo;
 mod parse;
 mod prefix;
 mod sample;
+mod spelling;
 mod structured;
 #[cfg(test)]
 mod tests;
@@ -167,7 +168,7 @@ impl<'de> Visitor<'de> for Spellings {
     type Value = Selection;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        structured::NodesVisitor.expecting(f)
+        spelling::NodesVisitor.expecting(f)
     }
 
     fn visit_str<E: de::Error>(self, text: &str) -> Result<Selection, E> {
@@ -175,12 +176,12 @@ impl<'de> Visitor<'de> for Spellings {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Selection, A::Error> {
-        let nodes = structured::NodesVisitor.visit_map(map)?;
+        let nodes = spelling::NodesVisitor.visit_map(map)?;
         nodes.root().map(Selection).map_err(de::Error::custom)
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, items: A) -> Result<Selection, A::Error> {
-        let nodes = structured::NodesVisitor.visit_seq(items)?;
+        let nodes = spelling::NodesVisitor.visit_seq(items)?;
         nodes.root().map(Selection).map_err(de::Error::custom)
     }
 }
