@@ -20,14 +20,14 @@ run: build ## Build and start a whole network on this machine: mmn up.
 test: ## Run every check: format, lints, tests, contract, house rules, scripts/check-*.sh.
 	@scripts/test.sh
 
-bench: build ## Measure what the benchmark promises, each figure beside its yardstick.
+bench: setup ## Measure what the benchmark promises, each figure beside its yardstick.
 	@exec env MMN_NATS_SERVER="$$(scripts/nats-server.sh)" scripts/bench.sh
 
 contract: ## Write contract/ and docs/reference/messages.md anew.
-	cargo build --locked --workspace --bin xtask && $(target)/debug/xtask contract
+	cargo run --locked --package xtask -- contract
 
 check: ## The quick checks alone: lints and house rules.
-	cargo clippy --locked --workspace --all-targets -- -D warnings && cargo build --locked --workspace --bin xtask && $(target)/debug/xtask check
+	cargo clippy --locked --workspace --all-targets -- -D warnings && cargo run --locked --package xtask -- check
 
 fmt: ## Format all Rust code.
 	cargo fmt --all

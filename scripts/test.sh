@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Every check of the project. All of them run, also after one has failed; the last line sums up.
 #
-# cargo-nextest is used where it is installed, cargo test where it is not. Everything is built with --workspace, so
-# that the features of dependencies are the same in each step and nothing is built twice.
+# cargo-nextest is used where it is installed, cargo test where it is not. Every step takes --workspace and all targets,
+# so that the features of dependencies are the same in each and nothing is built twice.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 exec </dev/null
@@ -43,8 +43,8 @@ step() {
 
 step format cargo fmt --all -- --check
 step lints cargo clippy --locked --workspace --all-targets -- -D warnings
-# The scripts below run these binaries; the tests build them anyway.
-step build cargo build --locked --workspace --bins
+# The tests' build, which leaves the binaries too, for the scripts below.
+step build cargo build --locked --workspace --all-targets
 if cargo nextest --version >/dev/null 2>&1; then
     step tests cargo nextest run --locked --workspace --no-fail-fast
 else
