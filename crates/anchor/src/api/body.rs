@@ -11,17 +11,26 @@ use serde::de::DeserializeOwned;
 use serde_path_to_error::{Path, Segment};
 
 use super::limits::BODY_TIMEOUT;
-use super::reply::bad_request;
+use super::reply::{bad_request, internal};
+
+/// A body of so many bytes is read beside the runtime, so that it holds up nobody.
+const LARGE: usize = 1 << 18;
 
 /// Reads a body as a value.
-pub(crate) async fn read<T: DeserializeOwned>(head: &Parts, body: Body, limit: usize) -> Result<T, Problem> {
+pub(crate) async fn read<T>(head: &Parts, body: Body, limit: usize) -> Result<T, Problem>
+where
+    T: DeserializeOwned + Send + 'static,
+{
     let declared = content_type(&head.headers)?;
     let bytes = collect(body, limit).await?;
     let encoding = Encoding::of(declared, &bytes).map_err(|error| unsupported(&error.to_string()))?;
     if bytes.is_empty() {
         return Err(malformed("the body is empty"));
     }
-    decode(encoding, &bytes)
+    if bytes.len() < LARGE {
+        return decode(encoding, &bytes);
+    }
+    tokio::task::spawn_blocking(move || decode(encoding, &bytes)).await.map_err(internal)?
 }
 
 /// Reads bytes as a value.

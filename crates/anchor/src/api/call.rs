@@ -51,7 +51,7 @@ impl Call {
     }
 
     /// The body as a value.
-    pub(crate) async fn body<T: DeserializeOwned>(&mut self) -> Result<T, Problem> {
+    pub(crate) async fn body<T: DeserializeOwned + Send + 'static>(&mut self) -> Result<T, Problem> {
         let body = std::mem::take(&mut self.body);
         body::read(&self.head, body, self.api.config.max_body_bytes).await
     }

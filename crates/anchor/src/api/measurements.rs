@@ -20,6 +20,8 @@ use super::reply::{self, Answer, bad_request};
 use super::route::{Access, Route};
 use crate::handle::PageRequest;
 
+/// So many results are written beside the runtime.
+const MANY: usize = 256;
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
 pub(crate) fn routes() -> Vec<Route> {
@@ -139,11 +141,17 @@ async fn create(Holder(claims): Holder, mut call: Call) -> Answer {
         }
         None => anchor.accept(tenant, request, key).await?,
     };
-    let measurement = &accepted.measurement;
+    let measurement = accepted.measurement;
     let over = matches!(measurement.state, MeasurementState::Done | MeasurementState::Cancelled);
     let status = if query.wait.is_some() && over { StatusCode::OK } else { StatusCode::ACCEPTED };
-    let mut response = reply::value(status, call.headers(), measurement);
-    locate(&mut response, measurement.id);
+    let (id, many) =
+        (measurement.id, measurement.results.as_ref().is_some_and(|results| results.len() > MANY));
+    let mut response = if many {
+        reply::large_value(status, reply::encoding(call.headers()), measurement).await
+    } else {
+        reply::value(status, call.headers(), &measurement)
+    };
+    locate(&mut response, id);
     Ok(response)
 }
 

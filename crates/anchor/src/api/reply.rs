@@ -45,16 +45,32 @@ pub(crate) fn with_type(status: StatusCode, media_type: &'static str, body: impl
 /// A value in the encoding that `Accept` asks for.
 pub(crate) fn value<T: Serialize>(status: StatusCode, request: &HeaderMap, value: &T) -> Response {
     let encoding = encoding(request);
-    match encoding.encode(value) {
+    encoded(status, encoding, encoding.encode(value).map_err(|error| error.to_string()))
+}
+
+/// As [`value`], in a given encoding, beside the runtime: for what takes long enough to hold up others.
+pub(crate) async fn large_value<T: Serialize + Send + 'static>(
+    status: StatusCode,
+    encoding: Encoding,
+    value: T,
+) -> Response {
+    let bytes = tokio::task::spawn_blocking(move || encoding.encode(&value)).await;
+    let bytes = match bytes {
+        Ok(bytes) => bytes.map_err(|error| error.to_string()),
+        Err(error) => Err(error.to_string()),
+    };
+    encoded(status, encoding, bytes)
+}
+
+fn encoded(status: StatusCode, encoding: Encoding, bytes: Result<Vec<u8>, String>) -> Response {
+    match bytes {
         Ok(bytes) => {
             let mut response = with_type(status, encoding.content_type(), bytes);
             response.headers_mut().insert(header::VARY, HeaderValue::from_static("Accept"));
             response
         }
         Err(error) => {
-            let detail = format!("the answer can't be written: {error}");
-            Failure::from(Problem::new(500, "internal", "The anchor made a mistake").detail(detail))
-                .into_response()
+            Failure::from(internal(format!("the answer can't be written: {error}"))).into_response()
         }
     }
 }
@@ -125,6 +141,11 @@ pub(crate) fn preferred<'a>(request: &HeaderMap, offered: &[&'a str]) -> Option<
 /// Sets a field to a number.
 pub(crate) fn set_number(headers: &mut HeaderMap, name: HeaderName, number: u64) {
     headers.insert(name, HeaderValue::from(number));
+}
+
+/// 500: our own fault.
+pub(crate) fn internal(detail: impl std::fmt::Display) -> Problem {
+    Problem::new(500, "internal", "The anchor made a mistake").detail(detail)
 }
 
 /// 400: the request itself is wrong.

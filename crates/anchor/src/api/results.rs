@@ -7,6 +7,7 @@ use axum::response::Response;
 use bytes::Bytes;
 use futures::stream;
 use mmn_schema::api::{Cursor, Page, ResultRecord};
+use mmn_schema::encoding::Encoding;
 use mmn_schema::event::Event;
 use mmn_schema::id::MeasurementId;
 use mmn_schema::problem::Problem;
@@ -198,13 +199,10 @@ impl Feed {
         let position = self.reader.position().or(after).unwrap_or(Cursor { seq: 0, pos: 0 });
         let page = Page { items, next: (!done).then(|| position.to_string()) };
         let encoding = match format {
-            Format::Cbor => mmn_schema::encoding::Encoding::Cbor,
-            _ => mmn_schema::encoding::Encoding::Json,
+            Format::Cbor => Encoding::Cbor,
+            _ => Encoding::Json,
         };
-        let bytes = encoding.encode(&page).map_err(bad_request)?;
-        let mut response = reply::with_type(StatusCode::OK, encoding.content_type(), bytes);
-        response.headers_mut().insert(header::VARY, HeaderValue::from_static("Accept"));
-        Ok(response)
+        Ok(reply::large_value(StatusCode::OK, encoding, page).await)
     }
 
     fn into_body(self) -> Body {

@@ -28,7 +28,8 @@ pub(crate) fn routes() -> Vec<Route> {
             .summary("Lists, adds, removes, drains or restarts modules at a vantage point.")
             .variable::<String>("id", "The id or the name of a vantage point.")
             .body::<NodeOrder>(|| serde_json::json!("list"))
-            .value::<NodeAnswer>(200, "What the node answers; it may refuse."),
+            .value::<NodeAnswer>(200, "What the node answers; it may refuse.")
+            .problems(&[502]),
         Route::post("/api/v1/select", "trySelection", select)
             .summary("Reads a selection and shows what it chooses now.")
             .body::<SelectRequest>(|| serde_json::json!({ "select": "all" }))

@@ -7,6 +7,7 @@ use mmn_schema::stream::{FromAnchor, FromClient};
 use serde::Deserialize;
 
 use crate::api::body;
+use crate::api::reply::internal;
 
 /// A question, or what is wrong with it, and the form of its answer.
 pub(crate) type Question = (Encoding, Result<FromClient, Unread>);
@@ -29,8 +30,7 @@ pub(crate) fn read_binary(bytes: &[u8]) -> Question {
 
 pub(crate) fn write(form: Encoding, answer: &FromAnchor) -> Message {
     let bytes = form.encode(answer).or_else(|error| {
-        let problem =
-            Problem::new(500, "internal", "The anchor made a mistake").detail(format!("no answer: {error}"));
+        let problem = internal(format!("the answer can't be written: {error}"));
         form.encode(&FromAnchor::Problem { id: None, problem })
     });
     let bytes = bytes.unwrap_or_default();
