@@ -12,8 +12,9 @@ use mmn_schema::api::{
 };
 use mmn_schema::control::{NodeAnswer, NodeOrder};
 use mmn_schema::id::{KindName, MeasurementId, TaskId};
+use mmn_schema::rest::{SelectRequest, Selected, WhoAmI};
 use mmn_schema::select::Selection;
-use mmn_schema::time::Span;
+use mmn_schema::time::{Span, Timestamp};
 use serde::Serialize;
 
 use crate::http::Call;
@@ -135,14 +136,17 @@ impl Client {
         self.call(Call::get(format!("/api/v1/measurements/{id}/ledger"))).await
     }
 
-    /// The rollups of a measurement, by the anchor's interval or by a longer one.
+    /// The rollups of a measurement whose interval begins at `from` or later and before `to`.
     pub async fn rollups(
         &self,
         id: MeasurementId,
-        interval: Option<Span>,
+        from: Option<Timestamp>,
+        to: Option<Timestamp>,
     ) -> Result<Page<Rollup>, ClientError> {
-        let interval = interval.map(|span| format!("{}ms", span.duration().as_millis()));
-        let path = query(&format!("/api/v1/measurements/{id}/rollups"), &[("interval", interval.as_deref())]);
+        let path = query(
+            &format!("/api/v1/measurements/{id}/rollups"),
+            &[("from", text(from).as_deref()), ("to", text(to).as_deref())],
+        );
         self.call(Call::get(path)).await
     }
 
@@ -156,15 +160,10 @@ impl Client {
         self.call(Call::get(query("/api/v1/vps", &[("after", after)]))).await
     }
 
-    /// The vantage points that a selection matches.
-    pub async fn vps_of(
-        &self,
-        selection: &Selection,
-        after: Option<&str>,
-    ) -> Result<Page<VpView>, ClientError> {
-        let selection = selection.to_string();
-        let path = query("/api/v1/vps", &[("select", Some(selection.as_str())), ("after", after)]);
-        self.call(Call::get(path)).await
+    /// What a selection means and which vantage points it chooses now.
+    pub async fn select(&self, selection: &Selection) -> Result<Selected, ClientError> {
+        let request = SelectRequest { select: selection.clone() };
+        self.call(Call { repeatable: true, ..post("/api/v1/select".into(), &request)? }).await
     }
 
     /// One vantage point, by its id or its name.
@@ -195,6 +194,11 @@ impl Client {
     /// The anchor's limits.
     pub async fn limits(&self) -> Result<Limits, ClientError> {
         self.call(Call::get("/api/v1/limits")).await
+    }
+
+    /// Who asks, as the anchor sees it.
+    pub async fn whoami(&self) -> Result<WhoAmI, ClientError> {
+        self.call(Call::get("/api/v1/whoami")).await
     }
 
     /// Whether the API is ready to work; a problem, or a status of failure, says why not.

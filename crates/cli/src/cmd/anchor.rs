@@ -1,0 +1,71 @@
+//! `mmn anchor`: the management plane, apart from the rest.
+
+use std::net::SocketAddr;
+
+use clap::Args as ClapArgs;
+use mmn_anchor::Config;
+use tokio::sync::oneshot;
+
+use super::roles::{ApiTlsArgs, NatsArgs, RoleArgs, failed};
+use crate::failure::{Exit, Failure};
+use crate::session::Session;
+use crate::up::role::ReadyLine;
+
+/// `mmn anchor`
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Args {
+    /// Where the API listens; an address that is not loopback wants --tls-cert
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    listen: Option<SocketAddr>,
+    #[command(flatten)]
+    role: RoleArgs,
+    #[command(flatten)]
+    nats: NatsArgs,
+    #[command(flatten)]
+    tls: ApiTlsArgs,
+}
+
+pub(crate) fn run(session: &mut Session, args: &Args) -> Result<Exit, Failure> {
+    let mut config: Config = args.role.begin()?;
+    configure(&mut config, args);
+    super::in_runtime(async {
+        let shutdown = args.role.shutdown()?;
+        let (ready, is_ready) = oneshot::channel();
+        let mut running = Box::pin(mmn_anchor::run(config, ready, shutdown));
+        let ended = tokio::select! {
+            ended = &mut running => ended,
+            told = is_ready => {
+                if let Ok(ready) = told {
+                    let words = format!("the API listens at {}", ready.url);
+                    let line = ReadyLine { url: Some(ready.url), vp: None };
+                    args.role.ready(&mut session.printer, &line, &words)?;
+                }
+                running.await
+            }
+        };
+        ended.map(|()| Exit::Good).map_err(|error| failed(&error))
+    })
+}
+
+fn configure(config: &mut Config, args: &Args) {
+    if !args.nats.nats.is_empty() {
+        config.bus.urls.clone_from(&args.nats.nats);
+    }
+    if let Some(creds) = &args.nats.creds {
+        config.bus.creds.clone_from(creds);
+    }
+    for (setting, flag) in [
+        (&mut config.bus.ca, &args.nats.nats_ca),
+        (&mut config.bus.cert, &args.nats.nats_cert),
+        (&mut config.bus.key, &args.nats.nats_key),
+        (&mut config.api.tls_cert, &args.tls.tls_cert),
+        (&mut config.api.tls_key, &args.tls.tls_key),
+    ] {
+        if flag.is_some() {
+            setting.clone_from(flag);
+        }
+    }
+    if let Some(listen) = args.listen {
+        config.api.listen = listen;
+    }
+}

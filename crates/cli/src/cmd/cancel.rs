@@ -1,0 +1,33 @@
+//! `mmn cancel MSM`.
+
+use clap::Args as ClapArgs;
+
+use crate::args::{ApiArgs, MsmArg};
+use crate::failure::{Exit, Failure};
+use crate::measure;
+use crate::session::{self, Session};
+
+/// `mmn cancel`
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Args {
+    /// Which measurement; `last` is the newest
+    #[arg(value_name = "MSM")]
+    measurement: MsmArg,
+    /// Print it as the API gives it
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    api: ApiArgs,
+}
+
+pub(crate) async fn run(session: &mut Session, args: &Args) -> Result<Exit, Failure> {
+    let client = session.client(&args.api)?;
+    let id = session::measurement(&client, args.measurement).await?;
+    let measurement = client.cancel(id).await?;
+    if args.json {
+        session.printer.json(&measurement)?;
+    } else {
+        session.printer.line(&format!("{id} called off; {}", measure::sum(&measurement.ledger)))?;
+    }
+    Ok(Exit::Good)
+}

@@ -1,0 +1,60 @@
+//! The subcommands, a file each.
+
+pub(crate) mod anchor;
+pub(crate) mod cancel;
+pub(crate) mod completions;
+pub(crate) mod creds;
+pub(crate) mod doctor;
+pub(crate) mod kind;
+pub(crate) mod kinds;
+pub(crate) mod ledger;
+pub(crate) mod measurements;
+pub(crate) mod module;
+pub(crate) mod modules;
+pub(crate) mod node;
+pub(crate) mod results;
+pub(crate) mod roles;
+pub(crate) mod run;
+pub(crate) mod schema;
+pub(crate) mod select;
+pub(crate) mod up;
+pub(crate) mod vps;
+pub(crate) mod watch;
+pub(crate) mod why;
+
+use crate::args::Command;
+use crate::failure::{Exit, Failure};
+use crate::session::Session;
+
+/// Does what the command line says.
+pub(crate) fn run_command(session: &mut Session, command: Command) -> Result<Exit, Failure> {
+    match command {
+        Command::Up(args) => up::run(session, &args),
+        Command::Anchor(args) => anchor::run(session, &args),
+        Command::Node(args) => node::run(session, *args),
+        Command::Module(args) => module::run(session, args),
+        Command::Run(args) => in_runtime(run::run(session, &args)),
+        Command::Vps(args) => in_runtime(vps::run(session, &args)),
+        Command::Kinds(args) => in_runtime(kinds::run(session, &args)),
+        Command::Modules(args) => in_runtime(modules::run(session, &args)),
+        Command::Measurements(args) => in_runtime(measurements::run(session, &args)),
+        Command::Results(args) => in_runtime(results::run(session, &args)),
+        Command::Ledger(args) => in_runtime(ledger::run(session, &args)),
+        Command::Why(args) => in_runtime(why::run(session, &args)),
+        Command::Watch(args) => in_runtime(watch::run(session, &args)),
+        Command::Cancel(args) => in_runtime(cancel::run(session, &args)),
+        Command::Select(args) => in_runtime(select::run(session, &args)),
+        Command::Doctor(args) => in_runtime(doctor::run(session, &args)),
+        Command::Schema(args) => in_runtime(schema::run(session, &args)),
+        Command::Creds(args) => creds::run(session, args),
+        Command::Completions(args) => completions::run(session, &args),
+    }
+}
+
+/// Runs a command on a runtime of one thread.
+pub(crate) fn in_runtime<F>(command: F) -> Result<Exit, Failure>
+where
+    F: Future<Output = Result<Exit, Failure>>,
+{
+    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(command)
+}

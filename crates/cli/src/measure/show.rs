@@ -1,0 +1,164 @@
+//! Results as they come: JSON, a table that is redrawn in place, or lines.
+
+use std::collections::BTreeMap;
+use std::io;
+
+use mmn_schema::announce::KindInfo;
+use mmn_schema::api::{Ledger, Measurement, MeasurementState, ResultRecord};
+use mmn_schema::dispatch::Input;
+use mmn_schema::id::MeasurementId;
+
+use crate::printer::Printer;
+use crate::table::{Row, Table};
+use crate::view::{self, View};
+
+/// Lines of a screen that a live table leaves free: its titles, the line of the sum, the prompt.
+const SPARE_LINES: usize = 4;
+/// Runs of more tasks say how far they have come.
+const LONG_RUN: u64 = 20;
+
+/// Shows the results of one measurement.
+#[derive(Debug)]
+pub(crate) struct Show {
+    measurement: MeasurementId,
+    view: Box<dyn View>,
+    form: Form,
+    /// Tasks expected, as far as that is known.
+    tasks: u64,
+    ended: u64,
+    bad: u64,
+}
+
+#[derive(Debug)]
+enum Form {
+    /// The wire type, one record a line.
+    Json,
+    /// A row for each task, redrawn in place.
+    Live { table: Table, rows: BTreeMap<u64, Row> },
+    /// A line for each task as it ends.
+    Lines { table: Table, begun: bool },
+}
+
+impl Show {
+    /// For a measurement that was just accepted, on these inputs.
+    pub(crate) fn new(
+        printer: &mut Printer,
+        kind: &KindInfo,
+        inputs: &[Input],
+        measurement: &Measurement,
+        json: bool,
+    ) -> io::Result<Self> {
+        let view = view::of_kind(kind.name.as_str(), &kind.summary);
+        let tasks = measurement.ledger.accepted;
+        let mut table = Table::new(view::columns(view.as_ref()));
+        for input in inputs {
+            table.reserve(0, &input.to_string());
+        }
+        let vps = measurement.plan.as_ref().map(|plan| plan.vps.as_slice()).unwrap_or_default();
+        for vp in vps {
+            table.reserve(1, &vp.name);
+        }
+        let fits = printer.height().is_some_and(|height| {
+            tasks > 0 && usize::try_from(tasks).is_ok_and(|tasks| tasks + SPARE_LINES <= height)
+        });
+        let form = match (json, fits && measurement.state != MeasurementState::Open) {
+            (true, _) => Form::Json,
+            (false, true) => Form::Live { table, rows: expected(tasks, inputs, measurement) },
+            (false, false) => Form::Lines { table, begun: false },
+        };
+        let mut show = Self { measurement: measurement.id, view, form, tasks, ended: 0, bad: 0 };
+        show.draw(printer)?;
+        Ok(show)
+    }
+
+    /// For a measurement that may be long done: a line for each record.
+    pub(crate) fn lines(
+        measurement: MeasurementId,
+        kind: &str,
+        fields: &[mmn_schema::announce::SummaryField],
+        json: bool,
+    ) -> Self {
+        let view = view::of_kind(kind, fields);
+        let form = if json {
+            Form::Json
+        } else {
+            Form::Lines { table: Table::new(view::columns(view.as_ref())), begun: false }
+        };
+        Self { measurement, view, form, tasks: 0, ended: 0, bad: 0 }
+    }
+
+    /// Which measurement.
+    pub(crate) fn measurement(&self) -> MeasurementId {
+        self.measurement
+    }
+
+    /// Shows records.
+    pub(crate) fn records(&mut self, printer: &mut Printer, records: &[ResultRecord]) -> io::Result<()> {
+        for record in records {
+            if record.last {
+                self.ended += 1;
+                self.bad += u64::from(record.outcome != mmn_schema::outcome::Outcome::Ok);
+            }
+            let row = view::row(self.view.as_ref(), record);
+            match &mut self.form {
+                Form::Json => printer.json(record)?,
+                Form::Live { table, rows } => {
+                    table.measure(&row);
+                    rows.insert(record.task.index, row);
+                }
+                Form::Lines { table, begun } => {
+                    table.measure(&row);
+                    let (width, style) = (printer.width(), printer.style());
+                    if !std::mem::replace(begun, true) {
+                        printer.line(&table.header(width, style))?;
+                    }
+                    printer.line(&table.line(&row, width, style))?;
+                }
+            }
+        }
+        self.draw(printer)?;
+        printer.flush()
+    }
+
+    /// Shows the end.
+    pub(crate) fn end(&mut self, printer: &mut Printer, ledger: &Ledger) -> io::Result<()> {
+        self.tasks = ledger.accepted;
+        printer.flush()
+    }
+
+    fn draw(&mut self, printer: &mut Printer) -> io::Result<()> {
+        if let Form::Live { table, rows } = &self.form {
+            let (width, style) = (printer.width(), printer.style());
+            let mut lines = vec![table.header(width, style)];
+            lines.extend(rows.values().map(|row| table.line(row, width, style)));
+            return printer.redraw(&lines);
+        }
+        if self.tasks > LONG_RUN && self.ended < self.tasks {
+            let bad = if self.bad > 0 { format!(", {} not ok", self.bad) } else { String::new() };
+            printer.progress(&format!("{} of {} done{bad}", self.ended, self.tasks));
+        }
+        Ok(())
+    }
+}
+
+/// A row for each task: they are numbered by input, then by vantage point.
+fn expected(tasks: u64, inputs: &[Input], measurement: &Measurement) -> BTreeMap<u64, Row> {
+    let names: Vec<_> = measurement
+        .plan
+        .iter()
+        .flat_map(|plan| plan.vps.iter().filter(|vp| !vp.pooled).map(|vp| vp.name.as_str()))
+        .collect();
+    let nothing = [Input::Nothing];
+    let inputs = if inputs.is_empty() { &nothing[..] } else { inputs };
+    // Where one of a pool is taken, the vantage point is not known yet.
+    let names = if names.is_empty() { vec![""] } else { names };
+    let pairs = inputs.iter().flat_map(|input| names.iter().map(move |name| (input, *name)));
+    let known = u64::try_from(inputs.len() * names.len()).is_ok_and(|count| count == tasks);
+    (0..tasks)
+        .zip(pairs.map(Some).filter(|_| known).chain(std::iter::repeat(None)))
+        .map(|(index, pair)| {
+            let (target, name) = pair.map_or((String::new(), ""), |(input, name)| (input.to_string(), name));
+            (index, view::pending(&target, name))
+        })
+        .collect()
+}

@@ -1,0 +1,199 @@
+//! What `mmn up` says once it is up: the URL, the vantage point, the kinds, and a line to try.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use mmn_client::{ApiFile, Client};
+use mmn_schema::api::VpView;
+
+use super::data_dir::DataDir;
+use crate::clock;
+use crate::failure::Failure;
+use crate::printer::Printer;
+use crate::session::Session;
+use crate::style::Tone;
+
+/// Modules that have not said anything by then are told as not ready.
+const WITHIN: Duration = Duration::from_millis(2500);
+const POLL: Duration = Duration::from_millis(15);
+
+/// Waits until the API lists the vantage point with its kinds, and tells what can be measured.
+pub(super) async fn tell(
+    session: &mut Session,
+    dir: &DataDir,
+    api: &ApiFile,
+    vp: &str,
+    begun: Instant,
+) -> Result<(), Failure> {
+    let client = Client::discover(dir.path())?;
+    let expected: Vec<_> = crate::kinds::built_in().into_iter().map(|kind| kind.name).collect();
+    let mut seen = None;
+    loop {
+        if let Ok(view) = client.vp(vp).await {
+            let settled = expected.iter().all(|kind| {
+                view.kinds.contains(kind) || view.unavailable.iter().any(|one| one.kind == *kind)
+            });
+            seen = Some(view);
+            if settled {
+                break;
+            }
+        }
+        if clock::now().duration_since(begun) > WITHIN {
+            break;
+        }
+        tokio::time::sleep(POLL).await;
+    }
+    let command = command_line(session, dir);
+    let silent: Vec<_> = expected
+        .iter()
+        .map(ToString::to_string)
+        .filter(|kind| !seen.as_ref().is_some_and(|vp| knows(vp, kind)))
+        .collect();
+    print(&mut session.printer, api, seen.as_ref(), &silent, &command)
+}
+
+fn knows(vp: &VpView, kind: &str) -> bool {
+    vp.kinds.iter().any(|known| known.as_str() == kind)
+        || vp.unavailable.iter().any(|known| known.kind.as_str() == kind)
+}
+
+fn print(
+    printer: &mut Printer,
+    api: &ApiFile,
+    vp: Option<&VpView>,
+    silent: &[String],
+    command: &Command,
+) -> Result<(), Failure> {
+    let style = printer.style();
+    let mut field = |name: &str, value: &str, tone: Tone| {
+        printer.line(&format!(
+            "{}{}",
+            style.paint(&format!("{name:<15} "), Tone::Faint),
+            style.paint(value, tone)
+        ))
+    };
+    field("API", &api.url, Tone::Plain)?;
+    let place = vp.map_or_else(
+        || "not listed yet; `mmn doctor` looks for the cause".to_owned(),
+        |vp| format!("{} ({})", crate::table::one_line(&vp.vantage_point.name), vp.vantage_point.id),
+    );
+    field("vantage point", &place, Tone::Plain)?;
+    let ready: Vec<_> = vp.iter().flat_map(|vp| vp.kinds.iter().map(ToString::to_string)).collect();
+    let shown = if ready.is_empty() { "none yet".to_owned() } else { ready.join(" ") };
+    field("ready", &shown, if ready.is_empty() { Tone::Bad } else { Tone::Good })?;
+    for kind in vp.iter().flat_map(|vp| &vp.unavailable) {
+        let why = crate::table::one_line(&format!("{}: {}", kind.kind, kind.reason));
+        field("not ready", &why, Tone::Warn)?;
+        if let Some(mend) = &kind.mend {
+            field("  mend it with", mend, Tone::Head)?;
+        }
+    }
+    for kind in silent {
+        field("not ready", &format!("{kind}: its module has not answered yet"), Tone::Warn)?;
+    }
+    field("try", &command.to_try(&ready, &api.url), Tone::Head)?;
+    printer.flush()?;
+    printer.faint("Ctrl-C drains and stops it");
+    Ok(())
+}
+
+/// How this program is called in another terminal.
+struct Command {
+    program: String,
+    data: Option<String>,
+}
+
+impl Command {
+    /// A measurement that works now, as typed.
+    fn to_try(&self, ready: &[String], url: &str) -> String {
+        let has = |kind: &str| ready.iter().any(|ready| ready == kind);
+        let what = match () {
+            () if has("ping") || ready.is_empty() => "ping 127.0.0.1".to_owned(),
+            () if has("http") => format!("http {url}/healthz"),
+            () if has("dns") => "dns example.org".to_owned(),
+            () => "kinds".to_owned(),
+        };
+        let data = self.data.as_ref().map_or_else(String::new, |dir| format!(" --data {dir}"));
+        format!("{} {what}{data}", self.program)
+    }
+}
+
+/// What one types to call this very program.
+pub(crate) fn program() -> String {
+    match std::env::current_exe() {
+        Ok(path) if !is_on_path("mmn", &path) => quoted(&path.to_string_lossy()),
+        _ => "mmn".to_owned(),
+    }
+}
+
+fn command_line(session: &Session, dir: &DataDir) -> Command {
+    let program = program();
+    let data = (!session.data_dir_is_default()).then(|| quoted(&dir.path().to_string_lossy()));
+    Command { program, data }
+}
+
+/// Whether a shell finds this very program by its name.
+fn is_on_path(name: &str, program: &Path) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let first = std::env::split_paths(&path).map(|dir| dir.join(name)).find(|place| place.is_file());
+    match (first.and_then(|place| place.canonicalize().ok()), program.canonicalize()) {
+        (Some(found), Ok(program)) => found == program,
+        _ => false,
+    }
+}
+
+/// A word for a shell.
+fn quoted(word: &str) -> String {
+    let plain = |char: char| char.is_ascii_alphanumeric() || "/._-+:@%=,".contains(char);
+    if !word.is_empty() && word.chars().all(plain) {
+        return word.to_owned();
+    }
+    format!("'{}'", word.replace('\'', r"'\''"))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::printer::testing::printer;
+
+    fn vp() -> VpView {
+        serde_json::from_value(json!({
+            "vantage_point": { "id": "abcdefghij234567", "name": "laptop" },
+            "health": "healthy", "kinds": ["dns", "http"], "modules": [],
+            "unavailable": [{
+                "kind": "ping",
+                "reason": { "code": "unprivileged", "detail": "ping sockets are closed to this user" },
+                "mend": "sudo sysctl -w net.ipv4.ping_group_range=\"0 2147483647\"",
+            }],
+            "last_seen_at": "2026-11-22T00:00:00Z",
+        }))
+        .unwrap()
+    }
+
+    fn told(vp: Option<&VpView>, silent: &[&str]) -> String {
+        let (mut printer, out, _) = printer(None);
+        let api = ApiFile { url: "http://127.0.0.1:8677".into(), pid: 1, tls_ca: None };
+        let command = Command { program: "/opt/mmn/bin/mmn".into(), data: Some(quoted("/tmp/a dir")) };
+        let silent: Vec<_> = silent.iter().map(|&kind| kind.to_owned()).collect();
+        print(&mut printer, &api, vp, &silent, &command).unwrap();
+        out.text()
+    }
+
+    #[test]
+    fn what_is_ready_and_what_mends_the_rest_is_told() {
+        insta::assert_snapshot!(told(Some(&vp()), &[]));
+    }
+
+    #[test]
+    fn what_has_not_come_yet_is_told() {
+        insta::assert_snapshot!(told(None, &["dns", "ping"]));
+    }
+
+    #[test]
+    fn words_are_quoted_for_shells() {
+        assert_eq!(quoted("/usr/bin/mmn"), "/usr/bin/mmn");
+        assert_eq!(quoted("it's"), r"'it'\''s'");
+    }
+}
