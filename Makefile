@@ -3,6 +3,8 @@
 .PHONY: help setup build run test bench contract check fmt
 
 export CARGO_TERM_COLOR ?= auto
+# Where rustup puts a toolchain, for a shell that was started before.
+export PATH := $(PATH):$(HOME)/.cargo/bin
 target := $(or $(CARGO_TARGET_DIR),target)
 
 help: ## Say what there is to make.

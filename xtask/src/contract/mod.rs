@@ -182,3 +182,45 @@ fn incompatible(root: &Path, files: &BTreeMap<String, String>) -> Result<()> {
     }
     bail!("the contract would break within a major version:\n{}", wrong.join("\n"));
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_written_is_guarded() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path();
+        write(root, false).unwrap();
+        check(root).unwrap();
+
+        // A recorded message stays as it is, and may not go.
+        let recorded = root.join(RECORDED).join("Control.drain.json");
+        fs::write(&recorded, "{}").unwrap();
+        write(root, true).unwrap();
+        assert_eq!(fs::read_to_string(&recorded).unwrap(), "{}");
+        fs::remove_file(&recorded).unwrap();
+        let error = check(root).unwrap_err().to_string();
+        assert!(error.contains("Control.drain.json is missing"), "{error}");
+        write(root, false).unwrap();
+
+        // What nothing makes is found, and removed.
+        let stale = root.join(SCHEMAS).join("Former.json");
+        fs::write(&stale, "{}").unwrap();
+        assert!(check(root).unwrap_err().to_string().contains("Former.json is made by nothing"));
+        write(root, false).unwrap();
+        assert!(!stale.exists());
+
+        // A field that others know may not go from one version to the next.
+        let path = root.join(SCHEMAS).join("Synced.json");
+        let mut schema: Value = serde_json::from_str(&fs::read_to_string(&path).unwrap()).unwrap();
+        schema["properties"]["former"] = json!({ "type": "string" });
+        fs::write(&path, pretty(&schema).unwrap()).unwrap();
+        for refused in [check(root), write(root, false)] {
+            let error = refused.unwrap_err().to_string();
+            assert!(error.contains("schema/Synced.json: /former is gone"), "{error}");
+        }
+        write(root, true).unwrap();
+        check(root).unwrap();
+    }
+}
