@@ -4,7 +4,7 @@
 //! most significant first, of SHA-256 over the seed (eight bytes, most significant first) and the id's text. Within
 //! each stratum the vantage points are numbered in the order of their ranks; the sample is the first of all when they
 //! are ordered by that number, then by rank. So each stratum gives one before any gives two, the candidates' order
-//! has no influence, and a vantage point that comes or goes changes little of the rest.
+//! has no influence, and a vantage point that comes displaces at most one other.
 
 use std::collections::BTreeMap;
 

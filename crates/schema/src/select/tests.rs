@@ -242,6 +242,20 @@ proptest! {
         let could: u32 = strata.values().map(|&(members, _)| members.min(max.unwrap_or(u32::MAX))).sum();
         prop_assert_eq!(drawn.len(), could.min(count) as usize);
     }
+
+    #[test]
+    fn a_newcomer_displaces_at_most_one(network in any_network(), seed: u64, count in 1u32..30, max in 1u32..4) {
+        let Some((_, before)) = network.split_last() else { return Ok(()) };
+        for text in [
+            format!("sample({count}, seed={seed}, all)"),
+            format!("sample({count}, by=as, seed={seed}, all)"),
+            format!("sample({count}, by=as|country, max={max}, seed={seed}, all)"),
+        ] {
+            let (before, after) = (chosen(&text, before), chosen(&text, &network));
+            prop_assert!((&before - &after).len() <= 1, "{text}");
+            prop_assert!((&after - &before).len() <= 1, "{text}");
+        }
+    }
 }
 
 #[test]
