@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Every check of the project. All of them run, also after one has failed; the last line sums up.
+# Every check of the project. They go on after one has failed, as long as there is something to run; the last line
+# sums up.
 #
 # cargo-nextest is used where it is installed, cargo test where it is not. Every step takes --workspace and all targets,
 # so that the features of dependencies are the same in each and nothing is built twice.
@@ -41,10 +42,20 @@ step() {
     [ "$status" -eq 0 ] || broken+=("$name")
 }
 
+finish() {
+    printf '\n'
+    [ ${#broken[@]} -eq 0 ] || printf 'failed: %s\n' "${broken[*]}"
+    printf '%d passed, %d failed\n' "$passed" "$failed"
+    [ ${#broken[@]} -eq 0 ] || exit 1
+    exit 0
+}
+
 step format cargo fmt --all -- --check
 step lints cargo clippy --locked --workspace --all-targets -- -D warnings
 # The tests' build, which leaves the binaries too, for the scripts below.
 step build cargo build --locked --workspace --all-targets
+# What is left runs what was built.
+case " ${broken[*]} " in *" build "*) finish ;; esac
 if cargo nextest --version >/dev/null 2>&1; then
     step tests cargo nextest run --locked --workspace --no-fail-fast
 else
@@ -55,7 +66,4 @@ for script in scripts/check-*.sh; do
     [ ! -e "$script" ] || step "$(basename "$script" .sh)" "$script"
 done
 
-printf '\n'
-[ ${#broken[@]} -eq 0 ] || printf 'failed: %s\n' "${broken[*]}"
-printf '%d passed, %d failed\n' "$passed" "$failed"
-[ ${#broken[@]} -eq 0 ]
+finish
