@@ -14,8 +14,10 @@ use super::prefix::IpPrefix;
 
 /// The most characters of a word or value.
 pub(super) const MAX_WORD: usize = 256;
-/// The most terms of a selection.
+/// The most terms of a selection, when all of them are ids.
 pub(super) const MAX_TERMS: usize = 4096;
+/// For how many ids another term counts: it is held against every candidate, while an id is looked up.
+const SCAN: usize = 4;
 /// The deepest nesting of parentheses.
 pub(super) const MAX_DEPTH: usize = 16;
 /// The most characters of a selection's text.
@@ -239,12 +241,13 @@ impl Product {
 }
 
 impl Term {
-    /// How many terms it holds.
+    /// How many terms it holds, in ids.
     fn size(&self, depth: usize) -> Result<usize, SelectError> {
         match self {
             Self::Group(set) if depth < MAX_DEPTH => set.size(depth + 1).map(|size| size + 1),
             Self::Group(_) => Err(too_deep()),
-            _ => Ok(1),
+            Self::Id(_) => Ok(1),
+            _ => Ok(SCAN),
         }
     }
 }
@@ -275,7 +278,9 @@ impl Root {
             ));
         }
         if size > MAX_TERMS {
-            return Err(SelectError::structured(format!("a selection has at most {MAX_TERMS} terms")));
+            let others = MAX_TERMS / SCAN;
+            let message = format!("a selection has at most {MAX_TERMS} ids, or {others} other terms");
+            return Err(SelectError::structured(message));
         }
         if self.to_string().len() > MAX_TEXT {
             return Err(SelectError::structured(format!("a selection has at most {MAX_TEXT} characters")));

@@ -336,8 +336,13 @@ fn size_and_depth_are_bounded() {
     assert!(deep(ast::MAX_DEPTH).is_ok());
     assert!(deep(ast::MAX_DEPTH + 1).unwrap_err().message.contains("deep"));
     assert!(deep(100_000).is_err());
-    assert!(vec!["a"; ast::MAX_TERMS].join(",").parse::<Selection>().is_ok());
-    assert!(vec!["a"; ast::MAX_TERMS + 1].join(",").parse::<Selection>().is_err());
+    let terms = |term: &str, count: usize| vec![term; count].join(",").parse::<Selection>();
+    assert!(terms("a", ast::MAX_TERMS / 4).is_ok());
+    assert!(terms("a", ast::MAX_TERMS / 4 + 1).is_err());
+    assert!(terms("id:abcdefghijklmnop", ast::MAX_TERMS).is_ok());
+    assert!(terms("id:abcdefghijklmnop", ast::MAX_TERMS + 1).is_err());
+    assert!(Selection::ids(vec![vp_id(1); ast::MAX_TERMS + 1]).is_err());
+    assert!(Selection::ids([]).is_err());
     assert!("a".repeat(ast::MAX_WORD + 1).parse::<Selection>().is_err());
     assert!("a".repeat(ast::MAX_TEXT + 1).parse::<Selection>().is_err());
 
