@@ -36,7 +36,7 @@ pub(crate) fn code_of(error: &io::Error) -> &'static str {
         K::ConnectionReset | K::ConnectionAborted | K::BrokenPipe => code::CONNECTION_RESET,
         K::HostUnreachable | K::NetworkUnreachable => code::UNREACHABLE,
         K::TimedOut => code::TIMEOUT,
-        K::UnexpectedEof | K::InvalidData => code::PROTOCOL,
+        K::UnexpectedEof | K::InvalidData | K::InvalidInput => code::PROTOCOL,
         _ => code::SYSTEM,
     }
 }

@@ -80,9 +80,17 @@ pub(super) async fn exchange(
     let connecting = connect(meter, http2);
     let (mut sender, connection) =
         within(context, until, connecting).await.ok_or_else(late)?.map_err(|error| failed(&error))?;
-    let mut driven = Driven { context, record: &record, connection: Some(connection), first_byte: None };
+    let mut driven =
+        Driven { context, record: &record, connection: Some(connection), error: None, first_byte: None };
     let sending = driven.alongside(sender.send(request));
-    let response = within(context, until, sending).await.ok_or_else(late)?.map_err(|error| failed(&error))?;
+    let response = match within(context, until, sending).await.ok_or_else(late)? {
+        Ok(response) => response,
+        // The connection knows better why a request was given up.
+        Err(error) if error.is_canceled() || error.is_closed() => {
+            return Err(failed(driven.error.as_ref().unwrap_or(&error)));
+        }
+        Err(error) => return Err(failed(&error)),
+    };
     let headed = context.now();
     let first_byte = if http2 { headed } else { driven.first_byte.unwrap_or(headed) };
 
@@ -92,6 +100,13 @@ pub(super) async fn exchange(
         reason: None,
         headers: parts.headers.iter().map(field).collect(),
     });
+    let head_bytes: usize = head.headers.iter().map(Header::wire_bytes).sum();
+    if head_bytes > MAX_HEAD {
+        return Err(Failure::failed(
+            code::PROTOCOL,
+            format_args!("a header of {head_bytes} bytes is too large"),
+        ));
+    }
     let (body, trailers) = read(&mut driven, incoming, limits, parts.status.as_u16()).await?;
     Ok(Answer {
         version: match parts.version {
@@ -126,7 +141,7 @@ async fn read(
 ) -> Result<(Payload, Vec<Header>), Failure> {
     let context = driven.context;
     let mut digest = Sha256::new();
-    let mut content = limits.keep_body.then(Vec::new);
+    let mut kept = limits.keep_body.then(Vec::new);
     let mut bytes = 0_u64;
     let mut trailers = Vec::new();
     let mut truncated = false;
@@ -161,8 +176,8 @@ async fn read(
                 }
                 bytes += u64::try_from(data.len()).unwrap_or(0);
                 digest.update(&data);
-                if let Some(content) = &mut content {
-                    content.extend(data.iter().take(KEPT_BODY - content.len()));
+                if let Some(kept) = &mut kept {
+                    kept.extend(data.iter().take(KEPT_BODY - kept.len()));
                 }
                 if truncated {
                     break;
@@ -176,7 +191,7 @@ async fn read(
         }
     }
     let sha256 = Octets(digest.finalize().to_vec());
-    Ok((Payload { bytes, sha256, truncated, content: content.map(Octets) }, trailers))
+    Ok((Payload { bytes, sha256, truncated, content: kept.map(Octets) }, trailers))
 }
 
 /// A header as it stood on the wire.
@@ -212,11 +227,14 @@ fn field((name, value): (&hyper::header::HeaderName, &hyper::header::HeaderValue
     Header::new(name.as_str(), value.as_bytes())
 }
 
+type Connection = LocalBoxFuture<'static, hyper::Result<()>>;
+
 /// A connection at work, and when the first byte came.
 struct Driven<'a> {
     context: &'a dyn Context,
     record: &'a Record,
-    connection: Option<LocalBoxFuture<'static, ()>>,
+    connection: Option<Connection>,
+    error: Option<hyper::Error>,
     first_byte: Option<Instant>,
 }
 
@@ -225,10 +243,9 @@ impl Driven<'_> {
     async fn alongside<T>(&mut self, future: impl Future<Output = T>) -> T {
         let mut future = pin!(future);
         poll_fn(|cx| {
-            let ended =
-                self.connection.as_mut().is_some_and(|connection| connection.as_mut().poll(cx).is_ready());
-            if ended {
+            if let Some(Poll::Ready(ended)) = self.connection.as_mut().map(|it| it.as_mut().poll(cx)) {
                 self.connection = None;
+                self.error = ended.err();
             }
             if self.first_byte.is_none() && self.record.read() > 0 {
                 self.first_byte = Some(self.context.now());
@@ -254,27 +271,17 @@ impl Sender {
     }
 }
 
-async fn connect(
-    meter: Meter<Box<dyn Duplex>>,
-    http2: bool,
-) -> hyper::Result<(Sender, LocalBoxFuture<'static, ()>)> {
-    // Errors of the connection reach whoever waits for the answer, too.
+async fn connect(meter: Meter<Box<dyn Duplex>>, http2: bool) -> hyper::Result<(Sender, Connection)> {
     if http2 {
         let tasks = Tasks::default();
         let mut builder = http2::Builder::new(tasks.clone());
         builder.max_header_list_size(u32::try_from(MAX_HEAD).unwrap_or(u32::MAX));
         let (sender, connection) = builder.handshake(meter).await?;
-        let connection = async {
-            let _ = connection.await;
-        };
-        return Ok((Sender::Http2(sender), Box::pin(tasks.run(Box::pin(connection)))));
+        return Ok((Sender::Http2(sender), Box::pin(tasks.beside(Box::pin(connection)))));
     }
     let mut builder = http1::Builder::new();
     builder.max_buf_size(MAX_HEAD).max_headers(MAX_HEADERS);
     let (sender, connection) = builder.handshake(meter).await?;
-    let connection = async {
-        let _ = connection.await;
-    };
     Ok((Sender::Http1(sender), Box::pin(connection)))
 }
 
@@ -283,23 +290,34 @@ async fn connect(
 struct Tasks(Rc<RefCell<Vec<LocalBoxFuture<'static, ()>>>>);
 
 impl Tasks {
-    async fn run(self, connection: LocalBoxFuture<'static, ()>) {
+    async fn beside(self, mut connection: Connection) -> hyper::Result<()> {
         let mut running = FuturesUnordered::new();
-        running.push(connection);
+        let mut ended = None;
         poll_fn(|cx| {
             loop {
+                if ended.is_none()
+                    && let Poll::Ready(result) = connection.as_mut().poll(cx)
+                {
+                    ended = Some(result);
+                }
                 let polled = running.poll_next_unpin(cx);
                 let new = self.0.take();
-                let more = !new.is_empty();
-                running.extend(new);
-                match polled {
-                    Poll::Ready(None) if !more => return Poll::Ready(()),
-                    Poll::Pending if !more => return Poll::Pending,
-                    _ => {}
+                if !new.is_empty() {
+                    running.extend(new);
+                    continue;
+                }
+                match (polled, ended.take()) {
+                    (Poll::Ready(Some(())), still) => ended = still,
+                    // What runs beside ends with the connection, or soon after.
+                    (Poll::Ready(None), Some(result)) => return Poll::Ready(result),
+                    (_, still) => {
+                        ended = still;
+                        return Poll::Pending;
+                    }
                 }
             }
         })
-        .await;
+        .await
     }
 }
 
@@ -320,7 +338,7 @@ fn failed(error: &hyper::Error) -> Failure {
         text = format!("{text}: {cause}");
         source = cause.source();
     }
-    if error.is_incomplete_message() || error.is_canceled() || error.is_closed() {
+    if error.is_incomplete_message() {
         return Failure::failed(
             code::PROTOCOL,
             "the server closed the connection before its answer was whole",

@@ -4,6 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use mmn_kit::{ByteStream, Context, Failure, Octets, code};
 use mmn_probe::time::{Instant, Nanos};
+use mmn_schema::outcome::Outcome;
 
 use super::exchange::{Duplex, Limits, exchange};
 use super::request::Message;
@@ -110,8 +111,15 @@ impl Fetch<'_> {
                 Some(Err(failure)) => failure,
                 None => Failure::failed(code::TIMEOUT, format_args!("connecting to {to} took too long")),
             };
+            if failure.outcome == Outcome::Refused {
+                return Err(failure);
+            }
             failed.push(FailedConnect { address: address.into(), error: failure.reason.clone(), took_ns });
             last = failure;
+        }
+        for other in failed.iter().rev().skip(1) {
+            let detail = last.reason.detail.take().unwrap_or_default();
+            last.reason.detail = Some(format!("{detail}; before that {}: {}", other.address, other.error));
         }
         Err(last)
     }

@@ -93,7 +93,7 @@ pub struct Params {
     pub server_name: Option<String>,
     /// Addresses to use instead of resolving, each as "host:port:address".
     pub resolve: Vec<String>,
-    /// User-Agent field.
+    /// User-Agent field; empty: none.
     pub user_agent: String,
     /// Keep the last answer's certificates in the result (DER).
     pub keep_certificates: bool,

@@ -68,21 +68,30 @@ impl Message {
         self
     }
 
-    /// The request for a URL. In HTTP/2 the URL says all; in HTTP/1.1 the Host field names the server.
+    /// The request for a URL. A Host field that was given stands for the URL's host, in HTTP/2 as its authority.
     pub(super) fn request(&self, target: &Target, http2: bool) -> Result<Request<Full<Bytes>>, String> {
         let wrong =
             |error: &dyn std::fmt::Display| format!("{} can't be requested: {error}", target.as_str());
-        let text = if http2 { target.as_str().to_owned() } else { target.path() };
-        let uri: Uri = text.parse().map_err(|error| wrong(&error))?;
-        let mut request = Request::new(Full::new(self.body.clone()));
-        *request.method_mut() = self.method.clone();
-        *request.uri_mut() = uri;
-        let headers = request.headers_mut();
-        if !http2 && !self.headers.contains_key(HOST) {
-            let host = HeaderValue::from_str(&target.authority()).map_err(|error| wrong(&error))?;
-            headers.insert(HOST, host);
+        let authority = target.authority();
+        let host = HeaderValue::from_str(&authority).map_err(|error| wrong(&error))?;
+        let mut headers = HeaderMap::new();
+        headers.insert(HOST, host);
+        let given = self.headers.get(HOST).and_then(|host| host.to_str().ok()).map(str::to_owned);
+        if given.is_some() {
+            headers.clear();
         }
         headers.extend(self.headers.clone());
+        let text = if http2 {
+            headers.remove(HOST);
+            let scheme = if target.is_secure() { "https" } else { "http" };
+            format!("{scheme}://{}{}", given.unwrap_or(authority), target.path())
+        } else {
+            target.path()
+        };
+        let mut request = Request::new(Full::new(self.body.clone()));
+        *request.method_mut() = self.method.clone();
+        *request.uri_mut() = text.parse::<Uri>().map_err(|error| wrong(&error))?;
+        *request.headers_mut() = headers;
         Ok(request)
     }
 }

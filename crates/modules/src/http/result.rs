@@ -135,6 +135,13 @@ impl Header {
             Err(_) => Self { name, value: None, bytes: Some(Octets(value.to_vec())) },
         }
     }
+
+    /// What it takes in HTTP/1.1, about.
+    #[cfg(feature = "run")]
+    pub(super) fn wire_bytes(&self) -> usize {
+        let text = self.value.as_ref().map_or(0, String::len);
+        self.name.len() + text + self.bytes.as_ref().map_or(0, |bytes| bytes.0.len()) + 4
+    }
 }
 
 /// A body as it came: transfer coding removed, content coding not.

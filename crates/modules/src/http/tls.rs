@@ -154,7 +154,7 @@ fn failed(error: &io::Error, recorder: &Recorder) -> Failure {
         });
         return Failure::failed(code::TLS, format_args!("{verdict}{of}"));
     }
-    let spoken = error.get_ref().is_some_and(|inner| inner.is::<rustls::Error>());
+    let spoken = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()).is_some();
     match error.kind() {
         _ if spoken => Failure::failed(code::TLS, error),
         io::ErrorKind::UnexpectedEof => {

@@ -1,0 +1,14 @@
+//! The measurements against a world in memory: scripted servers, no socket, a clock that goes forward by itself.
+
+#[cfg(test)]
+mod dns;
+#[cfg(test)]
+mod http;
+#[cfg(test)]
+mod https;
+#[cfg(test)]
+mod ping;
+#[cfg(test)]
+mod registry;
+#[cfg(test)]
+mod world;

@@ -1,0 +1,131 @@
+//! What the registry promises: names, descriptions, defaults; and the schemas, by snapshot.
+
+use mmn_modules::{CATALOGUE, KINDS};
+use mmn_schema::id::KindName;
+use serde_json::{Value, json};
+
+use crate::world::prepare;
+
+#[test]
+fn both_lists_say_the_same() {
+    let names: Vec<&str> = KINDS.iter().map(|kind| kind.name()).collect();
+    assert_eq!(names, ["ping", "dns", "http"]);
+    for (kind, described) in KINDS.iter().zip(CATALOGUE) {
+        assert_eq!((kind.name(), kind.module()), (described.name, described.module));
+        assert_eq!(kind.info(), (described.info)());
+        assert!(kind.name().parse::<KindName>().is_ok());
+    }
+    assert_eq!(KINDS.len(), CATALOGUE.len());
+}
+
+#[test]
+fn every_parameter_has_a_description_and_a_default() {
+    for described in CATALOGUE {
+        let schema = serde_json::to_value((described.info)().params).unwrap();
+        assert_eq!(schema["additionalProperties"], json!(false), "{}", described.name);
+        assert_eq!(schema.get("required"), None, "{}", described.name);
+        for (name, parameter) in schema["properties"].as_object().unwrap() {
+            let of = format!("{} of {}", name, described.name);
+            assert!(parameter["description"].as_str().is_some_and(|text| text.len() > 5), "{of}");
+            assert!(parameter.get("default").is_some(), "{of}");
+        }
+    }
+}
+
+#[test]
+fn every_field_of_a_result_has_a_description() {
+    fn walk(schema: &Value, path: &str) {
+        for (name, field) in schema["properties"].as_object().into_iter().flatten() {
+            let described = field.get("description").is_some() || field.get("$ref").is_some();
+            assert!(described, "{path}.{name}");
+        }
+        for (name, definition) in schema["$defs"].as_object().into_iter().flatten() {
+            walk(definition, &format!("{path}/{name}"));
+        }
+    }
+    for described in CATALOGUE {
+        walk(&serde_json::to_value((described.info)().result).unwrap(), described.name);
+    }
+}
+
+#[test]
+fn summaries_name_their_units() {
+    for described in CATALOGUE {
+        for field in (described.info)().summary {
+            assert_eq!(field.name.ends_with("_ns"), field.unit == "ns", "{}", field.name);
+            assert_eq!(field.name.ends_with("_bytes"), field.unit == "bytes", "{}", field.name);
+        }
+    }
+}
+
+#[test]
+fn unknown_parameters_are_refused_and_none_means_defaults() {
+    for described in CATALOGUE {
+        assert!(prepare(described.name, Value::Null).is_ok());
+        assert!(prepare(described.name, json!({})).is_ok());
+        let failure = prepare(described.name, json!({ "no_such": 1 })).err().unwrap();
+        assert_eq!(failure.reason.code, "parameters");
+        assert!(failure.reason.detail.unwrap().contains("no_such"));
+    }
+}
+
+#[test]
+fn parameters_out_of_range_are_refused_by_name() {
+    for (kind, name, value) in [
+        ("ping", "count", json!(0)),
+        ("ping", "count", json!(4097)),
+        ("ping", "interval", json!("9ms")),
+        ("ping", "timeout", json!("0s")),
+        ("ping", "ttl", json!(0)),
+        ("ping", "pattern", json!("abc")),
+        ("ping", "pattern", json!("zz")),
+        ("ping", "size", json!(65_508)),
+        ("ping", "stop_after", json!(0)),
+        ("dns", "type", json!("NOSUCH")),
+        ("dns", "type", json!("AXFR")),
+        ("dns", "class", json!("XX")),
+        ("dns", "bufsize", json!(511)),
+        ("dns", "retries", json!(11)),
+        ("dns", "subnet", json!("192.0.2.0/33")),
+        ("dns", "port", json!(0)),
+        ("dns", "server", json!(" ")),
+        ("http", "method", json!("GET /")),
+        ("http", "method", json!("CONNECT")),
+        ("http", "max_redirects", json!(11)),
+        ("http", "headers", json!(["no colon"])),
+        ("http", "headers", json!(["A: b\r\nC: d"])),
+        ("http", "headers", json!(["Content-Length: 5"])),
+        ("http", "user_agent", json!("a\nb")),
+        ("http", "resolve", json!(["a:80"])),
+        ("http", "max_body", json!(1_u64 << 31)),
+        ("http", "timeout", json!("1h")),
+    ] {
+        let failure =
+            prepare(kind, json!({ name: value })).err().unwrap_or_else(|| panic!("{kind} {name} {value}"));
+        let detail = failure.reason.detail.unwrap();
+        assert!(
+            failure.reason.code == "parameters" && detail.to_lowercase().contains(&name.to_lowercase()),
+            "{detail}"
+        );
+    }
+    let failure = prepare("dns", json!({ "edns": false, "do": true })).err().unwrap();
+    assert_eq!(failure.reason.detail.as_deref(), Some("do needs edns"));
+}
+
+#[test]
+fn costs_are_counted() {
+    let cost =
+        prepare("ping", json!({ "count": 5, "interval": "1s", "timeout": "2s", "size": 56 })).unwrap().cost();
+    assert_eq!((cost.packets, cost.bytes, cost.duration_ns), (5, 5 * 104, 6_000_000_000));
+    let cost = prepare("dns", json!({ "retries": 1, "no_fallback": true, "timeout": "1s" })).unwrap().cost();
+    assert_eq!((cost.packets, cost.duration_ns), (2, 2_000_000_000));
+    let cost = prepare("http", json!({ "follow_redirects": false, "max_body": 0 })).unwrap().cost();
+    assert_eq!((cost.packets, cost.duration_ns), (12, 30_000_000_000));
+}
+
+#[test]
+fn schemas_of_parameters() {
+    for described in CATALOGUE {
+        insta::assert_json_snapshot!(format!("params_{}", described.name), (described.info)().params);
+    }
+}
