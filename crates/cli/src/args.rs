@@ -93,7 +93,7 @@ pub(crate) struct ApiArgs {
 #[expect(clippy::struct_excessive_bools, reason = "flags of a command line")]
 pub(crate) struct MeasureArgs {
     /// What to measure: addresses, names, URLs
-    #[arg(value_name = "TARGET")]
+    #[arg(value_name = "TARGET", help_heading = "Arguments")]
     pub(crate) targets: Vec<String>,
     /// From which vantage points: `germany+eyeball`, `all`, `3 of (continent:AF)` [default: any one]
     #[arg(long, short, value_name = "SELECTION", value_parser = selection)]

@@ -18,19 +18,19 @@ pub(crate) fn built_in() -> Vec<KindInfo> {
 
 /// The subcommand of a kind: its parameters as flags, and what all measurements have.
 pub(crate) fn command(kind: &KindInfo) -> Command {
-    let base = Command::new(kind.name.to_string())
-        .about(kind.description.trim_end_matches('.').to_owned())
-        .after_help(EXIT_HELP);
-    let base = ApiArgs::augment_args(MeasureArgs::augment_args(base));
-    let taken: Vec<String> =
-        base.get_arguments().filter_map(|arg| arg.get_long().map(str::to_owned)).collect();
-    let mut taken: Vec<&str> = taken.iter().map(String::as_str).collect();
-    taken.extend(["help", "version", "data"]);
+    let common = |command| ApiArgs::augment_args(MeasureArgs::augment_args(command));
+    let bare = common(Command::new("bare"));
+    let taken = bare.get_arguments().filter_map(|arg| arg.get_long().map(str::to_owned));
+    let taken: Vec<String> = taken.chain(["help", "version", "data"].map(str::to_owned)).collect();
     let params = params::of_schema(kind.params.as_value());
+    let flags = params.iter().map(|param| param.arg(&taken, short(kind.name.as_str(), &param.flag())));
+    let command = common(Command::new(kind.name.to_string()).args(flags))
+        .about(kind.description.trim_end_matches('.').to_owned())
+        .long_about(None)
+        .after_help(EXIT_HELP);
     // Kinds that have no time-out of their own take the word for the deadline of the task.
     let has_timeout = params.iter().any(|param| param.flag() == "timeout");
-    let base = if has_timeout { base } else { base.mut_arg("deadline", |arg| arg.visible_alias("timeout")) };
-    base.args(params.iter().map(|param| param.arg(&taken, short(kind.name.as_str(), &param.flag()))))
+    if has_timeout { command } else { command.mut_arg("deadline", |arg| arg.visible_alias("timeout")) }
 }
 
 /// The parameters that a kind's subcommand was given.

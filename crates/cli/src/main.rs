@@ -61,7 +61,16 @@ pub(crate) const LAUNCH: &str = "launch";
 
 /// The whole command line, the kinds' own subcommands among it.
 pub(crate) fn command() -> clap::Command {
-    kinds::built_in().iter().fold(Cli::command(), |command, kind| command.subcommand(kinds::command(kind)))
+    let built_in = kinds::built_in();
+    let measured = |name: &str| built_in.iter().any(|kind| kind.name.as_str() == name);
+    let command = built_in.iter().fold(Cli::command(), |cli, kind| cli.subcommand(kinds::command(kind)));
+    // What is measured stands first in the help, after `up`.
+    let mut place = 1;
+    command.mut_subcommands(|sub| {
+        place += 1;
+        let order = if measured(sub.get_name()) { 1 } else { place };
+        sub.display_order(if order == 2 { 0 } else { order })
+    })
 }
 
 fn dispatch(session: &mut Session, matches: &clap::ArgMatches) -> Result<Exit, Failure> {
@@ -86,4 +95,12 @@ fn misused(error: &clap::Error) -> ExitCode {
     // Help that was asked for goes to stdout and is no misuse; a closed stdout is nobody's concern here.
     let _ = error.print();
     if error.use_stderr() { ExitCode::from(2) } else { ExitCode::SUCCESS }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_command_line_is_sound() {
+        super::command().debug_assert();
+    }
 }

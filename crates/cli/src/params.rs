@@ -61,9 +61,9 @@ impl Param {
     }
 
     /// Its flag. A name that the command has for itself gets `param.` before it.
-    pub(crate) fn arg(&self, taken: &[&str], short: Option<char>) -> Arg {
+    pub(crate) fn arg(&self, taken: &[String], short: Option<char>) -> Arg {
         let flag = self.flag();
-        let long = if taken.contains(&flag.as_str()) { format!("param.{flag}") } else { flag };
+        let long = if taken.contains(&flag) { format!("param.{flag}") } else { flag };
         let mut arg = Arg::new(self.id()).long(long).help(self.help()).help_heading("Parameters");
         if let Some(short) = short {
             arg = arg.short(short);
@@ -438,7 +438,7 @@ mod tests {
     fn parsed(args: &[&str]) -> Result<Value, String> {
         let params = params();
         let command = clap::Command::new("kind")
-            .args(params.iter().map(|param| param.arg(&["text"], None)))
+            .args(params.iter().map(|param| param.arg(&["text".to_owned()], None)))
             .try_get_matches_from(std::iter::once(&"kind").chain(args))
             .map_err(|error| error.to_string())?;
         let mut object = BTreeMap::new();
@@ -455,7 +455,7 @@ mod tests {
         let mut command = clap::Command::new("kind")
             .disable_help_flag(true)
             .term_width(100)
-            .args(params().iter().map(|param| param.arg(&["text"], None)));
+            .args(params().iter().map(|param| param.arg(&["text".to_owned()], None)));
         insta::assert_snapshot!(command.render_help());
     }
 

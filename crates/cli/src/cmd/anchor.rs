@@ -1,6 +1,7 @@
 //! `mmn anchor`: the management plane, apart from the rest.
 
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 
 use clap::Args as ClapArgs;
 use mmn_anchor::Config;
@@ -17,6 +18,9 @@ pub(crate) struct Args {
     /// Where the API listens; an address that is not loopback wants --tls-cert
     #[arg(long, value_name = "ADDRESS:PORT")]
     listen: Option<SocketAddr>,
+    /// A TOML file; flags win over it
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
     #[command(flatten)]
     role: RoleArgs,
     #[command(flatten)]
@@ -26,7 +30,11 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(session: &mut Session, args: &Args) -> Result<Exit, Failure> {
-    let mut config: Config = args.role.begin()?;
+    args.role.begin()?;
+    let mut config = match &args.config {
+        Some(path) => read(path)?,
+        None => Config::default(),
+    };
     configure(&mut config, args);
     super::in_runtime(async {
         let shutdown = args.role.shutdown()?;
@@ -45,6 +53,12 @@ pub(crate) fn run(session: &mut Session, args: &Args) -> Result<Exit, Failure> {
         };
         ended.map(|()| Exit::Good).map_err(|error| failed(&error))
     })
+}
+
+fn read(path: &Path) -> Result<Config, Failure> {
+    let wrong = |error: &dyn std::fmt::Display| Failure::misused(format!("{}: {error}", path.display()));
+    let text = std::fs::read_to_string(path).map_err(|error| wrong(&error))?;
+    toml::from_str(&text).map_err(|error| wrong(&error))
 }
 
 fn configure(config: &mut Config, args: &Args) {

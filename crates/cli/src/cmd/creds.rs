@@ -128,7 +128,7 @@ fn module(printer: &mut Printer, data: &Path, args: &ModuleArgs) -> Result<(), F
     };
     let jwt = keys.issuer(Role::Module).user(&request).map_err(failure)?;
     write_module(&args.role.out, &Creds { jwt, seed }).map_err(failure)?;
-    told(printer, &args.role.out, &format!("mmn module KIND --nats URL --vp {} --creds", args.vp))
+    told(printer, &args.role.out, "mmn module KIND --nats URL --creds")
 }
 
 fn client(printer: &mut Printer, data: &Path, args: &ClientArgs) -> Result<(), Failure> {

@@ -31,7 +31,7 @@ pub(crate) fn run_command(session: &mut Session, command: Command) -> Result<Exi
     match command {
         Command::Up(args) => up::run(session, &args),
         Command::Anchor(args) => anchor::run(session, &args),
-        Command::Node(args) => node::run(session, *args),
+        Command::Node(args) => node::run(session, &args),
         Command::Module(args) => module::run(session, args),
         Command::Run(args) => in_runtime(run::run(session, &args)),
         Command::Vps(args) => in_runtime(vps::run(session, &args)),

@@ -15,7 +15,7 @@ pub(crate) struct Args {
     #[command(subcommand)]
     manage: Option<Manage>,
     #[command(flatten)]
-    serve: serve::Args,
+    serve: serve::ServeArgs,
 }
 
 #[derive(Debug, Subcommand)]
@@ -33,7 +33,7 @@ enum Manage {
 }
 
 pub(crate) fn run(session: &mut Session, args: Args) -> Result<Exit, Failure> {
-    let Some(manage) = args.manage else { return serve::run(session, args.serve) };
+    let Some(manage) = args.manage else { return serve::run(session, &args.serve) };
     super::in_runtime(async {
         match manage {
             Manage::List(args) => orders::list(session, &args).await,

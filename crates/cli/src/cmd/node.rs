@@ -1,11 +1,100 @@
 //! `mmn node`: the modules of a vantage point.
-use clap::Args as ClapArgs;
 
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use clap::Args as ClapArgs;
+use mmn_bus::connect::Tls;
+use mmn_modules::KINDS;
+use mmn_node::policy::Policy;
+use mmn_node::{Builtin, Config, Place};
+use mmn_schema::subject::Prefix;
+use tokio::sync::oneshot;
+
+use super::roles::{NatsArgs, RoleArgs, failed};
 use crate::failure::{Exit, Failure};
 use crate::session::Session;
+use crate::up::role::{self, ReadyLine};
+
 /// `mmn node`
 #[derive(Debug, ClapArgs)]
-pub(crate) struct Args {}
-pub(crate) fn run(_session: &mut Session, _args: Args) -> Result<Exit, Failure> {
-    Ok(Exit::Good)
+pub(crate) struct Args {
+    /// Its directory: node.toml, policy.toml, modules.d/ [default: node/ in the data directory]
+    #[arg(long, value_name = "DIR")]
+    dir: Option<PathBuf>,
+    /// The name of the vantage point where no node.toml says it [default: the host's name]
+    #[arg(long)]
+    name: Option<String>,
+    /// Allow this host's own addresses as targets where no policy.toml says otherwise
+    #[arg(long)]
+    allow_loopback: bool,
+    #[command(flatten)]
+    role: RoleArgs,
+    #[command(flatten)]
+    nats: NatsArgs,
+}
+
+pub(crate) fn run(session: &mut Session, args: &Args) -> Result<Exit, Failure> {
+    args.role.begin()?;
+    let dir = match &args.dir {
+        Some(dir) => dir.clone(),
+        None => session.data_dir()?.join("node"),
+    };
+    let (urls, creds) = args.nats.required()?;
+    let mut config = config(dir, urls, creds, args.nats.tls());
+    config.policy.allow_loopback = args.allow_loopback;
+    if let Some(name) = &args.name {
+        name_place(&mut config, name)?;
+    }
+    serve(session, &args.role, config)
+}
+
+/// A node with all modules of this program.
+pub(crate) fn config(dir: PathBuf, urls: Vec<String>, creds: PathBuf, tls: Tls) -> Config {
+    Config {
+        dir,
+        creds,
+        urls,
+        tls,
+        prefix: Prefix::default(),
+        launcher: role::launcher(),
+        module_command: vec![OsString::from(role::SELF), "module".into()],
+        builtins: Builtin::all_of(KINDS),
+        policy: Policy::default(),
+        place: Place::default(),
+        watch: true,
+    }
+}
+
+/// Runs a node until it is told to end.
+pub(crate) fn serve(session: &mut Session, role: &RoleArgs, config: Config) -> Result<Exit, Failure> {
+    super::in_runtime(async {
+        let shutdown = role.shutdown()?;
+        let (ready, is_ready) = oneshot::channel();
+        let mut running = Box::pin(mmn_node::run(config, ready, shutdown));
+        let ended = tokio::select! {
+            ended = &mut running => ended,
+            told = is_ready => {
+                if let Ok(ready) = told {
+                    let words = format!("the node of vantage point {} is up", ready.vp);
+                    let line = ReadyLine { url: None, vp: Some(ready.vp.to_string()) };
+                    role.ready(&mut session.printer, &line, &words)?;
+                }
+                running.await
+            }
+        };
+        ended.map(|()| Exit::Good).map_err(|error| failed(&error))
+    })
+}
+
+/// A name that is given must not silently lose against the file's.
+fn name_place(config: &mut Config, name: &str) -> Result<(), Failure> {
+    let file = config.dir.join("node.toml");
+    let place = Place::read(&file, &config.place).map_err(|error| failed(&error))?;
+    if Path::exists(&file) && place.name != name {
+        return Err(Failure::misused(format!("{} says that the name is {:?}", file.display(), place.name))
+            .hint("change it there, or leave --name out"));
+    }
+    name.clone_into(&mut config.place.name);
+    Ok(())
 }

@@ -5,7 +5,7 @@ use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
 use clap::Args as ClapArgs;
-use serde::de::DeserializeOwned;
+use mmn_bus::connect::Tls;
 use tokio::io::AsyncReadExt;
 use tokio::net::unix::pipe;
 use tokio_util::sync::CancellationToken;
@@ -52,9 +52,6 @@ pub(crate) struct ApiTlsArgs {
 /// What every role has.
 #[derive(Debug, Clone, Default, ClapArgs)]
 pub(crate) struct RoleArgs {
-    /// A TOML file; flags win over it
-    #[arg(long, value_name = "FILE")]
-    pub(crate) config: Option<PathBuf>,
     /// Where the log goes [default: stderr]; `RUST_LOG` says what is in it
     #[arg(long, value_name = "FILE")]
     pub(crate) log: Option<PathBuf>,
@@ -64,6 +61,24 @@ pub(crate) struct RoleArgs {
 }
 
 impl NatsArgs {
+    /// The servers and the directory of credentials, for a role that can't do without.
+    pub(crate) fn required(&self) -> Result<(Vec<String>, PathBuf), Failure> {
+        match (&self.nats[..], &self.creds) {
+            ([], _) | (_, None) => Err(Failure::misused("--nats URL and --creds DIR are wanted")
+                .hint("`mmn creds new ROLE NAME --out DIR` makes the directory; `mmn up` needs neither")),
+            (urls, Some(creds)) => Ok((urls.to_vec(), creds.clone())),
+        }
+    }
+
+    /// The certificates.
+    pub(crate) fn tls(&self) -> Tls {
+        Tls {
+            ca: self.nats_ca.clone(),
+            identity: self.nats_cert.clone().zip(self.nats_key.clone()),
+            required: false,
+        }
+    }
+
     /// The same for a child, with the server and the credentials that it gets.
     pub(crate) fn to_args(&self, url: &str, creds: &Path) -> Vec<OsString> {
         let mut args: Vec<OsString> = vec!["--nats".into(), url.into(), "--creds".into(), creds.into()];
@@ -80,13 +95,9 @@ impl NatsArgs {
 }
 
 impl RoleArgs {
-    /// Begins the log and reads the configuration.
-    pub(crate) fn begin<C: DeserializeOwned + Default>(&self) -> Result<C, Failure> {
-        logs::begin(self.log.as_deref())?;
-        let Some(path) = &self.config else { return Ok(C::default()) };
-        let text = std::fs::read_to_string(path)
-            .map_err(|error| Failure::misused(format!("{}: {error}", path.display())))?;
-        toml::from_str(&text).map_err(|error| Failure::misused(format!("{}: {error}", path.display())))
+    /// Begins the log.
+    pub(crate) fn begin(&self) -> Result<(), Failure> {
+        logs::begin(self.log.as_deref())
     }
 
     /// A token that is cancelled by a signal, and for a supervised role when its supervisor goes. A second signal ends

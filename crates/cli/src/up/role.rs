@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 use crate::clock;
 
 /// This very program, also after another was installed in its place.
-const SELF: &str = "/proc/self/exe";
+pub(crate) const SELF: &str = "/proc/self/exe";
 /// How long a role may take until it is ready.
 const START: Duration = Duration::from_secs(30);
 const FIRST_PAUSE: Duration = Duration::from_millis(100);

@@ -159,10 +159,7 @@ fn row(module: &ModuleStatus) -> Row {
 /// The manifest of a module that is nothing but a command.
 fn manifest_of(command: &[String]) -> String {
     let mut table = toml::Table::new();
-    if let Some((program, args)) = command.split_first() {
-        table.insert("command".into(), program.clone().into());
-        table.insert("args".into(), args.to_vec().into());
-    }
+    table.insert("command".into(), command.to_vec().into());
     table.to_string()
 }
 
@@ -178,7 +175,8 @@ mod tests {
     fn a_command_becomes_a_manifest() {
         let command = ["python3", "a \"b\".py", "--x"].map(str::to_owned);
         let manifest: toml::Table = manifest_of(&command).parse().unwrap();
-        assert_eq!(manifest["command"].as_str(), Some("python3"));
-        assert_eq!(manifest["args"].as_array().unwrap().len(), 2);
+        let words: Vec<_> =
+            manifest["command"].as_array().unwrap().iter().filter_map(|w| w.as_str()).collect();
+        assert_eq!(words, command);
     }
 }
