@@ -30,6 +30,10 @@ impl IntoResponse for Failure {
         if matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE) {
             set_number(response.headers_mut(), header::RETRY_AFTER, RETRY_AFTER.as_secs());
         }
+        if status == StatusCode::UNAUTHORIZED {
+            let how = HeaderValue::from_static("Bearer realm=\"mmn\"");
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, how);
+        }
         response
     }
 }

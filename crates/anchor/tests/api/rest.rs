@@ -1,0 +1,190 @@
+//! Measurements over REST.
+
+use hyper::{Method, StatusCode};
+use serde_json::{Value, json};
+
+use super::client::{ask, get, post};
+use super::network::{Network, VP};
+
+fn echo(inputs: &[&str]) -> Value {
+    json!({ "kind": "echo", "inputs": inputs, "from": "all" })
+}
+
+/// Asks for a measurement and waits for its end; its id.
+async fn measured(network: &Network, inputs: &[&str]) -> String {
+    let answer = post(network, "/api/v1/measurements?wait=30s", &echo(inputs)).await;
+    assert_eq!(answer.status, StatusCode::OK, "{answer:?}");
+    answer.json()["id"].as_str().unwrap().to_owned()
+}
+
+#[tokio::test]
+async fn a_measurement_is_waited_for() {
+    let network = Network::start().await;
+    let answer = post(&network, "/api/v1/measurements?wait=30s", &echo(&["a", "b"])).await;
+    assert_eq!(answer.status, StatusCode::OK, "{answer:?}");
+    let measurement = answer.json();
+    assert_eq!(
+        answer.header("location"),
+        format!("/api/v1/measurements/{}", measurement["id"].as_str().unwrap())
+    );
+    assert_eq!(measurement["state"], "done");
+    assert_eq!(measurement["ledger"]["ok"], 2);
+    assert_eq!(measurement["plan"]["tasks"], 2);
+    let mut echoes: Vec<_> = measurement["results"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|result| result["body"]["echo"].clone())
+        .collect();
+    echoes.sort_by_key(Value::to_string);
+    assert_eq!(echoes, ["a", "b"]);
+
+    let id = measurement["id"].as_str().unwrap();
+    assert_eq!(get(&network, format!("/api/v1/measurements/{id}")).await.json()["state"], "done");
+    assert_eq!(get(&network, format!("/api/v1/measurements/{id}/ledger")).await.json()["accepted"], 2);
+    assert!(get(&network, format!("/api/v1/measurements/{id}/rollups")).await.json()["items"].is_array());
+    let task = get(&network, format!("/api/v1/tasks/{id}-0")).await.json();
+    assert_eq!(task["outcome"], "ok");
+    assert_eq!(task["hops"][0]["hop"], "accepted");
+    let list = get(&network, "/api/v1/measurements?limit=1").await.json();
+    assert_eq!(list["items"][0]["id"], id);
+}
+
+#[tokio::test]
+async fn one_that_does_not_end_in_time_goes_on() {
+    let network = Network::start().await;
+    network.open_gate(false);
+    let answer = post(&network, "/api/v1/measurements?wait=1ms", &echo(&["a"])).await;
+    assert_eq!(answer.status, StatusCode::ACCEPTED, "{answer:?}");
+    let id = answer.json()["id"].as_str().unwrap().to_owned();
+    assert_eq!(answer.json()["ledger"]["pending"], 1);
+    let cancelled = ask(&network, Method::DELETE, format!("/api/v1/measurements/{id}")).send().await;
+    assert_eq!(cancelled.status, StatusCode::OK, "{cancelled:?}");
+}
+
+#[tokio::test]
+async fn a_dry_run_accepts_nothing() {
+    let network = Network::start().await;
+    let answer = post(&network, "/api/v1/measurements?dry_run=1", &echo(&["a", "b", "c"])).await;
+    assert_eq!((answer.status, &answer.json()["tasks"]), (StatusCode::OK, &json!(3)));
+    assert_eq!(answer.json()["vps"][0]["vp"], VP);
+    assert_eq!(get(&network, "/api/v1/measurements").await.json()["items"], json!([]));
+}
+
+#[tokio::test]
+async fn an_idempotency_key_leads_to_one_measurement() {
+    let network = Network::start().await;
+    let with_key = async |body: &Value| {
+        ask(&network, Method::POST, "/api/v1/measurements")
+            .field("idempotency-key", "k1")
+            .json(body)
+            .send()
+            .await
+    };
+    let first = with_key(&echo(&["a"])).await;
+    let again = with_key(&echo(&["a"])).await;
+    assert_eq!(first.status, StatusCode::ACCEPTED, "{first:?}");
+    assert_eq!(first.json()["id"], again.json()["id"]);
+    let other = with_key(&echo(&["b"])).await;
+    assert_eq!((other.status, &*other.reason()), (StatusCode::UNPROCESSABLE_ENTITY, "idempotency-key"));
+}
+
+#[tokio::test]
+async fn an_open_measurement_takes_inputs_until_it_is_closed() {
+    let network = Network::start().await;
+    let request = json!({ "kind": "echo", "open": true, "from": "all" });
+    let id = post(&network, "/api/v1/measurements", &request).await.json()["id"].as_str().unwrap().to_owned();
+    let inputs = format!("/api/v1/measurements/{id}/inputs");
+    let taken = post(&network, inputs.clone(), &json!({ "inputs": ["a", "b"] })).await;
+    assert_eq!((taken.status, taken.json()), (StatusCode::ACCEPTED, json!({ "first": 0, "tasks": 2 })));
+    let closed = post(&network, format!("/api/v1/measurements/{id}/close"), &Value::Null).await;
+    assert_eq!(closed.status, StatusCode::OK, "{closed:?}");
+    let late = post(&network, inputs, &json!({ "inputs": ["c"] })).await;
+    assert_eq!((late.status, &*late.reason()), (StatusCode::CONFLICT, "wrong-state"));
+    let lines = get(&network, format!("/api/v1/measurements/{id}/results?format=ndjson&follow=1")).await;
+    assert_eq!(lines.body.iter().filter(|byte| **byte == b'\n').count(), 2);
+}
+
+#[tokio::test]
+async fn what_is_wrong_is_pointed_at() {
+    let network = Network::start().await;
+    let refused = async |body: Value| {
+        let answer = post(&network, "/api/v1/measurements", &body).await;
+        (answer.reason(), answer.json()["errors"][0].clone())
+    };
+    let (reason, error) = refused(json!({ "kind": "echo", "inputs": ["a"], "from": "germany+, x" })).await;
+    assert_eq!(
+        (&*reason, &error["pointer"], &error["position"]),
+        ("invalid-request", &json!("/from"), &json!(8))
+    );
+    let (_, error) = refused(json!({ "kind": "echo", "inputs": [[1]] })).await;
+    assert_eq!(error["pointer"], "/inputs/0");
+    let (_, error) = refused(json!({ "kind": "nothing-like-it", "inputs": ["a"] })).await;
+    assert_eq!(error["pointer"], "/kind");
+    let unread = ask(&network, Method::POST, "/api/v1/measurements").body("{").send().await;
+    assert_eq!((unread.status, &*unread.reason()), (StatusCode::BAD_REQUEST, "malformed-body"));
+}
+
+#[tokio::test]
+async fn what_is_private_is_its_tenants_alone() {
+    let network = Network::start().await;
+    let id = measured(&network, &["a"]).await;
+    let mut public = echo(&["a"]);
+    public["visibility"] = "public".into();
+    let answer = post(&network, "/api/v1/measurements?wait=30s", &public).await;
+    let public = answer.json()["id"].as_str().unwrap().to_owned();
+
+    let other = format!("Bearer {}", network.token_of("other", None));
+    for part in ["", "/ledger", "/results", "/rollups"] {
+        let private = format!("/api/v1/measurements/{id}{part}");
+        let answer = ask(&network, Method::GET, private.clone()).field("authorization", &*other).send().await;
+        assert_eq!((answer.status, &*answer.reason()), (StatusCode::NOT_FOUND, "not-found"), "{private}");
+        let answer = ask(&network, Method::GET, private.clone()).anonymous().send().await;
+        assert_eq!(answer.status, StatusCode::NOT_FOUND, "{private}");
+        let public = format!("/api/v1/measurements/{public}{part}");
+        let answer = ask(&network, Method::GET, public.clone()).anonymous().send().await;
+        assert_eq!(answer.status, StatusCode::OK, "{public}");
+    }
+    let cancel = ask(&network, Method::DELETE, format!("/api/v1/measurements/{public}"));
+    assert_eq!(cancel.field("authorization", &*other).send().await.status, StatusCode::NOT_FOUND);
+    let listed = ask(&network, Method::GET, "/api/v1/measurements").anonymous().send().await.json();
+    assert_eq!(listed["items"].as_array().unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn cbor_is_spoken_both_ways() {
+    use mmn_schema::api::Measurement;
+    use mmn_schema::encoding::Encoding;
+
+    let network = Network::start().await;
+    let body = Encoding::Cbor.encode(&echo(&["a"])).unwrap();
+    let answer = ask(&network, Method::POST, "/api/v1/measurements?wait=30s")
+        .field("content-type", "application/cbor")
+        .field("accept", "application/cbor")
+        .body(body)
+        .send()
+        .await;
+    assert_eq!((answer.status, answer.header("content-type")), (StatusCode::OK, "application/cbor"));
+    let measurement: Measurement = Encoding::Cbor.decode(&answer.body).unwrap();
+    assert_eq!(measurement.ledger.ok, 1);
+}
+
+#[tokio::test]
+async fn the_network_is_shown() {
+    let network = Network::start().await;
+    let vps = get(&network, "/api/v1/vps").await.json();
+    assert_eq!(vps["items"][0]["vantage_point"]["id"], VP);
+    assert_eq!(get(&network, format!("/api/v1/vps/{VP}")).await.status, StatusCode::OK);
+    assert_eq!(get(&network, "/api/v1/vps/nowhere").await.reason(), "not-found");
+    assert_eq!(get(&network, "/api/v1/vps?select=tag:none").await.json()["items"], json!([]));
+    assert_eq!(get(&network, "/api/v1/vps?select=a%2B").await.status, StatusCode::BAD_REQUEST);
+    assert_eq!(get(&network, "/api/v1/modules").await.json()["items"][0]["module"], "echo");
+    assert_eq!(get(&network, "/api/v1/kinds/echo").await.json()["info"]["name"], "echo");
+    assert_eq!(get(&network, "/api/v1/kinds/echo/schema").await.json()["type"], "object");
+    let selected = post(&network, "/api/v1/select", &json!({ "select": "kind:echo" })).await.json();
+    assert_eq!((&selected["vps"][0]["vp"], &selected["coverage"]["chosen"]), (&json!(VP), &json!(1)));
+    let limits = get(&network, "/api/v1/limits").await.json();
+    assert!(limits["max_requests_per_s"].as_u64().unwrap() > 0);
+    let who = get(&network, "/api/v1/whoami").await.json();
+    assert_eq!((&who["subject"], &who["tenant"]), (&json!("test"), &json!("default")));
+}

@@ -1,0 +1,320 @@
+//! The WebSocket.
+
+use futures::{SinkExt, StreamExt};
+use mmn_schema::api::{Cursor, MeasurementRequest, ResultRecord};
+use mmn_schema::dispatch::Input;
+use mmn_schema::encoding::Encoding;
+use mmn_schema::id::MeasurementId;
+use mmn_schema::stream::{FromAnchor, FromClient};
+use tokio::net::TcpStream;
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+use tokio_tungstenite::tungstenite::{Error, Message};
+
+use super::network::Network;
+
+struct Socket(WebSocketStream<TcpStream>);
+
+impl Socket {
+    async fn open(network: &Network) -> Self {
+        let authorization = format!("Bearer {}", network.token);
+        Self::open_with(network, &[("authorization", &authorization)]).await.unwrap()
+    }
+
+    async fn open_with(network: &Network, fields: &[(&'static str, &str)]) -> Result<Self, Error> {
+        let url = format!("ws://{}/api/v1/stream", network.address);
+        let mut request = url.into_client_request().unwrap();
+        for (name, value) in fields {
+            request.headers_mut().insert(*name, value.parse().unwrap());
+        }
+        let stream = TcpStream::connect(network.address).await.unwrap();
+        tokio_tungstenite::client_async(request, stream).await.map(|(socket, _)| Self(socket))
+    }
+
+    async fn say(&mut self, message: &FromClient) {
+        let bytes = Encoding::Cbor.encode(message).unwrap();
+        self.0.send(Message::Binary(bytes.into())).await.unwrap();
+    }
+
+    async fn hear(&mut self) -> FromAnchor {
+        loop {
+            match self.0.next().await.unwrap().unwrap() {
+                Message::Binary(bytes) => return Encoding::Cbor.decode(&bytes).unwrap(),
+                Message::Text(text) => return Encoding::Json.decode(text.as_bytes()).unwrap(),
+                Message::Ping(_) | Message::Pong(_) => {}
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+
+    /// Hears records of a subscription until it has so many, or it is done.
+    async fn records(&mut self, of: u64, count: usize) -> Vec<ResultRecord> {
+        let mut records = Vec::new();
+        while records.len() < count {
+            match self.hear().await {
+                FromAnchor::Results { id, records: more } if id == of => records.extend(more),
+                FromAnchor::Done { id, .. } if id == of => break,
+                _ => {}
+            }
+        }
+        records
+    }
+
+    /// Accepts a measurement of so many inputs.
+    async fn measure(&mut self, id: u64, count: usize, credits: Option<u32>) -> MeasurementId {
+        let inputs = (0..count).map(|number| Input::Target(number.to_string())).collect();
+        let request = Box::new(MeasurementRequest { inputs, ..request() });
+        self.say(&FromClient::Measure { id, request, idempotency_key: None, credits }).await;
+        match self.hear().await {
+            FromAnchor::Accepted { id: of, measurement, .. } if of == id => measurement.id,
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+fn request() -> MeasurementRequest {
+    serde_json::from_value(serde_json::json!({ "kind": "echo", "from": "all" })).unwrap()
+}
+
+#[tokio::test]
+async fn results_follow_their_measurement() {
+    let network = Network::start().await;
+    let mut socket = Socket::open(&network).await;
+    socket.measure(7, 10, Some(100)).await;
+    let mut count = 0;
+    let ledger = loop {
+        match socket.hear().await {
+            FromAnchor::Results { id: 7, records } => count += records.len(),
+            FromAnchor::Done { id: 7, ledger } => break ledger,
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!((count, ledger.ok), (10, 10));
+}
+
+#[tokio::test]
+async fn credits_are_never_exceeded_and_nothing_is_lost() {
+    let network = Network::start().await;
+    let mut socket = Socket::open(&network).await;
+    let measurement = socket.measure(1, 20, None).await;
+    socket.say(&FromClient::Subscribe { id: 2, measurement, after: None, credits: 3 }).await;
+    let (mut cursors, mut granted): (Vec<Cursor>, usize) = (Vec::new(), 3);
+    loop {
+        match socket.hear().await {
+            FromAnchor::Results { id: 2, records } => {
+                cursors.extend(records.iter().filter_map(|record| record.cursor));
+                assert!(cursors.len() <= granted, "{} of {granted}", cursors.len());
+            }
+            FromAnchor::Behind { id: 2, after } => {
+                assert_eq!(cursors.len(), granted, "it is behind once its credits are used up");
+                assert_eq!(after, cursors.last().copied());
+                granted += 4;
+                socket.say(&FromClient::Credit { id: 2, credits: 4 }).await;
+            }
+            FromAnchor::Done { id: 2, ledger } => {
+                assert_eq!(ledger.ok, 20);
+                break;
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(cursors.len(), 20);
+    assert!(cursors.windows(2).all(|pair| pair[0] < pair[1]), "in order, each once");
+}
+
+#[tokio::test]
+async fn a_subscription_resumes_by_its_cursor() {
+    let network = Network::start().await;
+    let mut socket = Socket::open(&network).await;
+    let measurement = socket.measure(1, 12, None).await;
+    socket.say(&FromClient::Subscribe { id: 2, measurement, after: None, credits: 5 }).await;
+    let first = socket.records(2, 5).await;
+    drop(socket);
+
+    let mut socket = Socket::open(&network).await;
+    let after = first[4].cursor;
+    socket.say(&FromClient::Subscribe { id: 9, measurement, after, credits: 100 }).await;
+    let rest = socket.records(9, usize::MAX).await;
+    let tasks: std::collections::BTreeSet<_> = first.iter().chain(&rest).map(|record| record.task).collect();
+    assert_eq!((first.len() + rest.len(), tasks.len()), (12, 12));
+}
+
+#[tokio::test]
+async fn subscriptions_do_not_hold_each_other_up() {
+    let network = Network::start().await;
+    let mut socket = Socket::open(&network).await;
+    let slow = socket.measure(1, 8, None).await;
+    let fast = socket.measure(2, 8, None).await;
+    socket.say(&FromClient::Subscribe { id: 3, measurement: slow, after: None, credits: 0 }).await;
+    socket.say(&FromClient::Subscribe { id: 4, measurement: fast, after: None, credits: 100 }).await;
+    assert_eq!(socket.records(4, usize::MAX).await.len(), 8);
+    socket.say(&FromClient::Credit { id: 3, credits: 100 }).await;
+    assert_eq!(socket.records(3, usize::MAX).await.len(), 8);
+    // The numbers are free again.
+    socket.say(&FromClient::Subscribe { id: 3, measurement: slow, after: None, credits: 100 }).await;
+    socket.say(&FromClient::Subscribe { id: 3, measurement: slow, after: None, credits: 100 }).await;
+    match socket.hear().await {
+        FromAnchor::Problem { id: Some(3), problem } => assert_eq!(problem.reason, "bad-request"),
+        other => panic!("{other:?}"),
+    }
+    socket.say(&FromClient::Unsubscribe { id: 77 }).await;
+    loop {
+        if let FromAnchor::Problem { id: Some(77), problem } = socket.hear().await {
+            assert_eq!(problem.status, 404);
+            break;
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_open_measurement_grows_within_its_grants() {
+    const INPUTS: usize = 2000;
+    let network = Network::start_with(|config| config.limits.open_inputs = 64).await;
+    let mut socket = Socket::open(&network).await;
+    let open = Box::new(MeasurementRequest { open: true, ..request() });
+    socket
+        .say(&FromClient::Measure { id: 1, request: open, idempotency_key: None, credits: Some(10_000) })
+        .await;
+    let (measurement, mut granted) = match socket.hear().await {
+        FromAnchor::Accepted { measurement, inputs, .. } => (measurement.id, inputs.unwrap() as usize),
+        other => panic!("{other:?}"),
+    };
+    assert!(granted <= 64, "{granted}");
+    let (mut sent, mut finals, mut closed) = (0, 0, false);
+    loop {
+        if granted > 0 && sent < INPUTS {
+            let inputs = (sent..INPUTS).take(granted).map(|number| Input::Target(number.to_string()));
+            let inputs: Vec<_> = inputs.collect();
+            granted -= inputs.len();
+            sent += inputs.len();
+            socket.say(&FromClient::Append { id: 2, measurement, inputs }).await;
+        } else if sent == INPUTS && !closed {
+            closed = true;
+            socket.say(&FromClient::Close { id: 3, measurement }).await;
+        }
+        match socket.hear().await {
+            FromAnchor::Inputs { inputs, .. } => granted += inputs as usize,
+            FromAnchor::Results { records, .. } => {
+                finals += records.iter().filter(|record| record.last).count();
+                assert!(sent - finals <= 64 + 64, "{sent} sent, {finals} ended: the grant is no bound");
+            }
+            FromAnchor::Appended { .. } | FromAnchor::Closed { .. } | FromAnchor::Behind { .. } => {}
+            FromAnchor::Done { ledger, .. } => {
+                assert_eq!(ledger.ok, INPUTS as u64);
+                break;
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(finals, INPUTS);
+}
+
+#[tokio::test]
+async fn garbage_is_answered_and_the_connection_goes_on() {
+    let network = Network::start().await;
+    let mut socket = Socket::open(&network).await;
+    for garbage in [
+        Message::Text("nonsense".into()),
+        Message::Text("{\"measure\": 1}".into()),
+        Message::Binary(vec![0xff, 0x00].into()),
+        Message::Binary(Vec::new().into()),
+    ] {
+        socket.0.send(garbage).await.unwrap();
+        assert!(matches!(socket.hear().await, FromAnchor::Problem { id: None, .. }));
+    }
+    // An answer takes the form of its question.
+    let text = r#"{"close": {"id": 5, "measurement": "00000000000000000000000000"}}"#;
+    socket.0.send(Message::Text(text.into())).await.unwrap();
+    let answer = socket.0.next().await.unwrap().unwrap();
+    let answer: FromAnchor = serde_json::from_str(answer.to_text().unwrap()).unwrap();
+    assert!(matches!(answer, FromAnchor::Problem { id: Some(5), .. }), "{answer:?}");
+    socket.measure(6, 1, None).await;
+}
+
+#[tokio::test]
+async fn a_message_that_is_too_long_ends_the_connection() {
+    let network = Network::start().await;
+    let mut socket = Socket::open(&network).await;
+    // The other side may hang up while this is written.
+    let _ = socket.0.send(Message::Binary(vec![0; 5 << 20].into())).await;
+    let end = loop {
+        match socket.0.next().await {
+            Some(Ok(Message::Ping(_))) => {}
+            end => break end,
+        }
+    };
+    match end {
+        Some(Ok(Message::Close(Some(frame)))) => assert_eq!(frame.code, CloseCode::Size),
+        None | Some(Err(_)) => {}
+        other => panic!("{other:?}"),
+    }
+    Socket::open(&network).await.measure(1, 1, None).await;
+}
+
+#[tokio::test]
+async fn events_are_told_within_their_credits() {
+    let network = Network::start().await;
+    let mut socket = Socket::open(&network).await;
+    socket.say(&FromClient::Events { id: 1, credits: 1 }).await;
+    let mut worker = Socket::open(&network).await;
+    // Each message is answered, so that the subscription stands before anything happens.
+    socket.say(&FromClient::Unsubscribe { id: 99 }).await;
+    assert!(matches!(socket.hear().await, FromAnchor::Problem { id: Some(99), .. }));
+    worker.measure(1, 1, Some(10)).await;
+    assert_eq!(worker.records(1, usize::MAX).await.len(), 1);
+    match socket.hear().await {
+        FromAnchor::Event { id: 1, dropped: 0, .. } => {}
+        other => panic!("{other:?}"),
+    }
+    socket.say(&FromClient::Credit { id: 1, credits: 100 }).await;
+    socket.say(&FromClient::Unsubscribe { id: 99 }).await;
+    assert!(matches!(socket.hear().await, FromAnchor::Problem { id: Some(99), .. }));
+    worker.measure(2, 1, None).await;
+    match socket.hear().await {
+        FromAnchor::Event { id: 1, dropped, .. } => {
+            assert!(dropped > 0, "the end of the first one was dropped")
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn it_opens_to_its_own_pages_and_to_those_who_may() {
+    let network = Network::start().await;
+    let status = |error: Error| match error {
+        Error::Http(response) => response.status().as_u16(),
+        other => panic!("{other:?}"),
+    };
+    let evil = Socket::open_with(&network, &[("origin", "http://evil.example")]).await;
+    assert_eq!(evil.map(drop).map_err(status), Err(403));
+    let wrong = Socket::open_with(&network, &[("authorization", "Bearer x")]).await;
+    assert_eq!(wrong.map(drop).map_err(status), Err(401));
+
+    let own = format!("http://{}", network.address);
+    let mut anybody = Socket::open_with(&network, &[("origin", &own)]).await.unwrap();
+    anybody.say(&FromClient::Events { id: 1, credits: 1 }).await;
+    match anybody.hear().await {
+        FromAnchor::Problem { id: Some(1), problem } => assert_eq!(problem.status, 401),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn a_stop_says_goodbye() {
+    let network = Network::start().await;
+    let mut socket = Socket::open(&network).await;
+    socket.measure(1, 1, None).await;
+    network.stop().await;
+    let mut ends = std::iter::from_fn(|| Some(()));
+    while ends.next().is_some() {
+        match socket.0.next().await {
+            Some(Ok(Message::Close(Some(frame)))) => {
+                assert_eq!(frame.code, CloseCode::Away);
+                return;
+            }
+            Some(Ok(_)) => {}
+            other => panic!("{other:?}"),
+        }
+    }
+}
