@@ -2,8 +2,8 @@
 //!
 //! `Content-Type` says which; where it is absent the first byte does.
 
-use serde::Serialize;
-use serde::de::DeserializeOwned;
+use serde::de::{self, DeserializeOwned};
+use serde::{Deserialize, Deserializer, Serialize};
 
 /// The header that names the encoding of a NATS message.
 pub const CONTENT_TYPE: &str = "Content-Type";
@@ -84,7 +84,43 @@ impl Encoding {
     }
 }
 
+/// Reads a real number that JSON can hold too: CBOR has infinities and NaN, which would be null there.
+pub(crate) fn finite<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
+    let number = f64::deserialize(deserializer)?;
+    if number.is_finite() { Ok(number) } else { Err(de::Error::custom("the number is not finite")) }
+}
+
+/// The same for a number that may be absent.
+pub(crate) fn finite_if_any<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<f64>, D::Error> {
+    let number = Option::<f64>::deserialize(deserializer)?;
+    if number.is_none_or(f64::is_finite) {
+        Ok(number)
+    } else {
+        Err(de::Error::custom("the number is not finite"))
+    }
+}
+
 /// Reads a message of either encoding.
 pub fn decode<T: DeserializeOwned>(content_type: Option<&str>, bytes: &[u8]) -> Result<T, DecodeError> {
     Encoding::of(content_type, bytes)?.decode(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::outcome::Number;
+    use crate::vp::Location;
+
+    #[test]
+    fn a_number_that_json_can_not_hold_is_refused() {
+        for number in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
+            let bytes = Encoding::Cbor.encode(&number).unwrap();
+            assert!(Encoding::Cbor.decode::<Number>(&bytes).is_err());
+            let location = Location { latitude: Some(number), ..Location::default() };
+            let bytes = Encoding::Cbor.encode(&location).unwrap();
+            assert!(Encoding::Cbor.decode::<Location>(&bytes).is_err());
+        }
+        assert_eq!(Encoding::Json.decode::<Number>(b"1.5").unwrap(), Number::Real(1.5));
+        assert_eq!(Encoding::Json.decode::<Number>(b"3").unwrap(), Number::Integer(3));
+    }
 }

@@ -149,7 +149,7 @@ pub enum Number {
     /// A count or an integer quantity.
     Integer(i64),
     /// A ratio or another real quantity; always finite.
-    Real(f64),
+    Real(#[serde(deserialize_with = "crate::encoding::finite")] f64),
 }
 
 impl Number {

@@ -47,10 +47,18 @@ pub struct Location {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub city: Option<String>,
     /// Degrees north, WGS 84.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        deserialize_with = "crate::encoding::finite_if_any",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub latitude: Option<f64>,
     /// Degrees east, WGS 84.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        deserialize_with = "crate::encoding::finite_if_any",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub longitude: Option<f64>,
 }
 
