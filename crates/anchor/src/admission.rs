@@ -38,6 +38,8 @@ const MAX_LABEL: usize = 200;
 const MAX_TARGET: usize = 2048;
 /// The most targets of one set.
 const MAX_TARGETS: usize = 10_000;
+/// The most bytes of a set's targets.
+const MAX_SET: usize = 256 * 1024;
 /// How many wrong inputs are pointed at.
 const MAX_ERRORS: usize = 20;
 
@@ -73,8 +75,11 @@ pub(crate) fn check(
     }
     let from = request.from.clone().unwrap_or_else(|| Selection::default_any(&request.kind));
     let choice = from.choose(&registry.candidates(), seed);
-    let assignments: Vec<Assigned> =
-        choice.assignments.into_iter().map(|assignment| assign(registry, &request.kind, assignment)).collect();
+    let assignments: Vec<Assigned> = choice
+        .assignments
+        .into_iter()
+        .map(|assignment| assign(registry, &request.kind, assignment))
+        .collect();
     if assignments.is_empty() {
         problem = problem.at("/from", format_args!("no vantage point matches {from}"));
     }
@@ -124,6 +129,8 @@ pub(crate) fn check_inputs(
             (InputShape::Targets, Input::Targets(targets)) => {
                 if targets.is_empty() || targets.len() > MAX_TARGETS {
                     Some("a set has 1 to 10,000 targets")
+                } else if targets.iter().map(String::len).sum::<usize>() > MAX_SET {
+                    Some("a set has at most 256 KiB of text")
                 } else {
                     targets.iter().find_map(|target| wrong_target(target))
                 }

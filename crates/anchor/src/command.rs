@@ -27,7 +27,6 @@ pub(crate) type Reply<T> = oneshot::Sender<Result<T, Problem>>;
 #[derive(Debug)]
 pub(crate) enum Command {
     Prepare {
-        tenant: Tenant,
         request: Box<MeasurementRequest>,
         reply: Reply<Prepared>,
     },

@@ -108,10 +108,8 @@ impl Anchor {
 
     /// What a request would do: the vantage points, the tasks, what would be refused and why, and the packets, by
     /// quotes that are asked for in parallel and waited for at most 1 s. Nothing is accepted.
-    pub async fn plan(&self, tenant: &Tenant, request: MeasurementRequest) -> Result<Plan, Problem> {
-        let tenant = tenant.clone();
-        let prepared =
-            self.ask(|reply| Command::Prepare { tenant, request: Box::new(request), reply }).await?;
+    pub async fn plan(&self, _tenant: &Tenant, request: MeasurementRequest) -> Result<Plan, Problem> {
+        let prepared = self.ask(|reply| Command::Prepare { request: Box::new(request), reply }).await?;
         Ok(crate::quote::with_quotes(&self.shared, prepared).await)
     }
 

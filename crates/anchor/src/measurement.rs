@@ -41,6 +41,8 @@ pub(crate) struct Running {
     pub(crate) released: u64,
     /// Inputs whose acceptance is acknowledged.
     pub(crate) accepted: u64,
+    /// Steps (close, cancel) that are being written.
+    pub(crate) steps: usize,
     /// Whether the first group's acceptance is acknowledged.
     pub(crate) durable: bool,
     pub(crate) keep: Keep,
@@ -124,6 +126,7 @@ impl Running {
             cancelled: None,
             released: 0,
             accepted: 0,
+            steps: 0,
             durable: false,
             keep: Keep::default(),
             rollups: Rollups::default(),
@@ -156,11 +159,6 @@ impl Running {
     pub(crate) fn place(&self, index: u64) -> (u64, usize) {
         let width = self.width().max(1);
         (index / width, usize::try_from(index % width).unwrap_or_default())
-    }
-
-    /// The task of an input and an assignment.
-    pub(crate) fn index(&self, input: u64, line: usize) -> u64 {
-        input * self.width() + line as u64
     }
 
     /// The input of a task.
@@ -207,12 +205,20 @@ impl Running {
 
     /// Whether every task has ended, no more will come, and all that is kept of it but its sums.
     pub(crate) fn is_over(&self) -> bool {
-        !self.open && self.durable && self.account.is_closed() && self.groups.iter().all(|group| group.writes == 0)
+        !self.open
+            && self.durable
+            && self.steps == 0
+            && self.account.is_closed()
+            && self.groups.iter().all(|group| group.writes == 0)
     }
 
     /// As clients see it now.
     pub(crate) fn view(&self) -> Measurement {
-        let state = if self.open && self.cancelled.is_none() { MeasurementState::Open } else { MeasurementState::Running };
+        let state = if self.open && self.cancelled.is_none() {
+            MeasurementState::Open
+        } else {
+            MeasurementState::Running
+        };
         self.meta.view(state, None, self.account.ledger().clone())
     }
 
@@ -259,7 +265,11 @@ pub(crate) fn weight(entry: &Entry) -> usize {
         Input::Targets(targets) => targets.iter().map(|target| target.len() + 2).sum(),
         Input::Peer { .. } => 24,
     };
-    let reason = entry.record.reason.as_ref().map_or(0, |r| 32 + r.code.len() + r.detail.as_ref().map_or(0, String::len));
+    let reason = entry
+        .record
+        .reason
+        .as_ref()
+        .map_or(0, |r| 32 + r.code.len() + r.detail.as_ref().map_or(0, String::len));
     let summary: usize = entry.record.summary.keys().map(|name| name.len() + 10).sum();
     128 + input + reason + summary + entry.record.body.cbor().len()
 }

@@ -45,6 +45,11 @@ impl Rollups {
         !self.sums.is_empty() && start_of(now) > self.start
     }
 
+    /// How many vantage points it has.
+    pub(crate) fn len(&self) -> usize {
+        self.sums.len()
+    }
+
     /// Enters a task that ended at `at`. The caller has taken an interval that is over before.
     pub(crate) fn add(&mut self, at: Timestamp, vp: Option<&VpId>, record: &Record) {
         if self.sums.is_empty() {

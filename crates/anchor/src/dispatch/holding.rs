@@ -97,7 +97,12 @@ impl Holding {
     }
 
     /// A task's final record has come. Gives when it went out, and its batch; absent when it was not out here.
-    pub(crate) fn end(&mut self, measurement: MeasurementId, index: u64, at: Timestamp) -> Option<(u64, Dispatched)> {
+    pub(crate) fn end(
+        &mut self,
+        measurement: MeasurementId,
+        index: u64,
+        at: Timestamp,
+    ) -> Option<(u64, Dispatched)> {
         let seq = self.tasks.remove(&(measurement, index))?;
         let batch = self.batches.get_mut(&seq)?;
         // Who sends the result has had the batch.
@@ -111,7 +116,11 @@ impl Holding {
     }
 
     /// When a task went out; absent when it is not out here.
-    pub(crate) fn dispatched(&self, measurement: MeasurementId, index: u64) -> Option<(Dispatched, Option<InstanceId>)> {
+    pub(crate) fn dispatched(
+        &self,
+        measurement: MeasurementId,
+        index: u64,
+    ) -> Option<(Dispatched, Option<InstanceId>)> {
         let seq = self.tasks.get(&(measurement, index))?;
         self.batches.get(seq).map(|batch| (batch.dispatched, batch.taker.clone()))
     }

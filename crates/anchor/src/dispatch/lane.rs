@@ -13,6 +13,18 @@ pub(crate) struct SlotId(pub(crate) u64);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct LaneId(u32);
 
+impl LaneId {
+    /// The number itself.
+    pub(crate) const fn number(self) -> u32 {
+        self.0
+    }
+
+    /// The lane of this number.
+    pub(crate) const fn of(number: u32) -> Self {
+        Self(number)
+    }
+}
+
 /// An assignment of a measurement that has tasks waiting.
 pub(crate) type Turn = (MeasurementId, usize);
 

@@ -8,8 +8,6 @@ use mmn_schema::outcome::{Outcome, Reason};
 pub(crate) struct Account {
     states: Vec<State>,
     ledger: Ledger,
-    /// Tasks whose final record is being written.
-    keeping: u64,
 }
 
 /// Where a task is.
@@ -74,7 +72,6 @@ impl Account {
             None => Offer::Unknown,
             Some(State::Queued | State::Out) => {
                 self.set(index, State::Keeping);
-                self.keeping += 1;
                 Offer::First
             }
             Some(State::Keeping | State::Closed) => {
@@ -95,7 +92,6 @@ impl Account {
         if !self.step(index, State::Keeping, State::Closed) {
             return false;
         }
-        self.keeping -= 1;
         let ledger = &mut self.ledger;
         ledger.pending -= 1;
         *match outcome {
@@ -126,18 +122,6 @@ impl Account {
     /// Whether every task has ended.
     pub(crate) fn is_closed(&self) -> bool {
         self.ledger.pending == 0
-    }
-
-    /// How many tasks have neither ended nor a final record.
-    pub(crate) fn unanswered(&self) -> u64 {
-        self.ledger.pending - self.keeping
-    }
-
-    /// Gives back the memory of the states. Only for a measurement that is closed.
-    pub(crate) fn forget_states(&mut self) {
-        if self.is_closed() {
-            self.states = Vec::new();
-        }
     }
 
     fn step(&mut self, index: u64, from: State, to: State) -> bool {
@@ -215,7 +199,6 @@ mod tests {
                 }
                 prop_assert!(account.ledger().closes(), "{:?}", account.ledger());
                 prop_assert_eq!(account.ledger().pending, account.len() - closed.len() as u64);
-                prop_assert_eq!(account.unanswered(), account.ledger().pending - writing.len() as u64);
             }
             // Whatever happened, ending every task ends the measurement.
             for index in 0..account.len() {

@@ -30,12 +30,15 @@ impl Kinds {
     pub(crate) fn learn(&mut self, info: &KindInfo) {
         let known = self.0.get(&info.name);
         let newer = known.is_none_or(|kind| {
-            info.version >= kind.info.version && (info.params != kind.info.params || info.result != kind.info.result)
+            info.version >= kind.info.version
+                && (info.params != kind.info.params || info.result != kind.info.result)
                 || info.version > kind.info.version
         });
         if newer && (known.is_some() || self.0.len() < MAX_KINDS) {
             let validator = jsonschema::validator_for(info.params.as_value())
-                .inspect_err(|error| tracing::warn!(kind = %info.name, %error, "the parameters' schema is wrong"))
+                .inspect_err(
+                    |error| tracing::warn!(kind = %info.name, %error, "the parameters' schema is wrong"),
+                )
                 .ok();
             let info = KindInfo { unavailable: None, ..info.clone() };
             self.0.insert(info.name.clone(), Kind { info, validator });

@@ -158,7 +158,13 @@ impl Registry {
     }
 
     /// The node of a vantage point has announced itself. Whether it is new.
-    pub(crate) fn node(&mut self, announcement: &Announcement, info: NodeInfo, now: Instant, at: Timestamp) -> bool {
+    pub(crate) fn node(
+        &mut self,
+        announcement: &Announcement,
+        info: NodeInfo,
+        now: Instant,
+        at: Timestamp,
+    ) -> bool {
         let vp = self.vp_mut(&announcement.vp, at);
         vp.point = info.vantage_point.clone();
         vp.seen_at = at;
@@ -209,7 +215,9 @@ impl Registry {
             let health = instance.liveness.judge(now, bounds).0;
             best = Some(best.map_or(health, |best| better(best, health)));
             if health != Health::Stopped {
-                kinds.extend(instance.kinds.iter().filter(|k| k.unavailable.is_none()).map(|k| k.name.clone()));
+                kinds.extend(
+                    instance.kinds.iter().filter(|k| k.unavailable.is_none()).map(|k| k.name.clone()),
+                );
             }
         }
         kinds.sort_unstable();
@@ -258,7 +266,10 @@ impl Registry {
     /// Whether anybody who is not gone performs the lane's kind.
     pub(crate) fn is_served(&self, lane: LaneId, now: Instant) -> bool {
         self.lanes.get(lane).is_some_and(|lane| {
-            lane.slots.iter().filter_map(|slot| self.instances.get(slot)).any(|i| i.is_there(now, self.bounds))
+            lane.slots
+                .iter()
+                .filter_map(|slot| self.instances.get(slot))
+                .any(|i| i.is_there(now, self.bounds))
         })
     }
 
@@ -268,8 +279,12 @@ impl Registry {
         let gone = |liveness: &Liveness| {
             now.saturating_duration_since(liveness.heard()) > after && !liveness.takes_work(now, bounds)
         };
-        let old: Vec<SlotId> =
-            self.instances.iter().filter(|(_, instance)| gone(&instance.liveness)).map(|(&slot, _)| slot).collect();
+        let old: Vec<SlotId> = self
+            .instances
+            .iter()
+            .filter(|(_, instance)| gone(&instance.liveness))
+            .map(|(&slot, _)| slot)
+            .collect();
         for slot in old {
             self.leave_lanes(slot);
             if let Some(instance) = self.instances.remove(&slot) {
@@ -279,7 +294,9 @@ impl Registry {
                 }
             }
         }
-        self.vps.retain(|_, vp| !vp.slots.is_empty() || vp.node.as_ref().is_some_and(|node| !gone(&node.liveness)));
+        self.vps.retain(|_, vp| {
+            !vp.slots.is_empty() || vp.node.as_ref().is_some_and(|node| !gone(&node.liveness))
+        });
     }
 
     fn leave_lanes(&mut self, slot: SlotId) {

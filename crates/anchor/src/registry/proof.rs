@@ -26,7 +26,11 @@ impl Verifier {
     }
 
     /// The announcement that a message carries, and its encoding; `now_s` in seconds since 1970 UTC.
-    pub(crate) fn announcement(&mut self, message: &Message, now_s: u64) -> Result<(Announcement, Encoding), String> {
+    pub(crate) fn announcement(
+        &mut self,
+        message: &Message,
+        now_s: u64,
+    ) -> Result<(Announcement, Encoding), String> {
         let header = |name| message.headers.as_ref().and_then(|headers: &HeaderMap| headers.get(name));
         let kind = header(CONTENT_TYPE).map(|kind| kind.as_str());
         let encoding = Encoding::of(kind, &message.payload).map_err(|error| error.to_string())?;
@@ -38,7 +42,8 @@ impl Verifier {
         let jwt = header(JWT_HEADER).ok_or("it carries no JWT")?;
         let signature = header(SIGNATURE_HEADER).ok_or("it is not signed")?;
         let claims = self.claims(jwt.as_str(), now_s)?;
-        let signature = BASE64URL_NOPAD.decode(signature.as_str().as_bytes()).map_err(|error| error.to_string())?;
+        let signature =
+            BASE64URL_NOPAD.decode(signature.as_str().as_bytes()).map_err(|error| error.to_string())?;
         verify_signature(&claims.subject, &message.payload, &signature).map_err(|error| error.to_string())?;
         if claims.name != announcement.instance.as_str() {
             return Err(format!("it speaks for {} under the key of {}", announcement.instance, claims.name));

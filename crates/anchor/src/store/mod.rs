@@ -9,7 +9,6 @@ pub(crate) mod write;
 use std::sync::Arc;
 
 use async_nats::jetstream::stream::{DirectGetErrorKind, Stream};
-use mmn_bus::connect::Bus;
 use mmn_schema::api::{Measurement, Rollup};
 use mmn_schema::encoding::Encoding;
 use mmn_schema::id::MeasurementId;
@@ -24,7 +23,6 @@ use record::{Done, Kept, Roll};
 /// The reading side. Clones share it.
 #[derive(Debug, Clone)]
 pub(crate) struct Store {
-    pub(crate) bus: Bus,
     pub(crate) prefix: Prefix,
     pub(crate) ledger: Stream,
     pub(crate) results: Stream,

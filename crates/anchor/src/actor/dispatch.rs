@@ -1,0 +1,239 @@
+//! Dispatch: batches to whoever has room, without timers: what is there is sent.
+
+use std::time::Instant;
+
+use mmn_schema::body::Body;
+use mmn_schema::dispatch::{Task, TaskBatch, ToInstance};
+use mmn_schema::encoding::Encoding;
+use mmn_schema::id::MeasurementId;
+use mmn_schema::subject::Subject;
+use mmn_schema::time::Timestamp;
+
+use super::{Actor, remaining_ns};
+use crate::clock;
+use crate::dispatch::holding::Returned;
+use crate::dispatch::lane::{LaneId, Turn};
+use crate::ledger::account::State;
+use crate::registry::Sink;
+use crate::store::record::Note;
+
+/// How many writes may wait before dispatch stops.
+const MAX_WRITES: usize = 256;
+/// How many bytes of records may wait to be kept before dispatch stops.
+const MAX_UNKEPT: usize = 16 * 1024 * 1024;
+/// How many members of a pool are looked at before all of them are.
+const POOL_LOOK: usize = 64;
+
+impl Actor {
+    /// The tasks of a measurement's first `inputs` inputs may go out.
+    pub(super) fn release(&mut self, id: MeasurementId, inputs: u64) {
+        let Some(running) = self.running.get_mut(&id) else {
+            return;
+        };
+        if inputs <= running.released || running.cancelled.is_some() {
+            return;
+        }
+        running.released = inputs;
+        for line in 0..running.lines.len() {
+            self.stand(id, line);
+        }
+    }
+
+    /// An assignment takes its place in the turns, if it has something waiting.
+    pub(super) fn stand(&mut self, id: MeasurementId, at: usize) {
+        let Some(running) = self.running.get_mut(&id) else {
+            return;
+        };
+        let refused = running.meta.assignments.get(at).is_none_or(|assigned| assigned.refused.is_some());
+        let released = running.released;
+        let Some(line) = running.lines.get_mut(at) else {
+            return;
+        };
+        if refused || line.waiting || line.queue.is_empty(released) {
+            return;
+        }
+        line.waiting = true;
+        self.registry.lanes.wait((id, at), &line.lanes);
+        match &*line.lanes {
+            [lane] => {
+                self.dirty.insert(*lane);
+            }
+            lanes => {
+                let now = clock::now();
+                let from = rand::random_range(0..lanes.len().max(1));
+                let (after, before) = lanes.split_at(from.min(lanes.len()));
+                let look = |lane: &LaneId| {
+                    let (_, free) = self.registry.least_loaded(*lane, now)?;
+                    Some((free, *lane))
+                };
+                let around = || before.iter().chain(after);
+                let few = around().take(POOL_LOOK).filter_map(look).max_by_key(|&(free, _)| free);
+                let best = few.or_else(|| around().skip(POOL_LOOK).find_map(look));
+                self.dirty.extend(best.map(|(_, lane)| lane));
+            }
+        }
+    }
+
+    /// Gives work to whoever has room.
+    pub(super) fn dispatch(&mut self) {
+        if self.stalled && self.may_dispatch() {
+            self.stalled = false;
+            self.dirty
+                .extend(self.registry.lanes.ids().filter(|&lane| self.registry.lanes.is_waited_for(lane)));
+        }
+        let now = clock::now();
+        while let Some(lane) = self.dirty.pop_first() {
+            while self.registry.lanes.is_waited_for(lane) {
+                if !self.may_dispatch() {
+                    self.stalled = true;
+                    return;
+                }
+                let Some((sink, room)) = self.registry.least_loaded(lane, now) else {
+                    break;
+                };
+                let Some(turn) = self.registry.lanes.next(lane) else {
+                    break;
+                };
+                self.give(turn, lane, sink, room, now);
+            }
+        }
+    }
+
+    fn may_dispatch(&self) -> bool {
+        self.writes.len() < MAX_WRITES && self.unkept_bytes < MAX_UNKEPT
+    }
+
+    /// Sends the next batch of an assignment.
+    fn give(&mut self, (id, at): Turn, lane: LaneId, sink: Sink, room: usize, now: Instant) {
+        let Some(running) = self.running.get_mut(&id) else {
+            return;
+        };
+        let width = running.width();
+        let Some(line) = running.lines.get_mut(at) else {
+            return;
+        };
+        line.waiting = false;
+        let mut most = room.min(self.config.dispatch.max_batch).max(1);
+        if line.lanes.len() > 1 {
+            // A pool's work is spread over its members.
+            let share = line.queue.len(running.released).div_ceil(line.lanes.len() as u64);
+            most = most.min(usize::try_from(share).unwrap_or(usize::MAX).max(1));
+        }
+        let (mut tasks, mut deadline) = (Vec::new(), u64::MAX);
+        while tasks.len() < most {
+            let Some(input) = running.lines.get_mut(at).and_then(|line| line.queue.pop(running.released))
+            else {
+                break;
+            };
+            let index = input * width + at as u64;
+            // What has no time left is ended by its deadline; what is not queued is somewhere else.
+            let left = running.until(index).map_or(0, |until| remaining_ns(now, until));
+            if left > 0 && running.account.take(index) {
+                deadline = deadline.min(left);
+                let attempt = running.attempt(index);
+                tasks.push(Task { index, attempt, input: running.inputs.input(input).unwrap_or_default() });
+            }
+        }
+        let params = running.meta.params.clone();
+        if !tasks.is_empty() {
+            self.send_batch(id, lane, sink, params, tasks, deadline, now);
+        }
+        self.stand(id, at);
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "the parts of one message")]
+    fn send_batch(
+        &mut self,
+        measurement: MeasurementId,
+        lane: LaneId,
+        sink: Sink,
+        params: Body,
+        tasks: Vec<Task>,
+        deadline_ns: u64,
+        now: Instant,
+    ) {
+        let Some((vp, kind)) = self.registry.lanes.get(lane).map(|lane| (lane.vp.clone(), lane.kind.clone()))
+        else {
+            return;
+        };
+        let at = clock::wall();
+        let indices = tasks.iter().map(|task| task.index).collect();
+        let mut batch = TaskBatch {
+            anchor: self.id.clone(),
+            epoch: self.epoch,
+            seq: 0,
+            ack: 0,
+            measurement,
+            kind: kind.clone(),
+            params,
+            deadline_ns,
+            tasks,
+        };
+        self.counters.batches_total += 1;
+        match sink {
+            Sink::Instance(slot) => {
+                let Some(instance) = self.registry.instances.get_mut(&slot) else {
+                    return;
+                };
+                batch.seq = instance.slot.holding.send(measurement, &vp, indices, now, at);
+                batch.ack = instance.inbound.tell();
+                let reply = format!("{}.i{}.{}", self.inbox, slot.0, instance.slot.expect_receipt(batch.seq));
+                let subject = Subject::Task(vp, kind, instance.id.clone()).on(&self.shared.prefix);
+                let encoding = instance.encoding;
+                self.send(subject, Some(reply), encoding, &ToInstance::Tasks(batch));
+            }
+            Sink::Pool(lane) => {
+                let Some(pool) = self.registry.pools.get_mut(&lane) else {
+                    return;
+                };
+                let seq = pool.slot.holding.send(measurement, &vp, indices, now, at);
+                let reply = format!("{}.p{}.{}", self.inbox, lane.number(), pool.slot.expect_receipt(seq));
+                let subject = Subject::Pool(vp, kind).on(&self.shared.prefix);
+                self.send(subject, Some(reply), Encoding::Json, &batch);
+            }
+        }
+    }
+
+    /// Tasks come back into their queues. `tried`: it counts as an attempt that came to nothing.
+    pub(super) fn give_back(
+        &mut self,
+        returned: Vec<Returned>,
+        instance: Option<&mmn_schema::id::InstanceId>,
+        tried: bool,
+        why: &str,
+    ) {
+        let at: Timestamp = clock::wall();
+        for task in returned {
+            let Some(running) = self.running.get_mut(&task.measurement) else {
+                continue;
+            };
+            if running.account.state(task.index) != Some(State::Out) {
+                continue;
+            }
+            running.account.give_back(task.index);
+            let attempt = running.attempt(task.index);
+            if tried {
+                running.attempts.insert(task.index, attempt + 1);
+                self.counters.attempts_failed_total += 1;
+                running.note(Note {
+                    index: task.index,
+                    attempt,
+                    vp: task.vp,
+                    instance: instance.cloned(),
+                    dispatched: Some(task.dispatched),
+                    at,
+                    detail: why.to_owned(),
+                });
+            }
+            let (input, line) = running.place(task.index);
+            if running.cancelled.is_some() {
+                // The sweep of the cancellation ends it.
+                continue;
+            }
+            if let Some(line) = running.lines.get_mut(line) {
+                line.queue.put_back(input);
+            }
+            self.stand(task.measurement, line);
+        }
+    }
+}

@@ -1,0 +1,116 @@
+//! The latest measurements that ended, and idempotency keys: both in bounded memory.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use mmn_schema::id::{MeasurementId, Tenant};
+use mmn_schema::time::Timestamp;
+
+use crate::store::record::Done;
+
+/// Measurements that ended, the latest ones.
+#[derive(Debug)]
+pub(super) struct Ended {
+    by_id: BTreeMap<MeasurementId, Arc<Done>>,
+    /// In the order in which their ends were kept, with their sequences in LEDGER.
+    order: VecDeque<(u64, MeasurementId)>,
+    most: usize,
+    /// Up to this sequence they are no longer in memory.
+    evicted: u64,
+}
+
+impl Ended {
+    pub(super) fn new(most: usize) -> Self {
+        Self { by_id: BTreeMap::new(), order: VecDeque::new(), most, evicted: 0 }
+    }
+
+    /// Enters one whose end is not kept yet: it stays until it is.
+    pub(super) fn insert(&mut self, done: Arc<Done>) {
+        self.by_id.insert(done.meta.id, done);
+    }
+
+    /// The end of one is kept.
+    pub(super) fn kept(&mut self, seq: u64, id: MeasurementId) {
+        self.order.push_back((seq, id));
+        while self.order.len() > self.most
+            && let Some((seq, old)) = self.order.pop_front()
+        {
+            self.by_id.remove(&old);
+            self.evicted = self.evicted.max(seq);
+        }
+    }
+
+    pub(super) fn get(&self, id: MeasurementId) -> Option<&Arc<Done>> {
+        self.by_id.get(&id)
+    }
+
+    /// The newest first, older than `before`.
+    pub(super) fn before(&self, before: Option<MeasurementId>) -> impl Iterator<Item = &Arc<Done>> {
+        let range = match before {
+            Some(before) => self.by_id.range(..before),
+            None => self.by_id.range(..),
+        };
+        range.rev().map(|(_, done)| done)
+    }
+
+    /// Up to this sequence in LEDGER they are no longer in memory.
+    pub(super) fn evicted(&self) -> u64 {
+        self.evicted
+    }
+
+    /// Says that older ones are in LEDGER only.
+    pub(super) fn set_evicted(&mut self, seq: u64) {
+        self.evicted = self.evicted.max(seq);
+    }
+}
+
+/// Idempotency keys and where they lead.
+#[derive(Debug)]
+pub(super) struct Keys {
+    by_key: HashMap<(Tenant, String), (MeasurementId, u64)>,
+    order: VecDeque<(Timestamp, (Tenant, String))>,
+    age: Duration,
+}
+
+/// How many keys are remembered at most.
+const MAX_KEYS: usize = 200_000;
+
+impl Keys {
+    pub(super) fn new(age: Duration) -> Self {
+        Self { by_key: HashMap::new(), order: VecDeque::new(), age }
+    }
+
+    /// The measurement that a key led to, and the hash of the request that came with it.
+    pub(super) fn get(&self, tenant: &Tenant, key: &str) -> Option<(MeasurementId, u64)> {
+        self.by_key.get(&(tenant.clone(), key.to_owned())).copied()
+    }
+
+    pub(super) fn insert(&mut self, tenant: &Tenant, key: &str, id: MeasurementId, hash: u64, at: Timestamp) {
+        let name = (tenant.clone(), key.to_owned());
+        self.by_key.insert(name.clone(), (id, hash));
+        self.order.push_back((at, name));
+        while self.order.len() > MAX_KEYS {
+            self.pop();
+        }
+    }
+
+    /// Forgets a key whose measurement was not accepted after all.
+    pub(super) fn remove(&mut self, tenant: &Tenant, key: &str) {
+        self.by_key.remove(&(tenant.clone(), key.to_owned()));
+    }
+
+    /// Forgets keys that are too old.
+    pub(super) fn prune(&mut self, now: Timestamp) {
+        let age = u64::try_from(self.age.as_nanos()).unwrap_or(u64::MAX);
+        while self.order.front().is_some_and(|(at, _)| now.since_ns(*at).is_some_and(|ns| ns > age)) {
+            self.pop();
+        }
+    }
+
+    fn pop(&mut self) {
+        if let Some((_, name)) = self.order.pop_front() {
+            self.by_key.remove(&name);
+        }
+    }
+}

@@ -1,0 +1,64 @@
+//! A measurement ends: its sums are written behind, and whoever waits is told. All its records are kept by then.
+
+use std::sync::Arc;
+
+use mmn_schema::id::MeasurementId;
+use mmn_schema::subject::{Log, Subject};
+
+use super::{About, Actor, Tag};
+use crate::clock;
+use crate::command::Live;
+use crate::store::record::{Done, Roll};
+
+/// How many rollups go into one message.
+const MAX_ROLLUPS: usize = 500;
+
+impl Actor {
+    pub(super) fn finish_if_over(&mut self, id: MeasurementId) {
+        if !self.running.get(&id).is_some_and(crate::measurement::Running::is_over) {
+            return;
+        }
+        let small = self.running.get(&id).is_some_and(|running| running.rollups.len() <= MAX_ROLLUPS);
+        if !small {
+            self.write_rollups(id);
+        }
+        let Some(mut running) = self.running.remove(&id) else {
+            return;
+        };
+        let done = Arc::new(Done {
+            rollups: running.rollups.take(id),
+            meta: (*running.meta).clone(),
+            ledger: running.account.ledger().clone(),
+            cancelled: running.cancelled.is_some(),
+            done_at: clock::wall(),
+        });
+        let ledger = Arc::new(done.ledger.clone());
+        running.tell(|| Live::Done(ledger));
+        let mut view = done.view();
+        view.results = running.collected.take();
+        view.plan = running.plan.take();
+        for waiter in running.done_waiters.drain(..) {
+            // Whoever does not wait any more reads it from the store.
+            let _ = waiter.send(view.clone());
+        }
+        self.write(Tag::Done(id), &Subject::Log(Log::Done, id), format!("{id}-done"), &*done);
+        let text = format!("{} ok of {}", done.ledger.ok, done.ledger.accepted);
+        self.ended.insert(done);
+        self.event("measurement-done", About { measurement: Some(id), ..About::default() }, text);
+    }
+
+    /// Writes the rollups of an interval that is over, or of a measurement that is.
+    pub(super) fn write_rollups(&mut self, id: MeasurementId) {
+        let Some(running) = self.running.get_mut(&id) else {
+            return;
+        };
+        let through = running.keep.last;
+        let rollups = running.rollups.take(id);
+        for (number, part) in rollups.chunks(MAX_ROLLUPS).enumerate() {
+            let start = part.first().map(|rollup| rollup.start.unix_ns()).unwrap_or_default();
+            let roll = Roll { rollups: part.to_vec(), through };
+            let name = format!("{id}-o-{start}-{through}-{number}");
+            self.write(Tag::Roll, &Subject::Log(Log::Roll, id), name, &roll);
+        }
+    }
+}

@@ -1,0 +1,259 @@
+//! Messages of NATS: read, believed or dropped, and passed on to what they are about.
+
+use async_nats::{Message, StatusCode};
+use mmn_schema::announce::{Announcement, Heartbeat, Role};
+use mmn_schema::dispatch::{Receipt, ResultBatch, Synced};
+use mmn_schema::encoding::{self, CONTENT_TYPE, DecodeError, Encoding};
+use mmn_schema::outcome::{Outcome, code};
+use mmn_schema::subject::Subject;
+use serde::de::DeserializeOwned;
+
+use super::{About, Actor, unix_s};
+use crate::clock;
+use crate::dispatch::holding::Returned;
+use crate::dispatch::lane::{LaneId, SlotId};
+use crate::ledger::account::Offer;
+use crate::measurement::{Parcel, ended_by_anchor, weight};
+use crate::registry::Sink;
+use crate::registry::instance::Slot;
+use crate::store::record::Section;
+
+impl Actor {
+    pub(super) fn on_result_message(&mut self, message: &Message) {
+        let subject = message.subject.as_str();
+        match Subject::parse(&self.shared.prefix, subject) {
+            Ok(Subject::Res(vp, kind, id)) => match read::<ResultBatch>(message) {
+                Ok(batch) => self.on_results(&vp, &kind, id, batch),
+                Err(error) => self.drop_garbage("res", subject, &error),
+            },
+            Ok(Subject::Synced(vp, instance)) => match read::<Synced>(message) {
+                Ok(synced) if synced.instance == instance => self.on_synced(&vp, &synced),
+                Ok(_) => self.drop_garbage("res", subject, &"it names another instance"),
+                Err(error) => self.drop_garbage("res", subject, &error),
+            },
+            _ => self.drop_garbage("res", subject, &"no subject of results"),
+        }
+    }
+
+    pub(super) fn on_heartbeat_message(&mut self, message: &Message) {
+        let subject = message.subject.as_str();
+        let Ok(Subject::Hb(vp, instance)) = Subject::parse(&self.shared.prefix, subject) else {
+            return self.drop_garbage("hb", subject, &"no subject of a heartbeat");
+        };
+        let heartbeat = match read::<Heartbeat>(message) {
+            Ok(heartbeat) => heartbeat,
+            Err(error) => return self.drop_garbage("hb", subject, &error),
+        };
+        let (now, at) = (clock::now(), clock::wall());
+        if let Some(point) = self.registry.vps.get_mut(&vp)
+            && let Some(node) =
+                point.node.as_mut().filter(|node| node.name == instance && node.boot == heartbeat.boot)
+        {
+            node.liveness.hear(now, Some(heartbeat.state));
+            point.seen_at = at;
+            return;
+        }
+        let known =
+            self.registry.find(&vp, &instance).and_then(|slot| self.registry.instances.get_mut(&slot));
+        match known {
+            Some(known) if known.boot == heartbeat.boot => {
+                known.hear(now, at);
+                known.liveness.hear(now, Some(heartbeat.state));
+                known.heartbeat = Some(heartbeat);
+                self.dirty.extend(known.lanes.iter().copied());
+                if let Some(vp) = self.registry.vps.get_mut(&vp) {
+                    vp.seen_at = at;
+                }
+            }
+            // Somebody whose announcement was missed.
+            _ => self.discover(),
+        }
+    }
+
+    pub(super) fn on_announcement_message(&mut self, message: &Message) {
+        let now_s = unix_s(clock::wall());
+        match self.verifier.announcement(message, now_s) {
+            Ok((announcement, encoding)) => self.on_announcement(announcement, encoding),
+            Err(why) => self.drop_garbage("announce", message.subject.as_str(), &why),
+        }
+    }
+
+    fn on_announcement(&mut self, mut announcement: Announcement, encoding: Encoding) {
+        let (now, at) = (clock::now(), clock::wall());
+        let role = std::mem::replace(&mut announcement.role, Role::Bye);
+        let (vp, instance) = (announcement.vp.clone(), announcement.instance.clone());
+        let about = About { vp: Some(&vp), instance: Some(&instance), measurement: None };
+        match role {
+            Role::Module(info) => {
+                let module = info.module.clone();
+                let joined = self.registry.join(&announcement, info, encoding, now, at);
+                self.give_back(joined.returned, Some(&instance), true, "the instance began a new life");
+                if joined.anew {
+                    self.sync_fresh(joined.slot, now);
+                    self.event("module-joined", about, format!("{module} at {vp}"));
+                }
+                if let Some(instance) = self.registry.instances.get(&joined.slot) {
+                    self.dirty.extend(instance.lanes.iter().copied());
+                }
+            }
+            Role::Node(info) => {
+                let name = info.vantage_point.name.clone();
+                if self.registry.node(&announcement, *info, now, at) {
+                    self.event("vp-joined", about, name);
+                }
+            }
+            Role::Bye => self.on_bye(&announcement, about),
+        }
+    }
+
+    fn on_bye(&mut self, announcement: &Announcement, about: About<'_>) {
+        let now = clock::now();
+        if let Some(slot) = self.registry.find(&announcement.vp, &announcement.instance) {
+            let same = self.registry.instances.get_mut(&slot).filter(|it| it.boot == announcement.boot);
+            if let Some(instance) = same {
+                instance.liveness.bye();
+                instance.health = mmn_schema::api::Health::Stopped;
+                let returned = self.registry.part(slot);
+                self.give_back(returned, Some(&announcement.instance), true, "the instance left");
+                self.event("module-left", about, "it said goodbye".to_owned());
+            }
+        } else if let Some(vp) = self.registry.vps.get_mut(&announcement.vp)
+            && let Some(node) = vp.node.as_mut().filter(|node| node.name == announcement.instance)
+        {
+            node.liveness.bye();
+            self.event("vp-left", about, "its node said goodbye".to_owned());
+        }
+        self.registry.refresh(&announcement.vp, now);
+    }
+
+    /// A receipt, or the server's word that nobody listens.
+    pub(super) fn on_receipt_message(&mut self, message: &Message) {
+        let subject = message.subject.as_str();
+        let rest = subject.strip_prefix(&self.inbox).and_then(|rest| rest.strip_prefix('.'));
+        let Some((whose, at)) = rest.and_then(|rest| rest.split_once('.')) else {
+            return;
+        };
+        let Ok(at) = at.parse::<u64>() else { return };
+        let sink = match (whose.strip_prefix('i'), whose.strip_prefix('p')) {
+            (Some(slot), _) => slot.parse().ok().map(|slot| Sink::Instance(SlotId(slot))),
+            (_, Some(lane)) => lane.parse().ok().map(|lane| Sink::Pool(LaneId::of(lane))),
+            // An answer to an order: nobody waits for it.
+            _ => None,
+        };
+        let Some(sink) = sink else { return };
+        if message.status == Some(StatusCode::NO_RESPONDERS) {
+            return self.on_nobody(sink, at);
+        }
+        let receipt = match read::<Receipt>(message) {
+            Ok(receipt) => receipt,
+            Err(error) => return self.drop_garbage("receipt", subject, &error),
+        };
+        let Some(slot) = self.slot(sink) else { return };
+        let Some(seq) = slot.receipt(at) else { return };
+        let now = clock::wall();
+        match receipt {
+            Receipt::Accepted { instance, .. } => {
+                let taker = matches!(sink, Sink::Pool(_)).then_some(&instance);
+                slot.holding.acknowledge(seq, taker, now);
+                self.heard(sink);
+            }
+            Receipt::Busy { instance, .. } => {
+                let returned = slot.holding.take_back(seq);
+                self.heard(sink);
+                if let Sink::Instance(slot) = sink
+                    && let Some(it) = self.registry.instances.get_mut(&slot)
+                {
+                    it.full = true;
+                }
+                self.give_back(returned, Some(&instance), false, "busy");
+            }
+            Receipt::Refused { instance, reason } => {
+                let returned = slot.holding.take_back(seq);
+                if matches!(&*reason.code, code::DRAINING | code::STALE_EPOCH | code::SATURATED) {
+                    if let Sink::Instance(slot) = sink
+                        && let Some(it) = self.registry.instances.get_mut(&slot)
+                    {
+                        it.full = true;
+                    }
+                    self.give_back(returned, Some(&instance), true, &reason.to_string());
+                } else {
+                    self.refuse(returned, &reason);
+                }
+            }
+        }
+    }
+
+    /// Something was heard of an instance.
+    fn heard(&mut self, sink: Sink) {
+        if let Sink::Instance(slot) = sink
+            && let Some(instance) = self.registry.instances.get_mut(&slot)
+        {
+            instance.hear(clock::now(), clock::wall());
+        }
+    }
+
+    fn slot(&mut self, sink: Sink) -> Option<&mut Slot> {
+        match sink {
+            Sink::Instance(slot) => self.registry.instances.get_mut(&slot).map(|instance| &mut instance.slot),
+            Sink::Pool(lane) => self.registry.pools.get_mut(&lane).map(|pool| &mut pool.slot),
+        }
+    }
+
+    /// Nobody listens on the subject of a batch: the instance is dead.
+    fn on_nobody(&mut self, sink: Sink, at: u64) {
+        let Some(seq) = self.slot(sink).and_then(|slot| slot.receipt(at)) else {
+            return;
+        };
+        match sink {
+            Sink::Instance(slot) => {
+                if let Some(instance) = self.registry.instances.get_mut(&slot) {
+                    instance.liveness.no_responders();
+                }
+                self.give_up(slot);
+            }
+            Sink::Pool(lane) => {
+                let returned = self.slot(sink).map(|slot| slot.holding.take_back(seq)).unwrap_or_default();
+                // The instances of a pool are found dead by their silence; until then their work waits.
+                for slot in self.registry.lanes.get(lane).map(|lane| lane.slots.clone()).unwrap_or_default() {
+                    let instance = self.registry.instances.get_mut(&slot).filter(|it| it.credits.is_none());
+                    if let Some(instance) = instance {
+                        instance.liveness.no_responders();
+                        self.give_up(slot);
+                    }
+                }
+                self.give_back(returned, None, true, "nobody listens on the pool's subject");
+            }
+        }
+    }
+
+    /// An instance declines tasks for good: they end as refused.
+    fn refuse(&mut self, returned: Vec<Returned>, reason: &mmn_schema::outcome::Reason) {
+        let at = clock::wall();
+        for task in returned {
+            let Some(running) = self.running.get_mut(&task.measurement) else { continue };
+            if running.account.offer(task.index) != Offer::First {
+                continue;
+            }
+            let entry = ended_by_anchor(running, task.index, Outcome::Refused, reason.clone(), at);
+            let bytes = weight(&entry);
+            let point = self.registry.vps.get(&task.vp).map(|vp| &vp.point);
+            let section = Section {
+                vp_name: point.map(|point| point.name.clone()),
+                simulated: point.is_some_and(|point| point.simulated),
+                vp: Some(task.vp),
+                instance: None,
+                received_at: at,
+                dispatches: vec![task.dispatched],
+                entries: vec![crate::store::record::Entry { dispatch: Some(0), ..entry }],
+            };
+            self.unkept_bytes += bytes;
+            running.keep.waiting.push_back(Parcel { section, bytes, source: None });
+            self.flush(task.measurement);
+        }
+    }
+}
+
+fn read<T: DeserializeOwned>(message: &Message) -> Result<T, DecodeError> {
+    let kind = message.headers.as_ref().and_then(|headers| headers.get(CONTENT_TYPE));
+    encoding::decode(kind.map(|kind| kind.as_str()), &message.payload)
+}

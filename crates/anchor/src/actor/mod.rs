@@ -1,0 +1,403 @@
+//! The actor: it alone owns the registry, the account of every measurement that runs, and what is out.
+//!
+//! It takes one thing at a time (a command, a message, an acknowledged write, a tick), changes its state, and leaves
+//! behind what is to be sent and written. Nothing in it waits: messages are sent after each step, and writes come
+//! back as things to take. Begin with [`Actor::run`].
+
+mod accept;
+mod calls;
+mod cancel;
+mod dispatch;
+mod ended;
+mod enrol;
+mod finish;
+mod keep;
+mod messages;
+mod restore;
+mod results;
+mod sync;
+mod tick;
+
+use std::cmp::Reverse;
+use std::collections::{BTreeSet, BinaryHeap, HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use async_nats::{HeaderMap, Subscriber};
+use bytes::Bytes;
+use futures::future::BoxFuture;
+use futures::stream::{FuturesUnordered, StreamExt};
+use mmn_bus::identity::{Issuer, Trust};
+use mmn_schema::api::Measurement;
+use mmn_schema::encoding::{CONTENT_TYPE, Encoding};
+use mmn_schema::event::Event;
+use mmn_schema::id::{AnchorId, Epoch, InstanceId, MeasurementId, VpId};
+use mmn_schema::problem::Problem;
+use mmn_schema::subject::{Subject, filter};
+use mmn_schema::time::Timestamp;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use crate::clock;
+use crate::command::{Command, Reply};
+use crate::config::{Config, ms};
+use crate::dispatch::lane::LaneId;
+use crate::garbage::Garbage;
+use crate::health::Bounds;
+use crate::measurement::Running;
+use crate::metrics::Metrics;
+use crate::problems;
+use crate::recovery::Recovered;
+use crate::registry::Registry;
+use crate::registry::proof::Verifier;
+use crate::shared::Shared;
+use crate::store::Store;
+use crate::store::write::{self, Write};
+use ended::{Ended, Keys};
+
+/// The state of an active anchor.
+pub(crate) struct Actor {
+    shared: Arc<Shared>,
+    store: Store,
+    config: Config,
+    id: AnchorId,
+    epoch: Epoch,
+    issuer: Issuer,
+    verifier: Verifier,
+    registry: Registry,
+    running: HashMap<MeasurementId, Running>,
+    ended: Ended,
+    keys: Keys,
+    next_number: u64,
+    /// Where receipts come: below it an instance or a pool and a number.
+    inbox: String,
+    outgoing: Vec<Outgoing>,
+    writes: FuturesUnordered<BoxFuture<'static, Written>>,
+    infos: FuturesUnordered<BoxFuture<'static, Option<u64>>>,
+    deadlines: BinaryHeap<Reverse<Deadline>>,
+    sweeps: VecDeque<Sweep>,
+    /// Lanes that may have both work and room.
+    dirty: BTreeSet<LaneId>,
+    /// Dispatch has stopped because too much waits to be written.
+    stalled: bool,
+    /// Bytes of records that wait to be written, or are being written.
+    unkept_bytes: usize,
+    /// A write found no room.
+    full: bool,
+    results_bytes: u64,
+    pending: u64,
+    counters: Metrics,
+    garbage: Garbage,
+    ticks: u64,
+    discovered: Option<Instant>,
+}
+
+/// A message to be sent.
+#[derive(Debug)]
+struct Outgoing {
+    subject: String,
+    reply: Option<String>,
+    encoding: Encoding,
+    payload: Bytes,
+}
+
+/// A write that came to an end.
+#[derive(Debug)]
+struct Written {
+    tag: Tag,
+    write: Write,
+    outcome: write::Outcome,
+}
+
+/// What a write is for.
+#[derive(Debug)]
+enum Tag {
+    /// A part of the acceptance of the group of inputs that begins there.
+    Accept(MeasurementId, u64),
+    /// A measurement is closed or called off.
+    Step(MeasurementId, Reply<Measurement>),
+    /// Final records.
+    Kept(MeasurementId),
+    /// Rollups.
+    Roll,
+    /// The end of a measurement.
+    Done(MeasurementId),
+}
+
+/// When something is to be looked at.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Deadline {
+    at: Instant,
+    measurement: MeasurementId,
+    first: u64,
+    end: u64,
+    what: What,
+}
+
+/// Which tasks a sweep ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum What {
+    /// Those that wait.
+    Queued,
+    /// All that have not ended.
+    All,
+    /// Those of one assignment.
+    Line(usize),
+}
+
+/// Tasks that the anchor itself ends, a few at a time.
+#[derive(Debug)]
+struct Sweep {
+    measurement: MeasurementId,
+    /// The next task.
+    next: u64,
+    end: u64,
+    what: What,
+}
+
+/// How often liveness, receipts and deadlines are looked at.
+const TICK: Duration = Duration::from_millis(50);
+
+/// What the actor listens to.
+struct Ears {
+    announcements: Subscriber,
+    heartbeats: Subscriber,
+    results: Subscriber,
+    enrolments: Subscriber,
+    receipts: Subscriber,
+}
+
+impl Ears {
+    async fn open(shared: &Shared, inbox: &str) -> Result<Self, async_nats::SubscribeError> {
+        let (client, prefix) = (shared.bus.client(), &shared.prefix);
+        let ears = Self {
+            announcements: client.subscribe(Subject::Announce.on(prefix)).await?,
+            heartbeats: client.subscribe(filter::heartbeats(prefix)).await?,
+            results: client.subscribe(filter::results(prefix)).await?,
+            enrolments: client.queue_subscribe(filter::enrolments(prefix), "anchors".to_owned()).await?,
+            receipts: client.subscribe(format!("{inbox}.*.*")).await?,
+        };
+        if let Err(error) = shared.bus.barrier().await {
+            tracing::warn!(%error, "the subscriptions were not confirmed");
+        }
+        Ok(ears)
+    }
+}
+
+/// What an anchor is when it becomes active.
+pub(crate) struct Birth {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) store: Store,
+    pub(crate) config: Config,
+    pub(crate) id: AnchorId,
+    pub(crate) epoch: Epoch,
+    pub(crate) issuer: Issuer,
+    pub(crate) trust: Trust,
+    pub(crate) recovered: Recovered,
+}
+
+impl Actor {
+    pub(crate) fn new(birth: Birth) -> Self {
+        let Birth { shared, store, config, id, epoch, issuer, trust, recovered } = birth;
+        let bounds = Bounds { suspect: ms(config.liveness.suspect_ms), lost: ms(config.liveness.lost_ms) };
+        let first_seq = u64::try_from(clock::wall().unix_ns() / 1000).unwrap_or_default();
+        let inbox = shared.bus.client().new_inbox();
+        let mut actor = Self {
+            registry: Registry::new(bounds, first_seq, config.dispatch.pool_tasks),
+            verifier: Verifier::new(trust),
+            running: HashMap::new(),
+            ended: Ended::new(config.ledger.closed_in_memory),
+            keys: Keys::new(Duration::from_secs(config.ledger.idempotency_s)),
+            next_number: recovered.next_number,
+            outgoing: Vec::new(),
+            writes: FuturesUnordered::new(),
+            infos: FuturesUnordered::new(),
+            deadlines: BinaryHeap::new(),
+            sweeps: VecDeque::new(),
+            dirty: BTreeSet::new(),
+            stalled: false,
+            unkept_bytes: 0,
+            full: false,
+            results_bytes: 0,
+            pending: 0,
+            counters: Metrics { epoch: epoch.0, active: true, ..Metrics::default() },
+            garbage: Garbage::default(),
+            ticks: 0,
+            discovered: None,
+            shared,
+            store,
+            config,
+            id,
+            epoch,
+            issuer,
+            inbox,
+        };
+        actor.restore(recovered);
+        actor
+    }
+
+    /// Serves until `shutdown`, or until the connection is closed for good.
+    pub(crate) async fn run(
+        mut self,
+        mut commands: mpsc::Receiver<Command>,
+        shutdown: CancellationToken,
+    ) -> Result<(), async_nats::SubscribeError> {
+        let mut ears = Ears::open(&self.shared, &self.inbox).await?;
+        self.shared.activate(self.store.clone());
+        self.look_at_store();
+        self.discover();
+        self.settle().await;
+        self.shared.say(true, "ready");
+        let mut tick = tokio::time::interval(TICK);
+        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let link = self.shared.bus.link();
+        let mut connection = link.clone();
+        loop {
+            tokio::select! {
+                () = shutdown.cancelled() => break,
+                Some(message) = ears.results.next() => self.on_result_message(&message),
+                Some(command) = commands.recv() => self.on_command(command),
+                Some(message) = ears.receipts.next() => self.on_receipt_message(&message),
+                Some(written) = self.writes.next() => self.on_written(written),
+                Some(message) = ears.heartbeats.next() => self.on_heartbeat_message(&message),
+                Some(message) = ears.announcements.next() => self.on_announcement_message(&message),
+                Some(message) = ears.enrolments.next() => self.on_enrolment_message(&message),
+                Some(bytes) = self.infos.next() => self.on_info(bytes),
+                Ok(()) = connection.changed() => self.discover(),
+                () = std::future::ready(()), if self.may_sweep() => self.sweep(),
+                _ = tick.tick() => self.on_tick(),
+            }
+            self.settle().await;
+        }
+        self.shared.say(false, "stopping");
+        Ok(())
+    }
+
+    /// Gives work to whoever has room, and sends what is to be sent.
+    async fn settle(&mut self) {
+        self.dispatch();
+        for message in std::mem::take(&mut self.outgoing) {
+            let Outgoing { subject, reply, encoding, payload } = message;
+            let mut headers = HeaderMap::new();
+            headers.insert(CONTENT_TYPE, encoding.content_type());
+            let client = self.shared.bus.client();
+            let sent = match reply {
+                Some(reply) => client.publish_with_reply_and_headers(subject, reply, headers, payload).await,
+                None => client.publish_with_headers(subject, headers, payload).await,
+            };
+            if let Err(error) = sent {
+                tracing::debug!(%error, "a message was not sent: the connection is closed");
+            }
+        }
+    }
+
+    fn send<T: serde::Serialize>(
+        &mut self,
+        subject: String,
+        reply: Option<String>,
+        encoding: Encoding,
+        value: &T,
+    ) {
+        match encoding.encode(value) {
+            Ok(payload) => self.outgoing.push(Outgoing { subject, reply, encoding, payload: payload.into() }),
+            Err(error) => tracing::error!(%error, subject, "a message can't be written"),
+        }
+    }
+
+    /// Writes to LEDGER.
+    fn write<T: serde::Serialize>(&mut self, tag: Tag, subject: &Subject, id: String, value: &T) {
+        let payload = match Encoding::Cbor.encode(value) {
+            Ok(payload) => payload.into(),
+            Err(error) => {
+                tracing::error!(%error, id, "a record can't be written");
+                return;
+            }
+        };
+        let write = Write { subject: subject.on(&self.shared.prefix), payload, id };
+        self.push_write(tag, write, false);
+    }
+
+    fn push_write(&mut self, tag: Tag, write: Write, later: bool) {
+        let bus = self.shared.bus.clone();
+        let stream = match tag {
+            Tag::Kept(_) => self.store.results.clone(),
+            _ => self.store.ledger.clone(),
+        };
+        self.writes.push(Box::pin(async move {
+            let outcome = if later {
+                write::write_later(&bus, &stream, &write).await
+            } else {
+                write::write(&bus, &stream, &write).await
+            };
+            Written { tag, write, outcome }
+        }));
+    }
+
+    /// Something happened that others may want to know.
+    fn event(&mut self, kind: &str, about: About<'_>, text: String) {
+        let event = Event {
+            at: clock::wall(),
+            kind: kind.to_owned(),
+            vp: about.vp.cloned(),
+            instance: about.instance.cloned(),
+            measurement: about.measurement,
+            text,
+        };
+        let subject = Subject::Evt(kind.to_owned()).on(&self.shared.prefix);
+        self.send(subject, None, Encoding::Json, &event);
+        // Nobody has to watch.
+        let _ = self.shared.events.send(Arc::new(event));
+    }
+
+    /// A message that can't be read or believed.
+    fn drop_garbage(&mut self, class: &'static str, subject: &str, why: &dyn std::fmt::Display) {
+        self.garbage.count(clock::now(), class, subject, why);
+    }
+
+    /// Asks everybody to announce themselves, at most once a second.
+    fn discover(&mut self) {
+        let now = clock::now();
+        if self.discovered.is_none_or(|at| now.saturating_duration_since(at) >= Duration::from_secs(1)) {
+            self.discovered = Some(now);
+            let subject = Subject::Discover.on(&self.shared.prefix);
+            self.outgoing.push(Outgoing {
+                subject,
+                reply: None,
+                encoding: Encoding::Json,
+                payload: Bytes::new(),
+            });
+        }
+    }
+
+    fn storage_full(&self) -> bool {
+        self.full || self.results_bytes >= self.results_room()
+    }
+
+    /// In how many bytes results are kept before new work is refused: the rest is for what was accepted.
+    fn results_room(&self) -> u64 {
+        let all = self.config.results.max_bytes;
+        all - (all / 20).min(64 * 1024 * 1024)
+    }
+
+    fn hidden(id: MeasurementId) -> Problem {
+        problems::not_found("measurement", &id.to_string())
+    }
+}
+
+/// What an event is about.
+#[derive(Debug, Default, Clone, Copy)]
+struct About<'a> {
+    vp: Option<&'a VpId>,
+    instance: Option<&'a InstanceId>,
+    measurement: Option<MeasurementId>,
+}
+
+/// Nanoseconds from `now` until `until`, at least 0.
+fn remaining_ns(now: Instant, until: Instant) -> u64 {
+    u64::try_from(until.saturating_duration_since(now).as_nanos()).unwrap_or(u64::MAX)
+}
+
+/// Seconds since 1970 UTC.
+fn unix_s(at: Timestamp) -> u64 {
+    u64::try_from(at.unix_ns() / 1_000_000_000).unwrap_or_default()
+}

@@ -1,0 +1,120 @@
+//! Comparing notes with an instance: what it holds, and which of its results have come.
+
+use std::collections::HashSet;
+use std::time::{Duration, Instant};
+
+use mmn_schema::dispatch::{Sync, Synced, ToInstance};
+use mmn_schema::id::VpId;
+use mmn_schema::subject::Subject;
+
+use super::Actor;
+use crate::clock;
+use crate::config::ms;
+use crate::dispatch::lane::SlotId;
+
+/// For how long an instance that was there before this anchor is given nothing until it has said what it holds.
+const HOLD: Duration = Duration::from_millis(300);
+/// How soon notes are compared again when something is missing.
+const AGAIN: Duration = Duration::from_millis(50);
+
+impl Actor {
+    /// An instance is new to this anchor: it drops what former terms have queued there, sends its results again, and
+    /// says what it still holds.
+    pub(super) fn sync_fresh(&mut self, slot: SlotId, now: Instant) {
+        let recovered = self.running.values().any(|running| running.durable);
+        if let Some(instance) = self.registry.instances.get_mut(&slot)
+            && recovered
+        {
+            instance.hold_until = Some(now + HOLD);
+        }
+        self.send_sync(slot, now, true, true);
+    }
+
+    /// Something is missing: notes are compared at once, but not all the time.
+    pub(super) fn sync_soon(&mut self, slot: SlotId, now: Instant) {
+        let instance = self.registry.instances.get(&slot);
+        if instance.is_some_and(|it| it.synced.is_none_or(|at| now.saturating_duration_since(at) >= AGAIN)) {
+            self.send_sync(slot, now, true, false);
+        }
+    }
+
+    /// Compares notes with every instance that holds tasks, or could forget results.
+    pub(super) fn sync_all(&mut self, now: Instant) {
+        let every = ms(self.config.dispatch.sync_ms);
+        let due: Vec<(SlotId, bool)> = self
+            .registry
+            .instances
+            .iter()
+            .filter(|(_, it)| it.credits.is_some() && it.is_there(now, self.registry.bounds))
+            .filter(|(_, it)| it.slot.holding.len() > 0 || it.inbound.is_news() || !it.settled)
+            .filter(|(_, it)| it.synced.is_none_or(|at| now.saturating_duration_since(at) >= every))
+            .map(|(&slot, it)| (slot, !it.settled))
+            .collect();
+        for (slot, anew) in due {
+            self.send_sync(slot, now, anew, anew);
+        }
+    }
+
+    fn send_sync(&mut self, slot: SlotId, now: Instant, resend: bool, fresh: bool) {
+        let Some(instance) = self.registry.instances.get_mut(&slot) else {
+            return;
+        };
+        let Some(kind) = instance.kinds.first().map(|kind| kind.name.clone()) else {
+            return;
+        };
+        if instance.credits.is_none() {
+            return;
+        }
+        instance.synced = Some(now);
+        let sync = Sync {
+            anchor: self.id.clone(),
+            epoch: self.epoch,
+            seq: instance.slot.holding.last(),
+            ack: instance.inbound.tell(),
+            resend,
+            fresh,
+        };
+        let subject = Subject::Task(instance.vp.clone(), kind, instance.id.clone()).on(&self.shared.prefix);
+        let encoding = instance.encoding;
+        self.send(subject, None, encoding, &ToInstance::Sync(sync));
+    }
+
+    pub(super) fn on_synced(&mut self, vp: &VpId, synced: &Synced) {
+        let (now, at) = (clock::now(), clock::wall());
+        let Some(slot) = self.registry.find(vp, &synced.instance) else {
+            return self.discover();
+        };
+        let Some(instance) = self.registry.instances.get_mut(&slot) else {
+            return;
+        };
+        if synced.anchor != self.id || synced.boot != instance.boot {
+            return;
+        }
+        instance.hear(now, at);
+        instance.hold_until = None;
+        self.dirty.extend(instance.lanes.iter().copied());
+        if !instance.inbound.settle(synced.high) {
+            return self.sync_soon(slot, now);
+        }
+        let held: HashSet<_> = synced
+            .held
+            .iter()
+            .flat_map(|held| held.indices.iter().map(|&index| (held.measurement, index)))
+            .collect();
+        if !instance.settled {
+            instance.settled = true;
+            // What it holds from a former term need not run twice.
+            for batch in &synced.held {
+                let Some(running) = self.running.get_mut(&batch.measurement) else { continue };
+                let mut mine: Vec<u64> = batch.indices.clone();
+                mine.retain(|&index| running.account.take(index));
+                if !mine.is_empty() {
+                    instance.slot.holding.adopt(batch.measurement, vp, mine, now, at);
+                }
+            }
+        }
+        let lost = instance.slot.holding.compare(synced.seq, &held);
+        let name = instance.id.clone();
+        self.give_back(lost, Some(&name), true, "the instance does not hold it and sent no result");
+    }
+}

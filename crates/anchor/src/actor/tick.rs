@@ -1,0 +1,157 @@
+//! What time brings: deadlines, missing receipts, silence, rollups of intervals that are over.
+
+use std::cmp::Reverse;
+
+use mmn_schema::api::Health;
+
+use super::{About, Actor, Sweep};
+use crate::clock;
+use crate::config::ms;
+use crate::dispatch::lane::SlotId;
+
+/// Ticks between looks at what changes slowly: 1 s.
+const SLOW: u64 = 20;
+/// Ticks between looks at the store: 2 s.
+const STORE: u64 = 40;
+
+impl Actor {
+    pub(super) fn on_tick(&mut self) {
+        let now = clock::now();
+        self.ticks += 1;
+        while self.deadlines.peek().is_some_and(|Reverse(deadline)| deadline.at <= now) {
+            let Some(Reverse(deadline)) = self.deadlines.pop() else { break };
+            if self.running.contains_key(&deadline.measurement) {
+                let super::Deadline { measurement, first, end, what, .. } = deadline;
+                self.sweeps.push_back(Sweep { measurement, next: first, end, what });
+            }
+        }
+        self.take_back_unacknowledged();
+        self.sync_all(now);
+        self.judge();
+        if self.ticks.is_multiple_of(SLOW) {
+            let at = clock::wall();
+            let over: Vec<_> = self
+                .running
+                .iter()
+                .filter(|(_, running)| running.rollups.is_over(at))
+                .map(|(&id, _)| id)
+                .collect();
+            for id in over {
+                self.write_rollups(id);
+            }
+            self.keys.prune(at);
+            self.registry.forget(now, ms(self.config.liveness.forget_ms));
+            self.shared
+                .say(!self.storage_full(), if self.storage_full() { "storage is full" } else { "ready" });
+        }
+        if self.ticks.is_multiple_of(STORE) {
+            self.look_at_store();
+        }
+    }
+
+    /// Batches without a receipt go elsewhere.
+    fn take_back_unacknowledged(&mut self) {
+        let (now, limit) = (clock::now(), ms(self.config.dispatch.receipt_ms));
+        let mut returned = Vec::new();
+        for instance in self.registry.instances.values_mut() {
+            for seq in instance.slot.holding.overdue(now, limit) {
+                instance.slot.forget_receipt(seq);
+                instance.liveness.no_receipt();
+                returned.push((Some(instance.id.clone()), instance.slot.holding.take_back(seq)));
+            }
+        }
+        for pool in self.registry.pools.values_mut() {
+            for seq in pool.slot.holding.overdue(now, limit) {
+                pool.slot.forget_receipt(seq);
+                let tasks = pool.slot.holding.take_back(seq);
+                returned.push((None, tasks));
+            }
+        }
+        for (name, tasks) in returned {
+            self.give_back(tasks, name.as_ref(), true, "not acknowledged in time");
+        }
+    }
+
+    /// Looks who has fallen silent.
+    fn judge(&mut self) {
+        let (now, bounds) = (clock::now(), self.registry.bounds);
+        let mut changed = Vec::new();
+        for (&slot, instance) in &mut self.registry.instances {
+            // One that said it is full, and says nothing more, is tried again.
+            if instance.full {
+                instance.full = false;
+                self.dirty.extend(instance.lanes.iter().copied());
+            }
+            if instance.hold_until.is_some_and(|until| now >= until) {
+                instance.hold_until = None;
+                self.dirty.extend(instance.lanes.iter().copied());
+            }
+            let (health, evidence) = instance.liveness.judge(now, bounds);
+            if health != instance.health {
+                changed.push((slot, instance.health, health, evidence));
+                instance.health = health;
+            }
+        }
+        for (slot, before, after, evidence) in changed {
+            let Some((vp, name)) =
+                self.registry.instances.get(&slot).map(|it| (it.vp.clone(), it.id.clone()))
+            else {
+                continue;
+            };
+            if after == Health::Lost {
+                self.lose(slot, &evidence);
+            } else if after == Health::Suspect || before == Health::Suspect {
+                let kind = if after == Health::Suspect { "module-suspect" } else { "module-healthy" };
+                let about = About { vp: Some(&vp), instance: Some(&name), measurement: None };
+                self.event(kind, about, evidence);
+            }
+        }
+        let vps: Vec<_> = self.registry.vps.keys().cloned().collect();
+        for vp in vps {
+            if let Some((_, health)) = self.registry.refresh(&vp, now)
+                && matches!(health, Health::Lost | Health::Stopped)
+            {
+                let about = About { vp: Some(&vp), ..About::default() };
+                self.event("vp-lost", about, "nothing of it is heard any more".to_owned());
+            }
+        }
+    }
+
+    /// An instance is found dead at once.
+    pub(super) fn give_up(&mut self, slot: SlotId) {
+        let (now, bounds) = (clock::now(), self.registry.bounds);
+        if let Some(instance) = self.registry.instances.get_mut(&slot) {
+            let (health, evidence) = instance.liveness.judge(now, bounds);
+            let before = std::mem::replace(&mut instance.health, health);
+            if before != Health::Lost {
+                self.lose(slot, &evidence);
+            }
+        }
+    }
+
+    /// An instance counts as gone: what it held goes elsewhere.
+    fn lose(&mut self, slot: SlotId, evidence: &str) {
+        let Some((vp, name)) = self.registry.instances.get(&slot).map(|it| (it.vp.clone(), it.id.clone()))
+        else {
+            return;
+        };
+        let returned = self.registry.part(slot);
+        self.give_back(returned, Some(&name), true, "the instance was lost");
+        let about = About { vp: Some(&vp), instance: Some(&name), measurement: None };
+        self.event("module-lost", about, evidence.to_owned());
+    }
+
+    /// Asks how many bytes the results take.
+    pub(super) fn look_at_store(&mut self) {
+        if self.infos.is_empty() {
+            let mut results = self.store.results.clone();
+            self.infos.push(Box::pin(async move { results.info().await.ok().map(|info| info.state.bytes) }));
+        }
+    }
+
+    pub(super) fn on_info(&mut self, bytes: Option<u64>) {
+        if let Some(bytes) = bytes {
+            self.results_bytes = bytes;
+        }
+    }
+}

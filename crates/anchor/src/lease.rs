@@ -1,0 +1,148 @@
+//! One anchor is active: it holds a lease in a key-value bucket, and renews it. Another one stands by, and takes the
+//! lease when it has not been renewed for a while, by its own clock, or was given back. The term (epoch) grows with
+//! each taking; modules refuse older ones.
+//!
+//! The same anchor started again takes its lease back at once: its former process finds it taken and ends.
+
+use std::time::{Duration, Instant};
+
+use async_nats::jetstream::kv::{self, UpdateErrorKind};
+use mmn_bus::connect::Bus;
+use mmn_bus::jetstream::{Bucket, EnsureError};
+use mmn_schema::id::{AnchorId, Epoch};
+use serde::{Deserialize, Serialize};
+use tokio_util::sync::CancellationToken;
+
+use crate::clock;
+
+/// How often the lease is renewed.
+const RENEW: Duration = Duration::from_secs(1);
+/// After how long without renewal it is free.
+const TERM: Duration = Duration::from_millis(3500);
+/// How often a standby looks.
+const LOOK: Duration = Duration::from_millis(250);
+const KEY: &str = "active";
+
+/// The lease, held.
+#[derive(Debug)]
+pub(crate) struct Lease {
+    bucket: kv::Store,
+    holder: Holder,
+    revision: u64,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Holder {
+    anchor: AnchorId,
+    epoch: Epoch,
+    /// Tells two processes of one anchor apart.
+    life: u64,
+    /// Counts renewals: a value that does not change makes no revision that differs.
+    renewed: u64,
+    released: bool,
+}
+
+/// Opens the bucket.
+pub(crate) async fn open(bus: &Bus, replicas: usize) -> Result<kv::Store, EnsureError> {
+    let bucket = Bucket { replicas, ..Bucket::new(format!("{}_anchor", bus.prefix())) };
+    bus.ensure_bucket(&bucket).await
+}
+
+impl Lease {
+    /// Takes the lease as soon as it is free. `standing_by` is called when it is not at first. `None` at `shutdown`.
+    pub(crate) async fn take(
+        bucket: kv::Store,
+        anchor: &AnchorId,
+        shutdown: &CancellationToken,
+        standing_by: impl Fn(),
+    ) -> Option<Self> {
+        let life: u64 = rand::random();
+        let mut seen: Option<(u64, Instant)> = None;
+        loop {
+            let now = clock::now();
+            match bucket.entry(KEY).await {
+                Ok(entry) => {
+                    let entry = entry.filter(|entry| entry.operation == kv::Operation::Put);
+                    let revision = entry.as_ref().map_or(0, |entry| entry.revision);
+                    let former = entry.and_then(|entry| serde_json::from_slice::<Holder>(&entry.value).ok());
+                    if seen.is_none_or(|(known, _)| known != revision) {
+                        seen = Some((revision, now));
+                    }
+                    let stale = seen.is_some_and(|(_, at)| now.saturating_duration_since(at) >= TERM);
+                    let free = former
+                        .as_ref()
+                        .is_none_or(|former| former.released || former.anchor == *anchor || stale);
+                    if free {
+                        let epoch = Epoch(former.map_or(0, |former| former.epoch.0) + 1);
+                        let holder =
+                            Holder { anchor: anchor.clone(), epoch, life, renewed: 0, released: false };
+                        let mut lease = Self { bucket: bucket.clone(), holder, revision };
+                        match lease.put().await {
+                            Ok(()) => return Some(lease),
+                            Err(error) => tracing::debug!(%error, "the lease was taken by another anchor"),
+                        }
+                    } else {
+                        standing_by();
+                    }
+                }
+                Err(error) => tracing::warn!(%error, "the lease can't be read"),
+            }
+            tokio::select! {
+                () = shutdown.cancelled() => return None,
+                () = tokio::time::sleep(LOOK) => {}
+            }
+        }
+    }
+
+    /// The term.
+    pub(crate) fn epoch(&self) -> Epoch {
+        self.holder.epoch
+    }
+
+    /// Renews the lease until `shutdown`, then gives it back. Returns before that when it is lost: whether it was.
+    pub(crate) async fn hold(mut self, shutdown: CancellationToken) -> bool {
+        let mut renewed = clock::now();
+        loop {
+            tokio::select! {
+                () = shutdown.cancelled() => {
+                    self.holder.released = true;
+                    if let Err(error) = self.put().await {
+                        tracing::debug!(%error, "the lease was not given back");
+                    }
+                    return false;
+                }
+                () = tokio::time::sleep(RENEW) => {}
+            }
+            self.holder.renewed += 1;
+            match self.put().await {
+                Ok(()) => renewed = clock::now(),
+                Err(error) if error.kind() == UpdateErrorKind::WrongLastRevision => {
+                    match self.bucket.entry(KEY).await {
+                        // An earlier attempt of this very process arrived and its answer did not.
+                        Ok(Some(entry)) if self.is_own(&entry.value) => {
+                            self.revision = entry.revision;
+                            renewed = clock::now();
+                        }
+                        Ok(Some(_)) => return true,
+                        _ => {}
+                    }
+                }
+                // Nobody else can take it either while JetStream is away.
+                Err(error) => {
+                    let for_ms = clock::now().saturating_duration_since(renewed).as_millis();
+                    tracing::warn!(%error, for_ms, "the lease was not renewed");
+                }
+            }
+        }
+    }
+
+    fn is_own(&self, value: &[u8]) -> bool {
+        serde_json::from_slice::<Holder>(value).is_ok_and(|holder| holder.life == self.holder.life)
+    }
+
+    async fn put(&mut self) -> Result<(), kv::UpdateError> {
+        let value = serde_json::to_vec(&self.holder).unwrap_or_default();
+        self.revision = self.bucket.update(KEY, value.into(), self.revision).await?;
+        Ok(())
+    }
+}

@@ -1,0 +1,285 @@
+//! What an anchor finds when it becomes active: every acceptance without an end, less the records that are kept.
+//!
+//! LEDGER is read from its beginning by a plain pull consumer, which is asked again where a message is missing: an
+//! ordered one was seen to stall under load. RES is read for the measurements that run, by direct gets.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, pull};
+use async_nats::jetstream::stream::Stream;
+use bytes::Bytes;
+use futures::StreamExt;
+use mmn_schema::dispatch::Input;
+use mmn_schema::encoding::Encoding;
+use mmn_schema::id::{MeasurementId, Tenant};
+use mmn_schema::outcome::{Reason, code};
+use mmn_schema::problem::Problem;
+use mmn_schema::subject::{Log, Subject};
+use mmn_schema::time::Timestamp;
+
+use crate::ledger::account::Offer;
+use crate::measurement::Running;
+use crate::problems;
+use crate::store::Store;
+use crate::store::record::{Accept, Chunk, Done, Meta, Roll, Step};
+
+/// What was found.
+#[derive(Debug)]
+pub(crate) struct Recovered {
+    /// Measurements that run, without lines.
+    pub(crate) running: Vec<Running>,
+    /// The latest measurements that ended, in the order of their ends, with their sequences.
+    pub(crate) ended: VecDeque<(u64, Arc<Done>)>,
+    /// The sequence of the last one that ended before those.
+    pub(crate) evicted: u64,
+    /// Idempotency keys, in the order in which they came.
+    pub(crate) keys: Vec<(Tenant, String, MeasurementId, u64, Timestamp)>,
+    pub(crate) next_number: u64,
+}
+
+/// What LEDGER says of a measurement that has no end yet.
+#[derive(Debug, Default)]
+struct Partial {
+    meta: Option<Box<Meta>>,
+    groups: Vec<Gathered>,
+    closed: bool,
+    cancelled: bool,
+    /// Up to this sequence in RES its records are in rollups that are written.
+    through: u64,
+}
+
+/// A group of inputs, as far as it was found.
+#[derive(Debug)]
+struct Gathered {
+    first: u64,
+    total: u64,
+    at: Timestamp,
+    chunks: BTreeMap<u64, Vec<Input>>,
+}
+
+impl Gathered {
+    fn is_whole(&self) -> bool {
+        self.chunks.values().map(|inputs| inputs.len() as u64).sum::<u64>() == self.total
+    }
+}
+
+/// How many messages are asked for at a time.
+const BATCH: usize = 256;
+/// For how long they are waited for.
+const EXPIRES: Duration = Duration::from_secs(2);
+
+/// Reads what is kept. `closed_in_memory` measurements that ended are remembered, and keys for `keys_for`.
+pub(crate) async fn recover(
+    store: &Store,
+    closed_in_memory: usize,
+    keys_for: Duration,
+    now: Instant,
+    at: Timestamp,
+) -> Result<Recovered, Problem> {
+    let mut partials: BTreeMap<MeasurementId, Partial> = BTreeMap::new();
+    let mut recovered = Recovered {
+        running: Vec::new(),
+        ended: VecDeque::new(),
+        evicted: 0,
+        keys: Vec::new(),
+        next_number: 1,
+    };
+    let oldest_key = u64::try_from(keys_for.as_nanos()).unwrap_or(u64::MAX);
+    read_all(&store.ledger, |seq, subject, payload| {
+        let Ok(Subject::Log(log, id)) = Subject::parse(&store.prefix, subject) else {
+            tracing::warn!(subject, "LEDGER holds a message of an unknown subject");
+            return;
+        };
+        let result = match log {
+            Log::Accept => Encoding::Cbor.decode(payload).map(|accept: Accept| {
+                if let Step::Inputs(Chunk { meta: Some(meta), .. }) = &accept.step {
+                    recovered.next_number = recovered.next_number.max(meta.number + 1);
+                    if let Some((key, hash)) = &meta.key
+                        && at.since_ns(meta.accepted_at).is_none_or(|age| age <= oldest_key)
+                    {
+                        recovered.keys.push((meta.tenant.clone(), key.clone(), id, *hash, meta.accepted_at));
+                    }
+                }
+                partials.entry(id).or_default().enter(accept);
+            }),
+            Log::Done => Encoding::Cbor.decode(payload).map(|done: Done| {
+                partials.remove(&id);
+                // It may be older than its acceptance, which has expired.
+                recovered.next_number = recovered.next_number.max(done.meta.number + 1);
+                recovered.ended.push_back((seq, Arc::new(done)));
+                if recovered.ended.len() > closed_in_memory
+                    && let Some((seq, _)) = recovered.ended.pop_front()
+                {
+                    recovered.evicted = seq;
+                }
+            }),
+            Log::Roll => Encoding::Cbor.decode(payload).map(|roll: Roll| {
+                if let Some(partial) = partials.get_mut(&id) {
+                    partial.through = partial.through.max(roll.through);
+                }
+            }),
+            Log::Res => Ok(()),
+        };
+        if let Err(error) = result {
+            tracing::error!(%error, subject, seq, "LEDGER holds a message that can't be read");
+        }
+    })
+    .await?;
+    for (id, partial) in partials {
+        let through = partial.through;
+        if let Some(mut running) = partial.resume(now, at) {
+            replay(store, id, &mut running, through).await?;
+            recovered.running.push(running);
+        }
+    }
+    // A key leads somewhere only when its measurement was accepted as a whole.
+    let known: std::collections::HashSet<_> =
+        recovered.running.iter().map(|running| running.meta.id).collect();
+    let ended: std::collections::HashSet<_> = recovered.ended.iter().map(|(_, done)| done.meta.id).collect();
+    let oldest = recovered.ended.front().map(|(_, done)| done.meta.id);
+    recovered.keys.retain(|(_, _, id, ..)| {
+        known.contains(id)
+            || ended.contains(id)
+            || recovered.evicted > 0 && oldest.is_some_and(|oldest| *id < oldest)
+    });
+    Ok(recovered)
+}
+
+impl Partial {
+    fn enter(&mut self, accept: Accept) {
+        match accept.step {
+            Step::Close => self.closed = true,
+            Step::Cancel => self.cancelled = true,
+            Step::Inputs(Chunk { meta, group, total, first, inputs }) => {
+                if meta.is_some() {
+                    self.meta = meta;
+                }
+                let at = accept.at;
+                match self
+                    .groups
+                    .iter_mut()
+                    .find(|gathered| gathered.first == group && gathered.total == total)
+                {
+                    Some(gathered) => {
+                        gathered.chunks.insert(first, inputs);
+                    }
+                    None => self.groups.push(Gathered {
+                        first: group,
+                        total,
+                        at,
+                        chunks: [(first, inputs)].into(),
+                    }),
+                }
+            }
+        }
+    }
+
+    /// The measurement, unless its acceptance is incomplete: then nobody was told of it.
+    fn resume(self, now: Instant, at: Timestamp) -> Option<Running> {
+        let meta = Arc::new(*self.meta?);
+        let deadline = meta.deadline_ns;
+        let mut running = Running::new(meta, Vec::new());
+        let mut groups = self.groups;
+        groups.sort_by_key(|group| (group.first, group.total));
+        for group in groups {
+            // What follows a gap was not answered either.
+            if !group.is_whole() || group.first != running.inputs.len() {
+                break;
+            }
+            let age = at.since_ns(group.at).unwrap_or_default();
+            let until = now + Duration::from_nanos(deadline.saturating_sub(age));
+            let inputs: Vec<Input> = group.chunks.into_values().flatten().collect();
+            running.append(&inputs, until, 0);
+            running.durable = true;
+        }
+        if !running.durable {
+            return None;
+        }
+        running.accepted = running.inputs.len();
+        running.open = running.open && !self.closed && !self.cancelled;
+        if self.cancelled {
+            running.cancelled = Some(Reason::new(code::BY_CLIENT));
+        }
+        Some(running)
+    }
+}
+
+/// Closes the tasks whose records are kept.
+async fn replay(
+    store: &Store,
+    id: MeasurementId,
+    running: &mut Running,
+    through: u64,
+) -> Result<(), Problem> {
+    while let Some(kept) = store.next_kept(id, running.keep.last + 1).await? {
+        running.keep.last = kept.seq;
+        for section in &kept.batch.sections {
+            for entry in &section.entries {
+                let record = &entry.record;
+                if running.account.offer(record.index) == Offer::First {
+                    running.account.close(
+                        record.index,
+                        record.outcome,
+                        record.reason.as_ref(),
+                        record.answered,
+                    );
+                    if kept.seq > through {
+                        running.rollups.add(section.received_at, section.vp.as_ref(), record);
+                    }
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Reads a stream from its beginning up to where it ends now.
+async fn read_all(stream: &Stream, mut take: impl FnMut(u64, &str, &Bytes)) -> Result<(), Problem> {
+    let mut stream = stream.clone();
+    let state = stream.info().await.map_err(problems::storage_away)?.state.clone();
+    let (mut next, last) = (state.first_sequence.max(1), state.last_sequence);
+    while next <= last {
+        let config = pull::Config {
+            deliver_policy: DeliverPolicy::ByStartSequence { start_sequence: next },
+            ack_policy: AckPolicy::None,
+            inactive_threshold: Duration::from_secs(30),
+            ..pull::Config::default()
+        };
+        let consumer = stream.create_consumer(config).await.map_err(problems::storage_away)?;
+        let (mut delivered, before) = (0, next);
+        'consumer: while next <= last {
+            let batch = consumer.fetch().max_messages(BATCH).expires(EXPIRES).messages().await;
+            let mut batch = batch.map_err(problems::storage_away)?;
+            let mut count = 0;
+            while let Some(message) = batch.next().await {
+                let Ok(message) = message else { break 'consumer };
+                let (seq, number, pending) = match message.info() {
+                    Ok(info) => (info.stream_sequence, info.consumer_sequence, info.pending),
+                    Err(_) => break 'consumer,
+                };
+                delivered += 1;
+                count += 1;
+                if number != delivered {
+                    tracing::warn!(seq, "a message of LEDGER was missing and is read again");
+                    break 'consumer;
+                }
+                take(seq, message.subject.as_str(), &message.payload);
+                next = seq + 1;
+                if pending == 0 {
+                    return Ok(());
+                }
+            }
+            if count == 0 {
+                break;
+            }
+        }
+        if next == before {
+            // Nothing came: what was left has been removed meanwhile, or the server is away for a moment.
+            let state = stream.info().await.map_err(problems::storage_away)?.state.clone();
+            next = next.max(state.first_sequence);
+        }
+    }
+    Ok(())
+}

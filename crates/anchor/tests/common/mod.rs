@@ -1,0 +1,147 @@
+//! A network of one test: a real nats-server, an anchor in this process, and modules that a test holds by the hand.
+#![allow(dead_code, missing_docs, unreachable_pub, reason = "each test file uses a part of it")]
+
+pub mod module;
+
+use std::time::Duration;
+
+use mmn_anchor::{Anchor, Config, Ready, RunError, Viewer};
+use mmn_bus::testing::TestServer;
+use mmn_schema::api::{Measurement, MeasurementRequest};
+use mmn_schema::dispatch::Input;
+use mmn_schema::id::{MeasurementId, Tenant, VpId};
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+/// The vantage point of a name.
+pub fn vp(name: &str) -> VpId {
+    VpId::derive("UTEST", name)
+}
+
+pub fn tenant() -> Tenant {
+    Tenant::default()
+}
+
+pub fn viewer() -> Viewer {
+    Viewer::Tenant(tenant())
+}
+
+/// A request for the kind of the test modules, from `from`.
+pub fn request(targets: usize, from: &str) -> MeasurementRequest {
+    serde_json::from_value(serde_json::json!({
+        "kind": "noop",
+        "inputs": (0..targets).map(|n| Input::Target(format!("t{n}"))).collect::<Vec<_>>(),
+        "from": from,
+    }))
+    .unwrap()
+}
+
+/// An anchor that runs in the test.
+pub struct TestAnchor {
+    pub anchor: Anchor,
+    pub url: String,
+    stop: CancellationToken,
+    task: Option<JoinHandle<Result<(), RunError>>>,
+}
+
+impl TestAnchor {
+    pub async fn start(server: &TestServer) -> Self {
+        Self::start_with(server, "a1", |_| {}).await
+    }
+
+    pub async fn start_with(server: &TestServer, name: &str, change: impl FnOnce(&mut Config)) -> Self {
+        let anchor = Self::begin(server, name, change).await;
+        anchor.ready().await;
+        anchor
+    }
+
+    /// An anchor that may have to stand by.
+    pub async fn begin(server: &TestServer, name: &str, change: impl FnOnce(&mut Config)) -> Self {
+        let mut config = Config::default();
+        config.bus.urls = vec![server.url()];
+        config.bus.creds = server.dir().join(format!("anchor-{name}"));
+        if !config.bus.creds.exists() {
+            server.anchor_dir(name);
+        }
+        config.api.listen = ([127, 0, 0, 1], 0).into();
+        config.results.max_bytes = 256 * 1024 * 1024;
+        config.ledger.max_bytes = 256 * 1024 * 1024;
+        change(&mut config);
+        let (ready, is_ready) = oneshot::channel();
+        let stop = CancellationToken::new();
+        let task = tokio::spawn(mmn_anchor::run(config, ready, stop.clone()));
+        let Ok(Ready { url, anchor, .. }) = is_ready.await else {
+            panic!("the anchor did not start: {:?}", task.await);
+        };
+        Self { anchor, url, stop, task: Some(task) }
+    }
+
+    pub async fn ready(&self) {
+        let mut readiness = self.anchor.watch_readiness();
+        let ready = readiness.wait_for(|readiness| readiness.ready);
+        tokio::time::timeout(Duration::from_secs(20), ready)
+            .await
+            .expect("the anchor is ready in time")
+            .unwrap();
+    }
+
+    /// Ends it in order.
+    pub async fn stop(mut self) -> Result<(), RunError> {
+        self.stop.cancel();
+        self.task.take().unwrap().await.unwrap()
+    }
+
+    /// Ends it as a crash does: nothing more is sent, and the lease is not given back.
+    pub async fn crash(mut self) {
+        let task = self.task.take().unwrap();
+        task.abort();
+        let _ = task.await;
+    }
+
+    /// Waits until a vantage point offers the kind.
+    pub async fn offers(&self, name: &str, kind: &str) {
+        let id = vp(name);
+        eventually(|| async {
+            let vps = self.anchor.vps().await.ok()?;
+            let vp = vps.into_iter().find(|view| view.vantage_point.id == id)?;
+            vp.kinds.iter().any(|known| known.as_str() == kind).then_some(())
+        })
+        .await;
+    }
+
+    pub async fn measurement(&self, id: MeasurementId) -> Measurement {
+        self.anchor.measurement(&viewer(), id).await.unwrap()
+    }
+
+    /// Waits until a measurement is done.
+    pub async fn done(&self, id: MeasurementId) -> Measurement {
+        eventually(|| async {
+            let measurement = self.anchor.measurement(&viewer(), id).await.ok()?;
+            measurement.done_at.is_some().then_some(measurement)
+        })
+        .await
+    }
+}
+
+impl Drop for TestAnchor {
+    fn drop(&mut self) {
+        self.stop.cancel();
+        if let Some(task) = &self.task {
+            task.abort();
+        }
+    }
+}
+
+/// Asks until there is an answer, for 30 s at most.
+pub async fn eventually<T, F: Future<Output = Option<T>>>(mut ask: impl FnMut() -> F) -> T {
+    let asking = async {
+        loop {
+            if let Some(answer) = ask().await {
+                return answer;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), asking).await.expect("it happens in time")
+}

@@ -1,0 +1,418 @@
+//! A module that a test holds by the hand: it answers at once, or when it is told to.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Arc, Mutex};
+
+use async_nats::{HeaderMap, Message};
+use data_encoding::BASE64URL_NOPAD;
+use futures::StreamExt;
+use mmn_bus::connect::{Bus, Connect};
+use mmn_bus::identity::permissions::POOL_QUEUE;
+use mmn_bus::identity::{CREDS, Creds};
+use mmn_bus::testing::TestServer;
+use mmn_schema::announce::{
+    Announcement, Heartbeat, InputShape, InstanceState, JWT_HEADER, KindInfo, Load, ModuleInfo, Role,
+    SIGNATURE_HEADER, SchemaVersion,
+};
+use mmn_schema::body::Body;
+use mmn_schema::control::{Control, Controlled, Quote};
+use mmn_schema::dispatch::{Held, Receipt, Record, ResultBatch, Sync, Synced, Task, TaskBatch, ToInstance};
+use mmn_schema::encoding::{CONTENT_TYPE, Encoding};
+use mmn_schema::id::{BootId, InstanceId, KindName, MeasurementId, VpId};
+use mmn_schema::outcome::{Outcome, Reason, code};
+use mmn_schema::subject::{Prefix, Subject, filter};
+use mmn_schema::time::Timestamp;
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+
+/// How a module behaves.
+#[derive(Debug, Clone)]
+pub struct Behaviour {
+    pub credits: Option<u32>,
+    /// Answers at once; else when it is told to.
+    pub prompt: bool,
+    /// Sends receipts.
+    pub acknowledges: bool,
+    /// Answers each batch as busy so many times.
+    pub busy: u32,
+    pub unavailable: bool,
+    pub heartbeats: bool,
+}
+
+impl Default for Behaviour {
+    fn default() -> Self {
+        Self {
+            credits: Some(1024),
+            prompt: true,
+            acknowledges: true,
+            busy: 0,
+            unavailable: false,
+            heartbeats: true,
+        }
+    }
+}
+
+#[derive(Debug)]
+enum Order {
+    /// Answer what is held.
+    Answer,
+    /// Send the last result message again, as a new one.
+    Repeat,
+    Bye,
+}
+
+/// What a module has seen.
+#[derive(Debug, Default, Clone)]
+pub struct Seen {
+    pub tasks: Vec<(MeasurementId, Task)>,
+    pub batches: usize,
+    pub cancels: usize,
+}
+
+pub struct FakeModule {
+    pub instance: InstanceId,
+    pub seen: Arc<Mutex<Seen>>,
+    orders: mpsc::UnboundedSender<Order>,
+    task: JoinHandle<()>,
+}
+
+impl FakeModule {
+    pub async fn start(server: &TestServer, vp_name: &str, instance: &str, behaviour: Behaviour) -> Self {
+        let vp = super::vp(vp_name);
+        let dir = server.module_dir(instance, &[vp.as_str()]);
+        let bus = Connect::new(server.url(), dir.join(CREDS), instance).open().await.unwrap();
+        let creds = Creds::read(&dir.join(CREDS)).unwrap();
+        let (orders, receiver) = mpsc::unbounded_channel();
+        let seen = Arc::new(Mutex::new(Seen::default()));
+        let worker = Worker {
+            bus,
+            creds,
+            prefix: Prefix::default(),
+            vp,
+            instance: instance.parse().unwrap(),
+            boot: BootId(rand::random::<u32>().into()),
+            behaviour,
+            seen: seen.clone(),
+            held: VecDeque::new(),
+            sent: BTreeMap::new(),
+            seq: 0,
+            beats: 0,
+            last: None,
+        };
+        let (listening, is_listening) = tokio::sync::oneshot::channel();
+        let task = tokio::spawn(worker.run(receiver, listening));
+        is_listening.await.unwrap();
+        Self { instance: instance.parse().unwrap(), seen, orders, task }
+    }
+
+    pub fn answer(&self) {
+        self.orders.send(Order::Answer).unwrap();
+    }
+
+    pub fn repeat(&self) {
+        self.orders.send(Order::Repeat).unwrap();
+    }
+
+    pub fn bye(&self) {
+        self.orders.send(Order::Bye).unwrap();
+    }
+
+    pub fn tasks(&self) -> usize {
+        self.seen.lock().unwrap().tasks.len()
+    }
+
+    pub fn batches(&self) -> usize {
+        self.seen.lock().unwrap().batches
+    }
+
+    /// Waits until it has been given so many tasks in all.
+    pub async fn given(&self, count: usize) {
+        super::eventually(|| async { (self.tasks() >= count).then_some(()) }).await;
+    }
+
+    /// Ends it as a crash does: its connection goes away.
+    pub async fn crash(self) {
+        self.task.abort();
+        let _ = self.task.await;
+    }
+}
+
+pub fn kind() -> KindName {
+    "noop".parse().unwrap()
+}
+
+pub fn kind_info(unavailable: bool) -> KindInfo {
+    KindInfo {
+        name: kind(),
+        version: SchemaVersion { major: 1, minor: 0 },
+        description: "Does nothing.".to_owned(),
+        input: InputShape::Target,
+        params: serde_json::json!({
+            "type": "object",
+            "properties": { "count": { "type": "integer", "minimum": 1, "maximum": 5 } },
+            "additionalProperties": false
+        })
+        .try_into()
+        .unwrap(),
+        result: true.into(),
+        summary: Vec::new(),
+        unavailable: unavailable.then(|| mmn_schema::announce::Unavailable {
+            reason: Reason::with(code::UNPRIVILEGED, "no socket"),
+            mend: None,
+        }),
+    }
+}
+
+struct Worker {
+    bus: Bus,
+    creds: Creds,
+    prefix: Prefix,
+    vp: VpId,
+    instance: InstanceId,
+    boot: BootId,
+    behaviour: Behaviour,
+    seen: Arc<Mutex<Seen>>,
+    held: VecDeque<(TaskBatch, Encoding)>,
+    sent: BTreeMap<u64, (String, ResultBatch)>,
+    seq: u64,
+    beats: u64,
+    last: Option<(String, ResultBatch)>,
+}
+
+impl Worker {
+    async fn run(
+        mut self,
+        mut orders: mpsc::UnboundedReceiver<Order>,
+        listening: tokio::sync::oneshot::Sender<()>,
+    ) {
+        let client = self.bus.client().clone();
+        let mut tasks =
+            client.subscribe(filter::tasks(&self.prefix, &self.vp, &self.instance)).await.unwrap();
+        let pool = Subject::Pool(self.vp.clone(), kind()).on(&self.prefix);
+        let mut pool = client.queue_subscribe(pool, POOL_QUEUE.to_owned()).await.unwrap();
+        let ctl = Subject::Ctl(self.vp.clone(), self.instance.clone()).on(&self.prefix);
+        let mut ctl = client.subscribe(ctl).await.unwrap();
+        let mut discover = client.subscribe(Subject::Discover.on(&self.prefix)).await.unwrap();
+        let mut link = self.bus.link();
+        self.bus.barrier().await.unwrap();
+        self.announce(self.role()).await;
+        listening.send(()).unwrap();
+        let mut beat = tokio::time::interval(std::time::Duration::from_millis(500));
+        loop {
+            tokio::select! {
+                Some(message) = tasks.next() => self.on_task(message).await,
+                Some(message) = pool.next() => {
+                    let batch: TaskBatch = Encoding::Json.decode(&message.payload).unwrap();
+                    self.take(batch, message.reply.as_deref(), Encoding::Json).await;
+                }
+                Some(message) = ctl.next() => self.on_ctl(message).await,
+                Some(_) = discover.next() => self.announce(self.role()).await,
+                Ok(()) = link.changed() => self.announce(self.role()).await,
+                Some(order) = orders.recv() => match order {
+                    Order::Answer => {
+                        self.behaviour.prompt = true;
+                        while let Some((batch, encoding)) = self.held.pop_front() {
+                            self.answer(&batch, encoding).await;
+                        }
+                    }
+                    Order::Repeat => {
+                        if let Some((subject, mut batch)) = self.last.clone() {
+                            self.seq += 1;
+                            batch.seq = self.seq;
+                            self.sent.insert(batch.seq, (subject.clone(), batch.clone()));
+                            self.publish(subject, Encoding::Cbor, &batch).await;
+                        }
+                    }
+                    Order::Bye => self.announce(Role::Bye).await,
+                },
+                _ = beat.tick(), if self.behaviour.heartbeats => self.heartbeat().await,
+            }
+        }
+    }
+
+    fn role(&self) -> Role {
+        Role::Module(ModuleInfo {
+            module: "noop".to_owned(),
+            kinds: vec![kind_info(self.behaviour.unavailable)],
+            credits: self.behaviour.credits,
+        })
+    }
+
+    async fn announce(&self, role: Role) {
+        let announcement = Announcement {
+            schema: mmn_schema::VERSION,
+            vp: self.vp.clone(),
+            instance: self.instance.clone(),
+            boot: self.boot,
+            version: "0".to_owned(),
+            started_at: Timestamp::default(),
+            role,
+        };
+        let payload = Encoding::Cbor.encode(&announcement).unwrap();
+        let mut headers = HeaderMap::new();
+        headers.insert(CONTENT_TYPE, Encoding::Cbor.content_type());
+        headers.insert(JWT_HEADER, self.creds.jwt.as_str());
+        let signature = self.creds.seed.sign(&payload).unwrap();
+        headers.insert(SIGNATURE_HEADER, BASE64URL_NOPAD.encode(&signature).as_str());
+        let subject = Subject::Announce.on(&self.prefix);
+        self.bus.client().publish_with_headers(subject, headers, payload.into()).await.unwrap();
+    }
+
+    async fn heartbeat(&mut self) {
+        self.beats += 1;
+        let heartbeat = Heartbeat {
+            boot: self.boot,
+            seq: self.beats,
+            sent_at: Timestamp::default(),
+            interval_ms: 500,
+            state: InstanceState::Ready,
+            load: Load::default(),
+            clock: None,
+        };
+        let subject = Subject::Hb(self.vp.clone(), self.instance.clone()).on(&self.prefix);
+        self.publish(subject, Encoding::Cbor, &heartbeat).await;
+    }
+
+    async fn publish<T: serde::Serialize>(&self, subject: String, encoding: Encoding, value: &T) {
+        let mut headers = HeaderMap::new();
+        headers.insert(CONTENT_TYPE, encoding.content_type());
+        let payload = encoding.encode(value).unwrap();
+        self.bus.client().publish_with_headers(subject, headers, payload.into()).await.unwrap();
+    }
+
+    async fn on_task(&mut self, message: Message) {
+        match Encoding::Cbor.decode(&message.payload).unwrap() {
+            ToInstance::Tasks(batch) => {
+                self.forget(batch.ack);
+                self.take(batch, message.reply.as_deref(), Encoding::Cbor).await;
+            }
+            ToInstance::Sync(sync) => self.on_sync(sync).await,
+        }
+    }
+
+    fn forget(&mut self, ack: u64) {
+        self.sent = self.sent.split_off(&(ack + 1));
+    }
+
+    async fn take(&mut self, batch: TaskBatch, reply: Option<&str>, encoding: Encoding) {
+        let reply = reply.map(str::to_owned);
+        let (instance, boot) = (self.instance.clone(), self.boot);
+        let receipt = if self.behaviour.busy > 0 {
+            self.behaviour.busy -= 1;
+            Receipt::Busy { instance, free: 0 }
+        } else {
+            Receipt::Accepted { instance, boot, free: 1 }
+        };
+        let taken = matches!(receipt, Receipt::Accepted { .. });
+        if let Some(reply) = reply.filter(|_| self.behaviour.acknowledges) {
+            self.publish(reply, encoding, &receipt).await;
+        }
+        if !taken {
+            return;
+        }
+        {
+            let mut seen = self.seen.lock().unwrap();
+            seen.batches += 1;
+            seen.tasks.extend(batch.tasks.iter().map(|task| (batch.measurement, task.clone())));
+        }
+        if self.behaviour.prompt {
+            self.answer(&batch, encoding).await;
+        } else {
+            self.held.push_back((batch, encoding));
+        }
+    }
+
+    async fn answer(&mut self, batch: &TaskBatch, encoding: Encoding) {
+        let records = batch.tasks.iter().map(|task| record(task, Outcome::Ok, None)).collect();
+        self.send(batch, records, encoding).await;
+    }
+
+    async fn send(&mut self, batch: &TaskBatch, records: Vec<Record>, encoding: Encoding) {
+        self.seq += 1;
+        let result = ResultBatch {
+            instance: self.instance.clone(),
+            boot: self.boot,
+            anchor: batch.anchor.clone(),
+            epoch: batch.epoch,
+            seq: self.seq,
+            free: None,
+            records,
+        };
+        let subject = Subject::Res(self.vp.clone(), batch.kind.clone(), batch.measurement).on(&self.prefix);
+        self.sent.insert(self.seq, (subject.clone(), result.clone()));
+        self.last = Some((subject.clone(), result.clone()));
+        self.publish(subject, encoding, &result).await;
+    }
+
+    async fn on_sync(&mut self, sync: Sync) {
+        self.forget(sync.ack);
+        if sync.fresh {
+            self.held.retain(|(batch, _)| batch.epoch >= sync.epoch);
+        }
+        if sync.resend {
+            for (subject, batch) in self.sent.values() {
+                self.publish(subject.clone(), Encoding::Cbor, batch).await;
+            }
+        }
+        let held = self.held.iter().map(|(batch, _)| Held {
+            measurement: batch.measurement,
+            indices: batch.tasks.iter().map(|task| task.index).collect(),
+        });
+        let synced = Synced {
+            instance: self.instance.clone(),
+            boot: self.boot,
+            anchor: sync.anchor,
+            seq: sync.seq,
+            high: self.seq,
+            free: 1,
+            held: held.collect(),
+        };
+        let subject = Subject::Synced(self.vp.clone(), self.instance.clone()).on(&self.prefix);
+        self.publish(subject, Encoding::Cbor, &synced).await;
+    }
+
+    async fn on_ctl(&mut self, message: Message) {
+        let answer = match Encoding::Cbor.decode(&message.payload).unwrap() {
+            Control::Cancel { measurement, .. } => {
+                self.seen.lock().unwrap().cancels += 1;
+                let (mine, others): (VecDeque<_>, VecDeque<_>) =
+                    self.held.drain(..).partition(|(batch, _)| batch.measurement == measurement);
+                self.held = others;
+                for (batch, encoding) in mine {
+                    let reason = Reason::new(code::BY_CLIENT);
+                    let records = batch.tasks.iter();
+                    let records = records.map(|task| record(task, Outcome::Cancelled, Some(reason.clone())));
+                    self.send(&batch, records.collect(), encoding).await;
+                }
+                Controlled::Done { tasks: 0 }
+            }
+            Control::Drain => Controlled::Done { tasks: 0 },
+            Control::Quote { inputs, .. } => Controlled::Quoted(Quote {
+                packets: 3 * inputs.len() as u64,
+                bytes: 252 * inputs.len() as u64,
+                duration_ns: None,
+                refused: Vec::new(),
+            }),
+        };
+        if let Some(reply) = message.reply {
+            self.publish(reply.to_string(), Encoding::Cbor, &answer).await;
+        }
+    }
+}
+
+pub fn record(task: &Task, outcome: Outcome, reason: Option<Reason>) -> Record {
+    Record {
+        index: task.index,
+        attempt: task.attempt,
+        part: 0,
+        last: true,
+        outcome,
+        reason,
+        answered: Some(outcome == Outcome::Ok),
+        started_at: Timestamp::from_unix_ns(1_800_000_000_000_000_000),
+        duration_ns: 1000,
+        queued_ns: 10,
+        summary: [("rtt_min_ns".into(), 1000u64.into())].into(),
+        body: Body::of(&task.input).unwrap(),
+    }
+}
