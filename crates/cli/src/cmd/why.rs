@@ -58,18 +58,18 @@ pub(crate) async fn run(session: &mut Session, args: &Args) -> Result<Exit, Fail
     Ok(Exit::Good)
 }
 
-/// Times since the hop before are given only between readings of one clock.
+/// Times are given since the hop before that was read from the same clock.
 fn rows(trace: &TaskTrace) -> Vec<Row> {
-    let mut before: Option<(Clock, mmn_schema::time::Timestamp)> = None;
+    let (mut anchor, mut vp) = (None, None);
     trace
         .hops
         .iter()
         .map(|hop| {
-            let after = match before {
-                Some((clock, at)) if clock == hop.clock => hop.at.since_ns(at).map(units::nanos_u64),
-                _ => None,
+            let before = match hop.clock {
+                Clock::Anchor => anchor.replace(hop.at),
+                Clock::Vp => vp.replace(hop.at),
             };
-            before = Some((hop.clock, hop.at));
+            let after = before.and_then(|before| hop.at.since_ns(before)).map(units::nanos_u64);
             // The day is the same on every line.
             let at: String = hop.at.to_string().chars().skip(11).take(15).collect();
             let at = if hop.clock == Clock::Vp { format!("{at} (vp)") } else { at };
