@@ -1,6 +1,7 @@
 //! A network for one test: nats-server, an anchor, and a module `echo` that returns what it is given.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -59,6 +60,8 @@ impl Network {
         let mut config = Config::default();
         config.bus.urls = vec![server.url().to_owned()];
         config.bus.creds = dir;
+        config.results.max_bytes = 64 << 20;
+        config.ledger.max_bytes = 64 << 20;
         config.api.listen = SocketAddr::from(([127, 0, 0, 1], 0));
         change(&mut config);
         let (ready, url) = oneshot::channel();
@@ -109,18 +112,21 @@ impl Network {
         let module = Echo { bus, creds, vp: VP.parse().unwrap(), name: name.parse().unwrap() };
         module.start(self.gate.subscribe()).await;
         // What comes through the API is what counts: the anchor has heard the module once it lists the kind.
-        let deadline = Duration::from_secs(10);
-        tokio::time::timeout(deadline, async {
+        let listed = async {
+            let mut ticks = tokio::time::interval(Duration::from_millis(20));
             loop {
+                ticks.tick().await;
                 let kinds = super::client::get(self, "/api/v1/kinds").await;
-                if kinds.json()["items"].as_array().is_some_and(|kinds| !kinds.is_empty()) {
+                if kinds.status.is_success() && kinds.json()["items"][0]["vps"] == 1 {
                     return;
                 }
-                tokio::task::yield_now().await;
             }
-        })
-        .await
-        .expect("the module is listed");
+        };
+        if tokio::time::timeout(Duration::from_secs(10), listed).await.is_err() {
+            let ready = super::client::get(self, "/readyz").await;
+            let metrics = super::client::get(self, "/metrics").await;
+            panic!("the module is not listed: {ready:?} {}", String::from_utf8_lossy(&metrics.body));
+        }
     }
 }
 
@@ -145,6 +151,7 @@ impl Echo {
         let kind = "echo".parse().unwrap();
         let pool = Subject::Pool(self.vp.clone(), kind).on(&prefix);
         let mut tasks = self.bus.client().queue_subscribe(pool, "q".into()).await.unwrap();
+        let mut asked = self.bus.client().subscribe(Subject::Discover.on(&prefix)).await.unwrap();
         self.bus.barrier().await.unwrap();
         self.announce().await;
         let beats = self.bus.clone();
@@ -166,14 +173,21 @@ impl Echo {
                 let _ = beats.client().publish(beat_subject.clone(), payload.into()).await;
             }
         });
+        let echo = Arc::new(self);
+        let announcer = Arc::clone(&echo);
+        tokio::spawn(async move {
+            while asked.next().await.is_some() {
+                announcer.announce().await;
+            }
+        });
         tokio::spawn(async move {
             while let Some(message) = tasks.next().await {
                 let batch: TaskBatch = encoding::decode(None, &message.payload).unwrap();
-                let receipt = Receipt::Accepted { instance: self.name.clone(), boot: BOOT, free: 0 };
+                let receipt = Receipt::Accepted { instance: echo.name.clone(), boot: BOOT, free: 0 };
                 let receipt = Encoding::Json.encode(&receipt).unwrap();
-                self.bus.client().publish(message.reply.unwrap(), receipt.into()).await.unwrap();
+                echo.bus.client().publish(message.reply.unwrap(), receipt.into()).await.unwrap();
                 let _ = gate.clone().wait_for(|open| *open).await;
-                self.answer(batch).await;
+                echo.answer(batch).await;
             }
         });
     }

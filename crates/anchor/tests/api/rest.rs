@@ -29,7 +29,6 @@ async fn a_measurement_is_waited_for() {
     );
     assert_eq!(measurement["state"], "done");
     assert_eq!(measurement["ledger"]["ok"], 2);
-    assert_eq!(measurement["plan"]["tasks"], 2);
     let mut echoes: Vec<_> = measurement["results"]
         .as_array()
         .unwrap()
@@ -85,6 +84,7 @@ async fn an_idempotency_key_leads_to_one_measurement() {
     let again = with_key(&echo(&["a"])).await;
     assert_eq!(first.status, StatusCode::ACCEPTED, "{first:?}");
     assert_eq!(first.json()["id"], again.json()["id"]);
+    assert_eq!(first.json()["plan"]["tasks"], 1);
     let other = with_key(&echo(&["b"])).await;
     assert_eq!((other.status, &*other.reason()), (StatusCode::UNPROCESSABLE_ENTITY, "idempotency-key"));
 }
