@@ -7,7 +7,7 @@ use std::net::{IpAddr, SocketAddr};
 use futures::future::LocalBoxFuture;
 use futures::io::{AsyncRead, AsyncWrite};
 use mmn_probe::machine::Machine;
-use mmn_probe::time::{Instant, Stamp};
+use mmn_probe::time::{Instant, Nanos, Stamp};
 use mmn_schema::time::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -27,6 +27,12 @@ pub trait Context {
 
     /// When the task's time is over, on the monotonic clock.
     fn deadline(&self) -> Instant;
+
+    /// How long the site's limits have held back this task's connections so far: what a kind takes off the phases that
+    /// it times, so that they are the network's.
+    fn held(&self) -> Nanos {
+        Nanos::ZERO
+    }
 
     /// Waits until `instant`.
     fn sleep_until(&self, instant: Instant) -> LocalBoxFuture<'_, ()>;

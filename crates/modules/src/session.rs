@@ -16,6 +16,26 @@ pub(crate) fn bound(context: &dyn Context, after: Nanos) -> Instant {
     (context.now() + after).min(Instant(context.deadline().0.saturating_sub(RESERVE.0)))
 }
 
+/// The beginning of a phase. What the site's limits hold back is no part of how long it takes.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Lap {
+    began: Instant,
+    held: Nanos,
+}
+
+impl Lap {
+    /// A phase that begins now.
+    pub(crate) fn begin(context: &dyn Context) -> Self {
+        Self { began: context.now(), held: context.held() }
+    }
+
+    /// How long it has taken until now, in nanoseconds.
+    pub(crate) fn took_ns(self, context: &dyn Context) -> u64 {
+        let elapsed = context.now().saturating_since(self.began).0;
+        elapsed.saturating_sub(context.held().0.saturating_sub(self.held.0))
+    }
+}
+
 /// What the future gives, unless it takes until `until`.
 pub(crate) async fn within<T>(
     context: &dyn Context,

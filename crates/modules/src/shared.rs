@@ -130,6 +130,12 @@ pub(crate) const fn is_zero(number: &u32) -> bool {
 
 /// Likewise.
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
+pub(crate) const fn is_nothing(number: &u64) -> bool {
+    *number == 0
+}
+
+/// Likewise.
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
 pub(crate) const fn is_false(flag: &bool) -> bool {
     !*flag
 }

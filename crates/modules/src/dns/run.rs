@@ -16,7 +16,7 @@ use super::result::{Attempt, Body, Ignored, Transport};
 use super::server::Server;
 use super::wire::Reader;
 use super::{Dns, Params, name, registry};
-use crate::session::{bound, reason_of, within};
+use crate::session::{Lap, bound, reason_of, within};
 use crate::shared::Stamps;
 
 impl SessionKind for Dns {
@@ -105,7 +105,9 @@ impl Exchange<'_> {
                 if let Some(index) = self.judge(bytes, 0) {
                     let left = sent.get(index).copied().flatten().unwrap_or(stamp);
                     let bytes = bytes.to_vec();
-                    if self.accept(index, Transport::Udp, bytes, left, received.stamp) {
+                    let rtt_ns = received.stamp.at.checked_since(left.at).map(|rtt| rtt.0);
+                    let stamps = Stamps::of(left, received.stamp);
+                    if self.accept(index, Transport::Udp, bytes, rtt_ns, stamps) {
                         self.tcp(0).await?;
                     }
                     return Ok(());
@@ -121,7 +123,7 @@ impl Exchange<'_> {
 
     async fn tcp(&mut self, retries: u32) -> Result<(), Failure> {
         for _ in 0..=retries {
-            let began = self.context.now();
+            let lap = Lap::begin(self.context);
             let stream = match within(self.context, self.bound(), self.context.connect(self.server.at)).await
             {
                 Some(Ok(stream)) => stream,
@@ -139,7 +141,7 @@ impl Exchange<'_> {
                     continue;
                 }
             };
-            let connect_ns = self.context.now().checked_since(began).map(|took| took.0);
+            let connect_ns = Some(lap.took_ns(self.context));
             match self.converse(stream, connect_ns).await {
                 Ok(()) => return Ok(()),
                 Err(error) => self.fail_last(error),
@@ -160,6 +162,7 @@ impl Exchange<'_> {
         let mut framed = u16::try_from(message.len()).unwrap_or(u16::MAX).to_be_bytes().to_vec();
         framed.extend(&message);
         let sent = self.stamp();
+        let lap = Lap::begin(self.context);
         self.attempts.push(Attempt { connect_ns, ..attempt(Transport::Tcp, Some(sent)) });
         let until = self.bound();
         let timeout = || Reason::new(code::TIMEOUT);
@@ -181,7 +184,8 @@ impl Exchange<'_> {
                 within(context, until, read).await.ok_or_else(timeout)?.map_err(|error| reason_of(&error))?;
             let received = self.stamp();
             if let Some(index) = self.judge(&bytes, own) {
-                self.accept(index, Transport::Tcp, bytes, sent, received);
+                let rtt_ns = Some(lap.took_ns(self.context));
+                self.accept(index, Transport::Tcp, bytes, rtt_ns, Stamps::of(sent, received));
                 return Ok(());
             }
             if self.context.now() >= until {
@@ -223,11 +227,10 @@ impl Exchange<'_> {
         index: usize,
         transport: Transport,
         bytes: Vec<u8>,
-        sent: Stamp,
-        received: Stamp,
+        rtt_ns: Option<u64>,
+        stamps: Stamps,
     ) -> bool {
         let truncated = Header::read(&mut Reader::new(&bytes)).is_ok_and(|header| header.is_truncated());
-        let rtt_ns = received.at.checked_since(sent.at).map(|rtt| rtt.0);
         if let Some(attempt) = self.attempts.get_mut(index) {
             attempt.rtt_ns = rtt_ns;
             attempt.response_bytes = u32::try_from(bytes.len()).ok();
@@ -235,7 +238,6 @@ impl Exchange<'_> {
             // It was late, and yet came while a later attempt waited.
             attempt.error = None;
         }
-        let stamps = Stamps::of(sent, received);
         self.answer = Some(Answer { attempt: index, transport, bytes, rtt_ns, stamps });
         truncated && transport == Transport::Udp && !self.params.no_fallback
     }

@@ -26,7 +26,7 @@ use sha2::{Digest, Sha256};
 use super::meter::{Meter, Record};
 use super::result::{Header, Payload};
 use super::{KEPT_BODY, MAX_HEAD, MAX_HEADERS};
-use crate::session::{code_of, within};
+use crate::session::{Lap, code_of, within};
 
 /// How much of what comes is kept to read the header from: interim answers, the header, and a little body.
 const HEAD_ROOM: usize = 4 * MAX_HEAD;
@@ -74,14 +74,20 @@ pub(super) async fn exchange(
 ) -> Result<Answer, Failure> {
     let record = Record::new(if http2 { 0 } else { HEAD_ROOM });
     let meter = Meter::new(stream, Rc::clone(&record));
-    let began = context.now();
-    let until = limits.next(began);
+    let began = Lap::begin(context);
+    let until = limits.next(context.now());
     let late = || Failure::failed(code::TIMEOUT, "the first byte took too long");
     let connecting = connect(meter, http2);
     let (mut sender, connection) =
         within(context, until, connecting).await.ok_or_else(late)?.map_err(|error| failed(&error))?;
-    let mut driven =
-        Driven { context, record: &record, connection: Some(connection), error: None, first_byte: None };
+    let mut driven = Driven {
+        context,
+        record: &record,
+        connection: Some(connection),
+        error: None,
+        began,
+        first_byte: None,
+    };
     let sending = driven.alongside(sender.send(request));
     let response = match within(context, until, sending).await.ok_or_else(late)? {
         Ok(response) => response,
@@ -91,8 +97,8 @@ pub(super) async fn exchange(
         }
         Err(error) => return Err(failed(&error)),
     };
-    let headed = context.now();
-    let first_byte = if http2 { headed } else { driven.first_byte.unwrap_or(headed) };
+    // In HTTP/2 the first bytes are the connection's own: there the header counts.
+    let first_byte = driven.first_byte.filter(|_| !http2).unwrap_or_else(|| FirstByte::now(context, began));
 
     let (parts, incoming) = response.into_parts();
     let head = Head::parse(&record.take_head()).unwrap_or_else(|| Head {
@@ -120,8 +126,8 @@ pub(super) async fn exchange(
         headers: head.headers,
         trailers,
         body,
-        first_byte_ns: first_byte.saturating_since(began).0,
-        transfer_ns: context.now().saturating_since(first_byte).0,
+        first_byte_ns: first_byte.took_ns,
+        transfer_ns: context.now().saturating_since(first_byte.at).0,
         sent_bytes: record.written(),
         received_bytes: record.read(),
     })
@@ -235,7 +241,21 @@ struct Driven<'a> {
     record: &'a Record,
     connection: Option<Connection>,
     error: Option<hyper::Error>,
-    first_byte: Option<Instant>,
+    began: Lap,
+    first_byte: Option<FirstByte>,
+}
+
+/// When the answer began to come, and how long that took.
+#[derive(Clone, Copy)]
+struct FirstByte {
+    at: Instant,
+    took_ns: u64,
+}
+
+impl FirstByte {
+    fn now(context: &dyn Context, began: Lap) -> Self {
+        Self { at: context.now(), took_ns: began.took_ns(context) }
+    }
 }
 
 impl Driven<'_> {
@@ -248,7 +268,7 @@ impl Driven<'_> {
                 self.error = ended.err();
             }
             if self.first_byte.is_none() && self.record.read() > 0 {
-                self.first_byte = Some(self.context.now());
+                self.first_byte = Some(FirstByte::now(self.context, self.began));
             }
             future.as_mut().poll(cx)
         })

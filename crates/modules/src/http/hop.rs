@@ -12,7 +12,7 @@ use super::result::{FailedConnect, Hop, Phases, Tls};
 use super::target::Target;
 use super::tls::{Trust, handshake};
 use super::{Params, Version};
-use crate::session::within;
+use crate::session::{Lap, within};
 
 /// The most addresses of a name that are tried.
 const MAX_ADDRESSES: usize = 4;
@@ -30,7 +30,7 @@ impl Fetch<'_> {
     /// Requests `target`.
     pub(super) async fn hop(&self, target: &Target, message: &Message) -> Result<Hop, Failure> {
         let context = self.context;
-        let (began, started_at) = (context.now(), context.utc());
+        let (began, held, started_at) = (context.now(), context.held(), context.utc());
         let (addresses, resolve_ns) = self.resolve(target).await?;
         let mut failed_connects = Vec::new();
         let (address, stream, connect_ns) = self.connect(target, &addresses, &mut failed_connects).await?;
@@ -67,6 +67,7 @@ impl Fetch<'_> {
                 tls_ns,
                 first_byte_ns: answer.first_byte_ns,
                 transfer_ns: answer.transfer_ns,
+                held_ns: context.held().0.saturating_sub(held.0),
                 total_ns: context.now().saturating_since(began).0,
             },
             tls,
@@ -102,10 +103,10 @@ impl Fetch<'_> {
     ) -> Result<(IpAddr, Box<dyn ByteStream>, u64), Failure> {
         let mut last = Failure::failed(code::UNRESOLVABLE, format_args!("{} has no address", target.host()));
         for address in addresses.iter().take(MAX_ADDRESSES).copied() {
-            let began = self.context.now();
+            let lap = Lap::begin(self.context);
             let to = SocketAddr::new(address, target.port());
             let connected = within(self.context, self.next(), self.context.connect(to)).await;
-            let took_ns = self.context.now().saturating_since(began).0;
+            let took_ns = lap.took_ns(self.context);
             let failure = match connected {
                 Some(Ok(stream)) => return Ok((address, stream, took_ns)),
                 Some(Err(failure)) => failure,
@@ -132,13 +133,13 @@ impl Fetch<'_> {
         if !target.is_secure() {
             return Ok((Box::new(stream), None, Vec::new(), None));
         }
-        let began = self.context.now();
+        let lap = Lap::begin(self.context);
         let host = target.bare_host();
         let (stream, tls, chain) =
             handshake(self.context, self.next(), self.trust, self.params, host, stream).await?;
-        let took = self.context.now().saturating_since(began);
+        let tls_ns = lap.took_ns(self.context);
         let chain = chain.into_iter().map(|der| der.to_vec()).collect();
-        Ok((Box::new(stream), Some(tls), chain, Some(took.0)))
+        Ok((Box::new(stream), Some(tls), chain, Some(tls_ns)))
     }
 
     fn speaks_http2(&self, target: &Target, tls: Option<&Tls>) -> Result<bool, Failure> {

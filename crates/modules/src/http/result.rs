@@ -6,7 +6,7 @@ use mmn_kit::{Octets, Reason, Timestamp};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::shared::{Address, AddressFamily, is_false};
+use crate::shared::{Address, AddressFamily, is_false, is_nothing};
 
 /// The requests, in order; the last one's answer is the answer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -93,7 +93,8 @@ pub struct FailedConnect {
     pub took_ns: u64,
 }
 
-/// The phases of a request in nanoseconds. They follow each other; what lies between them is mmn's own.
+/// The phases of a request in nanoseconds. They follow each other; what lies between them is mmn's own. Connecting, TLS
+/// and the first byte are without the time for which the site's limits held packets back.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Phases {
     /// Resolving the host; absent for an address.
@@ -106,8 +107,11 @@ pub struct Phases {
     pub tls_ns: Option<u64>,
     /// From the request to the first byte of the answer (in HTTP/2, to its header).
     pub first_byte_ns: u64,
-    /// From there to the end of the body, or to where it was cut.
+    /// From there to the end of the body, or to where it was cut, as fast as the site's limits let it come.
     pub transfer_ns: u64,
+    /// For how long the site's limits held packets back, the transfer's included.
+    #[serde(default, skip_serializing_if = "is_nothing")]
+    pub held_ns: u64,
     /// From the beginning of the first phase to the end of the last.
     pub total_ns: u64,
 }

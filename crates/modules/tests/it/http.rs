@@ -88,6 +88,14 @@ fn an_answer_with_its_phases() {
 }
 
 #[test]
+fn what_the_limits_hold_back_is_no_phase() {
+    let paced = saying(&b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"[..]).pace(Duration::from_millis(5));
+    let measured = get(paced, json!({}), "www.example").unwrap();
+    let phases = measured.body.hops[0].phases;
+    assert_eq!((phases.connect_ns, phases.held_ns, phases.total_ns), (10_000_000, 5_000_000, 22_000_000));
+}
+
+#[test]
 fn bodies_end_as_their_framing_says() {
     for (answer, length, trailers) in [
         (&b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n2;x=y\r\nde\r\n0\r\nT: u\r\n\r\n"[..], 5, 1),

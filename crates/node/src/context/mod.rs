@@ -11,7 +11,7 @@ mod stub;
 mod tcp;
 mod udp;
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
@@ -80,7 +80,7 @@ impl Site {
 
     /// One task's view.
     pub(crate) fn context(self: &Rc<Self>, deadline: Instant) -> TaskContext {
-        TaskContext { site: Rc::clone(self), deadline }
+        TaskContext { site: Rc::clone(self), deadline, held: Held::default() }
     }
 
     /// The site's policy as it is now.
@@ -133,11 +133,15 @@ pub(crate) fn limits(policy: &Policy) -> Limits {
     }
 }
 
+/// Nanoseconds for which the limits have held one task's connections back.
+type Held = Rc<Cell<u64>>;
+
 /// One task's view of the site.
 #[derive(Debug)]
 pub(crate) struct TaskContext {
     site: Rc<Site>,
     deadline: Instant,
+    held: Held,
 }
 
 impl Context for TaskContext {
@@ -151,6 +155,10 @@ impl Context for TaskContext {
 
     fn deadline(&self) -> Instant {
         self.deadline
+    }
+
+    fn held(&self) -> Nanos {
+        Nanos(self.held.get())
     }
 
     fn sleep_until(&self, instant: Instant) -> LocalBoxFuture<'_, ()> {
@@ -177,7 +185,7 @@ impl Context for TaskContext {
     fn connect(&self, to: SocketAddr) -> LocalBoxFuture<'_, Result<Box<dyn ByteStream>, Failure>> {
         async move {
             self.site.check(to.ip())?;
-            let stream = tcp::connect(Rc::clone(&self.site), to, self.deadline).await?;
+            let stream = tcp::connect(Rc::clone(&self.site), to, self.deadline, Rc::clone(&self.held)).await?;
             Ok(Box::new(stream) as Box<dyn ByteStream>)
         }
         .boxed_local()

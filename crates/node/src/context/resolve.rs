@@ -12,7 +12,7 @@ use mmn_probe::time::{Instant, Nanos};
 
 use super::resolv_conf::{self, ResolvConf};
 use super::stub::{self, Ask, Reply};
-use super::{Site, tcp, udp};
+use super::{Held, Site, tcp, udp};
 use crate::clock;
 
 /// The addresses of `host` that the family and the policy leave.
@@ -201,7 +201,7 @@ async fn over_tcp(
     query: &[u8],
 ) -> Result<Reply, Failure> {
     let timeout = || Failure::failed(code::RESOLVER_TIMEOUT, format_args!("no answer of {server}"));
-    let mut stream = tcp::connect(Rc::clone(site), server, until).await?;
+    let mut stream = tcp::connect(Rc::clone(site), server, until, Held::default()).await?;
     let talk = async {
         let length = u16::try_from(query.len()).unwrap_or(u16::MAX).to_be_bytes();
         stream.write_all(&[&length, query].concat()).await?;

@@ -14,7 +14,7 @@ use tokio::io::ReadBuf;
 use tokio::net::TcpStream;
 use tokio::time::Sleep;
 
-use super::{Site, errors};
+use super::{Held, Site, errors};
 use crate::clock;
 
 /// The data of one segment on an ordinary path.
@@ -26,9 +26,17 @@ const STEP_BYTES: usize = 16 * 1024;
 /// SYN, the ACK that completes the handshake, and FIN.
 const CONNECT_PACKETS: u64 = 3;
 
-/// Opens a connection to an address that was checked.
-pub(super) async fn connect(site: Rc<Site>, to: SocketAddr, deadline: Instant) -> Result<Paced, Failure> {
-    site.pace(to.ip(), CONNECT_PACKETS, CONNECT_PACKETS * HEADER_BYTES, deadline).await?;
+/// Opens a connection to an address that was checked. What the limits hold back is added to `held`.
+pub(super) async fn connect(
+    site: Rc<Site>,
+    to: SocketAddr,
+    deadline: Instant,
+    held: Held,
+) -> Result<Paced, Failure> {
+    let began = clock::monotonic();
+    let paced = site.pace(to.ip(), CONNECT_PACKETS, CONNECT_PACKETS * HEADER_BYTES, deadline).await;
+    add(&held, began);
+    paced?;
     let remaining = deadline.saturating_since(clock::monotonic());
     let stream = match tokio::time::timeout(remaining.into(), TcpStream::connect(to)).await {
         Ok(Ok(stream)) => stream,
@@ -37,7 +45,7 @@ pub(super) async fn connect(site: Rc<Site>, to: SocketAddr, deadline: Instant) -
     };
     // Requests are whole when they are written; nothing is gained by waiting for more.
     stream.set_nodelay(true).map_err(|error| errors::failure(&error, format_args!("connect to {to}")))?;
-    Ok(Paced { stream, site, peer: to.ip(), owed: 0, waiting: None })
+    Ok(Paced { stream, site, peer: to.ip(), owed: 0, waiting: None, held })
 }
 
 /// A connection whose bytes count.
@@ -48,17 +56,25 @@ pub(super) struct Paced {
     peer: IpAddr,
     /// Bytes read that were not paid for yet.
     owed: u64,
-    waiting: Option<Pin<Box<Sleep>>>,
+    /// Since when the limits hold it back, and until when.
+    waiting: Option<(Instant, Pin<Box<Sleep>>)>,
+    held: Held,
+}
+
+fn add(held: &Held, since: Instant) {
+    held.set(held.get() + clock::monotonic().saturating_since(since).0);
 }
 
 impl Paced {
     fn poll_take(&mut self, context: &mut Context<'_>, packets: u64, bytes: u64) -> Poll<io::Result<()>> {
         loop {
-            if let Some(waiting) = &mut self.waiting {
+            if let Some((since, waiting)) = &mut self.waiting {
                 ready!(waiting.as_mut().poll(context));
+                add(&self.held, *since);
                 self.waiting = None;
             }
-            match self.site.page.take(clock::monotonic(), self.peer, packets, bytes) {
+            let now = clock::monotonic();
+            match self.site.page.take(now, self.peer, packets, bytes) {
                 Ok(()) => return Poll::Ready(Ok(())),
                 Err(held) if held.wait == Nanos::MAX => {
                     return Poll::Ready(Err(io::Error::new(
@@ -66,7 +82,9 @@ impl Paced {
                         "the site's limits allow nothing",
                     )));
                 }
-                Err(held) => self.waiting = Some(Box::pin(tokio::time::sleep(held.wait.into()))),
+                Err(held) => {
+                    self.waiting = Some((now, Box::pin(tokio::time::sleep(held.wait.into()))));
+                }
             }
         }
     }

@@ -20,7 +20,7 @@ use mmn_kit::{
 };
 use mmn_modules::KINDS;
 use mmn_probe::machine::{Input, Output};
-use mmn_probe::time::{Instant, Stamp, StampSource, Utc};
+use mmn_probe::time::{Instant, Nanos, Stamp, StampSource, Utc};
 use mmn_schema::body::Body;
 use mmn_schema::dispatch;
 use serde::de::DeserializeOwned;
@@ -66,6 +66,8 @@ pub(crate) struct World {
     name_servers: Vec<SocketAddr>,
     random: Cell<u64>,
     deadline: Cell<Option<Instant>>,
+    pace: Duration,
+    held: Cell<Duration>,
     connects: RefCell<Vec<SocketAddr>>,
 }
 
@@ -121,6 +123,12 @@ impl World {
         respond: impl Fn(&mmn_probe::machine::Probe, Instant) -> Vec<(u64, EchoEvent)> + 'static,
     ) -> Self {
         self.echo = Some(Rc::new(respond));
+        self
+    }
+
+    /// Limits that hold each connection back before its first packet.
+    pub(crate) fn pace(mut self, by: Duration) -> Self {
+        self.pace = by;
         self
     }
 
@@ -186,6 +194,10 @@ impl Context for World {
         self.deadline.get().unwrap_or(Instant(3_600_000_000_000))
     }
 
+    fn held(&self) -> Nanos {
+        self.held.get().into()
+    }
+
     fn sleep_until(&self, instant: Instant) -> LocalBoxFuture<'_, ()> {
         let left = Duration::from_nanos(instant.saturating_since(self.now()).0);
         tokio::time::sleep(left).boxed_local()
@@ -244,6 +256,8 @@ impl Context for World {
         async move {
             self.check(to.ip())?;
             self.connects.borrow_mut().push(to);
+            tokio::time::sleep(self.pace).await;
+            self.held.set(self.held.get() + self.pace);
             tokio::time::sleep(CONNECT).await;
             if self.silent.contains(&to) {
                 std::future::pending::<()>().await;
