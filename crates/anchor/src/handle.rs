@@ -171,15 +171,17 @@ impl Anchor {
     /// Says that no more inputs will come. Closing a closed measurement does nothing. Returns once JetStream has
     /// acknowledged it.
     pub async fn close(&self, tenant: &Tenant, measurement: MeasurementId) -> Result<Measurement, Problem> {
-        let tenant = tenant.clone();
-        self.ask(|reply| Command::Close { tenant, measurement, reply }).await
+        let owner = tenant.clone();
+        let asked = self.ask(|reply| Command::Close { tenant: owner, measurement, reply }).await;
+        self.or_ended(tenant, measurement, asked).await
     }
 
     /// Calls a measurement off: what waits ends as cancelled, what is out is called back. Returns once JetStream has
     /// acknowledged the order; the tasks end soon after. Cancelling one that is done does nothing.
     pub async fn cancel(&self, tenant: &Tenant, measurement: MeasurementId) -> Result<Measurement, Problem> {
-        let tenant = tenant.clone();
-        self.ask(|reply| Command::Cancel { tenant, measurement, reply }).await
+        let owner = tenant.clone();
+        let asked = self.ask(|reply| Command::Cancel { tenant: owner, measurement, reply }).await;
+        self.or_ended(tenant, measurement, asked).await
     }
 
     /// How many inputs may be appended to an open measurement, now and as it works them off.
@@ -315,6 +317,22 @@ impl Anchor {
     /// The anchor's counters and gauges at this moment. While it stands by they are those of a fresh start.
     pub async fn metrics(&self) -> Metrics {
         self.ask(|reply| Command::Metrics { reply }).await.map(|metrics| *metrics).unwrap_or_default()
+    }
+
+    /// What was asked of a measurement that does not run any more: it stands as it ended, if it is the tenant's.
+    async fn or_ended(
+        &self,
+        tenant: &Tenant,
+        id: MeasurementId,
+        asked: Result<Measurement, Problem>,
+    ) -> Result<Measurement, Problem> {
+        match asked {
+            Err(problem) if problem.status == 404 => {
+                let ended = self.measurement(&Viewer::Tenant(tenant.clone()), id).await?;
+                if ended.tenant == *tenant { Ok(ended) } else { Err(problem) }
+            }
+            other => other,
+        }
     }
 
     /// Sends a command and waits for its answer.

@@ -16,7 +16,7 @@ use crate::store::record::{Kept, KeptBatch};
 use crate::store::write::{self, Write};
 
 /// About how many bytes of records go into one message.
-const MAX_BYTES: usize = 256 * 1024;
+const MAX_BYTES: u64 = 256 * 1024;
 /// How many attempts that came to nothing are told in one message.
 const MAX_NOTES: usize = 1000;
 
@@ -29,9 +29,10 @@ impl Actor {
         if running.keep.writing.is_some() || running.keep.waiting.is_empty() {
             return;
         }
+        let most = message_bytes(self.config.results.max_bytes);
         let (mut sections, mut sources, mut bytes) = (Vec::new(), Vec::new(), 0);
         while let Some(parcel) = running.keep.waiting.front() {
-            if !sections.is_empty() && bytes + parcel.bytes > MAX_BYTES {
+            if !sections.is_empty() && bytes + parcel.bytes > most {
                 break;
             }
             let Some(parcel) = running.keep.waiting.pop_front() else { break };
@@ -179,6 +180,7 @@ impl Actor {
         tracing::warn!(why, measurement = %id, bytes, "a message of results is too large and is divided");
         let count: usize = batch.sections.iter().map(|section| section.entries.len()).sum();
         let mut parcels: Vec<Parcel> = Vec::new();
+        let most = message_bytes(self.config.results.max_bytes);
         for mut section in batch.sections {
             if count == 1 {
                 for entry in &mut section.entries {
@@ -195,11 +197,11 @@ impl Actor {
                 if !entries.is_empty() {
                     let section = crate::store::record::Section { entries, ..section.clone() };
                     // Each goes alone: together they were too large.
-                    parcels.push(Parcel { section, bytes: MAX_BYTES, source: None });
+                    parcels.push(Parcel { section, bytes: most, source: None });
                 }
             }
         }
-        let extra = parcels.len().saturating_mul(MAX_BYTES).saturating_sub(bytes);
+        let extra = parcels.len().saturating_mul(most).saturating_sub(bytes);
         self.unkept_bytes += extra;
         // Their instance may forget these records now. Should the anchor die before they are kept, the tasks run
         // again: the price of a message that nobody should send.
@@ -213,4 +215,10 @@ impl Actor {
         }
         self.flush(id);
     }
+}
+
+/// About how many bytes of records go into one message, of a stream that holds `max_bytes`: a small part of it, so that
+/// there is room for a message as soon as a few others have expired.
+pub(super) fn message_bytes(max_bytes: u64) -> usize {
+    usize::try_from((max_bytes / 16).clamp(1024, MAX_BYTES)).unwrap_or(usize::MAX)
 }

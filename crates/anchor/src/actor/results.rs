@@ -7,15 +7,13 @@ use mmn_schema::id::{KindName, MeasurementId, VpId};
 use mmn_schema::time::Timestamp;
 
 use super::Actor;
+use super::keep::message_bytes;
 use crate::clock;
 use crate::command::Live;
 use crate::dispatch::lane::SlotId;
 use crate::ledger::account::Offer;
 use crate::measurement::{Dispatches, Parcel, weight};
 use crate::store::record::{Dispatched, Entry, Note, Section, result_of};
-
-/// About how many bytes of records go into one parcel.
-const MAX_PARCEL: usize = 200 * 1024;
 
 impl Actor {
     pub(super) fn on_results(&mut self, vp: &VpId, kind: &KindName, id: MeasurementId, batch: ResultBatch) {
@@ -54,6 +52,7 @@ impl Actor {
             dispatches: Vec::new(),
             entries: Vec::new(),
         };
+        let most = message_bytes(self.config.results.max_bytes) / 4 * 3;
         let (mut dispatches, mut bytes, mut parts, mut parcels) = (Dispatches::default(), 0, Vec::new(), 0);
         for record in batch.records {
             let index = record.index;
@@ -97,7 +96,7 @@ impl Actor {
                 }
                 Offer::Unknown => {}
             }
-            if bytes >= MAX_PARCEL {
+            if bytes >= most {
                 let full = Section { entries: std::mem::take(&mut section.entries), ..section.clone() };
                 parcels += self.parcel(id, full, &mut dispatches, bytes, source);
                 bytes = 0;

@@ -3,6 +3,7 @@
 
 pub mod module;
 
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use mmn_anchor::{Anchor, Config, Ready, RunError, Viewer};
@@ -11,7 +12,6 @@ use mmn_schema::api::{Measurement, MeasurementRequest};
 use mmn_schema::dispatch::Input;
 use mmn_schema::id::{MeasurementId, Tenant, VpId};
 use tokio::sync::oneshot;
-use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 /// The vantage point of a name.
@@ -37,12 +37,13 @@ pub fn request(targets: usize, from: &str) -> MeasurementRequest {
     .unwrap()
 }
 
-/// An anchor that runs in the test.
+/// An anchor in a thread and a runtime of its own, so that a crash ends all of it.
 pub struct TestAnchor {
     pub anchor: Anchor,
     pub url: String,
     stop: CancellationToken,
-    task: Option<JoinHandle<Result<(), RunError>>>,
+    crash: CancellationToken,
+    thread: Option<JoinHandle<Option<Result<(), RunError>>>>,
 }
 
 impl TestAnchor {
@@ -69,12 +70,19 @@ impl TestAnchor {
         config.ledger.max_bytes = 256 * 1024 * 1024;
         change(&mut config);
         let (ready, is_ready) = oneshot::channel();
-        let stop = CancellationToken::new();
-        let task = tokio::spawn(mmn_anchor::run(config, ready, stop.clone()));
-        let Ok(Ready { url, anchor, .. }) = is_ready.await else {
-            panic!("the anchor did not start: {:?}", task.await);
-        };
-        Self { anchor, url, stop, task: Some(task) }
+        let (stop, crash) = (CancellationToken::new(), CancellationToken::new());
+        let (stopped, crashed) = (stop.clone(), crash.clone());
+        let thread = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(async {
+                tokio::select! {
+                    ended = mmn_anchor::run(config, ready, stopped) => Some(ended),
+                    () = crashed.cancelled() => None,
+                }
+            })
+        });
+        let Ready { url, anchor, .. } = is_ready.await.expect("the anchor starts");
+        Self { anchor, url, stop, crash, thread: Some(thread) }
     }
 
     pub async fn ready(&self) {
@@ -89,14 +97,23 @@ impl TestAnchor {
     /// Ends it in order.
     pub async fn stop(mut self) -> Result<(), RunError> {
         self.stop.cancel();
-        self.task.take().unwrap().await.unwrap()
+        self.join().await.expect("it was not crashed")
     }
 
     /// Ends it as a crash does: nothing more is sent, and the lease is not given back.
     pub async fn crash(mut self) {
-        let task = self.task.take().unwrap();
-        task.abort();
-        let _ = task.await;
+        self.crash.cancel();
+        self.join().await;
+    }
+
+    /// Waits for its end.
+    pub async fn ended(mut self) -> Result<(), RunError> {
+        self.join().await.expect("it was not crashed")
+    }
+
+    async fn join(&mut self) -> Option<Result<(), RunError>> {
+        let thread = self.thread.take().unwrap();
+        tokio::task::spawn_blocking(move || thread.join().unwrap()).await.unwrap()
     }
 
     /// Waits until a vantage point offers the kind.
@@ -126,10 +143,7 @@ impl TestAnchor {
 
 impl Drop for TestAnchor {
     fn drop(&mut self) {
-        self.stop.cancel();
-        if let Some(task) = &self.task {
-            task.abort();
-        }
+        self.crash.cancel();
     }
 }
 

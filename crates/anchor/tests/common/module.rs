@@ -78,8 +78,19 @@ pub struct FakeModule {
 
 impl FakeModule {
     pub async fn start(server: &TestServer, vp_name: &str, instance: &str, behaviour: Behaviour) -> Self {
+        Self::start_as(server, vp_name, vp_name, instance, behaviour).await
+    }
+
+    /// One that says it is somewhere else than its credentials say.
+    pub async fn start_as(
+        server: &TestServer,
+        vp_name: &str,
+        really: &str,
+        instance: &str,
+        behaviour: Behaviour,
+    ) -> Self {
         let vp = super::vp(vp_name);
-        let dir = server.module_dir(instance, &[vp.as_str()]);
+        let dir = server.module_dir(instance, &[super::vp(really).as_str()]);
         let bus = Connect::new(server.url(), dir.join(CREDS), instance).open().await.unwrap();
         let creds = Creds::read(&dir.join(CREDS)).unwrap();
         let (orders, receiver) = mpsc::unbounded_channel();

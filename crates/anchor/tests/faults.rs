@@ -1,0 +1,249 @@
+//! What goes wrong on the way, and what comes of it: every accepted task ends once, with the true reason.
+
+mod common;
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use common::module::{Behaviour, FakeModule};
+use common::{TestAnchor, eventually, request, tenant, viewer};
+use mmn_anchor::Next;
+use mmn_bus::testing::TestServer;
+use mmn_schema::api::{Health, MeasurementState};
+use mmn_schema::id::MeasurementId;
+use mmn_schema::outcome::{Outcome, code};
+use mmn_schema::time::Span;
+
+const LONG: Duration = Duration::from_secs(30);
+
+fn held() -> Behaviour {
+    Behaviour { prompt: false, ..Behaviour::default() }
+}
+
+/// Reads all results; each task has exactly one.
+async fn read(anchor: &TestAnchor, id: MeasurementId) -> Vec<mmn_schema::api::ResultRecord> {
+    let mut reader = anchor.anchor.reader(&viewer(), id, None).await.unwrap();
+    let mut all = Vec::new();
+    let ledger = loop {
+        match tokio::time::timeout(LONG, reader.next(1000)).await.expect("it comes").unwrap() {
+            Next::Records(records) => all.extend(records),
+            Next::Expired(count) => panic!("{count:?} expired"),
+            Next::Done(ledger) => break ledger,
+        }
+    };
+    let indices: BTreeSet<u64> = all.iter().map(|record| record.task.index).collect();
+    assert_eq!(indices.len(), all.len(), "a task has two results");
+    assert_eq!(all.len() as u64, ledger.accepted, "a task has no result");
+    assert!(ledger.closes());
+    all
+}
+
+#[tokio::test]
+async fn a_late_second_result_is_superseded() {
+    let server = TestServer::start().await;
+    let anchor = TestAnchor::start(&server).await;
+    let module = FakeModule::start(&server, "x", "noop-1", held()).await;
+    let _other = FakeModule::start(&server, "y", "noop-2", held()).await;
+    anchor.offers("x", "noop").await;
+    anchor.offers("y", "noop").await;
+    let id = anchor.anchor.accept(&tenant(), request(1, "all"), None).await.unwrap().measurement.id;
+    module.given(1).await;
+    module.answer();
+    module.repeat();
+    eventually(|| async { (anchor.measurement(id).await.ledger.superseded == 1).then_some(()) }).await;
+    let ledger = anchor.measurement(id).await.ledger;
+    assert_eq!((ledger.ok, ledger.pending), (1, 1));
+}
+
+#[tokio::test]
+async fn what_is_called_off_ends_as_cancelled() {
+    let server = TestServer::start().await;
+    let anchor = TestAnchor::start(&server).await;
+    let credits = Behaviour { credits: Some(10), ..held() };
+    let module = FakeModule::start(&server, "x", "noop-1", credits).await;
+    anchor.offers("x", "noop").await;
+    let id = anchor.anchor.accept(&tenant(), request(1000, "all"), None).await.unwrap().measurement.id;
+    module.given(10).await;
+    anchor.anchor.cancel(&tenant(), id).await.unwrap();
+    let done = anchor.done(id).await;
+    assert_eq!(done.state, MeasurementState::Cancelled);
+    assert_eq!(done.ledger.cancelled, 1000);
+    assert_eq!(done.ledger.reasons[&Outcome::Cancelled][code::BY_CLIENT], 1000);
+    assert_eq!(module.seen.lock().unwrap().cancels, 1);
+    assert_eq!(module.tasks(), 10);
+    read(&anchor, id).await;
+    assert!(anchor.anchor.cancel(&tenant(), id).await.is_ok(), "cancelling what is done does nothing");
+}
+
+#[tokio::test]
+async fn a_deadline_ends_what_is_out_as_lost_and_what_waits_as_refused() {
+    let server = TestServer::start().await;
+    let anchor = TestAnchor::start_with(&server, "a1", |config| config.dispatch.grace_ms = 50).await;
+    let credits = Behaviour { credits: Some(1), ..held() };
+    let module = FakeModule::start(&server, "x", "noop-1", credits).await;
+    anchor.offers("x", "noop").await;
+    let mut request = request(3, "all");
+    request.deadline = Some(Span::from_millis(300));
+    let id = anchor.anchor.accept(&tenant(), request, None).await.unwrap().measurement.id;
+    module.given(1).await;
+    let ledger = anchor.done(id).await.ledger;
+    assert_eq!((ledger.lost, ledger.refused), (1, 2));
+    assert_eq!(ledger.reasons[&Outcome::Lost][code::DEADLINE], 1);
+    assert_eq!(ledger.reasons[&Outcome::Refused][code::SATURATED], 2);
+    read(&anchor, id).await;
+}
+
+#[tokio::test]
+async fn a_dead_instance_is_found_by_nobody_listening_and_its_work_goes_elsewhere() {
+    let server = TestServer::start().await;
+    // Silence alone would take far longer than the test.
+    let patient = |config: &mut mmn_anchor::Config| {
+        config.liveness.suspect_ms = 600_000;
+        config.liveness.lost_ms = 600_000;
+    };
+    let anchor = TestAnchor::start_with(&server, "a1", patient).await;
+    let first = FakeModule::start(&server, "x", "noop-1", held()).await;
+    anchor.offers("x", "noop").await;
+    let id = anchor.anchor.accept(&tenant(), request(5, "all"), None).await.unwrap().measurement.id;
+    first.given(5).await;
+    first.crash().await;
+    // The next message to it is another measurement's.
+    let other = anchor.anchor.accept(&tenant(), request(1, "all"), None).await.unwrap().measurement.id;
+    eventually(|| async {
+        let modules = anchor.anchor.modules().await.ok()?;
+        modules.iter().any(|module| module.health == Health::Lost).then_some(())
+    })
+    .await;
+    let second = FakeModule::start(&server, "x", "noop-2", Behaviour::default()).await;
+    for id in [id, other] {
+        let done = anchor.done(id).await;
+        assert_eq!(done.ledger.ok, done.ledger.accepted);
+    }
+    assert_eq!(second.tasks(), 6);
+    let results = read(&anchor, id).await;
+    assert!(results.iter().all(|record| record.attempt == 1), "{results:?}");
+    let trace = anchor.anchor.trace(&viewer(), results[0].task).await.unwrap();
+    assert!(trace.hops.iter().any(|hop| hop.hop == "given-up" && hop.attempt == Some(0)), "{trace:?}");
+}
+
+#[tokio::test]
+async fn a_silent_instance_is_lost_and_a_batch_without_receipt_goes_elsewhere() {
+    let server = TestServer::start().await;
+    let quick = |config: &mut mmn_anchor::Config| config.dispatch.receipt_ms = 100;
+    let anchor = TestAnchor::start_with(&server, "a1", quick).await;
+    let mute = Behaviour { acknowledges: false, ..held() };
+    let silent = FakeModule::start(&server, "x", "noop-1", mute).await;
+    anchor.offers("x", "noop").await;
+    let id = anchor.anchor.accept(&tenant(), request(5, "all"), None).await.unwrap().measurement.id;
+    silent.given(5).await;
+    let _prompt = FakeModule::start(&server, "x", "noop-2", Behaviour::default()).await;
+    let done = anchor.done(id).await;
+    assert_eq!(done.ledger.ok, 5);
+    assert!(read(&anchor, id).await.iter().all(|record| record.attempt > 0));
+}
+
+#[tokio::test]
+async fn a_busy_instance_gets_the_same_work_later() {
+    let server = TestServer::start().await;
+    let anchor = TestAnchor::start(&server).await;
+    let busy = Behaviour { busy: 3, ..Behaviour::default() };
+    let _module = FakeModule::start(&server, "x", "noop-1", busy).await;
+    anchor.offers("x", "noop").await;
+    let id = anchor.anchor.accept(&tenant(), request(20, "all"), None).await.unwrap().measurement.id;
+    assert_eq!(anchor.done(id).await.ledger.ok, 20);
+    assert!(read(&anchor, id).await.iter().all(|record| record.attempt == 0));
+}
+
+#[tokio::test]
+async fn a_module_without_credits_works_through_the_pool() {
+    let server = TestServer::start().await;
+    let anchor = TestAnchor::start(&server).await;
+    let simple = Behaviour { credits: None, ..Behaviour::default() };
+    let one = FakeModule::start(&server, "x", "noop-1", simple.clone()).await;
+    let two = FakeModule::start(&server, "x", "noop-2", simple).await;
+    anchor.offers("x", "noop").await;
+    let id = anchor.anchor.accept(&tenant(), request(300, "all"), None).await.unwrap().measurement.id;
+    assert_eq!(anchor.done(id).await.ledger.ok, 300);
+    assert_eq!(one.batches() + two.batches(), 300, "one task a message");
+    read(&anchor, id).await;
+}
+
+#[tokio::test]
+async fn an_anchor_that_dies_loses_nothing_and_doubles_nothing() {
+    let server = TestServer::start().await;
+    let mut anchor = TestAnchor::start(&server).await;
+    let _one = FakeModule::start(&server, "x", "noop-1", Behaviour::default()).await;
+    let slow = FakeModule::start(&server, "y", "noop-2", held()).await;
+    anchor.offers("x", "noop").await;
+    anchor.offers("y", "noop").await;
+    let id = anchor.anchor.accept(&tenant(), request(20_000, "all"), None).await.unwrap().measurement.id;
+    for _ in 0..3 {
+        slow.given(1).await;
+        anchor.crash().await;
+        anchor = TestAnchor::start(&server).await;
+        anchor.offers("x", "noop").await;
+    }
+    slow.answer();
+    let done = anchor.done(id).await;
+    assert_eq!(done.ledger.ok, 40_000);
+    read(&anchor, id).await;
+    let rollups = anchor.anchor.rollups(&viewer(), id, None, None, None).await.unwrap();
+    let summed: u64 = rollups.iter().map(|rollup| rollup.outcomes[&Outcome::Ok]).sum();
+    assert_eq!(summed, 40_000);
+}
+
+#[tokio::test]
+async fn a_server_that_dies_and_comes_back_loses_nothing() {
+    let mut server = TestServer::start().await;
+    let anchor = TestAnchor::start(&server).await;
+    let module = FakeModule::start(&server, "x", "noop-1", held()).await;
+    anchor.offers("x", "noop").await;
+    let id = anchor.anchor.accept(&tenant(), request(5000, "all"), None).await.unwrap().measurement.id;
+    module.given(1000).await;
+    server.server().restart().await.unwrap();
+    module.answer();
+    assert_eq!(anchor.done(id).await.ledger.ok, 5000);
+    read(&anchor, id).await;
+}
+
+#[tokio::test]
+async fn a_standby_takes_over() {
+    let server = TestServer::start().await;
+    let first = TestAnchor::start(&server).await;
+    let second = TestAnchor::begin(&server, "a2", |_| {}).await;
+    let module = FakeModule::start(&server, "x", "noop-1", held()).await;
+    first.offers("x", "noop").await;
+    let id = first.anchor.accept(&tenant(), request(10, "all"), None).await.unwrap().measurement.id;
+    module.given(10).await;
+    assert!(!second.anchor.readiness().ready);
+    assert_eq!(second.anchor.vps().await.unwrap_err().status, 503);
+    first.crash().await;
+    second.ready().await;
+    module.answer();
+    assert_eq!(second.done(id).await.ledger.ok, 10);
+    assert_eq!(second.anchor.metrics().await.epoch, 2);
+    read(&second, id).await;
+}
+
+#[tokio::test]
+async fn a_full_store_refuses_new_work_and_forgets_nothing() {
+    let server = TestServer::start().await;
+    let small = |config: &mut mmn_anchor::Config| {
+        config.results.max_bytes = 200_000;
+        config.results.max_age_s = 3;
+    };
+    let anchor = TestAnchor::start_with(&server, "a1", small).await;
+    let _module = FakeModule::start(&server, "x", "noop-1", Behaviour::default()).await;
+    anchor.offers("x", "noop").await;
+    // More than there is room for: what finds none waits until results have expired.
+    let id = anchor.anchor.accept(&tenant(), request(4000, "all"), None).await.unwrap().measurement.id;
+    let refused = eventually(|| async {
+        anchor.anchor.accept(&tenant(), request(1, "all"), None).await.err().filter(|problem| problem.status == 503)
+    });
+    assert_eq!(refused.await.reason, "storage-full");
+    let done = anchor.done(id).await;
+    assert_eq!(done.ledger.ok, 4000);
+    eventually(|| async { anchor.anchor.accept(&tenant(), request(1, "all"), None).await.ok() }).await;
+    // An expired result shows as expired.
+    eventually(|| async { (anchor.measurement(id).await.ledger.expired > 0).then_some(()) }).await;
+}
