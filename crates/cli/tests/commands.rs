@@ -166,8 +166,8 @@ async fn long_lists_are_appended_as_they_are_read() {
     };
     let fake = Fake::start(script).await;
     let list = tempfile::NamedTempFile::new().unwrap();
-    let lines: String = (0..count).map(|n| format!("# {n}\nhost{n}.example\n")).collect();
-    std::fs::write(list.path(), lines).unwrap();
+    let lines: Vec<_> = (0..count).map(|n| format!("# {n}\nhost{n}.example\n")).collect();
+    std::fs::write(list.path(), lines.concat()).unwrap();
     let (code, out, err) = text(&fake.run(&echo(&["--json", "--file", list.path().to_str().unwrap()])).await);
     assert_eq!(code, 0, "{err}");
     assert_eq!(u64::try_from(out.lines().count()).unwrap(), count);

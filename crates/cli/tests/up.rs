@@ -30,7 +30,7 @@ impl Up {
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let mut told = Vec::new();
         while told.last().is_none_or(|line: &String| !line.starts_with("try ")) {
-            told.push(lines.next().expect("mmn up ended before it was up").unwrap());
+            told.push(lines.next().unwrap().unwrap());
         }
         Self { child, data, told }
     }

@@ -43,6 +43,7 @@ impl Events {
             match self.step().await {
                 Ok(Some(happened)) => return Ok(happened),
                 Ok(None) => {}
+                Err(error @ ClientError::Connect { .. }) if !self.began => return Err(error),
                 Err(error) => {
                     self.socket = None;
                     self.patience.wait(error).await?;

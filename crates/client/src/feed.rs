@@ -47,6 +47,8 @@ impl Client {
                         id: 1,
                     });
                 }
+                // Nobody listens: nothing was begun that would have to be finished.
+                Err(error @ ClientError::Connect { .. }) => return Err(error),
                 Err(error) => patience.wait(error).await?,
             }
         }

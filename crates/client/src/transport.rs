@@ -6,9 +6,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::Uri;
+use rustls::client::WebPkiServerVerifier;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::{ClientConfig, RootCertStore};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
@@ -24,7 +26,8 @@ pub enum Trust {
     /// Those of the system's certificate authorities.
     #[default]
     System,
-    /// Those signed by a certificate in this PEM file, and no others.
+    /// Those signed by a certificate in this PEM file, and no others. A server's own certificate in it is taken for
+    /// that very server, whatever name it is called by.
     File(PathBuf),
 }
 
@@ -103,6 +106,7 @@ impl std::fmt::Debug for Endpoint {
 
 fn tls_config(trust: &Trust) -> Result<ClientConfig, ClientError> {
     let mut roots = RootCertStore::empty();
+    let mut own = Vec::new();
     match trust {
         Trust::System => {
             // A system may hold certificates that nobody can read; the rest is as good as ever.
@@ -113,6 +117,7 @@ fn tls_config(trust: &Trust) -> Result<ClientConfig, ClientError> {
             let certificates = CertificateDer::pem_file_iter(path).map_err(|e| unreadable(e.to_string()))?;
             for certificate in certificates {
                 let certificate = certificate.map_err(|error| unreadable(error.to_string()))?;
+                own.push(certificate.clone());
                 roots.add(certificate).map_err(|error| unreadable(error.to_string()))?;
             }
         }
@@ -120,11 +125,66 @@ fn tls_config(trust: &Trust) -> Result<ClientConfig, ClientError> {
     if roots.is_empty() {
         return Err(ClientError::Trust("there are none".into()));
     }
+    let broken = |error: &dyn std::fmt::Display| ClientError::Trust(error.to_string());
     let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let signed = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider))
+        .build()
+        .map_err(|error| broken(&error))?;
     let config = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
-        .map_err(|error| ClientError::Trust(error.to_string()))?;
-    Ok(config.with_root_certificates(roots).with_no_client_auth())
+        .map_err(|error| broken(&error))?;
+    Ok(config
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(OwnOrSigned { own, signed }))
+        .with_no_client_auth())
+}
+
+/// Takes a certificate that is one of `own`, bit for bit; any other must be signed and named as usual.
+///
+/// The `mmn up` of this machine says which certificate its API shows, and is called by a loopback address that the
+/// certificate need not name. A self-signed one is often marked as an authority's, which nobody else takes.
+#[derive(Debug)]
+struct OwnOrSigned {
+    own: Vec<CertificateDer<'static>>,
+    signed: Arc<WebPkiServerVerifier>,
+}
+
+impl ServerCertVerifier for OwnOrSigned {
+    fn verify_server_cert(
+        &self,
+        certificate: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        name: &ServerName<'_>,
+        ocsp: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        if self.own.iter().any(|own| own.as_ref() == certificate.as_ref()) {
+            return Ok(ServerCertVerified::assertion());
+        }
+        self.signed.verify_server_cert(certificate, intermediates, name, ocsp, now)
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.signed.verify_tls12_signature(message, certificate, signature)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.signed.verify_tls13_signature(message, certificate, signature)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.signed.supported_verify_schemes()
+    }
 }
 
 #[cfg(test)]

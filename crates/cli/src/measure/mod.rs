@@ -6,7 +6,7 @@ mod show;
 use std::collections::BTreeMap;
 
 use futures::future::OptionFuture;
-use mmn_client::{Client, Feed, Follow, Followed, Measure};
+use mmn_client::{Client, ClientError, Feed, Follow, Followed, Measure};
 use mmn_schema::announce::{InputShape, KindInfo};
 use mmn_schema::api::{Budget, Ledger, Measurement, MeasurementRequest, ResultRecord, Visibility};
 use mmn_schema::dispatch::Input;
@@ -93,7 +93,10 @@ async fn one_request(
     let mut interrupts = Interrupts::listen()?;
     let measure = Measure::new(request);
     let measurement = tokio::select! {
-        accepted = client.measure(&measure) => accepted?,
+        accepted = client.measure(&measure) => match accepted {
+            Ok(measurement) => measurement,
+            Err(error) => return Err(refused(client, kind, error).await),
+        },
         () = interrupts.next() => return Err(give_up(client, &measure).await),
     };
     warn_of_plan(printer, &measurement);
@@ -119,7 +122,10 @@ async fn feed(
 ) -> Result<Exit, Failure> {
     let first = std::mem::take(&mut request.inputs);
     let mut interrupts = Interrupts::listen()?;
-    let feed = client.feed(&request).await?;
+    let feed = match client.feed(&request).await {
+        Ok(feed) => feed,
+        Err(error) => return Err(refused(client, kind, error).await),
+    };
     let measurement = feed.measurement().clone();
     if args.no_wait {
         append_all(feed, first, list).await?;
@@ -216,6 +222,35 @@ async fn give_up(client: &Client, measure: &Measure<'_>) -> Failure {
         cancel_quietly(client, measurement.id).await;
     }
     Failure::interrupted()
+}
+
+/// Why a measurement was not accepted. Where nothing was chosen because a vantage point can't perform the kind at
+/// present, what mends that is the better hint.
+async fn refused(client: &Client, kind: &KindInfo, error: ClientError) -> Failure {
+    let about_choice = error
+        .problem()
+        .is_some_and(|problem| problem.errors.iter().any(|field| field.pointer.starts_with("/from")));
+    let failure = Failure::from(error);
+    if !about_choice {
+        return failure;
+    }
+    let vps = client.vps(None).await.map(|page| page.items).unwrap_or_default();
+    let missing = vps.iter().find_map(|vp| {
+        let missing = vp.unavailable.iter().find(|missing| missing.kind == kind.name)?;
+        Some((vp, missing))
+    });
+    match missing {
+        Some((vp, missing)) => {
+            let text =
+                format!("{} can't be measured at {}: {}", kind.name, vp.vantage_point.name, missing.reason);
+            let failure = Failure::new(text);
+            match &missing.mend {
+                Some(mend) => failure.hint(mend),
+                None => failure,
+            }
+        }
+        None => failure,
+    }
 }
 
 async fn cancel_quietly(client: &Client, id: MeasurementId) {

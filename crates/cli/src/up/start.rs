@@ -50,6 +50,7 @@ pub(super) async fn all(session: &mut Session, args: &Args, dir: &DataDir) -> Re
     let url = ready.url.ok_or_else(|| Failure::new("the anchor did not say where it listens"))?;
     // Started again, it listens where its clients know it.
     pin_port(&mut anchor, &url);
+    let url = reachable(&url);
     let api = ApiFile { url, pid: std::process::id(), tls_ca: absolute(args.tls.tls_cert.as_deref()) };
     dir.publish(&api)?;
 
@@ -126,8 +127,16 @@ fn pin_port(role: &mut Role, url: &str) {
     }
 }
 
+/// The URL of an API that listens on all addresses, as one calls it from this machine.
+fn reachable(url: &str) -> String {
+    url.replacen("://0.0.0.0:", "://127.0.0.1:", 1).replacen("://[::]:", "://[::1]:", 1)
+}
+
 fn start_failure(error: &role::StartError, args: &Args) -> Failure {
     let failure = Failure::new(error.to_string());
+    if failure.text.contains("needs TLS") {
+        return failure.hint("--tls-cert FILE and --tls-key FILE give it a certificate");
+    }
     if failure.text.contains("in use") {
         return failure
             .hint(format!("another program listens on {}; --listen ADDRESS:PORT chooses", args.listen));
