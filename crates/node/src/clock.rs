@@ -1,7 +1,10 @@
 //! The node's clocks: the one place of this crate that reads time.
 
 use mmn_probe::time::{Instant, Utc};
+use mmn_schema::announce::ClockState;
 use rustix::time::{ClockId, Timespec, clock_gettime};
+
+use crate::net::timex::clock_report;
 
 /// Now on `CLOCK_MONOTONIC`, which all processes of a host share.
 pub fn monotonic() -> Instant {
@@ -11,6 +14,15 @@ pub fn monotonic() -> Instant {
 /// Now in civil time.
 pub fn wall() -> Utc {
     Utc(nanos(clock_gettime(ClockId::Realtime)))
+}
+
+/// What the kernel says of its civil clock; nothing where it says nothing.
+pub fn state() -> Option<ClockState> {
+    clock_report().map(|report| ClockState {
+        synchronised: report.synchronised,
+        offset_ns: Some(report.offset_ns),
+        max_error_ns: Some(report.max_error_ns),
+    })
 }
 
 /// Both clocks at one moment: `wall` is the civil time at the monotonic instant `at`.

@@ -3,10 +3,6 @@
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket};
 
-use mmn_schema::announce::ClockState;
-
-use crate::net::timex::clock_report;
-
 /// Resident memory and processor time of this process.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Vitals {
@@ -48,15 +44,6 @@ pub(crate) fn addresses() -> Vec<IpAddr> {
     let mut addresses: Vec<IpAddr> = first.into_iter().flatten().filter(|a| rest.remove(a)).collect();
     addresses.extend(rest);
     addresses
-}
-
-/// What the kernel says of its clock.
-pub(crate) fn clock_state() -> Option<ClockState> {
-    clock_report().map(|report| ClockState {
-        synchronised: report.synchronised,
-        offset_ns: Some(report.offset_ns),
-        max_error_ns: Some(report.max_error_ns),
-    })
 }
 
 /// The host's name.

@@ -15,10 +15,14 @@
 //! [`supervisor`](run).
 
 pub mod clock;
+mod config;
 mod context;
 mod herald;
 mod host;
 pub mod module;
 pub mod net;
 pub mod policy;
+mod supervisor;
 
+pub use config::{Builtin, Config, ConfigError, DEFAULT_LOCAL_KEY, Place};
+pub use supervisor::{NodeError, Ready, run};

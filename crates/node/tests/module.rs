@@ -104,14 +104,19 @@ async fn a_task_is_taken_performed_and_answered() {
 #[tokio::test]
 async fn a_module_says_what_it_is_whenever_it_is_asked_or_connects_again() {
     scene(async |server, anchor, module| {
-        anchor.bus.client().publish(Subject::Discover.on(&Prefix::default()), "".into()).await.unwrap();
+        anchor.discover().await;
         let (announcement, info) = anchor.module().await;
         let boot = announcement.boot;
         assert_eq!(info.module, "notes");
         assert_eq!(info.kinds[0].name.as_str(), "note");
         assert!(info.kinds[0].unavailable.is_none());
         assert_eq!(info.credits, Some(64 + 16));
+        let before = anchor.heartbeat_that(|_| true).await.seq;
         server.server().restart().await.unwrap();
+        anchor.connected_again().await;
+        // Before it has announced itself again it sends none.
+        anchor.heartbeat_that(|beat| beat.seq > before).await;
+        anchor.discover().await;
         let (again, _) = anchor.module().await;
         assert_eq!((again.boot, &again.instance), (boot, &module.instance));
         accepted(&anchor_send(anchor, &module).await);
@@ -285,12 +290,16 @@ async fn a_new_term_drops_what_waits_and_inherits_what_is_owed() {
         // What the former anchor had not kept is the new one's.
         let inherited = other.results().await;
         assert_eq!((inherited.anchor.as_str(), inherited.seq, inherited.epoch), ("a2", 1, Epoch(1)));
-        assert!(other.synced().await.held.is_empty());
+        // So is what was being performed; what waited goes.
+        let held: usize = other.synced().await.held.iter().map(|held| held.indices.len()).sum();
+        assert_eq!(held, 64);
         assert_eq!(refused(&anchor_send(anchor, &module).await), code::STALE_EPOCH);
         release(64);
         let mut records = 0;
         while records < 64 {
-            records += other.results().await.records.len();
+            let results = other.results().await;
+            assert_eq!((results.anchor.as_str(), results.epoch), ("a2", Epoch(1)));
+            records += results.records.len();
         }
         other.nothing_was_said().await;
         module.end().await;
@@ -306,7 +315,8 @@ async fn results_survive_the_restart_of_the_server() {
         server.server().kill().await.unwrap();
         release(3);
         server.server().restart().await.unwrap();
-        anchor.module().await;
+        anchor.connected_again().await;
+        anchor.heartbeat_that(|beat| beat.load.done == 3).await;
         anchor.sync(&module.instance, 0, true, false).await;
         let mut indices = std::collections::BTreeSet::new();
         loop {

@@ -112,6 +112,8 @@ pub fn template(role: Role, prefix: &Prefix) -> Template {
             publish.extend([
                 own("modules.announce"),
                 own("v1.hb.{{tag(vp)}}.>"),
+                // It drains the modules that it stops.
+                own("v1.ctl.{{tag(vp)}}.*"),
                 own("v1.enrol.{{tag(vp)}}"),
                 own("v1.evt.*"),
             ]);

@@ -200,13 +200,15 @@ pub async fn run(args: ModuleArgs, shutdown: CancellationToken) -> Result<(), Mo
     Ok(())
 }
 
-fn concurrency(kinds: &[&'static dyn Registered], given: &BTreeMap<KindName, u32>) -> BTreeMap<KindName, u32> {
+fn concurrency(
+    kinds: &[&'static dyn Registered],
+    given: &BTreeMap<KindName, u32>,
+) -> BTreeMap<KindName, u32> {
     kinds
         .iter()
         .map(|kind| {
             let name = kind.info().name;
-            let default =
-                if kind.module() == PACKET { CONCURRENCY_PACKETS } else { CONCURRENCY_SESSIONS };
+            let default = if kind.module() == PACKET { CONCURRENCY_PACKETS } else { CONCURRENCY_SESSIONS };
             let concurrency = given.get(&name).copied().unwrap_or(default).max(1);
             (name, concurrency)
         })

@@ -11,12 +11,7 @@ use mmn_schema::outcome::{Reason, code};
 use crate::policy::Policy;
 
 /// What tasks of these inputs would cost under `policy`.
-pub(super) fn quote(
-    policy: &Policy,
-    kind: &KindName,
-    cost: Cost,
-    inputs: &[Input],
-) -> Result<Quote, Reason> {
+pub(super) fn quote(policy: &Policy, kind: &KindName, cost: Cost, inputs: &[Input]) -> Result<Quote, Reason> {
     if !policy.allows_kind(kind) {
         return Err(Reason::with(code::POLICY, format_args!("the site does not offer {kind}")));
     }
@@ -43,7 +38,11 @@ fn refusal(policy: &Policy, input: &Input) -> Option<Reason> {
         Input::Targets(targets) => targets,
         Input::Nothing | Input::Peer { .. } => &[],
     };
-    targets.iter().filter_map(|target| literal(target)).find_map(|a| policy.judge(a).err()).map(|r| r.reason())
+    targets
+        .iter()
+        .filter_map(|target| literal(target))
+        .find_map(|a| policy.judge(a).err())
+        .map(|r| r.reason())
 }
 
 /// The address that a target names without a resolver: bare, in brackets, with a port, or as the host of a URL.

@@ -30,7 +30,10 @@ pub(super) async fn perform(
         Ok(Err(panic)) => {
             let words = words(panic.as_ref());
             tracing::error!(kind = %origin.kind, measurement = %origin.measurement, panic = words, "a kind broke");
-            Ended::without(Outcome::Failed, Reason::with(code::INTERNAL, format_args!("the kind broke: {words}")))
+            Ended::without(
+                Outcome::Failed,
+                Reason::with(code::INTERNAL, format_args!("the kind broke: {words}")),
+            )
         }
         Err(_) => Ended::without(
             Outcome::Lost,

@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use mmn_bus::identity::permissions::POOL_QUEUE;
 use mmn_schema::announce::KindInfo;
 use mmn_schema::id::{InstanceId, VpId};
 use mmn_schema::subject::{Prefix, Subject};
 use mmn_schema::time::Timestamp;
-use mmn_bus::identity::permissions::POOL_QUEUE;
 use serde::Serialize;
 
 /// The subjects of the service protocol that an instance subscribes to.

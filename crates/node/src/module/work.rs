@@ -321,7 +321,10 @@ impl Work {
         let policy = self.outfit.site.policy();
         let infos = &self.infos;
         let unavailable = |kind: &KindName| {
-            infos.iter().find(|info| info.name == *kind).and_then(|info| unavailable(info, kinds, &self.outfit.site))
+            infos
+                .iter()
+                .find(|info| info.name == *kind)
+                .and_then(|info| unavailable(info, kinds, &self.outfit.site))
         };
         let receipt = self.desk.offer(now(), batch, way, encoding, |kind, params| {
             let registered = kinds.get(kind).ok_or_else(|| Reason::new(code::UNSUPPORTED))?;
@@ -339,8 +342,8 @@ impl Work {
     }
 
     fn order_came(&mut self, message: &Message) {
-        let Some((encoding, order)) =
-            encoding_of(message).and_then(|encoding| Some((encoding, encoding.decode(&message.payload).ok()?)))
+        let Some((encoding, order)) = encoding_of(message)
+            .and_then(|encoding| Some((encoding, encoding.decode(&message.payload).ok()?)))
         else {
             self.garbage(message);
             return;
@@ -436,13 +439,13 @@ impl Work {
         let kinds = self
             .infos
             .iter()
-            .map(|info| KindInfo { unavailable: unavailable(info, &self.kinds, &self.outfit.site), ..info.clone() })
+            .map(|info| KindInfo {
+                unavailable: unavailable(info, &self.kinds, &self.outfit.site),
+                ..info.clone()
+            })
             .collect();
-        let info = ModuleInfo {
-            module: self.outfit.module.clone(),
-            kinds,
-            credits: Some(self.outfit.room.credits),
-        };
+        let info =
+            ModuleInfo { module: self.outfit.module.clone(), kinds, credits: Some(self.outfit.room.credits) };
         self.publish_announcement(Role::Module(info));
     }
 
@@ -489,7 +492,7 @@ impl Work {
                 rss_bytes: vitals.rss_bytes,
                 cpu_ns: vitals.cpu_ns,
             },
-            clock: host::clock_state(),
+            clock: clock::state(),
         };
         let subject = Subject::Hb(self.outfit.vp.clone(), self.outfit.instance.clone());
         let subject = subject.on(&self.outfit.prefix).into();

@@ -20,4 +20,7 @@ mod stamps;
 mod sys;
 #[cfg(test)]
 mod testing;
+pub mod timex;
 pub mod udp;
+
+pub use mmn_probe::wire::icmp::Family;

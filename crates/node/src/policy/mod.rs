@@ -187,7 +187,10 @@ mod tests {
     fn loopback_is_allowed_by_a_line() {
         let mut policy = Policy::default();
         let refusal = policy.judge(address("127.0.0.1")).unwrap_err();
-        assert_eq!(refusal.to_string(), "127.0.0.1 is loopback (RFC 1122), and the site's policy does not allow it");
+        assert_eq!(
+            refusal.to_string(),
+            "127.0.0.1 is loopback (RFC 1122), and the site's policy does not allow it"
+        );
         policy.allow_loopback = true;
         for text in ["127.0.0.1", "::1", "::ffff:127.0.0.1"] {
             policy.judge(address(text)).unwrap();

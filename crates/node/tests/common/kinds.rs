@@ -1,4 +1,5 @@
 //! A kind that does what its parameters say.
+#![allow(dead_code, unreachable_pub, missing_docs, reason = "each test uses a part of it")]
 
 use mmn_kit::{
     Context, Cost, Failure, Kind, Measured, Number, Registered, SessionKind, code, session, summary,

@@ -9,8 +9,8 @@ use std::time::Duration;
 use async_nats::{HeaderMap, Message, Subscriber};
 use futures::StreamExt;
 use mmn_bus::async_nats;
-use mmn_bus::connect::Bus;
-use mmn_bus::identity::{Claims, verify_signature};
+use mmn_bus::connect::{Bus, Link};
+use mmn_bus::identity::{Claims, Role as Role_, UserRequest, verify_signature};
 use mmn_bus::testing::{TestServer, now_s};
 use mmn_schema::announce::{
     Announcement, Heartbeat, JWT_HEADER, ModuleInfo, NodeInfo, Role, SIGNATURE_HEADER,
@@ -19,6 +19,7 @@ use mmn_schema::body::Body;
 use mmn_schema::control::{Control, Controlled};
 use mmn_schema::dispatch::{Input, Receipt, Record, ResultBatch, Sync, Synced, Task, TaskBatch, ToInstance};
 use mmn_schema::encoding::{CONTENT_TYPE, Encoding};
+use mmn_schema::enrol::{EnrolAnswer, EnrolRequest};
 use mmn_schema::id::{AnchorId, Epoch, InstanceId, MeasurementId, VpId};
 use mmn_schema::subject::{Prefix, Subject, filter};
 use serde_json::{Value, json};
@@ -82,6 +83,20 @@ impl Anchor {
             keys: server.keys().trust(),
             next_msm: 0,
         }
+    }
+
+    /// Asks who is there.
+    pub async fn discover(&self) {
+        let subject = Subject::Discover.on(&Prefix::default());
+        self.bus.client().publish(subject, "".into()).await.unwrap();
+    }
+
+    /// Waits until the connection is there again, with its subscriptions.
+    pub async fn connected_again(&self) {
+        let mut link = self.bus.link();
+        let again = |link: &Link| matches!(link, Link::Up { generation } if *generation > 1);
+        soon(link.wait_for(again)).await.unwrap();
+        self.bus.barrier().await.unwrap();
     }
 
     /// The next announcement, with what its signer's credentials say.
@@ -245,4 +260,31 @@ pub fn read<T: serde::de::DeserializeOwned>(message: &Message) -> T {
 
 pub fn plain() -> Value {
     json!({ "does": "answer" })
+}
+
+/// Answers requests for credentials, as an anchor does, as long as the test runs.
+pub async fn enrol(server: &TestServer, anchor: &Anchor) {
+    let issuer = server.keys().issuer(Role_::Module);
+    let prefix = Prefix::default();
+    let client = anchor.bus.client().clone();
+    let mut requests = client.subscribe(filter::enrolments(&prefix)).await.unwrap();
+    anchor.bus.barrier().await.unwrap();
+    tokio::spawn(async move {
+        while let Some(message) = requests.next().await {
+            let Subject::Enrol(vp) = Subject::parse(&prefix, &message.subject).unwrap() else { panic!() };
+            let request: EnrolRequest = read(&message);
+            let key = request.public_key.parse().unwrap();
+            let jwt = issuer
+                .user(&UserRequest {
+                    name: request.instance.as_str(),
+                    vps: &[vp.as_str()],
+                    public_key: &key,
+                    issued_at_s: now_s(),
+                    expires_at_s: Some(now_s() + 3600),
+                })
+                .unwrap();
+            let answer = Encoding::Cbor.encode(&EnrolAnswer::Enrolled { jwt: jwt.to_string() }).unwrap();
+            client.publish(message.reply.unwrap(), answer.into()).await.unwrap();
+        }
+    });
 }

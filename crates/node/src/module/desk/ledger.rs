@@ -29,6 +29,8 @@ const MAX_RECORDS: usize = 4096;
 const ENVELOPE_BYTES: usize = 512;
 /// An anchor that was silent for so long may be forgotten when memory is short.
 const SILENCE: Nanos = Nanos::from_secs(600);
+/// Senders that are remembered; beyond it the one that was silent longest and is owed nothing makes room.
+const MAX_ANCHORS: usize = 256;
 /// Answers to syncs that wait for one anchor; an older one is worth less than a newer.
 const MAX_ANSWERS: usize = 4;
 
@@ -85,6 +87,11 @@ impl Ledgers {
 
     /// Notes that an anchor lives, and its term.
     pub(super) fn heard(&mut self, anchor: &AnchorId, epoch: Epoch, now: Instant) {
+        if self.of.len() >= MAX_ANCHORS && !self.of.contains_key(anchor) {
+            let idle = self.of.iter().filter(|(_, ledger)| ledger.kept.is_empty() && !ledger.has_out());
+            let idlest = idle.min_by_key(|(_, ledger)| ledger.heard).map(|(id, _)| id.clone());
+            idlest.and_then(|id| self.of.remove(&id));
+        }
         let ledger = self.ledger(anchor);
         ledger.heard = now;
         ledger.epoch = ledger.epoch.max(epoch);
@@ -105,8 +112,8 @@ impl Ledgers {
         self.kept_bytes -= freed;
     }
 
-    /// Writes a record; it leaves with the next message.
-    pub(super) fn record<M>(&mut self, origin: &Origin<M>, mut record: Record) {
+    /// Writes a record for an anchor; it leaves with the next message.
+    pub(super) fn record<M>(&mut self, origin: &Origin<M>, to: &AnchorId, mut record: Record) {
         let json = origin.encoding == Encoding::Json;
         let weight = match weight(&record, json) {
             Some(weight) if weight <= MAX_MESSAGE_BYTES - ENVELOPE_BYTES => weight,
@@ -114,7 +121,9 @@ impl Ledgers {
                 let size = record.body.cbor().len();
                 record.outcome = Outcome::Failed;
                 record.reason = Some(match too_much {
-                    Some(_) => Reason::with(code::INTERNAL, format_args!("a result of {size} bytes is too large")),
+                    Some(_) => {
+                        Reason::with(code::INTERNAL, format_args!("a result of {size} bytes is too large"))
+                    }
                     None => Reason::with(code::INTERNAL, "the result has no JSON form"),
                 });
                 record.body = Body::null();
@@ -124,7 +133,7 @@ impl Ledgers {
         };
         self.ready_bytes += weight;
         let key = Key {
-            anchor: origin.anchor.clone(),
+            anchor: to.clone(),
             epoch: origin.epoch,
             measurement: origin.measurement,
             kind: origin.kind.clone(),
@@ -168,37 +177,31 @@ impl Ledgers {
 
     /// A new term has begun under `anchor`: what others of former terms have not kept is its business now.
     pub(super) fn adopt(&mut self, anchor: &AnchorId, epoch: Epoch) {
-        let former: Vec<AnchorId> = self
+        // Their numbers go on should they come back: only what is kept moves.
+        let orphans: Vec<Kept> = self
             .of
-            .iter()
-            .filter(|(id, ledger)| *id != anchor && ledger.epoch < epoch && !ledger.kept.is_empty())
-            .map(|(id, _)| id.clone())
+            .iter_mut()
+            .filter(|(id, ledger)| *id != anchor && ledger.epoch < epoch)
+            .flat_map(|(_, ledger)| std::mem::take(&mut ledger.kept))
             .collect();
-        for id in former {
-            let Some(orphan) = self.of.remove(&id) else { continue };
-            for kept in orphan.kept {
-                self.kept_bytes -= kept.payload.len();
-                match kept.encoding.decode::<ResultBatch>(&kept.payload) {
-                    Ok(batch) => self.readdress(anchor, &kept, batch),
-                    // It was written by this very process.
-                    Err(error) => tracing::error!(%error, "a kept result can't be read"),
-                }
+        for kept in orphans {
+            self.kept_bytes -= kept.payload.len();
+            match kept.encoding.decode::<ResultBatch>(&kept.payload) {
+                Ok(batch) => self.readdress(anchor, &kept, batch),
+                // It was written by this very process.
+                Err(error) => tracing::error!(%error, "a kept result can't be read"),
             }
         }
     }
 
     /// Drops what is owed to anchors that nobody has heard of for long.
     pub(super) fn forget_silent(&mut self, now: Instant) {
-        let mut freed = 0;
-        self.of.retain(|anchor, ledger| {
-            let silent = now.saturating_since(ledger.heard) >= SILENCE;
-            if silent {
+        for (anchor, ledger) in &mut self.of {
+            if now.saturating_since(ledger.heard) >= SILENCE && !ledger.kept.is_empty() {
                 tracing::warn!(%anchor, messages = ledger.kept.len(), "results for a silent anchor dropped");
-                freed += ledger.kept.iter().map(|kept| kept.payload.len()).sum::<usize>();
+                self.kept_bytes -= ledger.kept.drain(..).map(|kept| kept.payload.len()).sum::<usize>();
             }
-            !silent
-        });
-        self.kept_bytes -= freed;
+        }
     }
 
     /// The next message.

@@ -49,7 +49,11 @@ impl Room {
     /// Room for `concurrency` tasks at a time, with a queue that keeps them busy while the next message travels.
     pub(crate) fn new(concurrency: BTreeMap<KindName, u32>) -> Self {
         let total: u32 = concurrency.values().fold(0, |sum, n| sum.saturating_add(*n));
-        Self { credits: total.saturating_add((total / 4).clamp(2, 256)), concurrency, max_owed_bytes: 32 << 20 }
+        Self {
+            credits: total.saturating_add((total / 4).clamp(2, 256)),
+            concurrency,
+            max_owed_bytes: 32 << 20,
+        }
     }
 }
 
@@ -123,6 +127,8 @@ pub(crate) struct Desk<M> {
     room: Room,
     draining: bool,
     epoch: Epoch,
+    /// Whose business what former terms sent is now.
+    heir: Option<(Epoch, AnchorId)>,
     queues: BTreeMap<KindName, VecDeque<Waiting<M>>>,
     queued: u32,
     running: BTreeMap<Ticket, Running<M>>,
@@ -161,6 +167,7 @@ impl<M> Desk<M> {
             room,
             draining: false,
             epoch: Epoch::default(),
+            heir: None,
             queues: BTreeMap::new(),
             queued: 0,
             running: BTreeMap::new(),
@@ -272,9 +279,8 @@ impl<M> Desk<M> {
             }
             self.cancelled.push_back(measurement);
         }
-        let waiting = self.remove_waiting(|waiting| {
-            waiting.origin.measurement == measurement && meant(waiting.task.index)
-        });
+        let waiting = self
+            .remove_waiting(|waiting| waiting.origin.measurement == measurement && meant(waiting.task.index));
         let stopped: Vec<Ticket> = self
             .running
             .iter()
@@ -307,6 +313,7 @@ impl<M> Desk<M> {
             }
             self.pack_all();
             self.ledgers.adopt(&sync.anchor, sync.epoch);
+            self.heir = Some((sync.epoch, sync.anchor.clone()));
         }
         self.pack_all();
         self.ledgers.answer(sync, encoding);
@@ -378,8 +385,8 @@ impl<M> Desk<M> {
     pub(crate) fn next_out(&mut self) -> Option<Outgoing> {
         self.pack_all();
         let free = self.free();
-        let Self { ledgers, identity, running, queues, .. } = self;
-        ledgers.next_out(identity, free, |anchor| held_for(anchor, running, queues))
+        let Self { ledgers, identity, running, queues, heir, .. } = self;
+        ledgers.next_out(identity, free, |anchor| held_for(anchor, heir.as_ref(), running, queues))
     }
 
     fn held(&self) -> u32 {
@@ -477,7 +484,7 @@ impl<M> Desk<M> {
 
     fn record(&mut self, origin: &Origin<M>, record: Record) {
         self.counts.done += 1;
-        self.ledgers.record(origin, record);
+        self.ledgers.record(origin, owed_to(self.heir.as_ref(), origin), record);
     }
 }
 
@@ -485,8 +492,17 @@ fn too_late() -> Reason {
     Reason::with(code::DEADLINE, "the deadline passed before the instance could begin")
 }
 
+/// To whom the record of an attempt is owed.
+fn owed_to<'a, M>(heir: Option<&'a (Epoch, AnchorId)>, origin: &'a Origin<M>) -> &'a AnchorId {
+    match heir {
+        Some((epoch, heir)) if origin.epoch < *epoch => heir,
+        _ => &origin.anchor,
+    }
+}
+
 fn held_for<M>(
     anchor: &AnchorId,
+    heir: Option<&(Epoch, AnchorId)>,
     running: &BTreeMap<Ticket, Running<M>>,
     queues: &BTreeMap<KindName, VecDeque<Waiting<M>>>,
 ) -> Vec<Held> {
@@ -494,7 +510,7 @@ fn held_for<M>(
     let at_work = running.values().map(|running| (&running.origin, running.index));
     let waiting = queues.values().flatten().map(|waiting| (&waiting.origin, waiting.task.index));
     for (origin, index) in at_work.chain(waiting) {
-        if origin.anchor == *anchor {
+        if owed_to(heir, origin) == anchor {
             held.entry(origin.measurement).or_default().push(index);
         }
     }

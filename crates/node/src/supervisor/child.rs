@@ -1,0 +1,320 @@
+//! A module's process: started without privileges, in a process group of its own, with what it was given; ended in
+//! order, and when that does not help, by force.
+
+use std::ffi::OsString;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
+use std::process::{Command, ExitStatus, Stdio};
+use std::time::Duration;
+
+use mmn_bus::launch::{Confinement, DeathSignal, Watched};
+use mmn_probe::time::Instant;
+use mmn_schema::control::Control;
+use mmn_schema::encoding::Encoding;
+use mmn_schema::id::InstanceId;
+use mmn_schema::subject::Subject;
+use rustix::process::{Pid, Signal, kill_process_group};
+
+use super::Shared;
+use super::ids::Lease;
+use super::log::{self, LastWords};
+use super::manifest::Manifest;
+use crate::clock;
+use crate::herald::headers;
+use crate::module::settings::{FromNode, NoSockets, Settings};
+use crate::module::{PACKET, env};
+use crate::net::Family;
+use crate::net::availability::{Availability, availability};
+use crate::net::icmp::EchoSocket;
+use crate::net::pass;
+use crate::policy::Policy;
+
+/// How long a module has to finish what it holds while the node itself goes away.
+const DRAIN_IN_HASTE: Duration = Duration::from_secs(3);
+/// How long it has to end when it is told to.
+const TERM: Duration = Duration::from_secs(1);
+
+/// Variables of the node's own environment that children get. The rest may hold what is none of their business.
+const INHERITED: [&str; 12] = [
+    "PATH",
+    "HOME",
+    "LANG",
+    "LC_ALL",
+    "TZ",
+    "TMPDIR",
+    "USER",
+    "RUST_LOG",
+    "RUST_BACKTRACE",
+    "SSL_CERT_FILE",
+    "SSL_CERT_DIR",
+    "PYTHONUNBUFFERED",
+];
+
+/// A module's process.
+#[derive(Debug)]
+pub(super) struct Child {
+    watched: Watched,
+    /// The node's end; closing it tells the module that the node is gone.
+    socket: Option<UnixStream>,
+    words: LastWords,
+    born: Instant,
+    patience: Duration,
+    _ids: Option<Lease>,
+}
+
+/// What to start.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Plan<'a> {
+    pub(super) module: &'a str,
+    pub(super) manifest: &'a Manifest,
+    pub(super) instance: &'a InstanceId,
+    pub(super) dir: &'a PathBuf,
+    pub(super) creds: &'a PathBuf,
+}
+
+/// Why a process was not started.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum StartError {
+    #[error("{step}: {source}")]
+    System { step: &'static str, source: io::Error },
+    #[error("what it is given can't be passed: {0}")]
+    Pass(#[from] pass::PassError),
+    #[error(transparent)]
+    Json(#[from] serde_json::Error),
+}
+
+fn step(step: &'static str) -> impl FnOnce(io::Error) -> StartError {
+    move |source| StartError::System { step, source }
+}
+
+impl Child {
+    /// Starts a module's process.
+    pub(super) fn start(shared: &Shared, plan: Plan<'_>) -> Result<Self, StartError> {
+        let (reader, writer) = io::pipe().map_err(step("a pipe for its output"))?;
+        let both = writer.try_clone().map_err(step("a pipe for its output"))?;
+        let mut command = command(shared, plan);
+        command.stdout(Stdio::from(writer)).stderr(Stdio::from(both));
+        let gifts = shared.gives(plan).then(|| Gifts::collect(shared, plan));
+        let (socket, ids) = match gifts {
+            Some(gifts) => {
+                let (ours, theirs) = UnixStream::pair().map_err(step("a socket pair"))?;
+                command.stdin(Stdio::from(OwnedFd::from(theirs)));
+                gifts.send(shared, &ours)?;
+                (Some(ours), gifts.ids)
+            }
+            None => {
+                command.stdin(Stdio::null());
+                (None, None)
+            }
+        };
+        let watched = Watched::spawn(command).map_err(step("its command"))?;
+        let words = LastWords::default();
+        tokio::spawn(log::copy(reader, plan.dir.join("module.log"), words.clone()));
+        Ok(Self {
+            watched,
+            socket,
+            words,
+            born: clock::monotonic(),
+            patience: Duration::from_secs(plan.manifest.drain_seconds),
+            _ids: ids,
+        })
+    }
+
+    /// Its process id.
+    pub(super) fn pid(&self) -> u32 {
+        self.watched.pid()
+    }
+
+    /// Waits until it has ended.
+    pub(super) fn ended(&self) -> impl Future<Output = ExitStatus> + Send + use<> {
+        self.watched.ended()
+    }
+
+    /// How long it has lived.
+    pub(super) fn lived(&self) -> Duration {
+        clock::monotonic().saturating_since(self.born).into()
+    }
+
+    /// How it ended, with its last words.
+    pub(super) fn epitaph(&self, status: ExitStatus) -> String {
+        match self.words.line() {
+            Some(line) => format!("{status}: {line}"),
+            None => status.to_string(),
+        }
+    }
+
+    /// The site's policy has changed. A module of others hears of it by the limits alone.
+    pub(super) fn tell_policy(&self, policy: &Policy) {
+        self.tell(&FromNode::Policy(Box::new(policy.clone())));
+    }
+
+    /// Asks it to finish and end, waits, then uses force. It is gone afterwards, with all its children.
+    pub(super) async fn drain(&self, shared: &Shared, instance: &InstanceId) {
+        if self.socket.is_some() {
+            self.tell(&FromNode::Drain);
+        }
+        self.order_drain(shared, instance).await;
+        let patience = async {
+            tokio::select! {
+                () = tokio::time::sleep(self.patience) => {}
+                () = async { shared.haste.cancelled().await; tokio::time::sleep(DRAIN_IN_HASTE).await } => {}
+            }
+        };
+        tokio::select! {
+            biased;
+            _ = self.ended() => {}
+            () = patience => {
+                tracing::warn!(%instance, pid = self.pid(), "did not drain in time: told to end");
+                self.signal_group(Signal::TERM);
+                if tokio::time::timeout(TERM, self.ended()).await.is_err() {
+                    tracing::warn!(%instance, pid = self.pid(), "did not end: killed");
+                    self.signal_group(Signal::KILL);
+                    self.ended().await;
+                }
+            }
+        }
+        self.bury();
+    }
+
+    /// Ends what the process may have left behind in its group.
+    pub(super) fn bury(&self) {
+        self.signal_group(Signal::KILL);
+    }
+
+    fn tell(&self, message: &FromNode) {
+        let Some(socket) = &self.socket else { return };
+        let sent = serde_json::to_vec(message)
+            .map_err(|error| error.to_string())
+            .and_then(|bytes| pass::send(socket, &bytes, &[]).map_err(|error| error.to_string()));
+        if let Err(error) = sent {
+            tracing::debug!(error, pid = self.pid(), "a module was not told");
+        }
+    }
+
+    /// Modules of others have no socket; they hear it as from an anchor.
+    async fn order_drain(&self, shared: &Shared, instance: &InstanceId) {
+        let subject = Subject::Ctl(shared.vp.clone(), instance.clone()).on(&shared.config.prefix);
+        let Ok(payload) = Encoding::Json.encode(&Control::Drain) else { return };
+        let client = shared.bus.client();
+        let sent = client.publish_with_headers(subject, headers(Encoding::Json), payload.into());
+        // Without a connection nobody hears it; patience ends all the same.
+        if tokio::time::timeout(TERM, sent).await.is_err() {
+            tracing::debug!(%instance, "the order to drain was not sent");
+        }
+    }
+
+    fn signal_group(&self, signal: Signal) {
+        let group = i32::try_from(self.pid()).ok().and_then(Pid::from_raw);
+        if let Some(group) = group {
+            // Nobody of it may be left.
+            let _ = kill_process_group(group, signal);
+        }
+    }
+}
+
+impl Drop for Child {
+    fn drop(&mut self) {
+        if self.watched.status().is_none() {
+            self.bury();
+        }
+    }
+}
+
+impl Shared {
+    /// Whether a module gets sockets and settings: those of this program, and those of others that the policy names.
+    fn gives(&self, plan: Plan<'_>) -> bool {
+        !plan.manifest.is_foreign() || self.policy.borrow().sockets_for.iter().any(|name| name == plan.module)
+    }
+}
+
+/// What a module is given.
+struct Gifts {
+    settings: Settings,
+    sockets: Vec<EchoSocket>,
+    ids: Option<Lease>,
+}
+
+impl Gifts {
+    fn collect(shared: &Shared, plan: Plan<'_>) -> Self {
+        let Manifest { builtin, kinds, concurrency, .. } = plan.manifest;
+        let wants_sockets = builtin.as_deref().is_none_or(|builtin| builtin == PACKET);
+        let ids = wants_sockets.then(|| shared.ids.lease()).flatten();
+        let sockets = ids.as_ref().map(open).unwrap_or_default();
+        let no_sockets = (wants_sockets && sockets.is_empty()).then(missing);
+        let settings = Settings {
+            kinds: kinds.clone(),
+            concurrency: concurrency.clone(),
+            policy: Policy::clone(&shared.policy.borrow()),
+            sockets: sockets.iter().map(EchoSocket::describe).collect(),
+            no_sockets,
+        };
+        Self { settings, sockets, ids }
+    }
+
+    fn send(&self, shared: &Shared, to: &UnixStream) -> Result<(), StartError> {
+        let bytes = serde_json::to_vec(&FromNode::Settings(Box::new(self.settings.clone())))?;
+        let page = std::iter::once(shared.page.as_fd());
+        let descriptors: Vec<BorrowedFd<'_>> = page.chain(self.sockets.iter().map(AsFd::as_fd)).collect();
+        Ok(pass::send(to, &bytes, &descriptors)?)
+    }
+}
+
+fn open(ids: &Lease) -> Vec<EchoSocket> {
+    let Some(range) = ids.range() else { return Vec::new() };
+    [Family::V4, Family::V6]
+        .into_iter()
+        .filter_map(|family| match EchoSocket::open_best(family, range) {
+            Ok(socket) => Some(socket),
+            Err(error) => {
+                tracing::info!(?family, %error, "no socket for echo");
+                None
+            }
+        })
+        .collect()
+}
+
+fn missing() -> NoSockets {
+    let none = || NoSockets { what: "all ranges of ICMP identifiers are taken".to_owned(), command: None };
+    match availability(Family::V4) {
+        Availability::Missing(missing) => NoSockets { what: missing.what, command: missing.command },
+        Availability::Available(_) => none(),
+    }
+}
+
+fn command(shared: &Shared, plan: Plan<'_>) -> Command {
+    let Plan { module, manifest, instance, dir, creds } = plan;
+    let mut words: Vec<OsString> = match &manifest.builtin {
+        Some(builtin) => {
+            shared.config.module_command.iter().cloned().chain([OsString::from(builtin)]).collect()
+        }
+        None => manifest.command.iter().map(OsString::from).collect(),
+    };
+    words.extend(manifest.args.iter().map(OsString::from));
+    let confinement = Confinement {
+        // Ours end in order within seconds; of others nobody knows.
+        death_signal: Some(if manifest.is_foreign() { DeathSignal::Kill } else { DeathSignal::Term }),
+        rlimits: manifest.limits.rlimits(),
+        no_new_privs: true,
+        drop_capabilities: true,
+    };
+    let mut words = words.into_iter();
+    let program = words.next().unwrap_or_default();
+    let mut command = shared.config.launcher.command(&program, &confinement);
+    command.args(words).current_dir(dir).process_group(0).env_clear();
+    command.envs(INHERITED.iter().filter_map(|name| Some((*name, std::env::var_os(name)?))));
+    command
+        .envs(&manifest.env)
+        .env(env::NATS_URL, shared.config.urls.join(","))
+        .env(env::CREDS, creds)
+        .env(env::PREFIX, shared.config.prefix.as_str())
+        .env(env::VP, shared.vp.as_str())
+        .env(env::INSTANCE, instance.as_str())
+        .env(env::MODULE, manifest.builtin.as_deref().unwrap_or(module));
+    if let Some(ca) = &shared.config.tls.ca {
+        command.env(env::NATS_CA, ca);
+    }
+    command
+}

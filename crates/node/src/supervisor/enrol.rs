@@ -1,0 +1,90 @@
+//! Gets the credentials of an instance: the node keeps the seed, and an anchor signs its public key.
+
+use std::path::Path;
+use std::time::Duration;
+
+use mmn_bus::connect::Bus;
+use mmn_bus::identity::{Creds, Jwt, Seed};
+use mmn_schema::encoding::Encoding;
+use mmn_schema::enrol::{EnrolAnswer, EnrolRequest};
+use mmn_schema::id::{InstanceId, VpId};
+use mmn_schema::subject::{Prefix, Subject};
+
+use super::claims;
+use crate::herald::{encoding_of, headers};
+
+/// How long an anchor has for its answer.
+const ANSWER: Duration = Duration::from_secs(2);
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+
+/// Why an anchor gave no credentials.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum EnrolError {
+    /// None is there, or none answered.
+    #[error("no anchor answers")]
+    NoAnswer,
+    /// The answer is none.
+    #[error("the anchor's answer can't be read")]
+    Unreadable,
+    /// The anchor declines.
+    #[error("the anchor declines: {0}")]
+    Refused(String),
+}
+
+/// Asks until an anchor answers; `told` hears of each failure.
+pub(super) async fn enrol(
+    bus: &Bus,
+    prefix: &Prefix,
+    vp: &VpId,
+    instance: &InstanceId,
+    seed: &Seed,
+    mut told: impl FnMut(&EnrolError),
+) -> Creds {
+    let mut pause = FIRST_PAUSE;
+    loop {
+        match ask(bus, prefix, vp, instance, seed).await {
+            Ok(jwt) => return Creds { jwt, seed: seed.clone() },
+            Err(error) => {
+                told(&error);
+                tokio::time::sleep(pause).await;
+                pause = (pause * 2).min(LONGEST_PAUSE);
+            }
+        }
+    }
+}
+
+async fn ask(
+    bus: &Bus,
+    prefix: &Prefix,
+    vp: &VpId,
+    instance: &InstanceId,
+    seed: &Seed,
+) -> Result<Jwt, EnrolError> {
+    let request = EnrolRequest { instance: instance.clone(), public_key: seed.public_key().to_string() };
+    let payload = Encoding::Cbor.encode(&request).map_err(|_| EnrolError::Unreadable)?;
+    let subject = Subject::Enrol(vp.clone()).on(prefix);
+    let asked = bus.client().request_with_headers(subject, headers(Encoding::Cbor), payload.into());
+    let answer = match tokio::time::timeout(ANSWER, asked).await {
+        Ok(Ok(answer)) => answer,
+        Ok(Err(_)) | Err(_) => return Err(EnrolError::NoAnswer),
+    };
+    let encoding = encoding_of(&answer).ok_or(EnrolError::Unreadable)?;
+    match encoding.decode(&answer.payload) {
+        Ok(EnrolAnswer::Enrolled { jwt }) => jwt.parse().map_err(|_| EnrolError::Unreadable),
+        Ok(EnrolAnswer::Refused { detail }) => Err(EnrolError::Refused(detail)),
+        Err(_) => Err(EnrolError::Unreadable),
+    }
+}
+
+/// When credentials are to be renewed, in seconds from `now_s`: after two thirds of what is left of their life. Never,
+/// for those without an end.
+pub(super) fn renewal_s(creds: &Creds, now_s: u64) -> Option<u64> {
+    let expires_at_s = claims::of(creds.jwt.as_str())?.exp?;
+    Some((expires_at_s.saturating_sub(now_s) * 2 / 3).max(1))
+}
+
+/// Writes credentials for a module of this user.
+pub(super) fn write(creds: &Creds, path: &Path) -> std::io::Result<()> {
+    creds.write(path)
+}

@@ -1,0 +1,422 @@
+//! A node with real children: what comes and goes in `modules.d/`, what children may, what outlives whom.
+
+mod common;
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use common::kinds::KINDS;
+use common::{Anchor, enrol, plain, soon};
+use mmn_bus::connect::Tls;
+use mmn_bus::identity::{self, Creds, Seed};
+use mmn_bus::launch::Launcher;
+use mmn_bus::testing::{TestServer, now_s};
+use mmn_node::policy::Policy;
+use mmn_node::{Builtin, Config, DEFAULT_LOCAL_KEY, NodeError, Place, Ready};
+use mmn_schema::announce::{ModuleState, ModuleStatus, NodeInfo};
+use mmn_schema::control::{NodeAnswer, NodeOrder};
+use mmn_schema::dispatch::Receipt;
+use mmn_schema::id::{InstanceId, VpId};
+use mmn_schema::outcome::{Outcome, code};
+use mmn_schema::subject::{Prefix, Subject};
+use tokio::io::unix::AsyncFd;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+/// What a stray child runs: long enough to be seen, and gone by itself if all else fails.
+const SLEEP: &str = "command = [\"sleep\", \"100\"]\ndrain_seconds = 0\n";
+
+struct Node {
+    dir: PathBuf,
+    vp: VpId,
+    shutdown: CancellationToken,
+    task: JoinHandle<Result<(), NodeError>>,
+}
+
+fn children() -> OsString {
+    let test = std::env::current_exe().unwrap();
+    let target = test.ancestors().nth(2).unwrap();
+    let path = target.join("examples/children");
+    assert!(path.exists(), "{}: cargo build -p mmn-node --examples", path.display());
+    path.into_os_string()
+}
+
+/// The directories of a node with credentials for its vantage point.
+fn directories(server: &TestServer) -> (PathBuf, PathBuf, VpId) {
+    let creds = server.dir().join("node-creds");
+    let seed = Seed::new_user();
+    let vp = VpId::derive(seed.public_key().as_str(), DEFAULT_LOCAL_KEY);
+    identity::write_node(&creds, server.keys(), "node-1", seed, &[vp.as_str()], now_s()).unwrap();
+    let dir = server.dir().join("node");
+    std::fs::create_dir_all(dir.join("modules.d")).unwrap();
+    std::fs::write(dir.join("node.toml"), "name = \"place\"\ncountry = \"DE\"\n").unwrap();
+    (dir, creds, vp)
+}
+
+fn config(server: &TestServer, dir: &Path, creds: &Path) -> Config {
+    Config {
+        dir: dir.to_owned(),
+        creds: creds.to_owned(),
+        urls: vec![server.url()],
+        tls: Tls::default(),
+        prefix: Prefix::default(),
+        launcher: Launcher::new([children(), "launch".into()]),
+        module_command: vec![children(), "module".into()],
+        builtins: Builtin::all_of(KINDS),
+        policy: Policy::default(),
+        place: Place::default(),
+        watch: true,
+    }
+}
+
+async fn start(server: &TestServer) -> (Node, Ready) {
+    let (dir, creds, vp) = directories(server);
+    let (ready, is_ready) = oneshot::channel();
+    let shutdown = CancellationToken::new();
+    let task = tokio::spawn(mmn_node::run(config(server, &dir, &creds), ready, shutdown.clone()));
+    let ready = soon(is_ready).await.expect("the node is ready");
+    (Node { dir, vp, shutdown, task }, ready)
+}
+
+impl Node {
+    fn drop_manifest(&self, name: &str, text: &str) {
+        let dir = self.dir.join("modules.d");
+        std::fs::write(dir.join("new"), text).unwrap();
+        std::fs::rename(dir.join("new"), dir.join(format!("{name}.toml"))).unwrap();
+    }
+
+    async fn order(&self, anchor: &Anchor, order: NodeOrder) -> NodeAnswer {
+        anchor.request(Subject::Node(self.vp.clone()), &order).await
+    }
+
+    async fn end(self) {
+        self.shutdown.cancel();
+        soon(self.task).await.unwrap().unwrap();
+    }
+}
+
+fn module<'a>(info: &'a NodeInfo, name: &str) -> Option<&'a ModuleStatus> {
+    info.modules.iter().find(|module| module.module == name)
+}
+
+fn is(info: &NodeInfo, name: &str, state: ModuleState) -> bool {
+    module(info, name).is_some_and(|module| module.state == state)
+}
+
+/// Waits until the module is in the state; returns it.
+async fn until(anchor: &mut Anchor, name: &str, state: ModuleState) -> ModuleStatus {
+    let info = anchor.node_that(|info| is(info, name, state)).await;
+    module(&info, name).unwrap().clone()
+}
+
+async fn scene(test: impl AsyncFnOnce(&mut TestServer, &mut Anchor, Node)) {
+    let mut server = TestServer::start().await;
+    let mut anchor = Anchor::start(&server).await;
+    enrol(&server, &anchor).await;
+    let (node, _) = start(&server).await;
+    test(&mut server, &mut anchor, node).await;
+}
+
+/// The process of an instance, found by what it was told.
+fn pid_of(instance: &InstanceId) -> u32 {
+    let wanted = format!("MMN_INSTANCE={instance}");
+    std::fs::read_dir("/proc")
+        .unwrap()
+        .flatten()
+        .filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok())
+        .find(|pid| {
+            std::fs::read(format!("/proc/{pid}/environ"))
+                .is_ok_and(|environ| environ.split(|byte| *byte == 0).any(|var| var == wanted.as_bytes()))
+        })
+        .expect("the instance has a process")
+}
+
+/// Waits until a process is gone, without polling.
+async fn gone(pid: u32) {
+    use rustix::process::{Pid, PidfdFlags, pidfd_open};
+    let pid = Pid::from_raw(i32::try_from(pid).unwrap()).unwrap();
+    match pidfd_open(pid, PidfdFlags::empty()) {
+        Ok(handle) => drop(soon(AsyncFd::new(handle).unwrap().readable()).await.unwrap()),
+        Err(rustix::io::Errno::SRCH) => {}
+        Err(errno) => panic!("{errno}"),
+    }
+}
+
+fn status_of(pid: u32) -> BTreeMap<String, String> {
+    std::fs::read_to_string(format!("/proc/{pid}/status"))
+        .unwrap()
+        .lines()
+        .filter_map(|line| line.split_once(':'))
+        .map(|(name, value)| (name.to_owned(), value.trim().to_owned()))
+        .collect()
+}
+
+#[tokio::test]
+async fn a_node_speaks_for_its_place_and_its_modules_work() {
+    scene(async |_, anchor, node| {
+        let info = anchor.node_that(|info| is(info, "notes", ModuleState::Running)).await;
+        assert_eq!(
+            (info.vantage_point.id.clone(), info.vantage_point.name.as_str()),
+            (node.vp.clone(), "place")
+        );
+        assert_eq!(info.vantage_point.location.country.as_deref(), Some("DE"));
+        assert_eq!(info.policy.max_pps, 1_000);
+        let (announcement, module) = anchor.module().await;
+        assert_eq!((announcement.vp, module.module.as_str()), (node.vp.clone(), "notes"));
+        let batch = anchor.batch(plain(), &["x"]);
+        let subject = Subject::Task(node.vp.clone(), batch.kind.clone(), announcement.instance.clone());
+        let message = mmn_schema::dispatch::ToInstance::Tasks(batch);
+        let receipt: Receipt = anchor.request(subject, &message).await;
+        assert!(matches!(receipt, Receipt::Accepted { .. }), "{receipt:?}");
+        assert_eq!(anchor.records(1).await[0].outcome, Outcome::Ok);
+        node.end().await;
+        anchor.bye(&announcement.instance).await;
+        anchor.bye(&"node-1".parse().unwrap()).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn children_have_no_privilege_and_bounds() {
+    scene(async |_, anchor, node| {
+        node.drop_manifest("tight", &format!("{SLEEP}[limits]\nopen_files = 77\nmemory_mib = 512\n"));
+        for name in ["notes", "tight"] {
+            let status = until(anchor, name, ModuleState::Running).await;
+            // It announces itself as running when the launcher runs; what it becomes is what counts.
+            let instance = &status.instances[0];
+            let pid = pid_of(instance);
+            let status = loop {
+                let status = status_of(pid);
+                if status["Name"] != "launch" && status["NoNewPrivs"] == "1" {
+                    break status;
+                }
+                tokio::task::yield_now().await;
+            };
+            for set in ["CapInh", "CapPrm", "CapEff", "CapAmb"] {
+                assert_eq!(u64::from_str_radix(&status[set], 16).unwrap(), 0, "{name} {set}");
+            }
+            let creds = node.dir.join("run").join(instance.as_str()).join("module.creds");
+            assert_eq!(std::fs::metadata(&creds).unwrap().permissions().mode() & 0o777, 0o600);
+            let seed = Creds::read(&creds).unwrap().seed.reveal().to_owned();
+            for file in ["environ", "cmdline"] {
+                let text = std::fs::read(format!("/proc/{pid}/{file}")).unwrap();
+                assert!(!String::from_utf8_lossy(&text).contains(&seed), "{name} {file}");
+            }
+            if name == "tight" {
+                let limits = std::fs::read_to_string(format!("/proc/{pid}/limits")).unwrap();
+                let limit = |what: &str| {
+                    let line = limits.lines().find(|line| line.starts_with(what)).unwrap();
+                    line.split_whitespace().rev().nth(1).unwrap().to_owned()
+                };
+                assert_eq!(
+                    (limit("Max open files"), limit("Max address space")),
+                    ("77".into(), (512 << 20).to_string())
+                );
+                // A module of others has nothing but its output: no socket, no page.
+                for fd in std::fs::read_dir(format!("/proc/{pid}/fd")).unwrap().flatten() {
+                    let target = std::fs::read_link(fd.path()).unwrap();
+                    let target = target.to_string_lossy();
+                    assert!(target == "/dev/null" || target.starts_with("pipe:"), "{target}");
+                }
+            }
+        }
+        node.end().await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn modules_come_change_and_go_and_nobody_else_notices() {
+    scene(async |_, anchor, node| {
+        let notes = until(anchor, "notes", ModuleState::Running).await;
+        node.drop_manifest("nap", SLEEP);
+        let first = until(anchor, "nap", ModuleState::Running).await;
+        let pid = pid_of(&first.instances[0]);
+        node.drop_manifest("nap", &format!("{SLEEP}instances = 2\n"));
+        gone(pid).await;
+        let info = anchor
+            .node_that(|info| {
+                module(info, "nap")
+                    .is_some_and(|nap| nap.instances.len() == 2 && nap.state == ModuleState::Running)
+            })
+            .await;
+        assert!(!module(&info, "nap").unwrap().instances.contains(&first.instances[0]));
+        node.drop_manifest("broken", "command = [\"sleep\"\n");
+        let broken = until(anchor, "broken", ModuleState::Invalid).await;
+        assert!(broken.detail.unwrap().contains("line 1"));
+        std::fs::remove_file(node.dir.join("modules.d/nap.toml")).unwrap();
+        std::fs::remove_file(node.dir.join("modules.d/broken.toml")).unwrap();
+        let info =
+            anchor.node_that(|info| module(info, "nap").is_none() && module(info, "broken").is_none()).await;
+        assert_eq!(module(&info, "notes"), Some(&notes));
+        node.end().await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_crashes_is_started_again_with_growing_pauses() {
+    scene(async |_, anchor, node| {
+        node.drop_manifest("crash", "command = [\"sh\", \"-c\", \"echo the reason >&2; exit 3\"]\n");
+        let info = anchor
+            .node_that(|info| {
+                module(info, "crash").is_some_and(|m| m.state == ModuleState::Backoff && m.restarts >= 2)
+            })
+            .await;
+        let detail = module(&info, "crash").unwrap().detail.clone().unwrap();
+        assert!(detail.contains("exit status: 3: the reason, 2 times in a row; again in 1.0 s"), "{detail}");
+        node.drop_manifest("missing", "command = [\"/nonexistent/program\"]\n");
+        let missing = until(anchor, "missing", ModuleState::Backoff).await;
+        assert!(missing.detail.unwrap().contains("nonexistent"));
+        node.end().await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_killed_module_comes_back_and_a_kicked_one_leaves_no_child() {
+    scene(async |_, anchor, node| {
+        let status = until(anchor, "notes", ModuleState::Running).await;
+        let (first, _) = anchor.module().await;
+        let pid = pid_of(&status.instances[0]);
+        rustix::process::kill_process(
+            rustix::process::Pid::from_raw(i32::try_from(pid).unwrap()).unwrap(),
+            rustix::process::Signal::KILL,
+        )
+        .unwrap();
+        let (again, _) = anchor.module().await;
+        assert_eq!(again.instance, first.instance);
+        assert_ne!(again.boot, first.boot);
+        node.end().await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn orders_are_obeyed_and_answered() {
+    scene(async |_, anchor, node| {
+        let notes = until(anchor, "notes", ModuleState::Running).await;
+        let done = |answer: NodeAnswer| match answer {
+            NodeAnswer::Done { modules } => modules,
+            NodeAnswer::Refused { reason } => panic!("{reason}"),
+        };
+        let refused = |answer: NodeAnswer| match answer {
+            NodeAnswer::Refused { reason } => reason.code.into_owned(),
+            NodeAnswer::Done { modules } => panic!("{modules:?}"),
+        };
+        assert_eq!(done(node.order(anchor, NodeOrder::List).await), [notes.clone()]);
+        let name = || "notes".to_owned();
+        done(node.order(anchor, NodeOrder::Drain { name: name(), instance: None }).await);
+        let stopped = until(anchor, "notes", ModuleState::Stopped).await;
+        assert!(stopped.instances.is_empty());
+        done(node.order(anchor, NodeOrder::Restart { name: name(), instance: None }).await);
+        until(anchor, "notes", ModuleState::Running).await;
+        let add = |name: &str, manifest: &str| NodeOrder::Add {
+            name: name.to_owned(),
+            manifest: manifest.to_owned(),
+        };
+        done(node.order(anchor, add("nap", SLEEP)).await);
+        until(anchor, "nap", ModuleState::Running).await;
+        assert!(node.dir.join("modules.d/nap.toml").exists());
+        done(node.order(anchor, NodeOrder::Remove { name: "nap".to_owned() }).await);
+        anchor.node_that(|info| module(info, "nap").is_none()).await;
+        done(node.order(anchor, NodeOrder::Remove { name: name() }).await);
+        until(anchor, "notes", ModuleState::Stopped).await;
+        for order in [
+            add("../x", SLEEP),
+            add("nap", "command = "),
+            NodeOrder::Remove { name: "nap".to_owned() },
+            NodeOrder::Drain { name: "nap".to_owned(), instance: None },
+            NodeOrder::Restart { name: name(), instance: Some("notes-x".parse().unwrap()) },
+        ] {
+            assert_eq!(refused(node.order(anchor, order.clone()).await), code::PARAMETERS, "{order:?}");
+        }
+        node.end().await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_changed_policy_is_published_and_holds() {
+    scene(async |_, anchor, node| {
+        until(anchor, "notes", ModuleState::Running).await;
+        let (_, info) = anchor.module().await;
+        assert!(info.kinds[0].unavailable.is_none());
+        std::fs::write(node.dir.join("policy.toml"), "max_pps = 5\ndeny_kinds = [\"note\"]\n").unwrap();
+        let (_, info) = anchor.module().await;
+        assert_eq!(info.kinds[0].unavailable.as_ref().unwrap().reason.code, code::POLICY);
+        std::fs::write(node.dir.join("policy.toml"), "max_pps = \"many\"\n").unwrap();
+        std::fs::write(node.dir.join("policy.toml"), "max_pps = 6\n").unwrap();
+        let info = anchor.node_that(|info| info.policy.max_pps == 6).await;
+        assert!(info.policy.deny_kinds.is_empty());
+        node.end().await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_node_comes_back_with_the_server() {
+    scene(async |server, anchor, node| {
+        until(anchor, "notes", ModuleState::Running).await;
+        server.server().restart().await.unwrap();
+        anchor.connected_again().await;
+        // Neither sends heartbeats before it has announced itself again.
+        let mut heard = std::collections::BTreeSet::new();
+        while heard.len() < 2 {
+            heard.insert(anchor.heartbeat_that(|_| true).await.boot);
+        }
+        anchor.discover().await;
+        anchor.node_that(|info| is(info, "notes", ModuleState::Running)).await;
+        node.end().await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_second_node_in_the_directory_and_a_foreign_key_are_refused() {
+    scene(async |server, _, node| {
+        let run = async |config: Config| {
+            let (ready, _) = oneshot::channel();
+            soon(mmn_node::run(config, ready, CancellationToken::new())).await.unwrap_err()
+        };
+        let creds = server.dir().join("node-creds");
+        let error = run(config(server, &node.dir, &creds)).await;
+        assert!(matches!(error, NodeError::Held(_)), "{error}");
+        let other = server.dir().join("other");
+        std::fs::create_dir_all(&other).unwrap();
+        std::fs::write(other.join("node.toml"), "local_key = \"elsewhere\"\n").unwrap();
+        let error = run(config(server, &other, &creds)).await;
+        assert!(matches!(error, NodeError::OtherVp { .. }), "{error}");
+        std::fs::write(other.join("node.toml"), "lokal_key = \"main\"\n").unwrap();
+        let error = run(config(server, &other, &creds)).await;
+        assert!(error.to_string().contains("lokal_key"), "{error}");
+        node.end().await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn nothing_outlives_a_killed_node() {
+    let server = TestServer::start().await;
+    let mut anchor = Anchor::start(&server).await;
+    enrol(&server, &anchor).await;
+    let (dir, creds, _) = directories(&server);
+    std::fs::write(dir.join("modules.d/nap.toml"), SLEEP).unwrap();
+    let mut node = std::process::Command::new(children());
+    node.arg("node").arg(&dir).arg(server.url()).arg(&creds);
+    let mut node = node.spawn().unwrap();
+    let info = anchor
+        .node_that(|info| is(info, "notes", ModuleState::Running) && is(info, "nap", ModuleState::Running))
+        .await;
+    anchor.module().await;
+    let pids: Vec<u32> = info.modules.iter().flat_map(|module| &module.instances).map(pid_of).collect();
+    assert_eq!(pids.len(), 2);
+    node.kill().unwrap();
+    node.wait().unwrap();
+    for pid in pids {
+        gone(pid).await;
+    }
+}
