@@ -28,8 +28,8 @@ pub trait Context {
     /// When the task's time is over, on the monotonic clock.
     fn deadline(&self) -> Instant;
 
-    /// How long the site's limits have held back this task's connections so far: what a kind takes off the phases that
-    /// it times, so that they are the network's.
+    /// How long the site's limits have held back what this task sends and reads itself so far: what a kind takes off the
+    /// phases that it times, so that they are the network's.
     fn held(&self) -> Nanos {
         Nanos::ZERO
     }

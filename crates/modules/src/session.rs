@@ -31,8 +31,12 @@ impl Lap {
 
     /// How long it has taken until now, in nanoseconds.
     pub(crate) fn took_ns(self, context: &dyn Context) -> u64 {
-        let elapsed = context.now().saturating_since(self.began).0;
-        elapsed.saturating_sub(context.held().0.saturating_sub(self.held.0))
+        context.now().saturating_since(self.began).0.saturating_sub(self.held_ns(context))
+    }
+
+    /// How much of the time until now the site's limits took, in nanoseconds.
+    pub(crate) fn held_ns(self, context: &dyn Context) -> u64 {
+        context.held().0.saturating_sub(self.held.0)
     }
 }
 

@@ -31,7 +31,8 @@ pub struct Body {
     /// Who took the two stamps.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stamps: Option<Stamps>,
-    /// From the first query to the end, retries and TCP included, in nanoseconds.
+    /// From the first query to the end, retries and TCP included, in nanoseconds; without the time for which the site's
+    /// limits held packets back.
     pub total_ns: u64,
     /// Every query that was sent, in order.
     pub attempts: Vec<Attempt>,

@@ -32,7 +32,7 @@ impl SessionKind for Dns {
             params,
             server,
             query: query(context, params, question),
-            began: context.now(),
+            began: Lap::begin(context),
             attempts: Vec::new(),
             ids: Vec::new(),
             ignored: Ignored::default(),
@@ -52,7 +52,7 @@ struct Exchange<'a> {
     params: &'a Params,
     server: Server,
     query: Query,
-    began: Instant,
+    began: Lap,
     attempts: Vec<Attempt>,
     /// The identifier of each attempt.
     ids: Vec<u16>,
@@ -284,7 +284,7 @@ impl Exchange<'_> {
     }
 
     fn measured(self) -> Measured<Body> {
-        let total_ns = self.context.now().saturating_since(self.began).0;
+        let total_ns = self.began.took_ns(self.context);
         let asked = self.answer.as_ref().map_or(self.ids.len().saturating_sub(1), |answer| answer.attempt);
         let query = self.query.message(self.ids.get(asked).copied().unwrap_or(0));
         let last = self.attempts.last().map_or(self.params.protocol, |attempt| attempt.transport);

@@ -60,6 +60,8 @@ pub(super) struct Answer {
     pub(super) body: Payload,
     pub(super) first_byte_ns: u64,
     pub(super) transfer_ns: u64,
+    /// How much of that the site's limits took.
+    pub(super) transfer_held_ns: u64,
     pub(super) sent_bytes: u64,
     pub(super) received_bytes: u64,
 }
@@ -114,6 +116,7 @@ pub(super) async fn exchange(
         ));
     }
     let (body, trailers) = read(&mut driven, incoming, limits, parts.status.as_u16()).await?;
+    let transfer_ns = context.now().saturating_since(first_byte.at).0;
     Ok(Answer {
         version: match parts.version {
             hyper::Version::HTTP_2 => "2",
@@ -127,7 +130,8 @@ pub(super) async fn exchange(
         trailers,
         body,
         first_byte_ns: first_byte.took_ns,
-        transfer_ns: context.now().saturating_since(first_byte.at).0,
+        transfer_ns,
+        transfer_held_ns: first_byte.transfer.held_ns(context),
         sent_bytes: record.written(),
         received_bytes: record.read(),
     })
@@ -250,11 +254,12 @@ struct Driven<'a> {
 struct FirstByte {
     at: Instant,
     took_ns: u64,
+    transfer: Lap,
 }
 
 impl FirstByte {
     fn now(context: &dyn Context, began: Lap) -> Self {
-        Self { at: context.now(), took_ns: began.took_ns(context) }
+        Self { at: context.now(), took_ns: began.took_ns(context), transfer: Lap::begin(context) }
     }
 }
 

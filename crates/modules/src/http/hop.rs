@@ -1,5 +1,6 @@
 //! One hop: resolve, connect, agree on TLS, request. Each phase is timed, and bounded.
 
+use std::cell::Cell;
 use std::net::{IpAddr, SocketAddr};
 
 use mmn_kit::{ByteStream, Context, Failure, Octets, code};
@@ -24,13 +25,15 @@ pub(super) struct Fetch<'a> {
     pub(super) trust: &'a Trust,
     /// When everything must be over.
     pub(super) until: Instant,
+    /// How long the site's limits held back transfers.
+    pub(super) transfers_held_ns: Cell<u64>,
 }
 
 impl Fetch<'_> {
     /// Requests `target`.
     pub(super) async fn hop(&self, target: &Target, message: &Message) -> Result<Hop, Failure> {
         let context = self.context;
-        let (began, held, started_at) = (context.now(), context.held(), context.utc());
+        let (lap, started_at) = (Lap::begin(context), context.utc());
         let (addresses, resolve_ns) = self.resolve(target).await?;
         let mut failed_connects = Vec::new();
         let (address, stream, connect_ns) = self.connect(target, &addresses, &mut failed_connects).await?;
@@ -45,6 +48,7 @@ impl Fetch<'_> {
             keep_body: self.params.keep_body,
         };
         let answer = exchange(context, stream, request, http2, limits).await?;
+        self.transfers_held_ns.set(self.transfers_held_ns.get().saturating_add(answer.transfer_held_ns));
         let tls = tls.map(|mut tls| {
             if self.params.keep_certificates {
                 for (certificate, der) in tls.certificates.iter_mut().zip(chain) {
@@ -67,8 +71,8 @@ impl Fetch<'_> {
                 tls_ns,
                 first_byte_ns: answer.first_byte_ns,
                 transfer_ns: answer.transfer_ns,
-                held_ns: context.held().0.saturating_sub(held.0),
-                total_ns: context.now().saturating_since(began).0,
+                held_ns: lap.held_ns(context),
+                total_ns: lap.took_ns(context).saturating_add(answer.transfer_held_ns),
             },
             tls,
             version: answer.version.to_owned(),

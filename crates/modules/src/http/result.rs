@@ -13,7 +13,8 @@ use crate::shared::{Address, AddressFamily, is_false, is_nothing};
 pub struct Body {
     /// The URL that was asked for, its scheme filled in.
     pub url: String,
-    /// From the beginning to the end of the last body, in nanoseconds.
+    /// From the beginning to the end of the last body, in nanoseconds; without the time for which the site's limits held
+    /// packets back, but for transfers.
     pub total_ns: u64,
     /// How many redirects were followed.
     pub redirects: u32,
@@ -93,8 +94,8 @@ pub struct FailedConnect {
     pub took_ns: u64,
 }
 
-/// The phases of a request in nanoseconds. They follow each other; what lies between them is mmn's own. Connecting, TLS
-/// and the first byte are without the time for which the site's limits held packets back.
+/// The phases of a request in nanoseconds. They follow each other; what lies between them is mmn's own. All but the
+/// transfer are without the time for which the site's limits held packets back.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Phases {
     /// Resolving the host; absent for an address.
@@ -112,7 +113,7 @@ pub struct Phases {
     /// For how long the site's limits held packets back, the transfer's included.
     #[serde(default, skip_serializing_if = "is_nothing")]
     pub held_ns: u64,
-    /// From the beginning of the first phase to the end of the last.
+    /// From the beginning of the first phase to the end of the last, likewise.
     pub total_ns: u64,
 }
 

@@ -1,5 +1,7 @@
 //! How a URL is requested: hop by hop, each redirect's target checked like the first.
 
+use std::cell::Cell;
+
 use mmn_kit::{Context, Failure, Measured, Number, SessionKind, Timestamp, code, summary};
 use mmn_probe::time::Nanos;
 use mmn_schema::dispatch::Input;
@@ -11,7 +13,7 @@ use super::result::{Body, Hop, Phases, Stopped};
 use super::target::Target;
 use super::tls::Trust;
 use super::{Http, Params};
-use crate::session::bound;
+use crate::session::{Lap, bound};
 
 /// The longest text of a failure's detail, in characters.
 const MAX_DETAIL: usize = 2_000;
@@ -25,9 +27,9 @@ impl SessionKind for Http {
         let mut target = Target::parse(text.trim()).map_err(refuse)?;
         let mut message = Message::new(params).map_err(refuse)?;
         let trust = Trust::new(params)?;
-        let began = context.now();
+        let lap = Lap::begin(context);
         let until = bound(context, Nanos(params.timeout.as_ns()));
-        let fetch = Fetch { context, params, trust: &trust, until };
+        let fetch = Fetch { context, params, trust: &trust, until, transfers_held_ns: Cell::new(0) };
         let url = target.as_str().to_owned();
         let mut hops: Vec<Hop> = Vec::new();
         let stopped = loop {
@@ -44,7 +46,7 @@ impl SessionKind for Http {
                 Err(stopped) => break stopped,
             }
         };
-        let total_ns = context.now().saturating_since(began).0;
+        let total_ns = lap.took_ns(context).saturating_add(fetch.transfers_held_ns.get());
         let redirects = u32::try_from(hops.len().saturating_sub(1)).unwrap_or(u32::MAX);
         let body = Body { url, total_ns, redirects, stopped, hops };
         Ok(Measured { answered: Some(true), summary: numbers(&body, context.utc()), body })

@@ -16,7 +16,9 @@ use rustls::crypto::{
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::time_provider::TimeProvider;
-use rustls::{ClientConfig, ClientConnection, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use rustls::{
+    CertificateError, ClientConfig, ClientConnection, DigitallySignedStruct, RootCertStore, SignatureScheme,
+};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use tokio_util::compat::{Compat, FuturesAsyncReadCompatExt, TokioAsyncReadCompatExt};
@@ -170,6 +172,16 @@ fn failed(error: &io::Error, recorder: &Recorder) -> Failure {
     }
 }
 
+/// A verdict in words; what the library has no words for is named.
+fn told(error: &rustls::Error) -> String {
+    match error {
+        rustls::Error::InvalidCertificate(CertificateError::Other(other)) => {
+            format!("invalid peer certificate: {}", other.0)
+        }
+        other => other.to_string(),
+    }
+}
+
 /// Judges certificates and remembers what it saw and said.
 #[derive(Debug)]
 struct Recorder {
@@ -206,7 +218,7 @@ impl ServerCertVerifier for Recorder {
         let chain = std::iter::once(end_entity).chain(intermediates).take(MAX_CHAIN);
         *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = Seen {
             chain: chain.map(|der| der.clone().into_owned()).collect(),
-            error: verdict.as_ref().err().map(ToString::to_string),
+            error: verdict.as_ref().err().map(told),
         };
         if self.strict { verdict } else { Ok(ServerCertVerified::assertion()) }
     }

@@ -105,10 +105,7 @@ impl Site {
     }
 
     fn check(&self, address: IpAddr) -> Result<(), Failure> {
-        self.policy
-            .borrow()
-            .judge(address)
-            .map_err(|refusal| Failure::refused(code::POLICY, refusal))
+        self.policy.borrow().judge(address).map_err(|refusal| Failure::refused(code::POLICY, refusal))
     }
 
     /// Waits until the limits let packets go to `target`.
@@ -117,7 +114,10 @@ impl Site {
             let now = clock::monotonic();
             let Err(held) = self.page.take(now, target, packets, bytes) else { return Ok(()) };
             if held.wait == Nanos::MAX || now + held.wait > deadline {
-                return Err(Failure::refused(code::LIMITS, "the site's limits leave no room before the deadline"));
+                return Err(Failure::refused(
+                    code::LIMITS,
+                    "the site's limits leave no room before the deadline",
+                ));
             }
             tokio::time::sleep(held.wait.into()).await;
         }
@@ -133,8 +133,12 @@ pub(crate) fn limits(policy: &Policy) -> Limits {
     }
 }
 
-/// Nanoseconds for which the limits have held one task's connections back.
+/// Nanoseconds for which the limits have held one task back.
 type Held = Rc<Cell<u64>>;
+
+fn add(held: &Held, since: Instant) {
+    held.set(held.get() + clock::monotonic().saturating_since(since).0);
+}
 
 /// One task's view of the site.
 #[derive(Debug)]
@@ -185,7 +189,8 @@ impl Context for TaskContext {
     fn connect(&self, to: SocketAddr) -> LocalBoxFuture<'_, Result<Box<dyn ByteStream>, Failure>> {
         async move {
             self.site.check(to.ip())?;
-            let stream = tcp::connect(Rc::clone(&self.site), to, self.deadline, Rc::clone(&self.held)).await?;
+            let stream =
+                tcp::connect(Rc::clone(&self.site), to, self.deadline, Rc::clone(&self.held)).await?;
             Ok(Box::new(stream) as Box<dyn ByteStream>)
         }
         .boxed_local()
@@ -196,7 +201,7 @@ impl Context for TaskContext {
         if !(to.port() == 53 && self.name_servers().contains(&to)) {
             self.site.check(to.ip())?;
         }
-        Ok(Box::new(udp::Peer::open(Rc::clone(&self.site), to, self.deadline)?))
+        Ok(Box::new(udp::Peer::open(Rc::clone(&self.site), to, self.deadline, Rc::clone(&self.held))?))
     }
 
     fn drive(

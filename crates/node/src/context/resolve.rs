@@ -178,7 +178,7 @@ async fn exchange(
     until: Instant,
     query: &[u8],
 ) -> Result<Reply, Failure> {
-    let peer = udp::Peer::open(Rc::clone(site), server, until)?;
+    let peer = udp::Peer::open(Rc::clone(site), server, until, Held::default())?;
     peer.send(query).await?;
     let mut buffer = [0; 1500];
     loop {

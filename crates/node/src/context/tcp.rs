@@ -14,7 +14,7 @@ use tokio::io::ReadBuf;
 use tokio::net::TcpStream;
 use tokio::time::Sleep;
 
-use super::{Held, Site, errors};
+use super::{Held, Site, add, errors};
 use crate::clock;
 
 /// The data of one segment on an ordinary path.
@@ -59,10 +59,6 @@ pub(super) struct Paced {
     /// Since when the limits hold it back, and until when.
     waiting: Option<(Instant, Pin<Box<Sleep>>)>,
     held: Held,
-}
-
-fn add(held: &Held, since: Instant) {
-    held.set(held.get() + clock::monotonic().saturating_since(since).0);
 }
 
 impl Paced {
@@ -113,11 +109,7 @@ impl AsyncRead for Paced {
 }
 
 impl AsyncWrite for Paced {
-    fn poll_write(
-        self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
+    fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let paced = self.get_mut();
         // Asked first, so that what was taken from the limits is also written.
         ready!(paced.stream.poll_write_ready(context))?;

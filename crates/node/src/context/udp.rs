@@ -8,7 +8,7 @@ use futures::FutureExt;
 use mmn_kit::{Datagrams, Failure, LocalBoxFuture, Received, code};
 use mmn_probe::time::{Instant, Stamp};
 
-use super::{Site, errors};
+use super::{Held, Site, add, errors};
 use crate::clock;
 use crate::net::udp::UdpPeer;
 
@@ -22,14 +22,20 @@ pub(super) struct Peer {
     site: Rc<Site>,
     peer: SocketAddr,
     deadline: Instant,
+    held: Held,
 }
 
 impl Peer {
-    /// Opens a socket to a peer that was checked.
-    pub(super) fn open(site: Rc<Site>, peer: SocketAddr, deadline: Instant) -> Result<Self, Failure> {
+    /// Opens a socket to a peer that was checked. What the limits hold back is added to `held`.
+    pub(super) fn open(
+        site: Rc<Site>,
+        peer: SocketAddr,
+        deadline: Instant,
+        held: Held,
+    ) -> Result<Self, Failure> {
         let socket = UdpPeer::connect(peer)
             .map_err(|error| errors::failure(&error, format_args!("a socket to {peer}")))?;
-        Ok(Self { socket, site, peer, deadline })
+        Ok(Self { socket, site, peer, deadline, held })
     }
 }
 
@@ -37,7 +43,10 @@ impl Datagrams for Peer {
     fn send<'a>(&'a self, datagram: &'a [u8]) -> LocalBoxFuture<'a, Result<Stamp, Failure>> {
         async move {
             let bytes = u64::try_from(datagram.len()).unwrap_or(u64::MAX).saturating_add(HEADER_BYTES);
-            self.site.pace(self.peer.ip(), 1, bytes, self.deadline).await?;
+            let began = clock::monotonic();
+            let paced = self.site.pace(self.peer.ip(), 1, bytes, self.deadline).await;
+            add(&self.held, began);
+            paced?;
             let sent = self.socket.send(datagram).await;
             sent.map_err(|error| errors::failure(&error, format_args!("send to {}", self.peer)))
         }
