@@ -34,6 +34,10 @@ pub(crate) struct Checked {
 const DEFAULT_DEADLINE: Span = Span::from_millis(30_000);
 const MAX_DEADLINE: Span = Span::from_millis(3_600_000);
 const MAX_LABEL: usize = 200;
+/// The most bytes of a kind's parameters.
+const MAX_PARAMS: usize = 64 * 1024;
+/// Of so many assignments those that are refused say why in words; of more, by code alone.
+const MAX_DETAILS: usize = 1000;
 /// The longest target: the longest URL that the web agrees on.
 const MAX_TARGET: usize = 2048;
 /// The most targets of one set.
@@ -75,11 +79,16 @@ pub(crate) fn check(
     }
     let from = request.from.clone().unwrap_or_else(|| Selection::default_any(&request.kind));
     let choice = from.choose(&registry.candidates(), seed);
-    let assignments: Vec<Assigned> = choice
+    let mut assignments: Vec<Assigned> = choice
         .assignments
         .into_iter()
         .map(|assignment| assign(registry, &request.kind, assignment))
         .collect();
+    if assignments.len() > MAX_DETAILS {
+        for reason in assignments.iter_mut().filter_map(|assigned| assigned.refused.as_mut()) {
+            reason.detail = None;
+        }
+    }
     if assignments.is_empty() {
         problem = problem.at("/from", format_args!("no vantage point matches {from}"));
     }
@@ -104,6 +113,9 @@ pub(crate) fn check(
         return Err(problems::saturated(pending, limits.max_pending_tasks, tasks));
     }
     let params = Body::of(&params).map_err(|error| problems::invalid().at("/params", error))?;
+    if params.cbor().len() > MAX_PARAMS {
+        return Err(problems::invalid().at("/params", "they have at most 64 KiB"));
+    }
     let refused = refused * inputs.len() as u64;
     Ok(Checked { params, inputs, from, deadline, assignments, coverage: choice.coverage, tasks, refused })
 }

@@ -156,7 +156,7 @@ pub struct LimitsConfig {
 
 impl Default for LimitsConfig {
     fn default() -> Self {
-        Self { max_pending_tasks: 5_000_000, max_inputs: 1_000_000, max_vps: 20_000, open_inputs: 16_384 }
+        Self { max_pending_tasks: 5_000_000, max_inputs: 1_000_000, max_vps: 10_000, open_inputs: 16_384 }
     }
 }
 

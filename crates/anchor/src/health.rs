@@ -44,8 +44,7 @@ impl Liveness {
         self.heard = self.heard.max(now);
         self.condition = match (state, self.condition) {
             (_, Condition::Gone) => Condition::Gone,
-            (Some(state), _) => Condition::Said(state),
-            (None, Condition::Said(state)) => Condition::Said(state),
+            (Some(state), _) | (None, Condition::Said(state)) => Condition::Said(state),
             (None, Condition::Deaf | Condition::Mute) => Condition::Said(InstanceState::Ready),
         };
     }

@@ -257,14 +257,19 @@ pub(crate) fn ended_by_anchor(
     }
 }
 
+/// About how many bytes an input takes.
+pub(crate) fn size(input: &Input) -> usize {
+    match input {
+        Input::Nothing => 1,
+        Input::Target(target) => target.len() + 4,
+        Input::Targets(targets) => targets.iter().map(|target| target.len() + 4).sum(),
+        Input::Peer { .. } => 24,
+    }
+}
+
 /// About how many bytes an entry takes.
 pub(crate) fn weight(entry: &Entry) -> usize {
-    let input = match &entry.input {
-        Input::Nothing => 1,
-        Input::Target(target) => target.len(),
-        Input::Targets(targets) => targets.iter().map(|target| target.len() + 2).sum(),
-        Input::Peer { .. } => 24,
-    };
+    let input = size(&entry.input);
     let reason = entry
         .record
         .reason

@@ -151,8 +151,11 @@ async fn request<Q: Serialize + Sync, A: DeserializeOwned>(
         RequestErrorKind::TimedOut => unreachable("timeout", "it did not answer in time"),
         _ => unreachable("unreachable", &error.to_string()),
     })?;
-    let kind =
-        answer.headers.as_ref().and_then(|headers| headers.get(CONTENT_TYPE)).map(|kind| kind.as_str());
+    let kind = answer
+        .headers
+        .as_ref()
+        .and_then(|headers| headers.get(CONTENT_TYPE))
+        .map(async_nats::HeaderValue::as_str);
     encoding::decode(kind, &answer.payload).map_err(|error| {
         Problem::new(502, "bad-answer", "The vantage point's answer can't be read").detail(error)
     })

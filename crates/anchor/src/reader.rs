@@ -41,12 +41,16 @@ pub struct ResultReader {
     /// How many records stand before the next one, where that is known.
     seen: Option<u64>,
     waiting: VecDeque<ResultRecord>,
-    expired: Option<Option<u64>>,
+    expired: Option<Expired>,
     watch: Option<Watch>,
     /// Whether kept messages may be missing between `taken` and what `watch` tells.
     behind: bool,
     done: Option<Ledger>,
 }
+
+/// So many records have expired, where that is known.
+#[derive(Debug)]
+struct Expired(Option<u64>);
 
 impl ResultReader {
     pub(crate) async fn open(
@@ -105,7 +109,7 @@ impl ResultReader {
     /// As [`Self::next`], and `None` where it would wait for something new to be measured.
     pub async fn next_kept(&mut self, max: usize) -> Result<Option<Next>, Problem> {
         loop {
-            if let Some(count) = self.expired.take() {
+            if let Some(Expired(count)) = self.expired.take() {
                 return Ok(Some(Next::Expired(count)));
             }
             if !self.waiting.is_empty() {
@@ -131,13 +135,13 @@ impl ResultReader {
     /// Asks the actor for what is kept from now on. What was kept before is read from the store.
     async fn follow(&mut self) -> Result<(), Problem> {
         let (viewer, id) = (self.viewer.clone(), self.measurement);
-        let watch = match self.anchor.ask(|reply| Command::Watch { viewer, id, reply }).await? {
-            Some(watch) => watch,
-            None => {
-                let store = self.anchor.shared().store()?;
-                let ledger = store.closed_measurement(&self.viewer, id).await?.ledger;
-                Watch { live: None, done: Some(ledger) }
-            }
+        let watch = self.anchor.ask(|reply| Command::Watch { viewer, id, reply }).await?;
+        let watch = if let Some(watch) = watch {
+            watch
+        } else {
+            let store = self.anchor.shared().store()?;
+            let ledger = store.closed_measurement(&self.viewer, id).await?.ledger;
+            Watch { live: None, done: Some(ledger) }
         };
         self.done.clone_from(&watch.done);
         self.watch = Some(watch);
@@ -189,13 +193,13 @@ impl ResultReader {
         let resumed = self.position.filter(|_| self.seen.is_none());
         match (self.seen, resumed) {
             (Some(seen), _) if kept.batch.before > seen => {
-                self.expired = Some(Some(kept.batch.before - seen));
+                self.expired = Some(Expired(Some(kept.batch.before - seen)));
             }
             (None, Some(after))
                 if kept.seq > after.seq && kept.batch.before > 0 && self.taken < after.seq =>
             {
                 // The message of the cursor itself is gone, and perhaps more after it.
-                self.expired = Some(None);
+                self.expired = Some(Expired(None));
             }
             _ => {}
         }

@@ -119,7 +119,7 @@ pub async fn run(
     // Whoever started it may be gone; the anchor serves all the same.
     let _ = ready.send(Ready { url, anchor });
 
-    let served = async {
+    let ended = async {
         let Some((store, lease)) = rise(&bus, &config, &id, &shared, &shutdown).await? else {
             return Ok(());
         };
@@ -130,10 +130,10 @@ pub async fn run(
             let (lost, stop, hold) = (lost.clone(), stop.clone(), CancellationToken::new());
             let release = hold.clone();
             async move {
-                let held = lease.hold(hold);
-                tokio::pin!(held);
+                let holding = lease.hold(hold);
+                tokio::pin!(holding);
                 tokio::select! {
-                    taken = &mut held => {
+                    taken = &mut holding => {
                         if taken {
                             lost.cancel();
                             stop.cancel();
@@ -141,7 +141,7 @@ pub async fn run(
                     }
                     () = stop.cancelled() => {
                         release.cancel();
-                        held.await;
+                        holding.await;
                     }
                 }
             }
@@ -161,12 +161,12 @@ pub async fn run(
         };
         tracing::info!(anchor = %id, epoch = epoch.0, running = recovered.running.len(), "active");
         let birth = Birth { shared: shared.clone(), store, config, id, epoch, issuer, trust, recovered };
-        let ended = Actor::new(birth).run(commands, stop.clone()).await.map_err(|_| RunError::Closed);
+        let result = Actor::new(birth).run(commands, stop.clone()).await.map_err(|_| RunError::Closed);
         stop.cancel();
         if renewal.await.is_err() {
             tracing::warn!("the lease was not given back");
         }
-        if lost.is_cancelled() { Err(RunError::Lost) } else { ended }
+        if lost.is_cancelled() { Err(RunError::Lost) } else { result }
     }
     .await;
     shared.say(false, "stopping");
@@ -175,7 +175,7 @@ pub async fn run(
         tracing::warn!("the API did not end in order");
     }
     bus.close().await;
-    served
+    ended
 }
 
 /// Makes the streams and takes the lease. `None` at shutdown.

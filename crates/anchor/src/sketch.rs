@@ -1,6 +1,6 @@
 //! Quantiles of a stream of numbers up to a relative error of 1 %, in bounded memory.
 //!
-//! The buckets are those of DDSketch (Masson, Rim, Lee: "DDSketch: a fast and fully-mergeable quantile sketch with
+//! The buckets are those of `DDSketch` (Masson, Rim, Lee: "`DDSketch`: a fast and fully-mergeable quantile sketch with
 //! relative-error guarantees", VLDB 2019): bucket `i` holds numbers in `(g^(i-1), g^i]` with `g = (1+a)/(1-a)`.
 
 use std::collections::BTreeMap;

@@ -2,11 +2,9 @@
 
 mod common;
 
-use std::time::Duration;
-
 use async_nats::HeaderMap;
 use common::module::{Behaviour, FakeModule, kind};
-use common::{TestAnchor, eventually, request, tenant, viewer, vp};
+use common::{LONG, TestAnchor, eventually, request, tenant, viewer, vp};
 use mmn_anchor::PageRequest;
 use mmn_bus::testing::TestServer;
 use mmn_schema::api::{Budget, Measurement, MeasurementState};
@@ -16,8 +14,6 @@ use mmn_schema::enrol::{EnrolAnswer, EnrolRequest};
 use mmn_schema::id::MeasurementId;
 use mmn_schema::outcome::{Outcome, code};
 use mmn_schema::subject::{Prefix, Subject};
-
-const LONG: Duration = Duration::from_secs(30);
 
 #[tokio::test]
 async fn each_wrong_field_is_pointed_at() {

@@ -2,40 +2,15 @@
 
 mod common;
 
-use std::collections::BTreeSet;
-use std::time::Duration;
-
 use common::module::{Behaviour, FakeModule};
 use common::{TestAnchor, eventually, request, tenant, viewer};
-use mmn_anchor::Next;
 use mmn_bus::testing::TestServer;
 use mmn_schema::api::{Health, MeasurementState};
-use mmn_schema::id::MeasurementId;
 use mmn_schema::outcome::{Outcome, code};
 use mmn_schema::time::Span;
 
-const LONG: Duration = Duration::from_secs(30);
-
 fn held() -> Behaviour {
     Behaviour { prompt: false, ..Behaviour::default() }
-}
-
-/// Reads all results; each task has exactly one.
-async fn read(anchor: &TestAnchor, id: MeasurementId) -> Vec<mmn_schema::api::ResultRecord> {
-    let mut reader = anchor.anchor.reader(&viewer(), id, None).await.unwrap();
-    let mut all = Vec::new();
-    let ledger = loop {
-        match tokio::time::timeout(LONG, reader.next(1000)).await.expect("it comes").unwrap() {
-            Next::Records(records) => all.extend(records),
-            Next::Expired(count) => panic!("{count:?} expired"),
-            Next::Done(ledger) => break ledger,
-        }
-    };
-    let indices: BTreeSet<u64> = all.iter().map(|record| record.task.index).collect();
-    assert_eq!(indices.len(), all.len(), "a task has two results");
-    assert_eq!(all.len() as u64, ledger.accepted, "a task has no result");
-    assert!(ledger.closes());
-    all
 }
 
 #[tokio::test]
@@ -71,7 +46,7 @@ async fn what_is_called_off_ends_as_cancelled() {
     assert_eq!(done.ledger.reasons[&Outcome::Cancelled][code::BY_CLIENT], 1000);
     assert_eq!(module.seen.lock().unwrap().cancels, 1);
     assert_eq!(module.tasks(), 10);
-    read(&anchor, id).await;
+    anchor.each(id).await;
     assert!(anchor.anchor.cancel(&tenant(), id).await.is_ok(), "cancelling what is done does nothing");
 }
 
@@ -90,7 +65,7 @@ async fn a_deadline_ends_what_is_out_as_lost_and_what_waits_as_refused() {
     assert_eq!((ledger.lost, ledger.refused), (1, 2));
     assert_eq!(ledger.reasons[&Outcome::Lost][code::DEADLINE], 1);
     assert_eq!(ledger.reasons[&Outcome::Refused][code::SATURATED], 2);
-    read(&anchor, id).await;
+    anchor.each(id).await;
 }
 
 #[tokio::test]
@@ -120,7 +95,7 @@ async fn a_dead_instance_is_found_by_nobody_listening_and_its_work_goes_elsewher
         assert_eq!(done.ledger.ok, done.ledger.accepted);
     }
     assert_eq!(second.tasks(), 6);
-    let results = read(&anchor, id).await;
+    let results = anchor.each(id).await;
     assert!(results.iter().all(|record| record.attempt == 1), "{results:?}");
     let trace = anchor.anchor.trace(&viewer(), results[0].task).await.unwrap();
     assert!(trace.hops.iter().any(|hop| hop.hop == "given-up" && hop.attempt == Some(0)), "{trace:?}");
@@ -139,7 +114,7 @@ async fn a_silent_instance_is_lost_and_a_batch_without_receipt_goes_elsewhere() 
     let _prompt = FakeModule::start(&server, "x", "noop-2", Behaviour::default()).await;
     let done = anchor.done(id).await;
     assert_eq!(done.ledger.ok, 5);
-    assert!(read(&anchor, id).await.iter().all(|record| record.attempt > 0));
+    assert!(anchor.each(id).await.iter().all(|record| record.attempt > 0));
 }
 
 #[tokio::test]
@@ -151,7 +126,7 @@ async fn a_busy_instance_gets_the_same_work_later() {
     anchor.offers("x", "noop").await;
     let id = anchor.anchor.accept(&tenant(), request(20, "all"), None).await.unwrap().measurement.id;
     assert_eq!(anchor.done(id).await.ledger.ok, 20);
-    assert!(read(&anchor, id).await.iter().all(|record| record.attempt == 0));
+    assert!(anchor.each(id).await.iter().all(|record| record.attempt == 0));
 }
 
 #[tokio::test]
@@ -165,7 +140,7 @@ async fn a_module_without_credits_works_through_the_pool() {
     let id = anchor.anchor.accept(&tenant(), request(300, "all"), None).await.unwrap().measurement.id;
     assert_eq!(anchor.done(id).await.ledger.ok, 300);
     assert_eq!(one.batches() + two.batches(), 300, "one task a message");
-    read(&anchor, id).await;
+    anchor.each(id).await;
 }
 
 #[tokio::test]
@@ -186,7 +161,7 @@ async fn an_anchor_that_dies_loses_nothing_and_doubles_nothing() {
     slow.answer();
     let done = anchor.done(id).await;
     assert_eq!(done.ledger.ok, 40_000);
-    read(&anchor, id).await;
+    anchor.each(id).await;
     let rollups = anchor.anchor.rollups(&viewer(), id, None, None, None).await.unwrap();
     let summed: u64 = rollups.iter().map(|rollup| rollup.outcomes[&Outcome::Ok]).sum();
     assert_eq!(summed, 40_000);
@@ -203,7 +178,7 @@ async fn a_server_that_dies_and_comes_back_loses_nothing() {
     server.server().restart().await.unwrap();
     module.answer();
     assert_eq!(anchor.done(id).await.ledger.ok, 5000);
-    read(&anchor, id).await;
+    anchor.each(id).await;
 }
 
 #[tokio::test]
@@ -222,7 +197,7 @@ async fn a_standby_takes_over() {
     module.answer();
     assert_eq!(second.done(id).await.ledger.ok, 10);
     assert_eq!(second.anchor.metrics().await.epoch, 2);
-    read(&second, id).await;
+    second.each(id).await;
 }
 
 #[tokio::test]
@@ -238,7 +213,12 @@ async fn a_full_store_refuses_new_work_and_forgets_nothing() {
     // More than there is room for: what finds none waits until results have expired.
     let id = anchor.anchor.accept(&tenant(), request(4000, "all"), None).await.unwrap().measurement.id;
     let refused = eventually(|| async {
-        anchor.anchor.accept(&tenant(), request(1, "all"), None).await.err().filter(|problem| problem.status == 503)
+        anchor
+            .anchor
+            .accept(&tenant(), request(1, "all"), None)
+            .await
+            .err()
+            .filter(|problem| problem.status == 503)
     });
     assert_eq!(refused.await.reason, "storage-full");
     let done = anchor.done(id).await;

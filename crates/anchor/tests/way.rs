@@ -2,35 +2,12 @@
 
 mod common;
 
-use std::time::Duration;
-
 use common::module::{Behaviour, FakeModule};
-use common::{TestAnchor, request, tenant, viewer, vp};
-use mmn_anchor::{Next, Viewer};
+use common::{LONG, TestAnchor, request, tenant, viewer, vp};
+use mmn_anchor::Viewer;
 use mmn_bus::testing::TestServer;
-use mmn_schema::api::{MeasurementState, ResultRecord};
+use mmn_schema::api::MeasurementState;
 use mmn_schema::outcome::Outcome;
-
-const LONG: Duration = Duration::from_secs(30);
-
-async fn all_results(
-    anchor: &TestAnchor,
-    id: mmn_schema::id::MeasurementId,
-    after: Option<mmn_schema::api::Cursor>,
-) -> Vec<ResultRecord> {
-    let mut reader = anchor.anchor.reader(&viewer(), id, after).await.unwrap();
-    let mut all = Vec::new();
-    loop {
-        match tokio::time::timeout(LONG, reader.next(100)).await.expect("it comes").unwrap() {
-            Next::Records(records) => all.extend(records),
-            Next::Expired(count) => panic!("{count:?} expired"),
-            Next::Done(ledger) => {
-                assert!(ledger.closes());
-                return all;
-            }
-        }
-    }
-}
 
 #[tokio::test]
 async fn one_task_goes_all_the_way() {
@@ -47,7 +24,7 @@ async fn one_task_goes_all_the_way() {
     assert_eq!(results.len(), 1);
     assert_eq!(results[0].vp, Some(vp("x")));
     assert_eq!(results[0].instance.as_ref(), Some(&module.instance));
-    assert_eq!(all_results(&anchor, measurement.id, None).await, results);
+    assert_eq!(anchor.results(measurement.id, None).await, results);
     let trace = anchor.anchor.trace(&viewer(), results[0].task).await.unwrap();
     let hops: Vec<_> = trace.hops.iter().map(|hop| hop.hop.as_str()).collect();
     assert_eq!(
@@ -112,13 +89,13 @@ async fn a_hundred_thousand_tasks_go_through_and_a_reader_resumes_anywhere() {
     anchor.offers("y", "noop").await;
     let accepted = anchor.anchor.accept(&tenant(), request(50_000, "all"), None).await.unwrap();
     let id = accepted.measurement.id;
-    let all = all_results(&anchor, id, None).await;
+    let all = anchor.results(id, None).await;
     let mut indices: Vec<u64> = all.iter().map(|record| record.task.index).collect();
     indices.sort_unstable();
     assert_eq!(indices, (0..100_000).collect::<Vec<_>>());
     assert!(all.windows(2).all(|pair| pair[0].cursor < pair[1].cursor));
     for at in [0, 1, 255, 70_000, 99_998] {
-        let rest = all_results(&anchor, id, all[at].cursor).await;
+        let rest = anchor.results(id, all[at].cursor).await;
         assert_eq!(rest.len(), all.len() - at - 1);
         assert_eq!(rest.first().map(|record| record.task), Some(all[at + 1].task));
     }

@@ -16,7 +16,7 @@ use crate::clock;
 use crate::command::{Entered, Prepared, Reply};
 use crate::config::ms;
 use crate::handle::Appended;
-use crate::measurement::{MAX_COLLECTED, Running, reject};
+use crate::measurement::{MAX_COLLECTED, Running, reject, size};
 use crate::problems;
 use crate::store::record::{Accept, CHUNK_BYTES, CHUNK_INPUTS, Chunk, Meta, Step};
 
@@ -239,9 +239,14 @@ impl Actor {
 
     /// There was no room for a part of an acceptance. Whether it is to be tried again.
     pub(super) fn on_accept_full(&mut self, id: MeasurementId, first: u64) -> bool {
-        if first > 0 {
-            return true;
+        if first == 0 {
+            self.unaccept(id, &problems::storage_full());
         }
+        first > 0
+    }
+
+    /// A measurement is not accepted after all.
+    pub(super) fn unaccept(&mut self, id: MeasurementId, problem: &Problem) {
         // Nobody was told of it, so it never was.
         if let Some(running) = self.running.remove(&id) {
             self.pending -= running.account.ledger().pending;
@@ -250,9 +255,8 @@ impl Actor {
             if let Some((key, _)) = &running.meta.key {
                 self.keys.remove(&running.meta.tenant, key);
             }
-            reject(running.accept_waiters, &problems::storage_full());
+            reject(running.accept_waiters, problem);
         }
-        false
     }
 
     pub(super) fn append(
@@ -319,12 +323,7 @@ fn chunks(inputs: &[Input]) -> Vec<&[Input]> {
     let mut chunks = Vec::new();
     let (mut rest, mut bytes, mut count) = (inputs, 0, 0);
     for input in inputs {
-        let size = match input {
-            Input::Nothing => 1,
-            Input::Target(target) => target.len() + 4,
-            Input::Targets(targets) => targets.iter().map(|target| target.len() + 4).sum(),
-            Input::Peer { .. } => 24,
-        };
+        let size = size(input);
         if count == CHUNK_INPUTS || (count > 0 && bytes + size > CHUNK_BYTES) {
             let (chunk, others) = rest.split_at(count);
             chunks.push(chunk);

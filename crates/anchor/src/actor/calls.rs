@@ -12,6 +12,7 @@ use crate::clock;
 use crate::command::{Command, Listed, Watch};
 use crate::handle::{InputCredits, Viewer};
 use crate::ledger::account::State;
+use crate::measurement::Running;
 use crate::metrics::Metrics;
 use crate::problems;
 use crate::store::record::Note;
@@ -83,11 +84,8 @@ impl Actor {
                 (Some(running), Some(ended)) => running.meta.id > ended.meta.id,
                 (running, _) => running.is_some(),
             };
-            let next = if newer {
-                running.next().map(|running| running.view())
-            } else {
-                ended.next().map(|done| done.view())
-            };
+            let next =
+                if newer { running.next().map(Running::view) } else { ended.next().map(|done| done.view()) };
             let Some(next) = next else { break };
             items.push(next);
         }

@@ -8,6 +8,7 @@ use mmn_schema::id::{MeasurementId, Tenant};
 use mmn_schema::outcome::{Outcome, Reason, code};
 use mmn_schema::subject::{Log, Subject};
 
+use super::keep::message_bytes;
 use super::{Actor, Deadline, Sweep, Tag, What};
 use crate::clock;
 use crate::command::Reply;
@@ -132,7 +133,8 @@ impl Actor {
         let Some(running) = self.running.get_mut(&sweep.measurement) else {
             return;
         };
-        let mut sections: BTreeMap<usize, (Vec<_>, usize)> = BTreeMap::new();
+        let most = message_bytes(self.config.results.max_bytes) / 4 * 3;
+        let mut sections: BTreeMap<usize, Vec<(Vec<_>, usize)>> = BTreeMap::new();
         let mut ended = 0;
         let mut looked = 0;
         while sweep.next < sweep.end && ended < SWEEP && looked < SWEEP * 64 {
@@ -163,28 +165,36 @@ impl Actor {
             if running.account.offer(index) == Offer::First {
                 ended += 1;
                 let entry = ended_by_anchor(running, index, outcome, reason, at);
-                let (entries, bytes) = sections.entry(line).or_default();
-                *bytes += weight(&entry);
-                entries.push(entry);
+                let parts: &mut Vec<(Vec<_>, usize)> = sections.entry(line).or_default();
+                if parts.last().is_none_or(|(_, bytes)| *bytes >= most) {
+                    parts.push((Vec::new(), 0));
+                }
+                if let Some((entries, bytes)) = parts.last_mut() {
+                    *bytes += weight(&entry);
+                    entries.push(entry);
+                }
             }
         }
         let id = sweep.measurement;
-        for (line, (entries, bytes)) in sections {
+        for (line, parts) in sections {
             let vps = running.meta.assignments.get(line).map(|assigned| assigned.vps.as_slice());
             // A pool that nobody of took it has no vantage point.
             let vp = vps.and_then(|vps| if let [vp] = vps { Some(vp.clone()) } else { None });
             let point = vp.as_ref().and_then(|vp| self.registry.vps.get(vp)).map(|vp| &vp.point);
-            let section = Section {
+            let empty = Section {
                 vp_name: point.map(|point| point.name.clone()),
                 simulated: point.is_some_and(|point| point.simulated),
                 vp,
                 instance: None,
                 received_at: at,
                 dispatches: Vec::new(),
-                entries,
+                entries: Vec::new(),
             };
-            self.unkept_bytes += bytes;
-            running.keep.waiting.push_back(Parcel { section, bytes, source: None });
+            for (entries, bytes) in parts {
+                self.unkept_bytes += bytes;
+                let section = Section { entries, ..empty.clone() };
+                running.keep.waiting.push_back(Parcel { section, bytes, source: None });
+            }
         }
         if sweep.next < sweep.end {
             self.sweeps.push_back(sweep);

@@ -14,6 +14,7 @@ use crate::clock;
 use crate::dispatch::holding::Returned;
 use crate::dispatch::lane::{LaneId, Turn};
 use crate::ledger::account::State;
+use crate::measurement::size;
 use crate::registry::Sink;
 use crate::store::record::Note;
 
@@ -21,6 +22,8 @@ use crate::store::record::Note;
 const MAX_WRITES: usize = 256;
 /// How many bytes of records may wait to be kept before dispatch stops.
 const MAX_UNKEPT: usize = 16 * 1024 * 1024;
+/// About how many bytes of inputs go into one batch.
+const MAX_BATCH_BYTES: usize = 256 * 1024;
 /// How many members of a pool are looked at before all of them are.
 const POOL_LOOK: usize = 64;
 
@@ -55,8 +58,8 @@ impl Actor {
         line.waiting = true;
         self.registry.lanes.wait((id, at), &line.lanes);
         match &*line.lanes {
-            [lane] => {
-                self.dirty.insert(*lane);
+            [only] => {
+                self.dirty.insert(*only);
             }
             lanes => {
                 let now = clock::now();
@@ -104,7 +107,7 @@ impl Actor {
     }
 
     /// Sends the next batch of an assignment.
-    fn give(&mut self, (id, at): Turn, lane: LaneId, sink: Sink, room: usize, now: Instant) {
+    fn give(&mut self, (id, at): Turn, on: LaneId, sink: Sink, room: usize, now: Instant) {
         let Some(running) = self.running.get_mut(&id) else {
             return;
         };
@@ -119,8 +122,8 @@ impl Actor {
             let share = line.queue.len(running.released).div_ceil(line.lanes.len() as u64);
             most = most.min(usize::try_from(share).unwrap_or(usize::MAX).max(1));
         }
-        let (mut tasks, mut deadline) = (Vec::new(), u64::MAX);
-        while tasks.len() < most {
+        let (mut tasks, mut deadline, mut bytes) = (Vec::new(), u64::MAX, 0);
+        while tasks.len() < most && bytes < MAX_BATCH_BYTES {
             let Some(input) = running.lines.get_mut(at).and_then(|line| line.queue.pop(running.released))
             else {
                 break;
@@ -131,12 +134,14 @@ impl Actor {
             if left > 0 && running.account.take(index) {
                 deadline = deadline.min(left);
                 let attempt = running.attempt(index);
-                tasks.push(Task { index, attempt, input: running.inputs.input(input).unwrap_or_default() });
+                let input = running.inputs.input(input).unwrap_or_default();
+                bytes += size(&input);
+                tasks.push(Task { index, attempt, input });
             }
         }
         let params = running.meta.params.clone();
         if !tasks.is_empty() {
-            self.send_batch(id, lane, sink, params, tasks, deadline, now);
+            self.send_batch(id, on, sink, params, tasks, deadline, now);
         }
         self.stand(id, at);
     }

@@ -17,11 +17,13 @@ const LIFETIME_S: u64 = 30 * 24 * 3600;
 impl Actor {
     pub(super) fn on_enrolment_message(&mut self, message: &Message) {
         let subject = message.subject.as_str();
-        let kind =
-            message.headers.as_ref().and_then(|headers| headers.get(CONTENT_TYPE)).map(|kind| kind.as_str());
-        let vp = match Subject::parse(&self.shared.prefix, subject) {
-            Ok(Subject::Enrol(vp)) => vp,
-            _ => return self.drop_garbage("enrol", subject, &"no subject of an enrolment"),
+        let kind = message
+            .headers
+            .as_ref()
+            .and_then(|headers| headers.get(CONTENT_TYPE))
+            .map(async_nats::HeaderValue::as_str);
+        let Ok(Subject::Enrol(vp)) = Subject::parse(&self.shared.prefix, subject) else {
+            return self.drop_garbage("enrol", subject, &"no subject of an enrolment");
         };
         let encoding = Encoding::of(kind, &message.payload).unwrap_or(Encoding::Json);
         let answer = match encoding::decode::<EnrolRequest>(kind, &message.payload) {

@@ -12,6 +12,7 @@ use super::{About, Actor, Tag, Written};
 use crate::clock;
 use crate::command::Live;
 use crate::measurement::{MAX_COLLECTED, Parcel, Writing};
+use crate::problems;
 use crate::store::record::{Kept, KeptBatch};
 use crate::store::write::{self, Write};
 
@@ -99,6 +100,9 @@ impl Actor {
             }
             write::Outcome::Never(why) => match tag {
                 Tag::Kept(id) => self.on_too_large(id, &why),
+                Tag::Accept(id, 0) => {
+                    self.unaccept(id, &problems::invalid().detail("it is too large to be kept"));
+                }
                 _ => tracing::error!(id = write.id, why, "a record can't be kept"),
             },
             write::Outcome::Closed => {}

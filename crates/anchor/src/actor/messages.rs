@@ -255,5 +255,5 @@ impl Actor {
 
 fn read<T: DeserializeOwned>(message: &Message) -> Result<T, DecodeError> {
     let kind = message.headers.as_ref().and_then(|headers| headers.get(CONTENT_TYPE));
-    encoding::decode(kind.map(|kind| kind.as_str()), &message.payload)
+    encoding::decode(kind.map(async_nats::HeaderValue::as_str), &message.payload)
 }

@@ -155,6 +155,8 @@ struct Sweep {
     what: What,
 }
 
+/// How long an anchor that stops waits for its writes.
+const DRAIN: Duration = Duration::from_secs(1);
 /// How often liveness, receipts and deadlines are looked at.
 const TICK: Duration = Duration::from_millis(50);
 
@@ -250,8 +252,7 @@ impl Actor {
         self.shared.say(true, "ready");
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        let link = self.shared.bus.link();
-        let mut connection = link.clone();
+        let mut connection = self.shared.bus.link();
         loop {
             tokio::select! {
                 () = shutdown.cancelled() => break,
@@ -270,6 +271,15 @@ impl Actor {
             self.settle().await;
         }
         self.shared.say(false, "stopping");
+        // What is being written may still be answered. What is not written by then is found again at the next start.
+        let writing = async {
+            while let Some(written) = self.writes.next().await {
+                self.on_written(written);
+            }
+        };
+        if tokio::time::timeout(DRAIN, writing).await.is_err() {
+            tracing::info!(writes = self.writes.len(), "some writes were not acknowledged at the end");
+        }
         Ok(())
     }
 

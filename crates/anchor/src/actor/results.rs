@@ -56,7 +56,7 @@ impl Actor {
         let (mut dispatches, mut bytes, mut parts, mut parcels) = (Dispatches::default(), 0, Vec::new(), 0);
         for record in batch.records {
             let index = record.index;
-            let dispatched = record.last.then(|| self.end_out(slot, vp, kind, id, index, at)).flatten();
+            let sent = record.last.then(|| self.end_out(slot, vp, kind, id, index, at)).flatten();
             let Some(running) = self.running.get_mut(&id) else {
                 self.counters.superseded_total += u64::from(record.last);
                 continue;
@@ -77,7 +77,7 @@ impl Actor {
             }
             match running.account.offer(index) {
                 Offer::First => {
-                    let dispatch = dispatched.map(|(seq, dispatched)| dispatches.position(seq, dispatched));
+                    let dispatch = sent.map(|(seq, sent)| dispatches.position(seq, sent));
                     let entry = Entry { input: running.input_of(index), dispatch, record };
                     bytes += weight(&entry);
                     section.entries.push(entry);
@@ -89,7 +89,7 @@ impl Actor {
                         attempt: record.attempt,
                         vp: vp.clone(),
                         instance: Some(batch.instance.clone()),
-                        dispatched: dispatched.map(|(_, dispatched)| dispatched),
+                        dispatched: sent.map(|(_, sent)| sent),
                         at,
                         detail: format!("superseded: the task had ended when {} came", record.outcome),
                     });

@@ -1,6 +1,7 @@
 //! What time brings: deadlines, missing receipts, silence, rollups of intervals that are over.
 
 use std::cmp::Reverse;
+use std::collections::BTreeSet;
 
 use mmn_schema::api::Health;
 
@@ -92,22 +93,27 @@ impl Actor {
                 instance.health = health;
             }
         }
+        let mut touched = BTreeSet::new();
         for (slot, before, after, evidence) in changed {
             let Some((vp, name)) =
                 self.registry.instances.get(&slot).map(|it| (it.vp.clone(), it.id.clone()))
             else {
                 continue;
             };
+            touched.insert(vp.clone());
             if after == Health::Lost {
                 self.lose(slot, &evidence);
-            } else if after == Health::Suspect || before == Health::Suspect {
+            } else if after == Health::Suspect || matches!(before, Health::Suspect | Health::Lost) {
                 let kind = if after == Health::Suspect { "module-suspect" } else { "module-healthy" };
                 let about = About { vp: Some(&vp), instance: Some(&name), measurement: None };
                 self.event(kind, about, evidence);
             }
         }
-        let vps: Vec<_> = self.registry.vps.keys().cloned().collect();
-        for vp in vps {
+        if self.ticks.is_multiple_of(SLOW) {
+            // Nodes fall silent too.
+            touched.extend(self.registry.vps.keys().cloned());
+        }
+        for vp in touched {
             if let Some((_, health)) = self.registry.refresh(&vp, now)
                 && matches!(health, Health::Lost | Health::Stopped)
             {

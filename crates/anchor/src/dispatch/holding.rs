@@ -211,7 +211,7 @@ mod tests {
             for (step, n) in steps {
                 let back = match step {
                     0 | 1 => {
-                        let tasks: Vec<u64> = (next..next + n % 4 + 1).collect();
+                        let tasks: Vec<u64> = (next..=next + n % 4).collect();
                         next += n % 4 + 1;
                         out.extend(tasks.iter().copied());
                         holding.send(msm(1), &vp(), tasks, now, at);

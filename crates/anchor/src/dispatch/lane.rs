@@ -36,12 +36,14 @@ pub(crate) struct Lane {
     /// The instances that perform the kind there.
     pub(crate) slots: Vec<SlotId>,
     turns: VecDeque<Turn>,
+    /// Pools and the lane's own turns alternate.
+    pools_next: bool,
 }
 
 /// All of them.
 #[derive(Debug, Default)]
 pub(crate) struct Lanes {
-    lanes: Vec<Lane>,
+    all: Vec<Lane>,
     by_name: HashMap<(VpId, KindName), LaneId>,
     /// Assignments to one of several vantage points, which nobody had room for.
     pools: VecDeque<(Turn, Box<[LaneId]>)>,
@@ -56,8 +58,8 @@ impl Lanes {
         let name = (vp.clone(), kind.clone());
         *self.by_name.entry(name).or_insert_with(|| {
             let (vp, kind) = (vp.clone(), kind.clone());
-            self.lanes.push(Lane { vp, kind, slots: Vec::new(), turns: VecDeque::new() });
-            LaneId(u32::try_from(self.lanes.len() - 1).unwrap_or(u32::MAX))
+            self.all.push(Lane { vp, kind, slots: Vec::new(), turns: VecDeque::new(), pools_next: false });
+            LaneId(u32::try_from(self.all.len() - 1).unwrap_or(u32::MAX))
         })
     }
 
@@ -66,11 +68,11 @@ impl Lanes {
     }
 
     pub(crate) fn get(&self, id: LaneId) -> Option<&Lane> {
-        self.lanes.get(id.0 as usize)
+        self.all.get(id.0 as usize)
     }
 
     pub(crate) fn get_mut(&mut self, id: LaneId) -> Option<&mut Lane> {
-        self.lanes.get_mut(id.0 as usize)
+        self.all.get_mut(id.0 as usize)
     }
 
     /// An assignment waits for one of `lanes`, which are in order.
@@ -87,9 +89,20 @@ impl Lanes {
 
     /// Whose turn it is on a lane that has room.
     pub(crate) fn next(&mut self, id: LaneId) -> Option<Turn> {
-        if let Some(turn) = self.get_mut(id).and_then(|lane| lane.turns.pop_front()) {
-            return Some(turn);
+        let lane = self.get_mut(id)?;
+        lane.pools_next = !lane.pools_next;
+        if lane.pools_next {
+            self.own(id).or_else(|| self.pool(id))
+        } else {
+            self.pool(id).or_else(|| self.own(id))
         }
+    }
+
+    fn own(&mut self, id: LaneId) -> Option<Turn> {
+        self.get_mut(id)?.turns.pop_front()
+    }
+
+    fn pool(&mut self, id: LaneId) -> Option<Turn> {
         let mut waiting = self.pools.iter().take(POOLS_LOOKED_AT);
         let at = waiting.position(|(_, lanes)| lanes.binary_search(&id).is_ok())?;
         self.pools.remove(at).map(|(turn, _)| turn)
@@ -102,7 +115,7 @@ impl Lanes {
 
     /// All lanes.
     pub(crate) fn ids(&self) -> impl Iterator<Item = LaneId> + use<> {
-        (0..u32::try_from(self.lanes.len()).unwrap_or(u32::MAX)).map(LaneId)
+        (0..u32::try_from(self.all.len()).unwrap_or(u32::MAX)).map(LaneId)
     }
 }
 

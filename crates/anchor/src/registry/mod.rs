@@ -100,22 +100,17 @@ impl Registry {
     ) -> Joined {
         let name = (announcement.vp.clone(), announcement.instance.clone());
         let known = self.by_name.get(&name).copied();
-        let (slot, anew, mut returned) = match known {
-            Some(slot) => match self.instances.get_mut(&slot) {
-                Some(same) if same.boot == announcement.boot && same.is_there(now, self.bounds) => {
-                    (slot, false, Vec::new())
-                }
-                Some(former) => {
-                    // An instance that was given up holds nothing that counts any more; a new life holds nothing.
-                    let returned = former.slot.holding.take_all();
-                    (slot, true, returned)
-                }
-                None => (slot, true, Vec::new()),
-            },
-            None => {
-                self.next += 1;
-                (SlotId(self.next), true, Vec::new())
-            }
+        let slot = known.unwrap_or_else(|| {
+            self.next += 1;
+            SlotId(self.next)
+        });
+        let former = self.instances.get_mut(&slot);
+        let same = |it: &Instance| it.boot == announcement.boot && it.is_there(now, self.bounds);
+        let anew = !former.as_deref().is_some_and(same);
+        // An instance that was given up holds nothing that counts any more; a new life holds nothing.
+        let mut returned = match former {
+            Some(former) if anew => former.slot.holding.take_all(),
+            _ => Vec::new(),
         };
         if anew && let Some(former) = known.and_then(|slot| self.instances.get(&slot)) {
             let lanes = former.lanes.clone();

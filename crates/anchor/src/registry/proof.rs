@@ -32,7 +32,7 @@ impl Verifier {
         now_s: u64,
     ) -> Result<(Announcement, Encoding), String> {
         let header = |name| message.headers.as_ref().and_then(|headers: &HeaderMap| headers.get(name));
-        let kind = header(CONTENT_TYPE).map(|kind| kind.as_str());
+        let kind = header(CONTENT_TYPE).map(async_nats::HeaderValue::as_str);
         let encoding = Encoding::of(kind, &message.payload).map_err(|error| error.to_string())?;
         let announcement: Announcement =
             encoding::decode(kind, &message.payload).map_err(|error| error.to_string())?;

@@ -83,10 +83,12 @@ pub(crate) struct Chunk {
 
 /// The most inputs of a chunk.
 pub(crate) const CHUNK_INPUTS: usize = 8192;
-/// The most bytes of inputs in a chunk: the server takes messages of 1 MiB.
-pub(crate) const CHUNK_BYTES: usize = 640 * 1024;
+/// The most bytes of inputs in a chunk: the server takes messages of 1 MiB, and the first chunk has the parameters and
+/// the vantage points besides.
+pub(crate) const CHUNK_BYTES: usize = 384 * 1024;
 
 /// A measurement that ended.
+#[expect(clippy::struct_field_names, reason = "when it was done")]
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Done {
     pub(crate) meta: Meta,

@@ -1,18 +1,30 @@
 //! A network of one test: a real nats-server, an anchor in this process, and modules that a test holds by the hand.
-#![allow(dead_code, missing_docs, unreachable_pub, reason = "each test file uses a part of it")]
+#![allow(
+    dead_code,
+    missing_docs,
+    unreachable_pub,
+    missing_debug_implementations,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::struct_excessive_bools,
+    reason = "the set-up of tests, of which each file uses a part: what fails here fails the test"
+)]
 
 pub mod module;
 
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use mmn_anchor::{Anchor, Config, Ready, RunError, Viewer};
+use mmn_anchor::{Anchor, Config, Next, Ready, RunError, Viewer};
 use mmn_bus::testing::TestServer;
-use mmn_schema::api::{Measurement, MeasurementRequest};
+use mmn_schema::api::{Cursor, Measurement, MeasurementRequest, ResultRecord};
 use mmn_schema::dispatch::Input;
 use mmn_schema::id::{MeasurementId, Tenant, VpId};
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
+
+/// Nothing takes so long.
+pub const LONG: Duration = Duration::from_secs(30);
 
 /// The vantage point of a name.
 pub fn vp(name: &str) -> VpId {
@@ -88,10 +100,7 @@ impl TestAnchor {
     pub async fn ready(&self) {
         let mut readiness = self.anchor.watch_readiness();
         let ready = readiness.wait_for(|readiness| readiness.ready);
-        tokio::time::timeout(Duration::from_secs(20), ready)
-            .await
-            .expect("the anchor is ready in time")
-            .unwrap();
+        tokio::time::timeout(LONG, ready).await.expect("the anchor is ready in time").unwrap();
     }
 
     /// Ends it in order.
@@ -131,6 +140,33 @@ impl TestAnchor {
         self.anchor.measurement(&viewer(), id).await.unwrap()
     }
 
+    /// Reads all results after a cursor.
+    pub async fn results(&self, id: MeasurementId, after: Option<Cursor>) -> Vec<ResultRecord> {
+        let mut reader = self.anchor.reader(&viewer(), id, after).await.unwrap();
+        let mut all = Vec::new();
+        loop {
+            let next = tokio::time::timeout(LONG, reader.next(100)).await.expect("it comes in time");
+            match next.unwrap() {
+                Next::Records(records) => all.extend(records),
+                Next::Expired(count) => panic!("{count:?} expired"),
+                Next::Done(ledger) => {
+                    assert!(ledger.closes());
+                    return all;
+                }
+            }
+        }
+    }
+
+    /// Reads all results: each task has exactly one.
+    pub async fn each(&self, id: MeasurementId) -> Vec<ResultRecord> {
+        let all = self.results(id, None).await;
+        let mut indices: Vec<u64> = all.iter().map(|record| record.task.index).collect();
+        indices.sort_unstable();
+        let accepted = self.measurement(id).await.ledger.accepted;
+        assert_eq!(indices, (0..accepted).collect::<Vec<_>>());
+        all
+    }
+
     /// Waits until a measurement is done.
     pub async fn done(&self, id: MeasurementId) -> Measurement {
         eventually(|| async {
@@ -157,5 +193,5 @@ pub async fn eventually<T, F: Future<Output = Option<T>>>(mut ask: impl FnMut() 
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(30), asking).await.expect("it happens in time")
+    tokio::time::timeout(LONG, asking).await.expect("it happens in time")
 }
