@@ -17,6 +17,7 @@ use mmn_schema::encoding::Encoding;
 use mmn_schema::id::InstanceId;
 use mmn_schema::subject::Subject;
 use rustix::process::{Pid, Signal, kill_process_group};
+use tokio::task::JoinHandle;
 
 use super::Shared;
 use super::ids::Lease;
@@ -34,6 +35,8 @@ use crate::policy::Policy;
 
 /// How long a module has to finish what it holds while the node itself goes away.
 const DRAIN_IN_HASTE: Duration = Duration::from_secs(3);
+/// How long its last words may be on their way.
+const LAST_WORDS: Duration = Duration::from_millis(500);
 /// How long it has to end when it is told to.
 const TERM: Duration = Duration::from_secs(1);
 
@@ -60,6 +63,7 @@ pub(super) struct Child {
     /// The node's end; closing it tells the module that the node is gone.
     socket: Option<UnixStream>,
     words: LastWords,
+    output: JoinHandle<io::Result<()>>,
     born: Instant,
     patience: Duration,
     _ids: Option<Lease>,
@@ -112,11 +116,12 @@ impl Child {
         };
         let watched = Watched::spawn(command).map_err(step("its command"))?;
         let words = LastWords::default();
-        tokio::spawn(log::copy(reader, plan.dir.join("module.log"), words.clone()));
+        let output = tokio::spawn(log::copy(reader, plan.dir.join("module.log"), words.clone()));
         Ok(Self {
             watched,
             socket,
             words,
+            output,
             born: clock::monotonic(),
             patience: Duration::from_secs(plan.manifest.drain_seconds),
             _ids: ids,
@@ -139,7 +144,9 @@ impl Child {
     }
 
     /// How it ended, with its last words.
-    pub(super) fn epitaph(&self, status: ExitStatus) -> String {
+    pub(super) async fn epitaph(&mut self, status: ExitStatus) -> String {
+        // All that it said comes through the pipe, unless something that it left behind keeps that open.
+        let _ = tokio::time::timeout(LAST_WORDS, &mut self.output).await;
         match self.words.line() {
             Some(line) => format!("{status}: {line}"),
             None => status.to_string(),

@@ -144,7 +144,7 @@ impl Tending {
             dir: &self.dir,
             creds: &self.creds,
         };
-        let child = match Child::start(&self.shared, plan) {
+        let mut child = match Child::start(&self.shared, plan) {
             Ok(child) => child,
             Err(error) => return self.died(Duration::ZERO, error.to_string()).await,
         };
@@ -157,7 +157,7 @@ impl Tending {
                 biased;
                 status = child.ended() => {
                     child.bury();
-                    let epitaph = child.epitaph(status);
+                    let epitaph = child.epitaph(status).await;
                     if status.success() {
                         tracing::info!(instance = %self.instance, "left of its own will");
                         return Next::Park(ModuleState::Stopped, Some(format!("it left of its own will ({epitaph})")));
