@@ -1,7 +1,6 @@
 //! The HTTP side against a real anchor, a real nats-server, and a module that echoes.
 #![expect(
     clippy::unwrap_used,
-    clippy::expect_used,
     clippy::indexing_slicing,
     clippy::panic,
     reason = "what fails here fails the test"

@@ -49,7 +49,7 @@ pub(crate) struct Ask<'a> {
     anonymous: bool,
 }
 
-pub(crate) fn ask<'a>(network: &'a Network, method: Method, path: impl Into<String>) -> Ask<'a> {
+pub(crate) fn ask(network: &Network, method: Method, path: impl Into<String>) -> Ask<'_> {
     let (fields, body) = (Vec::new(), Bytes::new());
     Ask { network, method, path: path.into(), fields, body, anonymous: false }
 }

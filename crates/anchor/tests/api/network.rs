@@ -58,7 +58,7 @@ impl Network {
         let dir = server.anchor_dir("a1");
         let key = TokenKey::load_or_create(&dir.join("api.key")).unwrap();
         let mut config = Config::default();
-        config.bus.urls = vec![server.url().to_owned()];
+        config.bus.urls = vec![server.url()];
         config.bus.creds = dir;
         config.results.max_bytes = 64 << 20;
         config.ledger.max_bytes = 64 << 20;

@@ -102,7 +102,7 @@ async fn an_open_measurement_takes_inputs_until_it_is_closed() {
     let late = post(&network, inputs, &json!({ "inputs": ["c"] })).await;
     assert_eq!((late.status, &*late.reason()), (StatusCode::CONFLICT, "wrong-state"));
     let lines = get(&network, format!("/api/v1/measurements/{id}/results?format=ndjson&follow=1")).await;
-    assert_eq!(lines.body.iter().filter(|byte| **byte == b'\n').count(), 2);
+    assert_eq!(lines.body.split_inclusive(|byte| *byte == b'\n').count(), 2);
 }
 
 #[tokio::test]

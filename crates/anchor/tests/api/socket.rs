@@ -6,7 +6,7 @@ use mmn_schema::dispatch::Input;
 use mmn_schema::encoding::Encoding;
 use mmn_schema::id::MeasurementId;
 use mmn_schema::stream::{FromAnchor, FromClient};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
@@ -23,12 +23,19 @@ impl Socket {
     }
 
     async fn open_with(network: &Network, fields: &[(&'static str, &str)]) -> Result<Self, Error> {
+        Self::open_on(TcpStream::connect(network.address).await.unwrap(), network, fields).await
+    }
+
+    async fn open_on(
+        stream: TcpStream,
+        network: &Network,
+        fields: &[(&'static str, &str)],
+    ) -> Result<Self, Error> {
         let url = format!("ws://{}/api/v1/stream", network.address);
         let mut request = url.into_client_request().unwrap();
         for (name, value) in fields {
             request.headers_mut().insert(*name, value.parse().unwrap());
         }
-        let stream = TcpStream::connect(network.address).await.unwrap();
         tokio_tungstenite::client_async(request, stream).await.map(|(socket, _)| Self(socket))
     }
 
@@ -175,6 +182,31 @@ async fn subscriptions_do_not_hold_each_other_up() {
 }
 
 #[tokio::test]
+async fn a_client_that_does_not_read_holds_up_itself_alone() {
+    const COUNT: usize = 1500;
+    let network = Network::start().await;
+    let mut worker = Socket::open(&network).await;
+    let inputs = (0..COUNT).map(|number| Input::Target(format!("{number:02000}"))).collect();
+    let big = Box::new(MeasurementRequest { inputs, ..request() });
+    worker.say(&FromClient::Measure { id: 1, request: big, idempotency_key: None, credits: None }).await;
+    let measurement = match worker.hear().await {
+        FromAnchor::Accepted { measurement, .. } => measurement.id,
+        other => panic!("{other:?}"),
+    };
+    // With a receive buffer this small, some 6 MB of results can't hide in the sockets.
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(4096).unwrap();
+    let stream = socket.connect(network.address).await.unwrap();
+    let authorization = format!("Bearer {}", network.token);
+    let mut slow = Socket::open_on(stream, &network, &[("authorization", &authorization)]).await.unwrap();
+    slow.say(&FromClient::Subscribe { id: 2, measurement, after: None, credits: u32::MAX }).await;
+
+    worker.say(&FromClient::Subscribe { id: 3, measurement, after: None, credits: u32::MAX }).await;
+    assert_eq!(worker.records(3, usize::MAX).await.len(), COUNT);
+    assert_eq!(slow.records(2, usize::MAX).await.len(), COUNT);
+}
+
+#[tokio::test]
 async fn an_open_measurement_grows_within_its_grants() {
     const INPUTS: usize = 2000;
     let network = Network::start_with(|config| config.limits.open_inputs = 64).await;
@@ -280,7 +312,7 @@ async fn events_are_told_within_their_credits() {
     worker.measure(2, 1, None).await;
     match socket.hear().await {
         FromAnchor::Event { id: 1, dropped, .. } => {
-            assert!(dropped > 0, "the end of the first one was dropped")
+            assert!(dropped > 0, "the end of the first one was dropped");
         }
         other => panic!("{other:?}"),
     }

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use hyper_util::rt::TokioIo;
+use http_body_util::Empty;
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use rustls::pki_types::ServerName;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
@@ -36,14 +37,19 @@ async fn it_speaks_tls_and_both_versions_of_http() {
         let name = ServerName::try_from("localhost").unwrap();
         let stream = TlsConnector::from(Arc::new(config)).connect(name, stream).await.unwrap();
         assert_eq!(stream.get_ref().1.alpn_protocol(), Some(protocol.as_bytes()));
-        if protocol == "h2" {
-            continue;
-        }
-        let (mut sender, connection) =
-            hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.unwrap();
-        tokio::spawn(connection);
-        let request = hyper::Request::get("/healthz").header("host", "any.example");
-        let request = request.body(http_body_util::Empty::<bytes::Bytes>::new()).unwrap();
-        assert_eq!(sender.send_request(request).await.unwrap().status(), 200);
+        let io = TokioIo::new(stream);
+        let request = hyper::Request::get("https://any.example/healthz");
+        let request = request.body(Empty::<bytes::Bytes>::new()).unwrap();
+        let answer = if protocol == "h2" {
+            let (mut sender, connection) =
+                hyper::client::conn::http2::handshake(TokioExecutor::new(), io).await.unwrap();
+            tokio::spawn(connection);
+            sender.send_request(request).await.unwrap()
+        } else {
+            let (mut sender, connection) = hyper::client::conn::http1::handshake(io).await.unwrap();
+            tokio::spawn(connection);
+            sender.send_request(request).await.unwrap()
+        };
+        assert_eq!(answer.status(), 200, "{protocol}");
     }
 }
