@@ -1,5 +1,6 @@
 //! `mmn module KIND…` runs modules; its subcommands manage those of a vantage point.
 
+mod check;
 mod orders;
 mod serve;
 
@@ -30,6 +31,8 @@ enum Manage {
     Drain(orders::InstanceArgs),
     /// Start a module again, also after a drain
     Restart(orders::InstanceArgs),
+    /// Run any executable through the module protocol and say what it gets wrong
+    Check(check::CheckArgs),
 }
 
 pub(crate) fn run(session: &mut Session, args: Args) -> Result<Exit, Failure> {
@@ -41,6 +44,7 @@ pub(crate) fn run(session: &mut Session, args: Args) -> Result<Exit, Failure> {
             Manage::Remove(args) => orders::remove(session, &args).await,
             Manage::Drain(args) => orders::drain(session, &args).await,
             Manage::Restart(args) => orders::restart(session, &args).await,
+            Manage::Check(args) => check::run(session, &args).await,
         }
     })
 }
