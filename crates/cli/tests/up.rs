@@ -251,6 +251,36 @@ fn a_child_that_dies_is_replaced_and_nothing_else_notices() {
 }
 
 #[test]
+fn a_module_is_taken_through_the_protocol() {
+    let check = |args: &[&str], command: &[&str]| {
+        let mut check = Command::new(MMN);
+        check
+            .args(["module", "check", "--json"])
+            .args(args)
+            .arg("--")
+            .args(command)
+            .env_remove("MMN_NATS_URL");
+        let output = check.output().unwrap();
+        let verdicts: Vec<Value> = String::from_utf8(output.stdout)
+            .unwrap()
+            .lines()
+            .map(|l| serde_json::from_str(l).unwrap())
+            .collect();
+        (output.status.code(), verdicts)
+    };
+    let (code, verdicts) = check(&["--name", "dns", "--set", "server=127.0.0.1"], &[MMN, "module", "dns"]);
+    assert_eq!(code, Some(0), "{verdicts:?}");
+    let rules: Vec<_> = verdicts.iter().map(|verdict| verdict["rule"].as_str().unwrap()).collect();
+    for rule in ["announce-signature", "refuse-params", "result", "sync", "cancel", "drain", "bye"] {
+        assert!(rules.contains(&rule), "{rules:?}");
+    }
+    // A program that is no module is told what it does not do.
+    let (code, verdicts) = check(&[], &["sh", "-c", "exit 3"]);
+    assert_eq!((code, verdicts.len()), (Some(1), 1));
+    assert!(verdicts[0]["text"].as_str().unwrap().contains("exit status: 3"), "{verdicts:?}");
+}
+
+#[test]
 fn a_directory_of_a_newer_version_is_refused() {
     let data = tempfile::tempdir().unwrap();
     std::fs::write(data.path().join("version"), "99\n").unwrap();

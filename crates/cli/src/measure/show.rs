@@ -162,3 +162,91 @@ fn expected(tasks: u64, inputs: &[Input], measurement: &Measurement) -> BTreeMap
         })
         .collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::printer::testing::printer;
+
+    fn kind() -> KindInfo {
+        let kinds = crate::kinds::built_in();
+        kinds.into_iter().find(|kind| kind.name.as_str() == "ping").unwrap()
+    }
+
+    fn measurement(tasks: u64) -> Measurement {
+        serde_json::from_value(json!({
+            "id": MeasurementId::new(1_800_000_000_000, &[3; 10]), "number": 1, "kind": "ping", "params": {},
+            "from": "all", "vps": [], "tenant": "default", "visibility": "private", "state": "running",
+            "accepted_at": "2026-11-22T00:00:00Z",
+            "plan": {
+                "vps": [
+                    { "vp": "aaaaaaaaaaaaaaaa", "name": "berlin" },
+                    { "vp": "bbbbbbbbbbbbbbbb", "name": "new-york-2" },
+                ],
+                "tasks": tasks, "refused": 0,
+                "coverage": {
+                    "matched": 2, "chosen": 2, "ases": { "matched": 0, "chosen": 0 },
+                    "countries": { "matched": 0, "chosen": 0 },
+                },
+            },
+            "ledger": {
+                "accepted": tasks, "ok": 0, "failed": 0, "refused": 0, "lost": 0, "cancelled": 0, "pending": tasks,
+            },
+        }))
+        .unwrap()
+    }
+
+    fn record(index: u64, vp: &str, input: &str, more: &Value) -> ResultRecord {
+        let id = MeasurementId::new(1_800_000_000_000, &[3; 10]);
+        let mut record = json!({
+            "task": format!("{id}-{index}"), "kind": "ping", "vp_name": vp, "input": input, "attempt": 0,
+            "final": true, "outcome": "ok", "answered": true,
+            "body": {
+                "target": input, "address": "192.0.2.1", "family": "ipv4", "sent": 3, "received": 2,
+                "duplicates": 1, "late": 0, "errors": 1, "loss": 0.333,
+                "rtt": { "min_ns": 9_871_000, "median_ns": 10_400_000, "mean_ns": 1, "max_ns": 1_250_000_000, "stddev_ns": 1 },
+                "replies": [
+                    { "seq": 0, "status": "replied" }, { "seq": 1, "status": "replied" },
+                    { "seq": 2, "status": "error", "error": { "name": "host_unreachable" } },
+                ],
+            },
+        });
+        for (name, value) in more.as_object().unwrap() {
+            record[name] = value.clone();
+        }
+        serde_json::from_value(record).unwrap()
+    }
+
+    fn records() -> Vec<ResultRecord> {
+        let lost = json!({ "outcome": "lost", "reason": { "code": "deadline" }, "body": null });
+        vec![record(3, "new-york-2", "example.org", &json!({})), record(0, "berlin", "192.0.2.1", &lost)]
+    }
+
+    #[test]
+    fn a_terminal_sees_each_task_from_the_beginning() {
+        let (mut printer, out, _) = printer(Some((80, 24)));
+        let inputs = ["192.0.2.1", "example.org"].map(|target| Input::Target(target.into()));
+        let mut show = Show::new(&mut printer, &kind(), &inputs, &measurement(4), false).unwrap();
+        show.records(&mut printer, &records()).unwrap();
+        insta::assert_snapshot!(out.text().replace('\u{1b}', "ESC"));
+    }
+
+    #[test]
+    fn more_tasks_than_the_screen_has_lines_are_lines() {
+        let (mut printer, out, _) = printer(Some((60, 6)));
+        let mut show = Show::new(&mut printer, &kind(), &[], &measurement(4), false).unwrap();
+        show.records(&mut printer, &records()).unwrap();
+        insta::assert_snapshot!(out.text());
+    }
+
+    #[test]
+    fn a_pipe_gets_aligned_lines() {
+        let (mut printer, out, _) = printer(None);
+        let inputs = ["192.0.2.1", "example.org"].map(|target| Input::Target(target.into()));
+        let mut show = Show::new(&mut printer, &kind(), &inputs, &measurement(4), false).unwrap();
+        show.records(&mut printer, &records()).unwrap();
+        insta::assert_snapshot!(out.text());
+    }
+}

@@ -66,3 +66,80 @@ pub(crate) const fn tone(outcome: Outcome) -> Tone {
         Outcome::Refused | Outcome::Cancelled => Tone::Warn,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::style::Style;
+    use crate::table;
+
+    fn shown(kind: &str, input: &str, body: &Value, summary: &Value) -> String {
+        let id = mmn_schema::id::MeasurementId::new(1_800_000_000_000, &[3; 10]);
+        let record: ResultRecord = serde_json::from_value(json!({
+            "task": format!("{id}-0"), "kind": kind, "vp_name": "berlin", "input": input, "attempt": 0,
+            "final": true, "outcome": "ok", "answered": true, "summary": summary, "body": body,
+        }))
+        .unwrap();
+        let field = |name: &str, unit: &str| SummaryField {
+            name: name.into(),
+            unit: unit.into(),
+            description: String::new(),
+        };
+        let fields = [field("rtt_min_ns", "ns"), field("loss_ratio", "ratio"), field("hops", "1")];
+        let view = of_kind(kind, &fields);
+        table::lines(columns(view.as_ref()), &[row(view.as_ref(), &record)], None, Style::plain()).join("\n")
+    }
+
+    #[test]
+    fn dns_shows_its_answers() {
+        let rr = |kind: &str, rdata: &str| json!({ "name": "www.example.", "type": kind, "class": "IN", "ttl": 60, "rdata": rdata });
+        let flags = json!({
+            "qr": true, "aa": false, "tc": false, "rd": true, "ra": true, "ad": false, "cd": false,
+        });
+        let body = json!({
+            "address": "9.9.9.9", "family": "ipv4", "port": 53, "transport": "udp", "rtt_ns": 12_345_678,
+            "total_ns": 12_400_000, "attempts": [], "ignored": {}, "query": "AAAA", "query_bytes": 3,
+            "response": {
+                "id": 1, "opcode": "QUERY", "rcode": "NOERROR", "rcode_number": 0, "flags": flags,
+                "question": [{ "name": "www.example.", "type": "A", "class": "IN" }],
+                "answer": [rr("CNAME", "example."), rr("A", "192.0.2.7"), rr("A", "192.0.2.8")],
+                "authority": [], "additional": [],
+            },
+        });
+        insta::assert_snapshot!(shown("dns", "www.example", &body, &json!({})));
+    }
+
+    #[test]
+    fn http_shows_its_phases() {
+        let body = json!({
+            "url": "https://example.org/", "total_ns": 123_456_789, "redirects": 1,
+            "hops": [{
+                "url": "https://www.example.org/", "method": "GET", "address": "192.0.2.1", "family": "ipv4",
+                "port": 443, "started_at": "2026-11-22T00:00:00Z",
+                "phases": {
+                    "resolve_ns": 1_200_000, "connect_ns": 10_000_000, "tls_ns": 22_000_000,
+                    "first_byte_ns": 50_000_000, "transfer_ns": 900_000, "total_ns": 84_100_000,
+                },
+                "version": "2", "status": 404, "headers": [], "body": { "bytes": 1256, "sha256": "" },
+                "sent_bytes": 1, "received_bytes": 1,
+            }],
+        });
+        insta::assert_snapshot!(shown("http", "example.org", &body, &json!({})));
+    }
+
+    #[test]
+    fn other_kinds_show_their_numbers() {
+        let summary = json!({ "rtt_min_ns": 1_500_000, "loss_ratio": 0.5 });
+        insta::assert_snapshot!(shown("trace", "192.0.2.1", &json!({ "end": "reached" }), &summary));
+    }
+
+    #[test]
+    fn a_body_of_another_version_is_no_crash() {
+        for kind in ["ping", "dns", "http"] {
+            let text = shown(kind, "x", &json!({ "what": [1, 2] }), &json!({}));
+            assert!(text.contains("berlin") && text.contains('-'), "{text}");
+        }
+    }
+}
