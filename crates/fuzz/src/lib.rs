@@ -16,6 +16,7 @@ pub const TARGETS: &[Target] = &[
     ("api_request", wire::api_request),
     ("body", wire::body),
     ("control", wire::control),
+    ("dns_message", packets::dns_message),
     ("enrol", wire::enrol),
     ("heartbeat", wire::heartbeat),
     ("icmp", packets::icmp),

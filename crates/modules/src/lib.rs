@@ -1,8 +1,8 @@
 //! The built-in measurements of mmn, one file each.
 //!
 //! A measurement's parameters, result and logic live in its file (a folder of the same name where it grew). To add
-//! one: write the file, add its line to `kinds!` below. Without the feature `run` the crate is the types alone, light
-//! enough for a client: [`CATALOGUE`] then still gives every name and schema.
+//! one: write the file, add its line to `kinds!` below. Without the feature `run` the crate is the types and the decoder
+//! of DNS messages alone, light enough for a client: [`CATALOGUE`] then still gives every name and schema.
 //!
 //! A measurement never opens a socket, reads a clock or decides what a site allows: its context does.
 //!

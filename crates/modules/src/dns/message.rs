@@ -13,6 +13,7 @@ use super::result::{
 use super::wire::{Malformed, Reader};
 
 /// The length of a header.
+#[cfg(feature = "run")]
 pub(super) const HEADER_BYTES: usize = 12;
 /// The type of the OPT record.
 const OPT: u16 = 41;
@@ -61,6 +62,27 @@ impl Header {
         Ok(Self { id, bits, counts: [reader.u16()?, reader.u16()?, reader.u16()?, reader.u16()?] })
     }
 
+    fn opcode(&self) -> u16 {
+        self.bits >> 11 & 15
+    }
+
+    fn flags(&self) -> Flags {
+        let set = |bit: u16| self.bits & bit != 0;
+        Flags {
+            qr: set(0x8000),
+            aa: set(0x0400),
+            tc: set(0x0200),
+            rd: set(0x0100),
+            ra: set(0x0080),
+            ad: set(0x0020),
+            cd: set(0x0010),
+        }
+    }
+}
+
+/// What tells an answer from everything else that comes.
+#[cfg(feature = "run")]
+impl Header {
     /// Whether it is a response to a standard query.
     pub(super) fn is_answer(&self) -> bool {
         self.bits & 0x8000 != 0 && self.opcode() == 0
@@ -80,23 +102,6 @@ impl Header {
     /// Whether it says anything but NOERROR.
     pub(super) fn is_error(&self) -> bool {
         self.bits & 15 != 0
-    }
-
-    fn opcode(&self) -> u16 {
-        self.bits >> 11 & 15
-    }
-
-    fn flags(&self) -> Flags {
-        let set = |bit: u16| self.bits & bit != 0;
-        Flags {
-            qr: set(0x8000),
-            aa: set(0x0400),
-            tc: set(0x0200),
-            rd: set(0x0100),
-            ra: set(0x0080),
-            ad: set(0x0020),
-            cd: set(0x0010),
-        }
     }
 }
 

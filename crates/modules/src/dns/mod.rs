@@ -17,31 +17,26 @@ use serde::{Deserialize, Serialize};
 
 use crate::shared::field;
 
+mod message;
+mod rdata;
 mod registry;
 mod result;
+mod wire;
 
-#[cfg(feature = "run")]
-mod message;
 #[cfg(feature = "run")]
 mod name;
 #[cfg(feature = "run")]
 mod query;
 #[cfg(feature = "run")]
-mod rdata;
-#[cfg(feature = "run")]
 mod run;
 #[cfg(feature = "run")]
 mod server;
-#[cfg(feature = "run")]
-mod wire;
 
+pub use message::decode;
 pub use result::{
     Attempt, Body, Cookie, Data, Edns, EdnsOption, ExtendedError, Flags, Ignored, Message, Nsid, Question,
     Record, Subnet, Text, Transport,
 };
-
-#[cfg(feature = "run")]
-pub use message::decode;
 
 /// The most repetitions.
 pub const MAX_RETRIES: u32 = 10;

@@ -1,10 +1,10 @@
-//! Domain names: presentation format (RFC 1035, section 5.1; RFC 4343) to wire format, and labels to text.
+//! Domain names: presentation format (RFC 1035, section 5.1; RFC 4343) to wire format.
 
 use std::fmt::Write;
 use std::net::IpAddr;
 
-/// The longest name on the wire, its root label included (RFC 1035, section 2.3.4).
-pub(super) const MAX_NAME_BYTES: usize = 255;
+use super::wire::MAX_NAME_BYTES;
+
 /// The longest label.
 const MAX_LABEL_BYTES: usize = 63;
 
@@ -59,22 +59,6 @@ pub(super) fn reverse(address: IpAddr) -> String {
         }
     }
     name
-}
-
-/// Appends a label in presentation format, without a dot.
-pub(super) fn present_label(label: &[u8], text: &mut String) {
-    for byte in label {
-        match byte {
-            b'.' | b'\\' | b'"' | b'(' | b')' | b';' | b'@' | b'$' => {
-                text.push('\\');
-                text.push(char::from(*byte));
-            }
-            0x21..=0x7e => text.push(char::from(*byte)),
-            _ => {
-                let _ = write!(text, "\\{byte:03}");
-            }
-        }
-    }
 }
 
 fn push_label(wire: &mut Vec<u8>, label: &mut Vec<u8>) -> Result<(), &'static str> {

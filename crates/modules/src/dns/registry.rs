@@ -70,7 +70,6 @@ const TYPES: &[(u16, &str)] = &[
 
 const CLASSES: &[(u16, &str)] = &[(1, "IN"), (3, "CH"), (4, "HS"), (254, "NONE"), (255, "ANY")];
 
-#[cfg(feature = "run")]
 const RCODES: &[(u16, &str)] = &[
     (0, "NOERROR"),
     (1, "FORMERR"),
@@ -94,11 +93,9 @@ const RCODES: &[(u16, &str)] = &[
     (23, "BADCOOKIE"),
 ];
 
-#[cfg(feature = "run")]
 const OPCODES: &[(u16, &str)] =
     &[(0, "QUERY"), (1, "IQUERY"), (2, "STATUS"), (4, "NOTIFY"), (5, "UPDATE"), (6, "DSO")];
 
-#[cfg(feature = "run")]
 const OPTIONS: &[(u16, &str)] = &[
     (1, "LLQ"),
     (2, "UL"),
@@ -118,7 +115,6 @@ const OPTIONS: &[(u16, &str)] = &[
     (19, "ZONEVERSION"),
 ];
 
-#[cfg(feature = "run")]
 const EXTENDED_ERRORS: &[(u16, &str)] = &[
     (0, "Other Error"),
     (1, "Unsupported DNSKEY Algorithm"),
@@ -164,37 +160,31 @@ pub(super) fn class_number(text: &str) -> Option<u16> {
 }
 
 /// The name of a type.
-#[cfg(feature = "run")]
 pub(super) fn type_name(number: u16) -> String {
     name(TYPES, number).map_or_else(|| format!("TYPE{number}"), str::to_owned)
 }
 
 /// The name of a class.
-#[cfg(feature = "run")]
 pub(super) fn class_name(number: u16) -> String {
     name(CLASSES, number).map_or_else(|| format!("CLASS{number}"), str::to_owned)
 }
 
 /// The name of a response code, extended ones included.
-#[cfg(feature = "run")]
 pub(super) fn rcode_name(number: u16) -> String {
     name(RCODES, number).map_or_else(|| format!("RCODE{number}"), str::to_owned)
 }
 
 /// The name of a kind of query.
-#[cfg(feature = "run")]
 pub(super) fn opcode_name(number: u16) -> String {
     name(OPCODES, number).map_or_else(|| format!("OPCODE{number}"), str::to_owned)
 }
 
 /// The name of an EDNS option.
-#[cfg(feature = "run")]
 pub(super) fn option_name(number: u16) -> Option<String> {
     name(OPTIONS, number).map(str::to_owned)
 }
 
 /// The purpose of an extended error.
-#[cfg(feature = "run")]
 pub(super) fn extended_error_name(number: u16) -> Option<String> {
     name(EXTENDED_ERRORS, number).map(str::to_owned)
 }
@@ -208,7 +198,6 @@ fn number(table: &[(u16, &str)], prefix: &str, text: &str) -> Option<u16> {
     (head.eq_ignore_ascii_case(prefix) && plain).then(|| digits.parse().ok()).flatten()
 }
 
-#[cfg(feature = "run")]
 fn name<'a>(table: &[(u16, &'a str)], number: u16) -> Option<&'a str> {
     table.iter().find(|(at, _)| *at == number).map(|(_, name)| *name)
 }

@@ -1,6 +1,9 @@
 //! Reading the wire format (RFC 1035, section 4.1): numbers, bytes and names, within bounds that never grow.
 
-use super::name::{MAX_NAME_BYTES, present_label};
+use std::fmt::Write;
+
+/// The longest name on the wire, its root label included (RFC 1035, section 2.3.4).
+pub(super) const MAX_NAME_BYTES: usize = 255;
 
 /// Why bytes are not what they were taken for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -127,6 +130,22 @@ impl<'a> Reader<'a> {
             text.push('.');
         }
         Ok(text)
+    }
+}
+
+/// Appends a label in presentation format (RFC 1035, section 5.1; RFC 4343), without a dot.
+fn present_label(label: &[u8], text: &mut String) {
+    for byte in label {
+        match byte {
+            b'.' | b'\\' | b'"' | b'(' | b')' | b';' | b'@' | b'$' => {
+                text.push('\\');
+                text.push(char::from(*byte));
+            }
+            0x21..=0x7e => text.push(char::from(*byte)),
+            _ => {
+                let _ = write!(text, "\\{byte:03}");
+            }
+        }
     }
 }
 
