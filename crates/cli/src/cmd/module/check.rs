@@ -88,7 +88,9 @@ pub(super) async fn run(session: &mut Session, args: &CheckArgs) -> Result<Exit,
         let words = stage.last_words();
         if !words.is_empty() {
             printer.faint("its last words on stderr:");
-            words.iter().for_each(|line| printer.faint(&format!("  {}", table::one_line(line))));
+            for line in words {
+                printer.faint(&format!("  {}", table::one_line(&line)));
+            }
         }
     }
     Ok(Exit::of(broken == 0))

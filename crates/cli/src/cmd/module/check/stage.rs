@@ -7,7 +7,7 @@ use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
 use futures::StreamExt;
-use mmn_bus::async_nats::{HeaderMap, Message, Subscriber};
+use mmn_bus::async_nats::{HeaderMap, HeaderValue, Message, Subscriber};
 use mmn_bus::connect::{Bus, Connect};
 use mmn_bus::identity::{CREDS, Creds, Keyset, Role, Seed, Trust, UserRequest, write_anchor, write_module};
 use mmn_bus::launch::{Confinement, DeathSignal, Watched};
@@ -178,8 +178,8 @@ pub(super) async fn next(messages: &mut Subscriber, within: Duration) -> Option<
 
 /// The encoding of a message, by its header or its first byte.
 pub(super) fn encoding(message: &Message) -> Result<Encoding, String> {
-    let content_type =
-        message.headers.as_ref().and_then(|headers| headers.get(CONTENT_TYPE)).map(|value| value.as_str());
+    let headers = message.headers.as_ref();
+    let content_type = headers.and_then(|headers| headers.get(CONTENT_TYPE)).map(HeaderValue::as_str);
     Encoding::of(content_type, &message.payload).map_err(|error| error.to_string())
 }
 
