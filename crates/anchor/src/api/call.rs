@@ -88,6 +88,14 @@ impl Caller {
         }
     }
 
+    /// Until when it may ask; absent: without end.
+    pub(crate) fn until(&self) -> Option<Timestamp> {
+        match self {
+            Self::Holder(claims) => claims.expires_at(),
+            Self::Anybody => None,
+        }
+    }
+
     /// What it may see.
     pub(crate) fn viewer(&self) -> Viewer {
         match self {

@@ -107,6 +107,12 @@ const REASONS: &[(&str, u16, &str, &str)] = &[
         "Wait as long as Retry-After says, or ask for less.",
     ),
     (
+        "credits",
+        429,
+        "More inputs were appended than the anchor has granted.",
+        "Append as many as were granted, and wait for more to be.",
+    ),
+    (
         "too-many-subscriptions",
         429,
         "The connection carries as many subscriptions or questions as it may.",

@@ -4,7 +4,6 @@ use axum::http::{HeaderValue, StatusCode, header};
 use mmn_schema::api::Limits;
 use mmn_schema::problem::Problem;
 use mmn_schema::rest::{Status, WhoAmI};
-use mmn_schema::time::Timestamp;
 use serde_json::json;
 
 use super::call::{Call, Caller, Holder};
@@ -56,11 +55,10 @@ async fn limits(_: Holder, call: Call) -> Answer {
 }
 
 async fn whoami(Holder(claims): Holder, call: Call) -> Answer {
-    let seconds = |s: i64| Timestamp::from_unix_ns(s.saturating_mul(1_000_000_000));
     let who = WhoAmI {
         subject: claims.sub.clone(),
         tenant: claims.tenant.clone(),
-        expires_at: claims.exp.map(seconds),
+        expires_at: claims.expires_at(),
     };
     Ok(reply::ok(call.headers(), &who))
 }

@@ -23,6 +23,7 @@ pub mod token;
 mod body;
 mod call;
 mod explain;
+mod gauge;
 mod host;
 mod measurements;
 mod meta;

@@ -3,6 +3,7 @@
 use std::fmt::{Display, Write};
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use super::gauge::Gauge;
 use crate::metrics::Metrics;
 
 /// What went through the API.
@@ -10,8 +11,8 @@ use crate::metrics::Metrics;
 pub(crate) struct Traffic {
     /// Answers by class of status, 1xx to 5xx.
     answers: [AtomicU64; 5],
-    pub(crate) connections: AtomicU64,
-    pub(crate) sockets: AtomicU64,
+    pub(crate) connections: Gauge,
+    pub(crate) sockets: Gauge,
 }
 
 impl Traffic {
@@ -67,8 +68,8 @@ pub(crate) fn text(metrics: &Metrics, traffic: &Traffic) -> String {
     let load = |count: &AtomicU64| count.load(Ordering::Relaxed);
     let answers = classes.into_iter().zip(traffic.answers.iter().map(load));
     page.many("mmn_http_answers_total", "counter", "Answers of the API.", "status", answers);
-    page.one("mmn_http_connections", "gauge", "Open connections.", load(&traffic.connections));
-    page.one("mmn_websockets", "gauge", "Open WebSockets.", load(&traffic.sockets));
+    page.one("mmn_http_connections", "gauge", "Open connections.", traffic.connections.value());
+    page.one("mmn_websockets", "gauge", "Open WebSockets.", traffic.sockets.value());
     page.0
 }
 

@@ -7,7 +7,6 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use hyper::service::service_fn;
@@ -128,13 +127,11 @@ impl Server {
             let (stop, kill) = (shutdown.clone(), kill.clone());
             tasks.spawn(async move {
                 let _permit = permit;
-                let connections = Arc::clone(service.api());
-                connections.traffic.connections.fetch_add(1, Ordering::Relaxed);
+                let _counted = service.api().traffic.connections.count();
                 tokio::select! {
                     () = connection(stream, peer, tls, service, stop) => {}
                     () = kill.cancelled() => {}
                 }
-                connections.traffic.connections.fetch_sub(1, Ordering::Relaxed);
             });
         }
         drop(listener);

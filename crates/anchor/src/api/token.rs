@@ -43,6 +43,13 @@ pub struct Claims {
     pub jti: String,
 }
 
+impl Claims {
+    /// From when on the token is no longer taken; absent: never.
+    pub fn expires_at(&self) -> Option<Timestamp> {
+        self.exp.map(|exp| Timestamp::from_unix_ns(exp.saturating_mul(1_000_000_000)))
+    }
+}
+
 /// Why a token is not taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum TokenError {
@@ -104,7 +111,7 @@ pub fn verify(key: &TokenKey, token: &str, now: Timestamp) -> Result<Claims, Tok
         return Err(TokenError::Malformed);
     }
     let claims: Claims = part(claims)?;
-    if claims.exp.is_some_and(|exp| now.unix_ns().div_euclid(1_000_000_000) >= exp) {
+    if claims.expires_at().is_some_and(|expires_at| now >= expires_at) {
         return Err(TokenError::Expired);
     }
     Ok(claims)

@@ -340,13 +340,22 @@ async fn it_opens_to_its_own_pages_and_to_those_who_may() {
 }
 
 #[tokio::test]
+async fn a_close_is_answered() {
+    let network = Network::start_bare(|_| {}).await;
+    let mut socket = Socket::open(&network).await;
+    socket.0.close(None).await.unwrap();
+    while let Some(message) = socket.0.next().await {
+        assert!(matches!(message, Ok(Message::Close(_) | Message::Ping(_))), "{message:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_stop_says_goodbye() {
     let network = Network::start().await;
     let mut socket = Socket::open(&network).await;
     socket.measure(1, 1, None).await;
     network.stop().await;
-    let mut ends = std::iter::from_fn(|| Some(()));
-    while ends.next().is_some() {
+    loop {
         match socket.0.next().await {
             Some(Ok(Message::Close(Some(frame)))) => {
                 assert_eq!(frame.code, CloseCode::Away);

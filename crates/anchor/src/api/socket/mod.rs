@@ -12,7 +12,6 @@ mod subscription;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::task::Poll;
 
 use axum::extract::FromRequestParts;
@@ -59,10 +58,9 @@ async fn open(caller: Caller, mut call: Call) -> Answer {
     Ok(upgrade.max_message_size(MAX_FRAME_BYTES).max_frame_size(MAX_FRAME_BYTES).on_upgrade(
         move |socket| async move {
             let running = api.tasks.token();
-            api.traffic.sockets.fetch_add(1, Ordering::Relaxed);
+            let counted = api.traffic.sockets.count();
             converse(socket, &api, caller).await;
-            api.traffic.sockets.fetch_sub(1, Ordering::Relaxed);
-            drop(running);
+            drop((counted, running));
         },
     ))
 }
@@ -80,6 +78,7 @@ fn not_a_websocket(detail: &str) -> Failure {
 /// Serves one connection to its end.
 async fn converse(socket: WebSocket, api: &Arc<Api>, caller: Caller) {
     let (mut sink, mut stream) = socket.split();
+    let until = caller.until();
     let mut session = Session::new(api.anchor.clone(), caller);
     let mut out = Outbox::default();
     let mut ticks = tokio::time::interval(KEEP_ALIVE);
@@ -97,7 +96,9 @@ async fn converse(socket: WebSocket, api: &Arc<Api>, caller: Caller) {
                     Some(Ok(Message::Text(text))) => session.take(codec::read_text(text.as_bytes())),
                     Some(Ok(Message::Binary(bytes))) => session.take(codec::read_binary(&bytes)),
                     Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
-                    Some(Ok(Message::Close(_))) | None => return,
+                    // What answers it lies ready, and leaves with the rest.
+                    Some(Ok(Message::Close(_))) => break None,
+                    None => return,
                     Some(Err(error)) => break broken(&error),
                 }
             },
@@ -107,6 +108,9 @@ async fn converse(socket: WebSocket, api: &Arc<Api>, caller: Caller) {
                 if quiet > MAX_QUIET {
                     return;
                 }
+                if until.is_some_and(|until| crate::clock::wall() >= until) {
+                    break Some((close_code::POLICY, "the token has expired"));
+                }
                 out.push(Message::Ping(bytes::Bytes::new()));
             }
             () = api.stop.cancelled() => break Some((close_code::AWAY, "the anchor stops")),
@@ -115,11 +119,16 @@ async fn converse(socket: WebSocket, api: &Arc<Api>, caller: Caller) {
             out.push(codec::write(form, &answer));
         }
     };
-    if let Some((code, reason)) = farewell {
-        let close = Message::Close(Some(CloseFrame { code, reason: reason.into() }));
-        // What waits is not written any more: the client resumes from its cursor.
-        let _ = tokio::time::timeout(STOP_TIMEOUT / 2, sink.send(close)).await;
-    }
+    // What waits is not written any more: the client resumes from its cursor.
+    let goodbye = async {
+        if let Some((code, reason)) = farewell {
+            sink.send(Message::Close(Some(CloseFrame { code, reason: reason.into() }))).await?;
+            // Until the client has answered: a connection that is dropped on unread bytes takes the message back.
+            while let Some(Ok(_)) = stream.next().await {}
+        }
+        sink.close().await
+    };
+    let _ = tokio::time::timeout(STOP_TIMEOUT / 2, goodbye).await;
 }
 
 /// What to say to a client whose message could not be read at all.
