@@ -133,6 +133,8 @@ impl Default for Place {
     }
 }
 
+const CONTINENTS: [&str; 7] = ["AF", "AN", "AS", "EU", "NA", "OC", "SA"];
+
 /// Why a file of the node's directory is not usable.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -198,7 +200,6 @@ impl Place {
         if self.country.as_deref().is_some_and(|country| !upper(country)) {
             return Err("country: two upper-case letters, such as \"DE\"".to_owned());
         }
-        const CONTINENTS: [&str; 7] = ["AF", "AN", "AS", "EU", "NA", "OC", "SA"];
         if self.continent.as_deref().is_some_and(|continent| !CONTINENTS.contains(&continent)) {
             return Err(format!("continent: one of {}", CONTINENTS.join(", ")));
         }

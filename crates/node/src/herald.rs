@@ -52,7 +52,10 @@ pub(crate) fn headers(encoding: Encoding) -> HeaderMap {
 
 /// The encoding of a message that came.
 pub(crate) fn encoding_of(message: &async_nats::Message) -> Option<Encoding> {
-    let content_type =
-        message.headers.as_ref().and_then(|headers| headers.get(CONTENT_TYPE)).map(|value| value.as_str());
+    let content_type = message
+        .headers
+        .as_ref()
+        .and_then(|headers| headers.get(CONTENT_TYPE))
+        .map(async_nats::HeaderValue::as_str);
     Encoding::of(content_type, &message.payload).ok()
 }

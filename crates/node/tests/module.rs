@@ -1,4 +1,12 @@
 //! A module against a real server and an anchor that does what the test says.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::large_futures,
+    reason = "what fails here fails the test, with its reason; a test's future lives once"
+)]
 
 mod common;
 

@@ -1,110 +1,34 @@
 //! A node with real children: what comes and goes in `modules.d/`, what children may, what outlives whom.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::large_futures,
+    reason = "what fails here fails the test, with its reason; a test's future lives once"
+)]
 
 mod common;
 
 use std::collections::BTreeMap;
-use std::ffi::OsString;
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
 
-use common::kinds::KINDS;
+use common::place::{Node, children, config, directories, is, module, start};
 use common::{Anchor, enrol, plain, soon};
-use mmn_bus::connect::Tls;
-use mmn_bus::identity::{self, Creds, Seed};
-use mmn_bus::launch::Launcher;
-use mmn_bus::testing::{TestServer, now_s};
-use mmn_node::policy::Policy;
-use mmn_node::{Builtin, Config, DEFAULT_LOCAL_KEY, NodeError, Place, Ready};
-use mmn_schema::announce::{ModuleState, ModuleStatus, NodeInfo};
+use mmn_bus::identity::Creds;
+use mmn_bus::testing::TestServer;
+use mmn_node::{Config, NodeError};
+use mmn_schema::announce::{ModuleState, ModuleStatus};
 use mmn_schema::control::{NodeAnswer, NodeOrder};
 use mmn_schema::dispatch::Receipt;
-use mmn_schema::id::{InstanceId, VpId};
+use mmn_schema::id::InstanceId;
 use mmn_schema::outcome::{Outcome, code};
-use mmn_schema::subject::{Prefix, Subject};
-use tokio::io::unix::AsyncFd;
+use mmn_schema::subject::Subject;
 use tokio::sync::oneshot;
-use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 /// What a stray child runs: long enough to be seen, and gone by itself if all else fails.
 const SLEEP: &str = "command = [\"sleep\", \"100\"]\ndrain_seconds = 0\n";
-
-struct Node {
-    dir: PathBuf,
-    vp: VpId,
-    shutdown: CancellationToken,
-    task: JoinHandle<Result<(), NodeError>>,
-}
-
-fn children() -> OsString {
-    let test = std::env::current_exe().unwrap();
-    let target = test.ancestors().nth(2).unwrap();
-    let path = target.join("examples/children");
-    assert!(path.exists(), "{}: cargo build -p mmn-node --examples", path.display());
-    path.into_os_string()
-}
-
-/// The directories of a node with credentials for its vantage point.
-fn directories(server: &TestServer) -> (PathBuf, PathBuf, VpId) {
-    let creds = server.dir().join("node-creds");
-    let seed = Seed::new_user();
-    let vp = VpId::derive(seed.public_key().as_str(), DEFAULT_LOCAL_KEY);
-    identity::write_node(&creds, server.keys(), "node-1", seed, &[vp.as_str()], now_s()).unwrap();
-    let dir = server.dir().join("node");
-    std::fs::create_dir_all(dir.join("modules.d")).unwrap();
-    std::fs::write(dir.join("node.toml"), "name = \"place\"\ncountry = \"DE\"\n").unwrap();
-    (dir, creds, vp)
-}
-
-fn config(server: &TestServer, dir: &Path, creds: &Path) -> Config {
-    Config {
-        dir: dir.to_owned(),
-        creds: creds.to_owned(),
-        urls: vec![server.url()],
-        tls: Tls::default(),
-        prefix: Prefix::default(),
-        launcher: Launcher::new([children(), "launch".into()]),
-        module_command: vec![children(), "module".into()],
-        builtins: Builtin::all_of(KINDS),
-        policy: Policy::default(),
-        place: Place::default(),
-        watch: true,
-    }
-}
-
-async fn start(server: &TestServer) -> (Node, Ready) {
-    let (dir, creds, vp) = directories(server);
-    let (ready, is_ready) = oneshot::channel();
-    let shutdown = CancellationToken::new();
-    let task = tokio::spawn(mmn_node::run(config(server, &dir, &creds), ready, shutdown.clone()));
-    let ready = soon(is_ready).await.expect("the node is ready");
-    (Node { dir, vp, shutdown, task }, ready)
-}
-
-impl Node {
-    fn drop_manifest(&self, name: &str, text: &str) {
-        let dir = self.dir.join("modules.d");
-        std::fs::write(dir.join("new"), text).unwrap();
-        std::fs::rename(dir.join("new"), dir.join(format!("{name}.toml"))).unwrap();
-    }
-
-    async fn order(&self, anchor: &Anchor, order: NodeOrder) -> NodeAnswer {
-        anchor.request(Subject::Node(self.vp.clone()), &order).await
-    }
-
-    async fn end(self) {
-        self.shutdown.cancel();
-        soon(self.task).await.unwrap().unwrap();
-    }
-}
-
-fn module<'a>(info: &'a NodeInfo, name: &str) -> Option<&'a ModuleStatus> {
-    info.modules.iter().find(|module| module.module == name)
-}
-
-fn is(info: &NodeInfo, name: &str, state: ModuleState) -> bool {
-    module(info, name).is_some_and(|module| module.state == state)
-}
 
 /// Waits until the module is in the state; returns it.
 async fn until(anchor: &mut Anchor, name: &str, state: ModuleState) -> ModuleStatus {
@@ -136,10 +60,17 @@ fn pid_of(instance: &InstanceId) -> u32 {
 
 /// Waits until a process is gone, without polling.
 async fn gone(pid: u32) {
+    use rustix::event::{PollFd, PollFlags, Timespec, poll};
     use rustix::process::{Pid, PidfdFlags, pidfd_open};
     let pid = Pid::from_raw(i32::try_from(pid).unwrap()).unwrap();
     match pidfd_open(pid, PidfdFlags::empty()) {
-        Ok(handle) => drop(soon(AsyncFd::new(handle).unwrap().readable()).await.unwrap()),
+        Ok(handle) => {
+            let ended = tokio::task::spawn_blocking(move || {
+                let timeout = Timespec { tv_sec: 30, tv_nsec: 0 };
+                poll(&mut [PollFd::new(&handle, PollFlags::IN)], Some(&timeout)).unwrap()
+            });
+            assert_eq!(ended.await.unwrap(), 1, "{pid:?} is still there");
+        }
         Err(rustix::io::Errno::SRCH) => {}
         Err(errno) => panic!("{errno}"),
     }

@@ -7,6 +7,8 @@
 //! Begin with [`run`]; the rules of taking work and owing results are in `desk`, the loop is in `work`.
 
 mod desk;
+#[cfg(feature = "fuzzing")]
+pub(crate) mod fuzzing;
 mod orders;
 mod outbox;
 mod perform;

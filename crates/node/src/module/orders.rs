@@ -46,7 +46,7 @@ fn refusal(policy: &Policy, input: &Input) -> Option<Reason> {
 }
 
 /// The address that a target names without a resolver: bare, in brackets, with a port, or as the host of a URL.
-fn literal(target: &str) -> Option<IpAddr> {
+pub(super) fn literal(target: &str) -> Option<IpAddr> {
     let rest = target.split_once("://").map_or(target, |(_, rest)| rest);
     let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
     let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);

@@ -26,7 +26,7 @@ pub fn clock_report() -> Option<ClockReport> {
     let unit = if report.status & libc::STA_NANO == 0 { 1_000 } else { 1 };
     Some(ClockReport {
         synchronised: state != libc::TIME_ERROR && report.status & libc::STA_UNSYNC == 0,
-        offset_ns: i64::from(report.offset).saturating_mul(unit),
+        offset_ns: report.offset.saturating_mul(unit),
         max_error_ns: u64::try_from(report.maxerror).unwrap_or(0).saturating_mul(1_000),
     })
 }

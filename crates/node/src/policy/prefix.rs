@@ -30,9 +30,9 @@ impl Prefix {
         Self { address: IpAddr::V4(Ipv4Addr::new(octets[0], octets[1], octets[2], octets[3])), bits }
     }
 
-    pub(super) const fn v6(segments: [u16; 8], bits: u8) -> Self {
-        let [a, b, c, d, e, f, g, h] = segments;
-        Self { address: IpAddr::V6(Ipv6Addr::new(a, b, c, d, e, f, g, h)), bits }
+    /// `high` are the first 64 bits and `low` the others.
+    pub(super) const fn v6(high: u64, low: u64, bits: u8) -> Self {
+        Self { address: IpAddr::V6(Ipv6Addr::from_bits(((high as u128) << 64) | low as u128)), bits }
     }
 
     /// Whether `address` lies within.

@@ -37,10 +37,10 @@ pub(super) fn embedded(address: Ipv6Addr) -> [Option<Ipv4Addr>; 2] {
     }
 }
 
-const NAT64: Prefix = Prefix::v6([0x64, 0xff9b, 0, 0, 0, 0, 0, 0], 96);
-const SIX_TO_FOUR: Prefix = Prefix::v6([0x2002, 0, 0, 0, 0, 0, 0, 0], 16);
-const TEREDO: Prefix = Prefix::v6([0x2001, 0, 0, 0, 0, 0, 0, 0], 32);
-const GLOBAL_UNICAST: Prefix = Prefix::v6([0x2000, 0, 0, 0, 0, 0, 0, 0], 3);
+const NAT64: Prefix = Prefix::v6(0x0064_ff9b_0000_0000, 0, 96);
+const SIX_TO_FOUR: Prefix = Prefix::v6(0x2002_0000_0000_0000, 0, 16);
+const TEREDO: Prefix = Prefix::v6(0x2001_0000_0000_0000, 0, 32);
+const GLOBAL_UNICAST: Prefix = Prefix::v6(0x2000_0000_0000_0000, 0, 3);
 
 /// The longest prefix that holds an address decides. Without a text the addresses are globally reachable although
 /// they lie in a special block.
@@ -67,24 +67,24 @@ const TABLE: &[(Prefix, Option<&str>)] = &[
     (Prefix::v4([224, 0, 0, 0], 4), Some("multicast (RFC 5771)")),
     (Prefix::v4([240, 0, 0, 0], 4), Some("reserved (RFC 1112)")),
     (Prefix::v4([255, 255, 255, 255], 32), Some("the broadcast address (RFC 919)")),
-    (Prefix::v6([0, 0, 0, 0, 0, 0, 0, 0], 128), Some("the unspecified address (RFC 4291)")),
-    (Prefix::v6([0, 0, 0, 0, 0, 0, 0, 1], 128), Some("loopback (RFC 4291)")),
-    (Prefix::v6([0, 0, 0, 0, 0, 0, 0, 0], 96), Some("an IPv4-compatible address (RFC 4291, deprecated)")),
-    (Prefix::v6([0x64, 0xff9b, 1, 0, 0, 0, 0, 0], 48), Some("for translation within a site (RFC 8215)")),
-    (Prefix::v6([0x100, 0, 0, 0, 0, 0, 0, 0], 64), Some("discard-only (RFC 6666)")),
-    (Prefix::v6([0x100, 0, 0, 1, 0, 0, 0, 0], 64), Some("a dummy prefix (RFC 9780)")),
-    (Prefix::v6([0x2001, 2, 0, 0, 0, 0, 0, 0], 48), Some("for benchmarks (RFC 5180)")),
-    (Prefix::v6([0x2001, 0x10, 0, 0, 0, 0, 0, 0], 28), Some("ORCHID (RFC 4843, deprecated)")),
-    (Prefix::v6([0x2001, 0x20, 0, 0, 0, 0, 0, 0], 28), Some("ORCHIDv2 (RFC 7343)")),
-    (Prefix::v6([0x2001, 0xdb8, 0, 0, 0, 0, 0, 0], 32), Some("for documentation (RFC 3849)")),
-    (Prefix::v6([0x3fff, 0, 0, 0, 0, 0, 0, 0], 20), Some("for documentation (RFC 9637)")),
-    (Prefix::v6([0x5f00, 0, 0, 0, 0, 0, 0, 0], 16), Some("identifiers of segment routing (RFC 9602)")),
-    (Prefix::v6([0xfc00, 0, 0, 0, 0, 0, 0, 0], 7), Some("unique local (RFC 4193)")),
-    (Prefix::v6([0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254], 128), Some("the metadata service of clouds")),
-    (Prefix::v6([0xfd20, 0xce, 0, 0, 0, 0, 0, 0x254], 128), Some("the metadata service of clouds")),
-    (Prefix::v6([0xfe80, 0, 0, 0, 0, 0, 0, 0], 10), Some("link-local (RFC 4291)")),
-    (Prefix::v6([0xfec0, 0, 0, 0, 0, 0, 0, 0], 10), Some("site-local (RFC 3879, deprecated)")),
-    (Prefix::v6([0xff00, 0, 0, 0, 0, 0, 0, 0], 8), Some("multicast (RFC 4291)")),
+    (Prefix::v6(0, 0, 128), Some("the unspecified address (RFC 4291)")),
+    (Prefix::v6(0, 1, 128), Some("loopback (RFC 4291)")),
+    (Prefix::v6(0, 0, 96), Some("an IPv4-compatible address (RFC 4291, deprecated)")),
+    (Prefix::v6(0x0064_ff9b_0001_0000, 0, 48), Some("for translation within a site (RFC 8215)")),
+    (Prefix::v6(0x0100_0000_0000_0000, 0, 64), Some("discard-only (RFC 6666)")),
+    (Prefix::v6(0x0100_0000_0000_0001, 0, 64), Some("a dummy prefix (RFC 9780)")),
+    (Prefix::v6(0x2001_0002_0000_0000, 0, 48), Some("for benchmarks (RFC 5180)")),
+    (Prefix::v6(0x2001_0010_0000_0000, 0, 28), Some("ORCHID (RFC 4843, deprecated)")),
+    (Prefix::v6(0x2001_0020_0000_0000, 0, 28), Some("ORCHIDv2 (RFC 7343)")),
+    (Prefix::v6(0x2001_0db8_0000_0000, 0, 32), Some("for documentation (RFC 3849)")),
+    (Prefix::v6(0x3fff_0000_0000_0000, 0, 20), Some("for documentation (RFC 9637)")),
+    (Prefix::v6(0x5f00_0000_0000_0000, 0, 16), Some("identifiers of segment routing (RFC 9602)")),
+    (Prefix::v6(0xfc00_0000_0000_0000, 0, 7), Some("unique local (RFC 4193)")),
+    (Prefix::v6(0xfd00_0ec2_0000_0000, 0x0000_0000_0000_0254, 128), Some("the metadata service of clouds")),
+    (Prefix::v6(0xfd20_00ce_0000_0000, 0x0000_0000_0000_0254, 128), Some("the metadata service of clouds")),
+    (Prefix::v6(0xfe80_0000_0000_0000, 0, 10), Some("link-local (RFC 4291)")),
+    (Prefix::v6(0xfec0_0000_0000_0000, 0, 10), Some("site-local (RFC 3879, deprecated)")),
+    (Prefix::v6(0xff00_0000_0000_0000, 0, 8), Some("multicast (RFC 4291)")),
 ];
 
 #[cfg(test)]

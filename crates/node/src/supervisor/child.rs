@@ -102,17 +102,14 @@ impl Child {
         let mut command = command(shared, plan);
         command.stdout(Stdio::from(writer)).stderr(Stdio::from(both));
         let gifts = shared.gives(plan).then(|| Gifts::collect(shared, plan));
-        let (socket, ids) = match gifts {
-            Some(gifts) => {
-                let (ours, theirs) = UnixStream::pair().map_err(step("a socket pair"))?;
-                command.stdin(Stdio::from(OwnedFd::from(theirs)));
-                gifts.send(shared, &ours)?;
-                (Some(ours), gifts.ids)
-            }
-            None => {
-                command.stdin(Stdio::null());
-                (None, None)
-            }
+        let (socket, ids) = if let Some(gifts) = gifts {
+            let (ours, theirs) = UnixStream::pair().map_err(step("a socket pair"))?;
+            command.stdin(Stdio::from(OwnedFd::from(theirs)));
+            gifts.send(shared, &ours)?;
+            (Some(ours), gifts.ids)
+        } else {
+            command.stdin(Stdio::null());
+            (None, None)
         };
         let watched = Watched::spawn(command).map_err(step("its command"))?;
         let words = LastWords::default();
@@ -310,7 +307,10 @@ fn command(shared: &Shared, plan: Plan<'_>) -> Command {
     let mut words = words.into_iter();
     let program = words.next().unwrap_or_default();
     let mut command = shared.config.launcher.command(&program, &confinement);
-    command.args(words).current_dir(dir).process_group(0).env_clear();
+    // A manifest names files beside itself.
+    let beside = shared.config.dir.join("modules.d");
+    let cwd = if manifest.is_foreign() { &beside } else { dir };
+    command.args(words).current_dir(cwd).process_group(0).env_clear();
     command.envs(INHERITED.iter().filter_map(|name| Some((*name, std::env::var_os(name)?))));
     command
         .envs(&manifest.env)

@@ -9,6 +9,8 @@ mod child;
 mod claims;
 mod enrol;
 mod files;
+#[cfg(feature = "fuzzing")]
+pub(crate) mod fuzzing;
 mod ids;
 mod instance;
 mod log;

@@ -1,5 +1,13 @@
 //! A kind that does what its parameters say.
-#![allow(dead_code, unreachable_pub, missing_docs, reason = "each test uses a part of it")]
+#![allow(
+    dead_code,
+    unreachable_pub,
+    missing_docs,
+    missing_debug_implementations,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "each test uses a part of it, and what fails in it fails the test"
+)]
 
 use mmn_kit::{
     Context, Cost, Failure, Kind, Measured, Number, Registered, SessionKind, code, session, summary,

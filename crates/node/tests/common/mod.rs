@@ -1,8 +1,15 @@
 //! What the tests of this crate share: an anchor that does what it is told, and a kind that does what its parameters
 //! say.
-#![allow(dead_code, unreachable_pub, missing_docs, reason = "each test uses a part of it")]
+#![allow(
+    dead_code,
+    unreachable_pub,
+    missing_docs,
+    missing_debug_implementations,
+    reason = "each test uses a part of it"
+)]
 
 pub mod kinds;
+pub mod place;
 
 use std::time::Duration;
 

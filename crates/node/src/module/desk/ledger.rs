@@ -106,7 +106,8 @@ impl Ledgers {
     pub(super) fn acknowledge(&mut self, anchor: &AnchorId, ack: u64) {
         let mut freed = 0;
         let ledger = self.ledger(anchor);
-        while let Some(kept) = ledger.kept.pop_front_if(|kept| kept.seq <= ack) {
+        let kept = ledger.kept.partition_point(|kept| kept.seq <= ack);
+        for kept in ledger.kept.drain(..kept) {
             freed += kept.payload.len();
         }
         self.kept_bytes -= freed;
