@@ -128,8 +128,14 @@ pub(crate) struct Entered {
 }
 
 impl Entered {
-    pub(crate) async fn accepted(self) -> Result<Accepted, Problem> {
-        let measurement = self.accepted.await.map_err(|_| problems::not_ready("stopping"))??;
+    pub(crate) async fn accepted(self, anchor: &Anchor, tenant: &Tenant) -> Result<Accepted, Problem> {
+        let measurement = match self.accepted.await.map_err(|_| problems::not_ready("stopping"))? {
+            // One that ended long ago is in the store only.
+            Err(problem) if self.existing && problem.status == 404 => {
+                anchor.measurement(&Viewer::Tenant(tenant.clone()), self.id).await?
+            }
+            answer => answer?,
+        };
         Ok(Accepted { measurement, existing: self.existing })
     }
 
@@ -145,7 +151,7 @@ impl Entered {
             return Ok(Accepted { measurement, existing: self.existing });
         }
         let id = self.id;
-        let mut accepted = self.accepted().await?;
+        let mut accepted = self.accepted(anchor, tenant).await?;
         let plan = accepted.measurement.plan.take();
         accepted.measurement = anchor.measurement(&Viewer::Tenant(tenant.clone()), id).await?;
         accepted.measurement.plan = plan;

@@ -123,7 +123,7 @@ impl Anchor {
         request: MeasurementRequest,
         idempotency_key: Option<String>,
     ) -> Result<Accepted, Problem> {
-        self.enter(tenant, request, idempotency_key, false).await?.accepted().await
+        self.enter(tenant, request, idempotency_key, false).await?.accepted(self, tenant).await
     }
 
     /// Accepts a measurement and waits at most `wait` for its end. Tasks go out while the acceptance is written.

@@ -3,7 +3,7 @@
 //! LEDGER is read from its beginning by a plain pull consumer, which is asked again where a message is missing: an
 //! ordered one was seen to stall under load. RES is read for the measurements that run, by direct gets.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -86,6 +86,7 @@ pub(crate) async fn recover(
         keys: Vec::new(),
         next_number: 1,
     };
+    let mut ended_with_key = HashSet::new();
     let oldest_key = u64::try_from(keys_for.as_nanos()).unwrap_or(u64::MAX);
     read_all(&store.ledger, |seq, subject, payload| {
         let Ok(Subject::Log(log, id)) = Subject::parse(&store.prefix, subject) else {
@@ -106,6 +107,9 @@ pub(crate) async fn recover(
             }),
             Log::Done => Encoding::Cbor.decode(payload).map(|done: Done| {
                 partials.remove(&id);
+                if done.meta.key.is_some() {
+                    ended_with_key.insert(id);
+                }
                 // It may be older than its acceptance, which has expired.
                 recovered.next_number = recovered.next_number.max(done.meta.number + 1);
                 recovered.ended.push_back((seq, Arc::new(done)));
@@ -135,15 +139,8 @@ pub(crate) async fn recover(
         }
     }
     // A key leads somewhere only when its measurement was accepted as a whole.
-    let known: std::collections::HashSet<_> =
-        recovered.running.iter().map(|running| running.meta.id).collect();
-    let ended: std::collections::HashSet<_> = recovered.ended.iter().map(|(_, done)| done.meta.id).collect();
-    let oldest = recovered.ended.front().map(|(_, done)| done.meta.id);
-    recovered.keys.retain(|(_, _, id, ..)| {
-        known.contains(id)
-            || ended.contains(id)
-            || recovered.evicted > 0 && oldest.is_some_and(|oldest| *id < oldest)
-    });
+    let known: HashSet<_> = recovered.running.iter().map(|running| running.meta.id).collect();
+    recovered.keys.retain(|(_, _, id, ..)| known.contains(id) || ended_with_key.contains(id));
     Ok(recovered)
 }
 

@@ -130,6 +130,21 @@ async fn a_busy_instance_gets_the_same_work_later() {
 }
 
 #[tokio::test]
+async fn a_result_that_is_lost_on_the_way_is_sent_again() {
+    let server = TestServer::start().await;
+    let anchor = TestAnchor::start(&server).await;
+    let lossy = Behaviour { loses: 2, ..Behaviour::default() };
+    let module = FakeModule::start(&server, "x", "noop-1", lossy).await;
+    anchor.offers("x", "noop").await;
+    let id = anchor.anchor.accept(&tenant(), request(1, "all"), None).await.unwrap().measurement.id;
+    assert_eq!(anchor.done(id).await.ledger.ok, 1);
+    let id = anchor.anchor.accept(&tenant(), request(2000, "all"), None).await.unwrap().measurement.id;
+    assert_eq!(anchor.done(id).await.ledger.ok, 2000);
+    assert!(anchor.each(id).await.iter().all(|record| record.attempt == 0), "nothing runs twice");
+    assert_eq!(module.tasks(), 2001);
+}
+
+#[tokio::test]
 async fn a_module_without_credits_works_through_the_pool() {
     let server = TestServer::start().await;
     let anchor = TestAnchor::start(&server).await;

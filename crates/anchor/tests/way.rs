@@ -72,7 +72,9 @@ async fn an_idempotency_key_leads_to_one_measurement() {
     assert_eq!((problem.status, problem.reason.as_str()), (422, "idempotency-key"));
     anchor.done(first.measurement.id).await;
     anchor.stop().await.unwrap();
-    let anchor = TestAnchor::start(&server).await;
+    // Nothing that ended stays in memory: the key leads into the store.
+    let forgetful = |config: &mut mmn_anchor::Config| config.ledger.closed_in_memory = 0;
+    let anchor = TestAnchor::start_with(&server, "a1", forgetful).await;
     anchor.offers("x", "noop").await;
     let third = anchor.anchor.accept(&tenant(), request(2, "all"), key).await.unwrap();
     assert_eq!((third.existing, third.measurement.id), (true, first.measurement.id));

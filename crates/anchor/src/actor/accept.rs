@@ -14,7 +14,6 @@ use super::{About, Actor, Deadline, Sweep, Tag, What};
 use crate::admission::{self, Checked};
 use crate::clock;
 use crate::command::{Entered, Prepared, Reply};
-use crate::config::ms;
 use crate::handle::Appended;
 use crate::measurement::{MAX_COLLECTED, Running, reject, size};
 use crate::problems;
@@ -194,11 +193,9 @@ impl Actor {
         end: u64,
         until: Instant,
     ) {
-        let grace = ms(self.config.dispatch.grace_ms);
-        for (at, what) in [(until, What::Queued), (until + grace, What::All)] {
-            if end > first {
-                self.deadlines.push(std::cmp::Reverse(Deadline { at, measurement, first, end, what }));
-            }
+        if end > first {
+            let what = What::Queued;
+            self.deadlines.push(std::cmp::Reverse(Deadline { at: until, measurement, first, end, what }));
         }
     }
 

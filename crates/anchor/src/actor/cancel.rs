@@ -12,9 +12,11 @@ use super::keep::message_bytes;
 use super::{Actor, Deadline, Sweep, Tag, What};
 use crate::clock;
 use crate::command::Reply;
+use crate::dispatch::lane::LaneId;
 use crate::ledger::account::{Offer, State};
 use crate::measurement::{Parcel, Running, ended_by_anchor, weight};
 use crate::problems;
+use crate::registry::instance::Instance;
 use crate::store::record::{Accept, Section, Step};
 
 /// How many tasks a sweep ends at a time.
@@ -82,11 +84,17 @@ impl Actor {
         self.deadlines.push(std::cmp::Reverse(deadline));
         self.sweeps.push_back(Sweep { measurement: id, next: 0, end, what: What::Queued });
         let order = Control::Cancel { epoch: self.epoch, measurement: id, indices: None };
-        let holders: Vec<_> = self
-            .registry
+        let registry = &self.registry;
+        let pooled =
+            |lane: &LaneId| registry.pools.get(lane).is_some_and(|pool| !pool.slot.holding.of(id).is_empty());
+        let holds = |instance: &Instance| {
+            let pooled = instance.credits.is_none() && instance.lanes.iter().any(pooled);
+            pooled || !instance.slot.holding.of(id).is_empty()
+        };
+        let holders: Vec<_> = registry
             .instances
             .iter()
-            .filter(|(_, instance)| instance.credits.is_none() || !instance.slot.holding.of(id).is_empty())
+            .filter(|(_, instance)| holds(instance))
             .map(|(slot, instance)| (*slot, instance.vp.clone(), instance.id.clone(), instance.encoding))
             .collect();
         for (slot, vp, instance, encoding) in holders {

@@ -16,27 +16,32 @@ pub(super) struct Ended {
     /// In the order in which their ends were kept, with their sequences in LEDGER.
     order: VecDeque<(u64, MeasurementId)>,
     most: usize,
+    bytes: usize,
     /// Up to this sequence they are no longer in memory.
     evicted: u64,
 }
 
+/// The most bytes that measurements which ended take in memory.
+const MAX_ENDED_BYTES: usize = 16 * 1024 * 1024;
+
 impl Ended {
     pub(super) fn new(most: usize) -> Self {
-        Self { by_id: BTreeMap::new(), order: VecDeque::new(), most, evicted: 0 }
+        Self { by_id: BTreeMap::new(), order: VecDeque::new(), most, bytes: 0, evicted: 0 }
     }
 
     /// Enters one whose end is not kept yet: it stays until it is.
     pub(super) fn insert(&mut self, done: Arc<Done>) {
+        self.bytes += done.weight();
         self.by_id.insert(done.meta.id, done);
     }
 
     /// The end of one is kept.
     pub(super) fn kept(&mut self, seq: u64, id: MeasurementId) {
         self.order.push_back((seq, id));
-        while self.order.len() > self.most
+        while (self.order.len() > self.most || self.bytes > MAX_ENDED_BYTES)
             && let Some((seq, old)) = self.order.pop_front()
         {
-            self.by_id.remove(&old);
+            self.bytes -= self.by_id.remove(&old).map_or(0, |done| done.weight());
             self.evicted = self.evicted.max(seq);
         }
     }

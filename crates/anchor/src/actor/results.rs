@@ -26,7 +26,8 @@ impl Actor {
         {
             instance.hear(now, at);
             self.dirty.extend(instance.lanes.iter().copied());
-            if batch.anchor == self.id {
+            // One without credits is never asked to send anything again, and need not count its messages.
+            if batch.anchor == self.id && instance.credits.is_some() {
                 if !instance.inbound.receive(batch.seq) {
                     return;
                 }

@@ -32,8 +32,12 @@ impl Actor {
 
     /// Something is missing: notes are compared at once, but not all the time.
     pub(super) fn sync_soon(&mut self, slot: SlotId, now: Instant) {
-        let instance = self.registry.instances.get(&slot);
-        if instance.is_some_and(|it| it.synced.is_none_or(|at| now.saturating_duration_since(at) >= AGAIN)) {
+        let Some(instance) = self.registry.instances.get_mut(&slot) else {
+            return;
+        };
+        // If not now, then with the next sync.
+        instance.missing = true;
+        if instance.synced.is_none_or(|at| now.saturating_duration_since(at) >= AGAIN) {
             self.send_sync(slot, now, true, false);
         }
     }
@@ -41,17 +45,17 @@ impl Actor {
     /// Compares notes with every instance that holds tasks, or could forget results.
     pub(super) fn sync_all(&mut self, now: Instant) {
         let every = ms(self.config.dispatch.sync_ms);
-        let due: Vec<(SlotId, bool)> = self
+        let due: Vec<(SlotId, bool, bool)> = self
             .registry
             .instances
             .iter()
             .filter(|(_, it)| it.credits.is_some() && it.is_there(now, self.registry.bounds))
-            .filter(|(_, it)| it.slot.holding.len() > 0 || it.inbound.is_news() || !it.settled)
+            .filter(|(_, it)| it.slot.holding.len() > 0 || it.inbound.is_news() || it.missing || !it.settled)
             .filter(|(_, it)| it.synced.is_none_or(|at| now.saturating_duration_since(at) >= every))
-            .map(|(&slot, it)| (slot, !it.settled))
+            .map(|(&slot, it)| (slot, !it.settled || it.missing, !it.settled))
             .collect();
-        for (slot, anew) in due {
-            self.send_sync(slot, now, anew, anew);
+        for (slot, resend, fresh) in due {
+            self.send_sync(slot, now, resend, fresh);
         }
     }
 
@@ -96,6 +100,7 @@ impl Actor {
         if !instance.inbound.settle(synced.high) {
             return self.sync_soon(slot, now);
         }
+        instance.missing = false;
         let held: HashSet<_> = synced
             .held
             .iter()

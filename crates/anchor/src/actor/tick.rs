@@ -5,13 +5,15 @@ use std::collections::BTreeSet;
 
 use mmn_schema::api::Health;
 
-use super::{About, Actor, Sweep};
+use super::{About, Actor, Deadline, Sweep, What};
 use crate::clock;
 use crate::config::ms;
 use crate::dispatch::lane::SlotId;
 
 /// Ticks between looks at what changes slowly: 1 s.
 const SLOW: u64 = 20;
+/// How many deadlines of measurements that ended may lie about.
+const MAX_STALE: usize = 16_384;
 /// Ticks between looks at the store: 2 s.
 const STORE: u64 = 40;
 
@@ -22,7 +24,12 @@ impl Actor {
         while self.deadlines.peek().is_some_and(|Reverse(deadline)| deadline.at <= now) {
             let Some(Reverse(deadline)) = self.deadlines.pop() else { break };
             if self.running.contains_key(&deadline.measurement) {
-                let super::Deadline { measurement, first, end, what, .. } = deadline;
+                let Deadline { measurement, first, end, what, at } = deadline;
+                if what == What::Queued {
+                    // What is out has some grace: its result may be on the way.
+                    let at = at + ms(self.config.dispatch.grace_ms);
+                    self.deadlines.push(Reverse(Deadline { at, measurement, first, end, what: What::All }));
+                }
                 self.sweeps.push_back(Sweep { measurement, next: first, end, what });
             }
         }
@@ -41,6 +48,10 @@ impl Actor {
                 self.write_rollups(id);
             }
             self.keys.prune(at);
+            if self.deadlines.len() > 4 * self.running.len() + MAX_STALE {
+                self.deadlines.retain(|Reverse(deadline)| self.running.contains_key(&deadline.measurement));
+                self.deadlines.shrink_to(2 * self.deadlines.len());
+            }
             self.registry.forget(now, ms(self.config.liveness.forget_ms));
             self.shared
                 .say(!self.storage_full(), if self.storage_full() { "storage is full" } else { "ready" });

@@ -18,11 +18,21 @@ pub(crate) struct Inbound {
     told: u64,
 }
 
+/// How many messages may have come after one that is missing.
+const MAX_BEYOND: usize = 65_536;
+
 impl Inbound {
     /// A message has come. Whether for the first time.
     pub(crate) fn receive(&mut self, seq: u64) -> bool {
         if seq <= self.whole || !self.beyond.insert(seq) {
             return false;
+        }
+        if self.beyond.len() > MAX_BEYOND
+            && let Some(lowest) = self.beyond.pop_first()
+        {
+            // What is missing below is given up: tasks without a result come back when notes are compared.
+            self.settled = true;
+            self.whole = lowest;
         }
         self.advance();
         true

@@ -91,6 +91,8 @@ pub(crate) struct Instance {
     pub(crate) inbound: Inbound,
     /// It said that it is full, and nothing was heard of it since.
     pub(crate) full: bool,
+    /// A result message of it is missing: it shall send again what is not acknowledged.
+    pub(crate) missing: bool,
     /// Whether it has answered a sync of this anchor.
     pub(crate) settled: bool,
     /// When notes were last compared.
@@ -126,6 +128,7 @@ impl Instance {
             slot: Slot::new(first_seq),
             inbound: Inbound::default(),
             full: false,
+            missing: false,
             settled: false,
             synced: None,
             hold_until: None,

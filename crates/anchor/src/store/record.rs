@@ -258,6 +258,11 @@ impl Meta {
 }
 
 impl Done {
+    /// About how many bytes it takes in memory.
+    pub(crate) fn weight(&self) -> usize {
+        1024 + self.meta.params.cbor().len() + self.meta.assignments.len() * 96 + self.rollups.len() * 512
+    }
+
     /// The measurement as clients see it.
     pub(crate) fn view(&self) -> Measurement {
         let state = if self.cancelled { MeasurementState::Cancelled } else { MeasurementState::Done };

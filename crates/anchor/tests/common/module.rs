@@ -35,6 +35,8 @@ pub struct Behaviour {
     pub acknowledges: bool,
     /// Answers each batch as busy so many times.
     pub busy: u32,
+    /// So many of its result messages never arrive when they are first sent.
+    pub loses: u32,
     pub unavailable: bool,
     pub heartbeats: bool,
 }
@@ -46,6 +48,7 @@ impl Default for Behaviour {
             prompt: true,
             acknowledges: true,
             busy: 0,
+            loses: 0,
             unavailable: false,
             heartbeats: true,
         }
@@ -352,6 +355,10 @@ impl Worker {
         let subject = Subject::Res(self.vp.clone(), batch.kind.clone(), batch.measurement).on(&self.prefix);
         self.sent.insert(self.seq, (subject.clone(), result.clone()));
         self.last = Some((subject.clone(), result.clone()));
+        if self.behaviour.loses > 0 {
+            self.behaviour.loses -= 1;
+            return;
+        }
         self.publish(subject, encoding, &result).await;
     }
 
