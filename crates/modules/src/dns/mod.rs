@@ -23,6 +23,8 @@ mod registry;
 mod result;
 mod wire;
 
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 #[cfg(feature = "run")]
 mod name;
 #[cfg(feature = "run")]

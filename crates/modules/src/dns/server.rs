@@ -38,7 +38,7 @@ impl Server {
 
 /// Host and port of `192.0.2.1`, `192.0.2.1:5300`, `2001:db8::1`, `[2001:db8::1]:5300`, `ns.example` or
 /// `ns.example:5300`.
-fn split(text: &str, usual: u16) -> Result<(&str, u16), String> {
+pub(super) fn split(text: &str, usual: u16) -> Result<(&str, u16), String> {
     let wrong = || format!("server {text:?} is not of the form HOST or HOST:PORT");
     if text.parse::<IpAddr>().is_ok() {
         return Ok((text, usual));

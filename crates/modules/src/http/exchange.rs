@@ -206,7 +206,7 @@ async fn read(
 
 /// A header as it stood on the wire.
 #[derive(Debug, PartialEq, Eq)]
-struct Head {
+pub(super) struct Head {
     interim: Vec<u16>,
     reason: Option<String>,
     headers: Vec<Header>,
@@ -214,7 +214,7 @@ struct Head {
 
 impl Head {
     /// Reads it from the first bytes of a connection of HTTP/1 (RFC 9112); absent when it is not there whole.
-    fn parse(mut bytes: &[u8]) -> Option<Self> {
+    pub(super) fn parse(mut bytes: &[u8]) -> Option<Self> {
         let mut interim = Vec::new();
         loop {
             let mut fields = [httparse::EMPTY_HEADER; MAX_HEADERS];

@@ -26,6 +26,8 @@ mod result;
 mod certificate;
 #[cfg(feature = "run")]
 mod exchange;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 #[cfg(feature = "run")]
 mod hop;
 #[cfg(feature = "run")]

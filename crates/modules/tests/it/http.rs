@@ -18,6 +18,8 @@ use sha2::{Digest, Sha256};
 use crate::world::{End, World, run};
 
 const AT: &str = "192.0.2.80:80";
+/// More than any window of HTTP/2.
+const BIG: usize = 8 << 20;
 const OTHER: &str = "192.0.2.81:8080";
 
 fn world() -> World {
@@ -377,7 +379,11 @@ where
         pause(25).await;
         let path = request.uri().to_string();
         let sent = request.into_body().collect().await.unwrap().to_bytes();
-        let text = format!("{path} {}", String::from_utf8_lossy(&sent));
+        let text = if path.ends_with("/big") {
+            "x".repeat(BIG)
+        } else {
+            format!("{path} {}", String::from_utf8_lossy(&sent))
+        };
         Ok::<_, Infallible>(
             Response::builder().status(418).header("x-a", "1").body(Full::new(Bytes::from(text))).unwrap(),
         )
@@ -404,6 +410,20 @@ fn http_2_by_prior_knowledge() {
     let params = json!({ "version": "2", "headers": ["Host: else.example"], "keep_body": true });
     let hop = get(renamed, params, "www.example/").unwrap().body.hops.remove(0);
     assert_eq!(hop.body.content, Some(Octets(b"http://else.example/ ".to_vec())));
+}
+
+#[test]
+fn large_bodies_come_whole_in_both_versions() {
+    let digest = Sha256::digest("x".repeat(BIG)).to_vec();
+    let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {BIG}\r\n\r\n");
+    for (world, version) in [(world_of_http2(), "2"), (saying(format!("{head}{}", "x".repeat(BIG))), "1.1")] {
+        let hop = get(world, json!({ "version": version }), "www.example/big").unwrap().body.hops.remove(0);
+        assert_eq!((hop.body.bytes, hop.body.truncated), (u64::try_from(BIG).unwrap(), false), "{version}");
+        assert_eq!(hop.body.sha256.0, digest);
+    }
+    let cut =
+        get(world_of_http2(), json!({ "version": "2", "max_body": 100_000 }), "www.example/big").unwrap();
+    assert!(cut.body.hops[0].body.truncated && cut.body.hops[0].received_bytes < 8_000_000);
 }
 
 #[test]
