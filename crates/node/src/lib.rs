@@ -17,6 +17,8 @@
 pub mod clock;
 mod config;
 mod context;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod herald;
 mod host;
 pub mod module;

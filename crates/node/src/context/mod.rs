@@ -5,6 +5,8 @@
 //! own name servers are the one exception to the policy: the site chose them. Their packets count all the same.
 
 mod errors;
+#[cfg(feature = "fuzzing")]
+pub(crate) mod fuzzing;
 mod resolv_conf;
 mod resolve;
 mod stub;

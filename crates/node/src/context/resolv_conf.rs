@@ -26,7 +26,7 @@ pub(super) fn hosts(name: &str) -> Vec<IpAddr> {
     in_hosts(&std::fs::read_to_string("/etc/hosts").unwrap_or_default(), name)
 }
 
-fn parse(text: &str) -> ResolvConf {
+pub(super) fn parse(text: &str) -> ResolvConf {
     let mut conf = ResolvConf {
         servers: Vec::new(),
         search: Vec::new(),
@@ -68,7 +68,7 @@ fn option(conf: &mut ResolvConf, word: &str) {
     }
 }
 
-fn in_hosts(text: &str, name: &str) -> Vec<IpAddr> {
+pub(super) fn in_hosts(text: &str, name: &str) -> Vec<IpAddr> {
     text.lines()
         .filter_map(|line| {
             let line = line.split('#').next().unwrap_or_default();

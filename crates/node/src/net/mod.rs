@@ -12,6 +12,8 @@ pub mod availability;
 mod control;
 pub mod driver;
 mod filter;
+#[cfg(feature = "fuzzing")]
+pub(crate) mod fuzzing;
 pub mod icmp;
 pub mod page;
 pub mod pass;

@@ -272,7 +272,7 @@ impl Node {
                 biased;
                 () = shutdown.cancelled() => break,
                 Some(report) = reports.recv() => {
-                    self.modules.reported(report);
+                    self.modules.reported(&report);
                     self.changed = true;
                 }
                 _ = link.changed() => {

@@ -1,0 +1,6 @@
+//! The private decoders of this crate, for the fuzz targets. Nothing else uses them.
+
+pub use crate::context::fuzzing::{resolv_conf, stub_reply};
+pub use crate::module::fuzzing::{from_node, literal};
+pub use crate::net::fuzzing::{control_messages, parcels};
+pub use crate::supervisor::fuzzing::{manifest, own_claims};
