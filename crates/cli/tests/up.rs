@@ -234,12 +234,22 @@ fn a_child_that_dies_is_replaced_and_nothing_else_notices() {
             cmdline.is_ok_and(|text| text.split('\0').nth(1) == Some(name))
         })
     };
-    for name in ["node", "anchor"] {
+    // A measurement that is under way while the anchor dies: its client sees the end all the same.
+    let mut waiting = Command::new(MMN);
+    waiting.args(["ping", "127.0.0.1", "--count", "15", "--interval", "100ms", "--json"]);
+    let waiting = waiting.env("MMN_DATA", up.data.path()).stdout(Stdio::piped()).spawn().unwrap();
+    while up.mmn(&["measurements", "--json"]).stdout.is_empty() {}
+    let kill = |name: &str| {
         let (pid, handle) = role(name).unwrap();
         pidfd_send_signal(handle, Signal::KILL).unwrap();
         wait_for_all(&[(*pid, handle.try_clone().unwrap())]);
-    }
-    // While they come back, the measurement waits; it is asked for until the API is there again.
+    };
+    kill("anchor");
+    let waited = waiting.wait_with_output().unwrap();
+    let record: Value = serde_json::from_slice(&waited.stdout).unwrap();
+    assert_eq!((waited.status.code(), &record["body"]["received"]), (Some(0), &15.into()), "{waited:?}");
+    kill("node");
+    // Until its modules are there again, nothing can be measured.
     let mut output = up.mmn(&["ping", "127.0.0.1", "--count", "1"]);
     for _ in 0..2000 {
         if output.status.success() {

@@ -69,9 +69,13 @@ impl ClientError {
         }
     }
 
-    /// Whether the same call might succeed a moment later: the way to the API failed, not the API.
+    /// Whether the same call might succeed a moment later: the way to the API failed, or the API is on its way up.
     pub fn is_passing(&self) -> bool {
-        matches!(self, Self::Connect { .. } | Self::Broken(..))
+        match self {
+            Self::Connect { .. } | Self::Broken(..) => true,
+            Self::Problem(problem) => matches!(problem.reason.as_str(), "not-ready" | "storage-unavailable"),
+            _ => false,
+        }
     }
 
     pub(crate) fn broken(error: impl Into<Box<dyn Error + Send + Sync>>) -> Self {

@@ -163,6 +163,24 @@ async fn problems_are_typed_and_other_failures_are_shown() {
 }
 
 #[tokio::test]
+async fn an_api_on_its_way_up_is_waited_for() {
+    let asked = Arc::new(AtomicU64::new(0));
+    let limits = |State(asked): State<Arc<AtomicU64>>| async move {
+        if asked.fetch_add(1, Ordering::Relaxed) < 2 {
+            let problem = Problem::new(503, "not-ready", "the anchor can't take work at present");
+            return (StatusCode::SERVICE_UNAVAILABLE, axum::Json(problem)).into_response();
+        }
+        axum::Json(json!({
+            "max_pending_tasks": 7, "pending_tasks": 0, "max_inputs": 1, "max_requests_per_s": 1,
+            "results_max_bytes": 1, "results_bytes": 0,
+        }))
+        .into_response()
+    };
+    let client = serve(Router::new().route("/api/v1/limits", get(limits)).with_state(asked)).await;
+    assert_eq!(client.limits().await.unwrap().max_pending_tasks, 7);
+}
+
+#[tokio::test]
 async fn connections_are_kept() {
     let peers: Arc<std::sync::Mutex<Vec<std::net::SocketAddr>>> = Arc::default();
     let limits = |axum::extract::ConnectInfo(peer): axum::extract::ConnectInfo<std::net::SocketAddr>,

@@ -1,6 +1,7 @@
 //! `mmn cancel MSM`.
 
 use clap::Args as ClapArgs;
+use mmn_schema::api::MeasurementState;
 
 use crate::args::{ApiArgs, MsmArg};
 use crate::failure::{Exit, Failure};
@@ -27,7 +28,9 @@ pub(crate) async fn run(session: &mut Session, args: &Args) -> Result<Exit, Fail
     if args.json {
         session.printer.json(&measurement)?;
     } else {
-        session.printer.line(&format!("{id} called off; {}", measure::sum(&measurement.ledger)))?;
+        let done = measurement.state == MeasurementState::Done;
+        let what = if done { "had ended already" } else { "is called off" };
+        session.printer.line(&format!("{id} {what}; {}", measure::sum(&measurement.ledger)))?;
     }
     Ok(Exit::Good)
 }
