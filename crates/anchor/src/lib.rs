@@ -12,6 +12,8 @@
 
 pub mod api;
 pub mod config;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 pub mod handle;
 pub mod metrics;
 pub mod reader;

@@ -63,7 +63,7 @@ pub(crate) fn decode<T: DeserializeOwned>(encoding: Encoding, bytes: &[u8]) -> R
     }
 }
 
-fn content_type(headers: &HeaderMap) -> Result<Option<&str>, Problem> {
+pub(super) fn content_type(headers: &HeaderMap) -> Result<Option<&str>, Problem> {
     if let Some(coding) = headers.get(header::CONTENT_ENCODING)
         && coding != "identity"
     {

@@ -84,7 +84,7 @@ pub(crate) fn routes() -> Vec<Route> {
 /// How a measurement is accepted.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-struct CreateQuery {
+pub(super) struct CreateQuery {
     /// Wait so long for the end, and answer with the results: `30s`. The anchor may wait for less.
     wait: Option<Span>,
     /// Accept nothing, and say what would be done.
@@ -95,7 +95,7 @@ struct CreateQuery {
 /// Which page.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-struct PageQuery {
+pub(super) struct PageQuery {
     /// The `next` of the page before; absent: the first page.
     after: Option<String>,
     /// The most items.
@@ -111,7 +111,7 @@ const fn fifty() -> usize {
 /// Which rollups.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-struct RollupQuery {
+pub(super) struct RollupQuery {
     /// Of this vantage point; absent: of all.
     vp: Option<VpId>,
     /// Of intervals that begin then or later.

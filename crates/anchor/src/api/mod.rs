@@ -23,6 +23,8 @@ pub mod token;
 mod body;
 mod call;
 mod explain;
+#[cfg(feature = "fuzzing")]
+pub(crate) mod fuzzing;
 mod gauge;
 mod host;
 mod measurements;

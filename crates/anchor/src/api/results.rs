@@ -58,7 +58,7 @@ pub(crate) fn routes() -> Vec<Route> {
 /// Which results, and how.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-struct ResultsQuery {
+pub(super) struct ResultsQuery {
     /// Only those after this cursor.
     after: Option<Cursor>,
     /// The most records. A page holds 1,000 unless told, and at most 10,000.
@@ -73,7 +73,7 @@ struct ResultsQuery {
 /// How events are watched.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-struct EventsQuery {
+pub(super) struct EventsQuery {
     /// The form, when `Accept` can't be set.
     format: Option<StreamFormat>,
 }

@@ -19,7 +19,7 @@ use ring::rand::SecureRandom;
 use serde::{Deserialize, Serialize};
 
 /// The longest token that is looked at, in bytes.
-const MAX_LEN: usize = 4096;
+pub(super) const MAX_LEN: usize = 4096;
 /// The length of a key, in bytes: that of the digest (RFC 7518, section 3.2).
 const KEY_LEN: usize = 32;
 
@@ -83,10 +83,15 @@ pub fn mint(key: &TokenKey, claims: &Claims) -> Result<String, serde_json::Error
     let mut token = BASE64URL_NOPAD.encode(br#"{"alg":"HS256","typ":"JWT"}"#);
     token.push('.');
     BASE64URL_NOPAD.encode_append(&serde_json::to_vec(claims)?, &mut token);
-    let tag = hmac::sign(&key.0, token.as_bytes());
-    token.push('.');
-    BASE64URL_NOPAD.encode_append(tag.as_ref(), &mut token);
-    Ok(token)
+    Ok(signed(key, token))
+}
+
+/// The text with its tag behind it.
+pub(super) fn signed(key: &TokenKey, mut text: String) -> String {
+    let tag = hmac::sign(&key.0, text.as_bytes());
+    text.push('.');
+    BASE64URL_NOPAD.encode_append(tag.as_ref(), &mut text);
+    text
 }
 
 /// Reads a token. The signature is compared in constant time, before anything else of it is looked at.

@@ -57,7 +57,7 @@ pub(crate) fn routes() -> Vec<Route> {
 /// Which part of a list.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-struct ListQuery {
+pub(super) struct ListQuery {
     /// The `next` of the page before; absent: the first page.
     after: Option<String>,
     /// The most items; absent: all.
@@ -68,7 +68,7 @@ struct ListQuery {
 /// Which vantage points.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-struct VpsQuery {
+pub(super) struct VpsQuery {
     /// A selection, as text.
     select: Option<String>,
     /// The `next` of the page before; absent: the first page.
@@ -81,7 +81,7 @@ struct VpsQuery {
 /// Which schema.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-struct SchemaQuery {
+pub(super) struct SchemaQuery {
     /// Of what.
     #[serde(default)]
     of: SchemaOf,

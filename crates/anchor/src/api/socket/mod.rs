@@ -6,7 +6,7 @@
 //!
 //! Begin at [`converse`]; `session` decides what an answer is, `subscription` how far results may go.
 
-mod codec;
+pub(super) mod codec;
 mod session;
 mod subscription;
 
