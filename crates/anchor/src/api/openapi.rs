@@ -48,6 +48,8 @@ pub(crate) fn document(routes: &[Route]) -> Value {
                 "description": "A problem (RFC 9457); its `type` leads to an explanation.",
                 "headers": {
                     "Retry-After": { "description": "With 429 and 503: seconds to wait.", "schema": { "type": "integer" } },
+                    "RateLimit": { "description": "What is left of the requests.", "schema": { "type": "string" } },
+                    "RateLimit-Policy": { "description": "How many may be made.", "schema": { "type": "string" } },
                 },
                 "content": { "application/problem+json": { "schema": problem } },
             } },
