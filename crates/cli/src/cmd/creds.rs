@@ -137,7 +137,11 @@ fn client(printer: &mut Printer, data: &Path, args: &ClientArgs) -> Result<(), F
     match &args.out {
         None => printer.line(&token)?,
         Some(path) => {
-            data_dir::write_private(path, format!("{token}\n").as_bytes())?;
+            if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+                data_dir::private_dir(parent)?;
+            }
+            data_dir::write_private(path, format!("{token}\n").as_bytes())
+                .map_err(|error| Failure::new(format!("{}: {error}", path.display())))?;
             printer.note(&format!("{} holds the token", path.display()));
             printer.note(&format!("use it with: mmn vps --api URL --token-file {}", path.display()));
         }
