@@ -21,16 +21,15 @@ def now():
     return datetime.fromtimestamp(ns // 10**9, timezone.utc).strftime("%Y-%m-%dT%H:%M:%S") + f".{ns % 10**9:09}Z"
 
 
-def credentials(path):
-    lines = open(path).read().splitlines()
+def credentials():  # read each time: the node renews them
+    lines = open(os.environ["MMN_CREDS"]).read().splitlines()
     jwt, seed = (lines[i + 1].strip() for i, line in enumerate(lines) if "BEGIN" in line)
     return jwt, nkeys.from_seed(bytearray(seed.encode()))
 
 
 class Echo:
-    def __init__(self, jwt, key):
-        self.jwt, self.key, self.seen, self.beats, self.done, self.garbage = jwt, key, {}, 0, 0, 0
-        self.draining = asyncio.Event()
+    def __init__(self):
+        self.seen, self.beats, self.done, self.garbage, self.draining = {}, 0, 0, 0, asyncio.Event()
 
     async def publish(self, subject, message, headers=JSON):
         await self.nc.publish(subject, json.dumps(message).encode(), headers=headers)
@@ -39,9 +38,10 @@ class Echo:
         role = role or {"module": {"module": "echo", "kinds": [KIND]}}
         message = {"schema": "1.0", "vp": VP, "instance": INSTANCE, "boot": BOOT, "version": "1.0",
                    "started_at": now(), "role": role}
-        signature = base64.urlsafe_b64encode(self.key.sign(json.dumps(message).encode())).rstrip(b"=").decode()
-        await self.publish(f"{PREFIX}.modules.announce", message,
-                           JSON | {"Mmn-Jwt": self.jwt, "Mmn-Signature": signature})
+        jwt, key = credentials()
+        signature = base64.urlsafe_b64encode(key.sign(json.dumps(message).encode())).rstrip(b"=").decode()
+        headers = JSON | {"Mmn-Jwt": jwt, "Mmn-Signature": signature}
+        await self.publish(f"{PREFIX}.modules.announce", message, headers)
 
     async def beat(self):  # R6
         self.beats += 1
@@ -72,13 +72,17 @@ class Echo:
             "instance": INSTANCE, "boot": BOOT, "anchor": anchor, "epoch": batch["epoch"], "seq": seq,
             "records": [record]})
 
-    async def order(self, message):  # R13, R14: what it takes it has done at once, so nothing is left to call off
-        if json.loads(message.data) == "drain":
-            self.draining.set()
-        await self.publish(message.reply, {"done": {"tasks": 0}}) if message.reply else None
+    async def order(self, message):  # R13 to R15: what it takes it has done at once, so nothing is left to call off
+        with contextlib.suppress(ValueError):
+            order, answer = json.loads(message.data), {"done": {"tasks": 0}}
+            if order == "drain":
+                self.draining.set()
+            elif "quote" in order:
+                answer = {"refused": {"reason": {"code": "unsupported"}}}
+            await self.publish(message.reply, answer) if message.reply else None
 
     async def run(self):
-        inbox = f"_INBOX.{self.key.public_key.decode()}"
+        inbox = f"_INBOX.{credentials()[1].public_key.decode()}"
         self.nc = await nats.connect(os.environ["MMN_NATS_URL"].split(","), name=INSTANCE, max_reconnect_attempts=-1,
                                      user_credentials=os.environ["MMN_CREDS"], inbox_prefix=inbox.encode(),
                                      reconnected_cb=self.announce)
@@ -96,4 +100,4 @@ class Echo:
         await self.nc.drain()
 
 
-asyncio.run(Echo(*credentials(os.environ["MMN_CREDS"])).run())
+asyncio.run(Echo().run())

@@ -17,6 +17,7 @@ use common::{Anchor, enrol, soon};
 use mmn_bus::testing::TestServer;
 use mmn_schema::announce::{InputShape, InstanceState, ModuleState};
 use mmn_schema::body::Body;
+use mmn_schema::control::{Control, Controlled};
 use mmn_schema::dispatch::{Input, Receipt, Task};
 use mmn_schema::encoding::Encoding;
 use mmn_schema::outcome::{Outcome, code};
@@ -75,6 +76,17 @@ async fn a_module_without_any_code_of_ours_is_plugged_in() {
     let garbage = pool().on(&Prefix::default());
     anchor.bus.client().publish(garbage, "{".into()).await.unwrap();
     anchor.heartbeat_that(|beat| beat.boot == echo.boot && beat.load.garbage == 1).await;
+
+    let quote =
+        Control::Quote { kind: batch.kind.clone(), params: Body::null(), inputs: vec![Input::Nothing] };
+    let ctl = Subject::Ctl(node.vp.clone(), echo.instance.clone());
+    let answer: Controlled = anchor.request(ctl.clone(), &quote).await;
+    assert!(
+        matches!(&answer, Controlled::Refused { reason } if reason.code == code::UNSUPPORTED),
+        "{answer:?}"
+    );
+    let cancel = Control::Cancel { epoch: anchor.epoch, measurement: batch.measurement, indices: None };
+    assert_eq!(anchor.request::<_, Controlled>(ctl, &cancel).await, Controlled::Done { tasks: 0 });
 
     // It says again what it is on each connection and on request.
     server.server().restart().await.unwrap();

@@ -238,7 +238,7 @@ async fn orders_are_obeyed_and_answered() {
             NodeAnswer::Refused { reason } => reason.code.into_owned(),
             NodeAnswer::Done { modules } => panic!("{modules:?}"),
         };
-        assert_eq!(done(node.order(anchor, NodeOrder::List).await), [notes.clone()]);
+        assert_eq!(done(node.order(anchor, NodeOrder::List).await), std::slice::from_ref(&notes));
         let name = || "notes".to_owned();
         done(node.order(anchor, NodeOrder::Drain { name: name(), instance: None }).await);
         let stopped = until(anchor, "notes", ModuleState::Stopped).await;

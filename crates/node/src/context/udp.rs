@@ -20,7 +20,7 @@ const HEADER_BYTES: u64 = 48;
 pub(super) struct Peer {
     socket: UdpPeer,
     site: Rc<Site>,
-    peer: SocketAddr,
+    to: SocketAddr,
     deadline: Instant,
     held: Held,
 }
@@ -35,7 +35,7 @@ impl Peer {
     ) -> Result<Self, Failure> {
         let socket = UdpPeer::connect(peer)
             .map_err(|error| errors::failure(&error, format_args!("a socket to {peer}")))?;
-        Ok(Self { socket, site, peer, deadline, held })
+        Ok(Self { socket, site, to: peer, deadline, held })
     }
 }
 
@@ -44,11 +44,11 @@ impl Datagrams for Peer {
         async move {
             let bytes = u64::try_from(datagram.len()).unwrap_or(u64::MAX).saturating_add(HEADER_BYTES);
             let began = clock::monotonic();
-            let paced = self.site.pace(self.peer.ip(), 1, bytes, self.deadline).await;
+            let paced = self.site.pace(self.to.ip(), 1, bytes, self.deadline).await;
             add(&self.held, began);
             paced?;
             let sent = self.socket.send(datagram).await;
-            sent.map_err(|error| errors::failure(&error, format_args!("send to {}", self.peer)))
+            sent.map_err(|error| errors::failure(&error, format_args!("send to {}", self.to)))
         }
         .boxed_local()
     }
@@ -58,8 +58,8 @@ impl Datagrams for Peer {
             let remaining = self.deadline.saturating_since(clock::monotonic());
             match tokio::time::timeout(remaining.into(), self.socket.receive(buffer)).await {
                 Ok(Ok((bytes, stamp))) => Ok(Received { bytes, stamp }),
-                Ok(Err(error)) => Err(errors::failure(&error, format_args!("answer of {}", self.peer))),
-                Err(_) => Err(Failure::failed(code::TIMEOUT, format_args!("no answer of {}", self.peer))),
+                Ok(Err(error)) => Err(errors::failure(&error, format_args!("answer of {}", self.to))),
+                Err(_) => Err(Failure::failed(code::TIMEOUT, format_args!("no answer of {}", self.to))),
             }
         }
         .boxed_local()

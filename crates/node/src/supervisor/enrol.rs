@@ -65,9 +65,8 @@ async fn ask(
     let payload = Encoding::Cbor.encode(&request).map_err(|_| EnrolError::Unreadable)?;
     let subject = Subject::Enrol(vp.clone()).on(prefix);
     let asked = bus.client().request_with_headers(subject, headers(Encoding::Cbor), payload.into());
-    let answer = match tokio::time::timeout(ANSWER, asked).await {
-        Ok(Ok(answer)) => answer,
-        Ok(Err(_)) | Err(_) => return Err(EnrolError::NoAnswer),
+    let Ok(Ok(answer)) = tokio::time::timeout(ANSWER, asked).await else {
+        return Err(EnrolError::NoAnswer);
     };
     let encoding = encoding_of(&answer).ok_or(EnrolError::Unreadable)?;
     match encoding.decode(&answer.payload) {

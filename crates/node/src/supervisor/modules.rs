@@ -73,7 +73,7 @@ impl Modules {
     }
 
     /// An instance has changed.
-    pub(super) fn reported(&mut self, report: Report) {
+    pub(super) fn reported(&mut self, report: &Report) {
         for module in self.by_name.values_mut() {
             let slots = module.slots.iter_mut().chain(&mut module.leaving);
             for slot in slots.filter(|slot| slot.instance == report.instance) {

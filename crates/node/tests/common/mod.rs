@@ -261,7 +261,8 @@ impl Anchor {
 }
 
 pub fn read<T: serde::de::DeserializeOwned>(message: &Message) -> T {
-    let content_type = message.headers.as_ref().and_then(|h| h.get(CONTENT_TYPE)).map(|v| v.as_str());
+    let content_type =
+        message.headers.as_ref().and_then(|h| h.get(CONTENT_TYPE)).map(async_nats::HeaderValue::as_str);
     mmn_schema::encoding::decode(content_type, &message.payload).unwrap()
 }
 

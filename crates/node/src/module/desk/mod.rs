@@ -289,7 +289,7 @@ impl<M> Desk<M> {
             .collect();
         let count = waiting.len() + stopped.len();
         for waiting in waiting {
-            self.end_waiting(now, waiting, Outcome::Cancelled, Reason::new(code::BY_CLIENT));
+            self.end_waiting(now, &waiting, Outcome::Cancelled, Reason::new(code::BY_CLIENT));
         }
         for ticket in &stopped {
             self.finish(*ticket, now, Ended::without(Outcome::Cancelled, Reason::new(code::BY_CLIENT)));
@@ -330,7 +330,7 @@ impl<M> Desk<M> {
             let waiting = self.queues.get_mut(&kind)?.pop_front()?;
             self.queued -= 1;
             if waiting.origin.deadline <= now.at {
-                self.end_waiting(now, waiting, Outcome::Lost, too_late());
+                self.end_waiting(now, &waiting, Outcome::Lost, too_late());
                 continue;
             }
             self.next_ticket += 1;
@@ -376,7 +376,7 @@ impl<M> Desk<M> {
     /// Ends what waits beyond its deadline.
     pub(crate) fn expire(&mut self, now: Now) {
         for waiting in self.remove_waiting(|waiting| waiting.origin.deadline <= now.at) {
-            self.end_waiting(now, waiting, Outcome::Lost, too_late());
+            self.end_waiting(now, &waiting, Outcome::Lost, too_late());
         }
     }
 
@@ -443,7 +443,7 @@ impl<M> Desk<M> {
         for task in batch.tasks {
             let waiting = Waiting { origin: Rc::clone(&origin), task, since: now.at };
             if called_off {
-                self.end_waiting(now, waiting, Outcome::Cancelled, Reason::new(code::BY_CLIENT));
+                self.end_waiting(now, &waiting, Outcome::Cancelled, Reason::new(code::BY_CLIENT));
             } else {
                 self.queued += 1;
                 self.queues.entry(origin.kind.clone()).or_default().push_back(waiting);
@@ -464,7 +464,7 @@ impl<M> Desk<M> {
         removed
     }
 
-    fn end_waiting(&mut self, now: Now, waiting: Waiting<M>, outcome: Outcome, reason: Reason) {
+    fn end_waiting(&mut self, now: Now, waiting: &Waiting<M>, outcome: Outcome, reason: Reason) {
         let record = Record {
             index: waiting.task.index,
             attempt: waiting.task.attempt,

@@ -72,6 +72,9 @@ fn any_op() -> impl Strategy<Value = Op> {
     ]
 }
 
+/// The ends that a message tells of.
+type Said = Vec<(MeasurementId, u64, Outcome)>;
+
 /// Both sides of the bargain: the desk, and what two anchors have seen of it.
 struct World {
     desk: Desk<()>,
@@ -80,9 +83,9 @@ struct World {
     offers: u64,
     accepted: BTreeSet<(u64, u64)>,
     excused: BTreeSet<(u64, u64)>,
-    running: Vec<(Ticket, u64, u64)>,
+    running: Vec<Ticket>,
     /// By anchor, by number: what each message says.
-    seen: BTreeMap<AnchorId, BTreeMap<u64, Vec<(MeasurementId, u64, Outcome)>>>,
+    seen: BTreeMap<AnchorId, BTreeMap<u64, Said>>,
     acked: BTreeMap<AnchorId, u64>,
 }
 
@@ -104,17 +107,17 @@ impl World {
     fn apply(&mut self, op: &Op) {
         match op {
             Op::Offer { from, kind, tasks, pool, patient } => {
-                self.offer(*from, *kind, *tasks, *pool, *patient)
+                self.offer(*from, *kind, *tasks, *pool, *patient);
             }
             Op::Start => {
                 if let Some(started) = self.desk.start(at(self.now)) {
                     assert!(started.origin.deadline > Instant(self.now));
-                    self.running.push((started.ticket, 0, 0));
+                    self.running.push(started.ticket);
                 }
             }
             Op::Finish(index) => {
                 if !self.running.is_empty() {
-                    let (ticket, ..) = self.running.swap_remove(index.index(self.running.len()));
+                    let ticket = self.running.swap_remove(index.index(self.running.len()));
                     self.desk.finish(ticket, at(self.now), ok());
                     // A second end changes nothing.
                     self.desk.finish(ticket, at(self.now), ok());
@@ -125,7 +128,7 @@ impl World {
                 let indices: Option<&[u64]> = if *whole { None } else { Some(&[0, 2]) };
                 let (_, stopped) =
                     self.desk.cancel(at(self.now), Epoch(self.epoch), measurement(number), indices).unwrap();
-                self.running.retain(|(ticket, ..)| !stopped.contains(ticket));
+                self.running.retain(|ticket| !stopped.contains(ticket));
             }
             Op::Wait => {
                 self.now += 1_000;
@@ -222,7 +225,7 @@ impl World {
         loop {
             if let Some(started) = self.desk.start(at(self.now)) {
                 self.desk.finish(started.ticket, at(self.now), ok());
-            } else if let Some((ticket, ..)) = self.running.pop() {
+            } else if let Some(ticket) = self.running.pop() {
                 self.desk.finish(ticket, at(self.now), ok());
             } else {
                 break;
