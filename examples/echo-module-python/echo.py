@@ -1,5 +1,4 @@
-"""A module of the kind `echo`: it gives back the text that it was given. The rules (R1…) are in
-docs/reference/module-protocol.md."""
+"""A module of the kind `echo`. The rules (R1…) are in docs/reference/module-protocol.md."""
 
 import asyncio, base64, contextlib, json, os, time
 from datetime import datetime, timezone
@@ -7,8 +6,7 @@ from datetime import datetime, timezone
 import nats, nkeys
 
 VP, INSTANCE = os.environ["MMN_VP"], os.environ["MMN_INSTANCE"]
-PREFIX = os.environ.get("MMN_PREFIX", "mmn")
-BOOT = time.time_ns() // 1000
+PREFIX, BOOT = os.environ.get("MMN_PREFIX", "mmn"), time.time_ns() // 1000
 JSON = {"Content-Type": "application/json"}
 PARAMS = {"type": "object", "properties": {"text": {"type": "string", "default": ""}}, "additionalProperties": False}
 RESULT = {"type": "object", "properties": {"text": {"type": "string"}}, "required": ["text"]}
@@ -35,9 +33,8 @@ class Echo:
         await self.nc.publish(subject, json.dumps(message).encode(), headers=headers)
 
     async def announce(self, _asked=None, role=None):  # R4, R5
-        role = role or {"module": {"module": "echo", "kinds": [KIND]}}
-        message = {"schema": "1.0", "vp": VP, "instance": INSTANCE, "boot": BOOT, "version": "1.0",
-                   "started_at": now(), "role": role}
+        message = {"schema": "1.0", "vp": VP, "instance": INSTANCE, "boot": BOOT, "version": "1.0", "started_at": now(),
+                   "role": role or {"module": {"module": "echo", "kinds": [KIND]}}}
         jwt, key = credentials()
         signature = base64.urlsafe_b64encode(key.sign(json.dumps(message).encode())).rstrip(b"=").decode()
         headers = JSON | {"Mmn-Jwt": jwt, "Mmn-Signature": signature}
@@ -54,7 +51,7 @@ class Echo:
         try:
             batch = json.loads(message.data)
             [task], params = batch["tasks"], batch.get("params") or {}
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError):  # R7
             self.garbage += 1
             return
         refused = {"code": "draining"} if self.draining.is_set() else None
@@ -63,13 +60,12 @@ class Echo:
         if refused:
             return await self.publish(message.reply, {"refused": {"instance": INSTANCE, "reason": refused}})
         await self.publish(message.reply, {"accepted": {"instance": INSTANCE, "boot": BOOT, "free": 1}})
-        anchor = batch["anchor"]
-        self.seen[anchor] = seq = self.seen.get(anchor, 0) + 1
+        self.seen[batch["anchor"]] = seq = self.seen.get(batch["anchor"], 0) + 1
         record = {"index": task["index"], "attempt": task.get("attempt", 0), "final": True, "outcome": "ok",
                   "started_at": now(), "duration_ns": 0, "body": {"text": params.get("text", "")}}
         self.done += 1
         await self.publish(f"{PREFIX}.v1.res.{VP}.echo.{batch['measurement']}", {
-            "instance": INSTANCE, "boot": BOOT, "anchor": anchor, "epoch": batch["epoch"], "seq": seq,
+            "instance": INSTANCE, "boot": BOOT, "anchor": batch["anchor"], "epoch": batch["epoch"], "seq": seq,
             "records": [record]})
 
     async def order(self, message):  # R13 to R15: what it takes it has done at once, so nothing is left to call off

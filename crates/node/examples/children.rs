@@ -22,7 +22,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     match args.next().as_deref().and_then(|word| word.to_str()) {
         Some("launch") => match mmn_bus::launch::exec(args)? {},
         Some("module") => {
-            let module = ModuleArgs::from_env(kinds::KINDS)?;
+            let kinds: Vec<_> = kinds::KINDS.iter().chain(mmn_modules::KINDS).copied().collect();
+            let module = ModuleArgs::from_env(&kinds)?;
             Ok(runtime()?.block_on(mmn_node::module::run(module, CancellationToken::new()))?)
         }
         Some("node") => {

@@ -64,10 +64,16 @@ pub fn config(server: &TestServer, dir: &Path, creds: &Path) -> Config {
 }
 
 pub async fn start(server: &TestServer) -> (Node, Ready) {
+    start_with(server, |_| {}).await
+}
+
+pub async fn start_with(server: &TestServer, change: impl FnOnce(&mut Config)) -> (Node, Ready) {
     let (dir, creds, vp) = directories(server);
     let (ready, is_ready) = oneshot::channel();
     let shutdown = CancellationToken::new();
-    let task = tokio::spawn(mmn_node::run(config(server, &dir, &creds), ready, shutdown.clone()));
+    let mut config = config(server, &dir, &creds);
+    change(&mut config);
+    let task = tokio::spawn(mmn_node::run(config, ready, shutdown.clone()));
     let ready = soon(is_ready).await.expect("the node is ready");
     (Node { dir, vp, shutdown, task }, ready)
 }

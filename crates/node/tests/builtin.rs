@@ -1,0 +1,81 @@
+//! The modules of mmn itself, as a node runs them: sockets that were passed, limits that are shared, a policy that holds.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::large_futures,
+    reason = "what fails here fails the test, with its reason; a test's future lives once"
+)]
+
+mod common;
+
+use std::collections::BTreeMap;
+
+use common::place::{Node, start_with};
+use common::{Anchor, enrol};
+use mmn_bus::testing::TestServer;
+use mmn_node::Builtin;
+use mmn_node::policy::Policy;
+use mmn_schema::dispatch::{Input, Receipt, Record, Task, ToInstance};
+use mmn_schema::id::InstanceId;
+use mmn_schema::outcome::{Outcome, code};
+use mmn_schema::subject::Subject;
+use serde_json::{Value, json};
+
+async fn perform(
+    anchor: &mut Anchor,
+    node: &Node,
+    instance: &InstanceId,
+    kind: &str,
+    params: Value,
+    target: &str,
+) -> Record {
+    let mut batch = anchor.batch(params, &[]);
+    batch.kind = kind.parse().unwrap();
+    batch.tasks = vec![Task { index: 0, attempt: 0, input: Input::Target(target.to_owned()) }];
+    let subject = Subject::Task(node.vp.clone(), batch.kind.clone(), instance.clone());
+    let receipt: Receipt = anchor.request(subject, &ToInstance::Tasks(batch)).await;
+    assert!(matches!(receipt, Receipt::Accepted { .. }), "{receipt:?}");
+    anchor.records(1).await.remove(0)
+}
+
+#[tokio::test]
+async fn they_measure_within_the_sites_policy() {
+    let server = TestServer::start().await;
+    let mut anchor = Anchor::start(&server).await;
+    enrol(&server, &anchor).await;
+    let (node, _) = start_with(&server, |config| {
+        config.builtins = Builtin::all_of(mmn_modules::KINDS);
+        config.policy = Policy { allow_loopback: true, ..Policy::default() };
+    })
+    .await;
+    // The sample was written with what the node was told, and a person can go on from there.
+    let policy = std::fs::read_to_string(node.dir.join("policy.toml")).unwrap();
+    assert!(Policy::from_toml(&policy).unwrap().allow_loopback);
+
+    let mut instances = BTreeMap::new();
+    while instances.len() < 3 {
+        let (announcement, info) = anchor.module().await;
+        for kind in &info.kinds {
+            assert!(kind.unavailable.is_none(), "{}: {:?}", kind.name, kind.unavailable);
+        }
+        instances.insert(info.module, announcement.instance);
+    }
+    let packet = instances["packet"].clone();
+    for target in ["127.0.0.1", "::1", "localhost"] {
+        let record = perform(&mut anchor, &node, &packet, "ping", json!({ "count": 1 }), target).await;
+        assert_eq!((record.outcome, record.answered), (Outcome::Ok, Some(true)), "{target}: {record:?}");
+        assert!(record.summary.contains_key("rtt_min_ns"), "{record:?}");
+    }
+    let record = perform(&mut anchor, &node, &packet, "ping", json!({}), "10.0.0.1").await;
+    assert_eq!((record.outcome, &*record.reason.unwrap().code), (Outcome::Refused, code::POLICY));
+
+    // Nobody listens on the port: the kernel says so.
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let http = instances["http"].clone();
+    let url = format!("http://127.0.0.1:{port}/");
+    let record = perform(&mut anchor, &node, &http, "http", json!({}), &url).await;
+    assert_eq!((record.outcome, &*record.reason.unwrap().code), (Outcome::Failed, code::CONNECTION_REFUSED));
+    node.end().await;
+}
