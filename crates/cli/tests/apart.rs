@@ -39,12 +39,12 @@ impl World {
         let made = mmn(dir.path(), &["creds", "server", "--out", at("mmn.conf").to_str().unwrap()]);
         assert!(made.status.success(), "{made:?}");
         let conf = format!(
-            "listen: \"127.0.0.1:-1\"\nports_file_dir: {dir:?}\njetstream {{ store_dir: \"{}\" }}\n\
+            "listen: \"127.0.0.1:-1\"\nports_file_dir: \"{dir}\"\njetstream {{ store_dir: \"{}\" }}\n\
              tls {{ cert_file: \"{}\", key_file: \"{}\" }}\ninclude ./mmn.conf\n",
             at("js").display(),
             at("cert.pem").display(),
             at("key.pem").display(),
-            dir = dir.path(),
+            dir = dir.path().display(),
         );
         std::fs::write(at("nats.conf"), conf).unwrap();
         let binary = Binary::find(&cached()).unwrap();

@@ -280,8 +280,18 @@ fn a_module_is_taken_through_the_protocol() {
     };
     let (code, verdicts) = check(&["--name", "dns", "--set", "server=127.0.0.1"], &[MMN, "module", "dns"]);
     assert_eq!(code, Some(0), "{verdicts:?}");
-    let rules: Vec<_> = verdicts.iter().map(|verdict| verdict["rule"].as_str().unwrap()).collect();
-    for rule in ["announce-signature", "refuse-params", "result", "sync", "cancel", "drain", "bye"] {
+    let rules: Vec<_> = verdicts.iter().map(|verdict| verdict["what"].as_str().unwrap()).collect();
+    for rule in [
+        "announce-signature",
+        "refuse-params",
+        "result",
+        "quote",
+        "sync",
+        "stale-epoch",
+        "cancel",
+        "drain",
+        "bye",
+    ] {
         assert!(rules.contains(&rule), "{rules:?}");
     }
     // A program that is no module is told what it does not do.

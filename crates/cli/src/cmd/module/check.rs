@@ -1,6 +1,6 @@
 //! `mmn module check COMMAND…`: runs any executable through the module protocol and says what it gets wrong.
 //!
-//! The rules are those of `docs/reference/module-protocol.md`, by name. The executable gets a nats-server of its own
+//! The rules are those of `docs/reference/module-protocol.md`, by number. The executable gets a nats-server of its own
 //! and the environment that a node gives; this program plays the anchor.
 
 mod rules;
@@ -39,11 +39,17 @@ pub(super) struct CheckArgs {
     json: bool,
 }
 
+/// A rule: its number, and what of it is looked at.
+#[derive(Debug, Clone, Copy)]
+struct Rule(&'static str, &'static str);
+
 /// What became of a rule.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 struct Verdict {
-    /// The rule's name.
+    /// The rule's number.
     rule: &'static str,
+    /// What of it was looked at.
+    what: &'static str,
     /// Whether it is kept.
     kept: bool,
     /// What was seen.
@@ -56,12 +62,12 @@ struct Verdicts(Vec<Verdict>);
 
 impl Verdicts {
     /// Notes that a rule is kept, or what breaks it. Says whether it is kept.
-    fn note(&mut self, rule: &'static str, seen: Result<impl Into<String>, String>) -> bool {
+    fn note(&mut self, rule: Rule, seen: Result<impl Into<String>, String>) -> bool {
         let (kept, text) = match seen {
             Ok(text) => (true, text.into()),
             Err(text) => (false, text),
         };
-        self.0.push(Verdict { rule, kept, text });
+        self.0.push(Verdict { rule: rule.0, what: rule.1, kept, text });
         kept
     }
 }
@@ -77,7 +83,8 @@ pub(super) async fn run(session: &mut Session, args: &CheckArgs) -> Result<Exit,
         }
         let (word, tone) = if verdict.kept { ("ok", Tone::Good) } else { ("wrong", Tone::Bad) };
         let word = printer.style().paint(&format!("{word:<6}"), tone);
-        printer.line(&format!("{word} {:<18} {}", verdict.rule, table::one_line(&verdict.text)))?;
+        let rule = format!("{:<4}{:<18}", verdict.rule, verdict.what);
+        printer.line(&format!("{word} {rule} {}", table::one_line(&verdict.text)))?;
     }
     let broken = verdicts.0.iter().filter(|verdict| !verdict.kept).count();
     if broken > 0 {

@@ -1,4 +1,4 @@
-//! The rules, in the order in which a module meets them. Each has a name of its own.
+//! The rules, in the order in which a module meets them. R1 to R3 show in the rest: without them nothing comes.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -7,18 +7,20 @@ use data_encoding::BASE64URL_NOPAD;
 use mmn_bus::async_nats::Message;
 use mmn_bus::identity::verify_signature;
 use mmn_schema::announce::{
-    Announcement, Heartbeat, InputShape, JWT_HEADER, KindInfo, ModuleInfo, Role, SIGNATURE_HEADER,
+    Announcement, Heartbeat, InputShape, InstanceState, JWT_HEADER, KindInfo, ModuleInfo, Role,
+    SIGNATURE_HEADER,
 };
 use mmn_schema::body::Body;
 use mmn_schema::control::{Control, Controlled};
 use mmn_schema::dispatch::{Input, Receipt, ResultBatch, Sync, Synced, Task, TaskBatch, ToInstance};
+use mmn_schema::encoding::Encoding;
 use mmn_schema::id::{BootId, Epoch, MeasurementId};
 use mmn_schema::outcome::{Outcome, code};
 use mmn_schema::subject::Subject;
 use serde_json::Value;
 
 use super::stage::{self, Stage};
-use super::{CheckArgs, Verdicts};
+use super::{CheckArgs, Rule, Verdicts};
 use crate::clock;
 use crate::kinds;
 
@@ -30,7 +32,27 @@ const LEAVE: Duration = Duration::from_secs(15);
 const ANSWER: Duration = Duration::from_secs(2);
 /// How long a task may take.
 const TASK: Duration = Duration::from_secs(20);
-const EPOCH: Epoch = Epoch(1);
+const EPOCH: Epoch = Epoch(2);
+
+const ANNOUNCE: Rule = Rule("R4", "announce");
+const IDENTITY: Rule = Rule("R4", "announce-identity");
+const SIGNATURE: Rule = Rule("R5", "announce-signature");
+const KINDS: Rule = Rule("R4", "announce-kinds");
+const HEARTBEAT: Rule = Rule("R6", "heartbeat");
+const SERVICE: Rule = Rule("R21", "service");
+const DISCOVER: Rule = Rule("R4", "discover");
+const UNAVAILABLE: Rule = Rule("R20", "kind-unavailable");
+const PARAMS: Rule = Rule("R9", "refuse-params");
+const GARBAGE: Rule = Rule("R7", "garbage");
+const RECEIPT: Rule = Rule("R8", "receipt");
+const RESULT: Rule = Rule("R10", "result");
+const SYNC: Rule = Rule("R18", "sync");
+const CANCEL: Rule = Rule("R13", "cancel");
+const DRAIN: Rule = Rule("R14", "drain");
+const BYE: Rule = Rule("R14", "bye");
+const QUOTE: Rule = Rule("R15", "quote");
+const STALE: Rule = Rule("R19", "stale-epoch");
+const DRAINING: Rule = Rule("R14", "drain-heartbeat");
 
 /// What a module has said of itself.
 struct Known {
@@ -57,45 +79,47 @@ pub(super) async fn play(stage: &mut Stage, args: &CheckArgs) -> Verdicts {
     for kind in chosen {
         if let Some(unavailable) = &kind.unavailable {
             let why = format!("{}: not tried, the module says {}", kind.name, unavailable.reason);
-            verdicts.note("kind-unavailable", Ok(why));
+            verdicts.note(UNAVAILABLE, Ok(why));
             continue;
         }
         garbage(stage, &kind, &mut known, &mut verdicts).await;
         task(stage, &kind, &mut known, args, &mut verdicts).await;
+        quote(stage, &kind, args, &mut verdicts).await;
     }
     if known.info.credits.is_some() {
         sync(stage, &mut known, &mut verdicts).await;
+        stale(stage, &mut known, &mut verdicts).await;
     }
     cancel(stage, &mut verdicts).await;
     drain(stage, &mut verdicts).await;
     verdicts
 }
 
-/// `announce`, `announce-identity`, `announce-signature`, `announce-kinds`.
+/// R4 and R5.
 async fn announce(stage: &mut Stage, verdicts: &mut Verdicts) -> Option<Known> {
     let Some(message) = stage::next(&mut stage.announcements, COME).await else {
         let why = match stage.status() {
             Some(status) => format!("it ended ({status}) without announcing itself"),
             None => format!("nothing on {} within {COME:?}", Subject::Announce.on(&stage.prefix)),
         };
-        verdicts.note("announce", Err::<String, _>(why));
+        verdicts.note(ANNOUNCE, Err::<String, _>(why));
         return None;
     };
     let announcement: Announcement = match stage::decode(&message) {
         Ok(announcement) => announcement,
         Err(error) => {
-            verdicts.note("announce", Err::<String, _>(error));
+            verdicts.note(ANNOUNCE, Err::<String, _>(error));
             return None;
         }
     };
     let Role::Module(info) = announcement.role else {
-        verdicts.note("announce", Err::<String, _>("its role is not `module`".into()));
+        verdicts.note(ANNOUNCE, Err::<String, _>("its role is not `module`".into()));
         return None;
     };
     let version = announcement.schema;
     let readable = mmn_schema::VERSION.reads(version);
     verdicts.note(
-        "announce",
+        ANNOUNCE,
         if readable {
             Ok(format!("schema {version}"))
         } else {
@@ -105,15 +129,15 @@ async fn announce(stage: &mut Stage, verdicts: &mut Verdicts) -> Option<Known> {
     let (vp, instance) = (&announcement.vp, &announcement.instance);
     let itself = *vp == stage.vp && *instance == stage.instance;
     verdicts.note(
-        "announce-identity",
+        IDENTITY,
         if itself {
             Ok(format!("{instance} at {vp}"))
         } else {
             Err(format!("it calls itself {instance} at {vp}; MMN_INSTANCE and MMN_VP say otherwise"))
         },
     );
-    verdicts.note("announce-signature", signature(stage, &message));
-    verdicts.note("announce-kinds", described(&info));
+    verdicts.note(SIGNATURE, signature(stage, &message));
+    verdicts.note(KINDS, described(&info));
     Some(Known { boot: announcement.boot, info, seq: 0 })
 }
 
@@ -154,38 +178,38 @@ fn described(info: &ModuleInfo) -> Result<String, String> {
     Ok(format!("{}, {credits}", names.join(" ")))
 }
 
-/// `heartbeat`.
+/// R6.
 async fn heartbeats(stage: &mut Stage, known: &Known, verdicts: &mut Verdicts) {
     let mut last: Option<Heartbeat> = None;
     let own = Subject::Hb(stage.vp.clone(), stage.instance.clone()).on(&stage.prefix);
     for _ in 0..3 {
         // The first may be one that was sent before the boot was known.
         let Some(message) = stage::next(&mut stage.heartbeats, Duration::from_secs(3)).await else {
-            verdicts.note("heartbeat", Err::<String, _>(format!("nothing on {own} for 3 s")));
+            verdicts.note(HEARTBEAT, Err::<String, _>(format!("nothing on {own} for 3 s")));
             return;
         };
         let heartbeat: Heartbeat = match stage::decode(&message) {
             Ok(heartbeat) => heartbeat,
             Err(error) => {
-                verdicts.note("heartbeat", Err::<String, _>(error));
+                verdicts.note(HEARTBEAT, Err::<String, _>(error));
                 return;
             }
         };
         if heartbeat.boot != known.boot {
-            verdicts.note("heartbeat", Err::<String, _>("its boot is not that of the announcement".into()));
+            verdicts.note(HEARTBEAT, Err::<String, _>("its boot is not that of the announcement".into()));
             return;
         }
         if last.as_ref().is_some_and(|last| heartbeat.seq <= last.seq) {
-            verdicts.note("heartbeat", Err::<String, _>("its seq does not grow".into()));
+            verdicts.note(HEARTBEAT, Err::<String, _>("its seq does not grow".into()));
             return;
         }
         last = Some(heartbeat);
     }
     let interval = last.map_or(0, |heartbeat| heartbeat.interval_ms);
-    verdicts.note("heartbeat", Ok(format!("every {interval} ms")));
+    verdicts.note(HEARTBEAT, Ok(format!("every {interval} ms")));
 }
 
-/// `service`: the discovery of NATS services (ADR-32).
+/// R21: the discovery of NATS services (ADR-32). It is optional.
 async fn service(stage: &Stage, verdicts: &mut Verdicts) {
     let seen = stage.ask_plainly("$SRV.PING", ANSWER).await.and_then(|pong| {
         let kind = pong.get("type").and_then(Value::as_str).unwrap_or_default();
@@ -194,10 +218,13 @@ async fn service(stage: &Stage, verdicts: &mut Verdicts) {
         }
         Ok(format!("listed as {}", pong.get("name").and_then(Value::as_str).unwrap_or_default()))
     });
-    verdicts.note("service", seen);
+    verdicts.note(
+        SERVICE,
+        seen.or_else(|why| Ok::<_, String>(format!("not a service, which is optional ({why})"))),
+    );
 }
 
-/// `discover`.
+/// R4: asked, it announces itself again.
 async fn discover(stage: &mut Stage, verdicts: &mut Verdicts) {
     while stage::next(&mut stage.announcements, Duration::from_millis(1)).await.is_some() {}
     let asked = stage.publish(&Subject::Discover, b"").await;
@@ -208,10 +235,10 @@ async fn discover(stage: &mut Stage, verdicts: &mut Verdicts) {
             Err(format!("no announcement within {ANSWER:?} of {}", Subject::Discover.on(&stage.prefix)))
         }
     };
-    verdicts.note("discover", seen);
+    verdicts.note(DISCOVER, seen);
 }
 
-/// `garbage` and `refuse-params`.
+/// R7 and R9.
 async fn garbage(stage: &mut Stage, kind: &KindInfo, known: &mut Known, verdicts: &mut Verdicts) {
     let subjects =
         [work(stage, kind, known), Subject::Ctl(stage.vp.clone(), stage.instance.clone()), Subject::Discover];
@@ -242,15 +269,15 @@ async fn garbage(stage: &mut Stage, kind: &KindInfo, known: &mut Known, verdicts
         },
         Err(error) => Err(error),
     };
-    verdicts.note("refuse-params", seen.map(|text| format!("{}: {text}", kind.name)));
+    verdicts.note(PARAMS, seen.map(|text| format!("{}: {text}", kind.name)));
     let alive = match stage.status() {
         None => Ok("nothing of it ends the module"),
         Some(status) => Err(format!("it ended ({status})")),
     };
-    verdicts.note("garbage", alive);
+    verdicts.note(GARBAGE, alive);
 }
 
-/// `receipt` and `result`.
+/// R8, and R10 to R12.
 async fn task(
     stage: &mut Stage,
     kind: &KindInfo,
@@ -262,7 +289,7 @@ async fn task(
         Ok(params) => params,
         Err(failure) => {
             let why = format!("{}: not tried: {}; --set NAME=VALUE gives it", kind.name, failure.text);
-            verdicts.note("result", Err::<String, _>(why));
+            verdicts.note(RESULT, Err::<String, _>(why));
             return;
         }
     };
@@ -277,12 +304,12 @@ async fn task(
         Ok(other) => Err(format!("{}: {other:?}", kind.name)),
         Err(error) => Err(format!("{}: {error}", kind.name)),
     };
-    if !verdicts.note("receipt", taken) {
+    if !verdicts.note(RECEIPT, taken) {
         return;
     }
     let seen = final_record(stage, kind, known, measurement).await;
     verdicts.note(
-        "result",
+        RESULT,
         seen.map(|(outcome, code, brief)| {
             format!(
                 "{}: {outcome} {}{brief}",
@@ -293,14 +320,39 @@ async fn task(
     );
 }
 
-/// `sync`.
+/// R15: a module that can't say declines, and every module answers.
+async fn quote(stage: &Stage, kind: &KindInfo, args: &CheckArgs, verdicts: &mut Verdicts) {
+    let inputs = vec![input(stage, kind, &args.target)];
+    let control = Control::Quote { kind: kind.name.clone(), params: Body::null(), inputs };
+    let seen = match order(stage, &control).await {
+        Ok(Controlled::Quoted(quote)) => Ok(format!("{}: {} packets", kind.name, quote.packets)),
+        Ok(Controlled::Refused { reason }) => Ok(format!("{}: declined ({})", kind.name, reason.code)),
+        Ok(other) => Err(format!("{}: {other:?}", kind.name)),
+        Err(error) => Err(format!("{}: {error}", kind.name)),
+    };
+    verdicts.note(QUOTE, seen);
+}
+
+/// R19.
+async fn stale(stage: &Stage, known: &mut Known, verdicts: &mut Verdicts) {
+    let Some(kind) = known.info.kinds.first().cloned() else { return };
+    let batch = TaskBatch { epoch: Epoch(1), ..batch(stage, &kind, known, Body::null(), "127.0.0.1") };
+    let seen = match give(stage, &kind, known, batch).await {
+        Ok(Receipt::Refused { reason, .. }) if reason.code == code::STALE_EPOCH => Ok("refused"),
+        Ok(other) => Err(format!("a batch of an older epoch is answered {other:?}")),
+        Err(error) => Err(error),
+    };
+    verdicts.note(STALE, seen);
+}
+
+/// R18.
 async fn sync(stage: &mut Stage, known: &mut Known, verdicts: &mut Verdicts) {
     let Some(kind) = known.info.kinds.first().cloned() else { return };
     known.seq += 1;
     let (anchor, seq) = (stage.anchor.clone(), known.seq);
     let sync = Sync { anchor, epoch: EPOCH, seq, ack: 0, resend: false, fresh: false };
     let subject = Subject::Task(stage.vp.clone(), kind.name, stage.instance.clone());
-    let payload = serde_json::to_vec(&ToInstance::Sync(sync)).unwrap_or_default();
+    let payload = Encoding::Cbor.encode(&ToInstance::Sync(sync)).unwrap_or_default();
     let sent = stage.publish(&subject, &payload).await;
     let own = Subject::Synced(stage.vp.clone(), stage.instance.clone()).on(&stage.prefix);
     let seen = async {
@@ -321,10 +373,10 @@ async fn sync(stage: &mut Stage, known: &mut Known, verdicts: &mut Verdicts) {
         Err(format!("nothing on {own} within {ANSWER:?}"))
     };
     let seen = seen.await;
-    verdicts.note("sync", seen);
+    verdicts.note(SYNC, seen);
 }
 
-/// `cancel`: also of what it does not hold, since results and orders cross.
+/// R13: also of what it does not hold, since results and orders cross.
 async fn cancel(stage: &Stage, verdicts: &mut Verdicts) {
     let control = Control::Cancel { epoch: EPOCH, measurement: measurement(), indices: None };
     let seen = match order(stage, &control).await {
@@ -332,12 +384,13 @@ async fn cancel(stage: &Stage, verdicts: &mut Verdicts) {
         Ok(other) => Err(format!("{other:?}")),
         Err(error) => Err(error),
     };
-    verdicts.note("cancel", seen);
+    verdicts.note(CANCEL, seen);
 }
 
-/// `drain` and `bye`.
+/// R14.
 async fn drain(stage: &mut Stage, verdicts: &mut Verdicts) {
     while stage::next(&mut stage.announcements, Duration::from_millis(1)).await.is_some() {}
+    while stage::next(&mut stage.heartbeats, Duration::from_millis(1)).await.is_some() {}
     let drained = match order(stage, &Control::Drain).await {
         Ok(Controlled::Done { .. }) => Ok(()),
         Ok(other) => Err(format!("{other:?}")),
@@ -350,7 +403,7 @@ async fn drain(stage: &mut Stage, verdicts: &mut Verdicts) {
         (Ok(()), Some(status)) => Err(format!("it ended with {status}")),
         (Ok(()), None) => Err(format!("it still ran after {LEAVE:?}")),
     };
-    verdicts.note("drain", seen);
+    verdicts.note(DRAIN, seen);
     let mut said = Err("it left without announcing that it does".to_owned());
     while let Some(message) = stage::next(&mut stage.announcements, Duration::from_millis(500)).await {
         if matches!(stage::decode(&message), Ok(Announcement { role: Role::Bye, .. })) {
@@ -358,11 +411,19 @@ async fn drain(stage: &mut Stage, verdicts: &mut Verdicts) {
             break;
         }
     }
-    verdicts.note("bye", said);
+    verdicts.note(BYE, said);
+    let mut said = Err("no heartbeat with the state `draining`".to_owned());
+    while let Some(message) = stage::next(&mut stage.heartbeats, Duration::from_millis(1)).await {
+        if matches!(stage::decode(&message), Ok(Heartbeat { state: InstanceState::Draining, .. })) {
+            said = Ok("told");
+            break;
+        }
+    }
+    verdicts.note(DRAINING, said);
 }
 
 async fn order(stage: &Stage, control: &Control) -> Result<Controlled, String> {
-    stage.ask(&Subject::Ctl(stage.vp.clone(), stage.instance.clone()), control, ANSWER).await
+    stage.ask(&Subject::Ctl(stage.vp.clone(), stage.instance.clone()), control, Encoding::Json, ANSWER).await
 }
 
 /// Where the module gets its work: at its own subject with credits, from the pool without.
@@ -375,12 +436,7 @@ fn work(stage: &Stage, kind: &KindInfo, known: &Known) -> Subject {
 }
 
 fn batch(stage: &Stage, kind: &KindInfo, known: &mut Known, params: Body, target: &str) -> TaskBatch {
-    let input = match kind.input {
-        InputShape::Nothing => Input::Nothing,
-        InputShape::Target => Input::Target(target.to_owned()),
-        InputShape::Targets => Input::Targets(vec![target.to_owned()]),
-        InputShape::Peer => Input::Peer { vp: stage.vp.clone() },
-    };
+    let input = input(stage, kind, target);
     let seq = if known.info.credits.is_some() {
         known.seq += 1;
         known.seq
@@ -400,12 +456,21 @@ fn batch(stage: &Stage, kind: &KindInfo, known: &mut Known, params: Body, target
     }
 }
 
+fn input(stage: &Stage, kind: &KindInfo, target: &str) -> Input {
+    match kind.input {
+        InputShape::Nothing => Input::Nothing,
+        InputShape::Target => Input::Target(target.to_owned()),
+        InputShape::Targets => Input::Targets(vec![target.to_owned()]),
+        InputShape::Peer => Input::Peer { vp: stage.vp.clone() },
+    }
+}
+
 async fn give(stage: &Stage, kind: &KindInfo, known: &Known, batch: TaskBatch) -> Result<Receipt, String> {
     let subject = work(stage, kind, known);
     if known.info.credits.is_some() {
-        stage.ask(&subject, &ToInstance::Tasks(batch), ANSWER).await
+        stage.ask(&subject, &ToInstance::Tasks(batch), Encoding::Cbor, ANSWER).await
     } else {
-        stage.ask(&subject, &batch, ANSWER).await
+        stage.ask(&subject, &batch, Encoding::Json, ANSWER).await
     }
 }
 
@@ -427,6 +492,9 @@ async fn final_record(
         }
         if batch.anchor != stage.anchor || batch.epoch != EPOCH {
             return Err("the batch does not repeat anchor and epoch of the task".into());
+        }
+        if batch.seq == 0 {
+            return Err("seq counts from 1".into());
         }
         let Some(record) = batch.records.into_iter().find(|record| record.last) else { continue };
         if (record.index, record.attempt) != (7, 1) {

@@ -110,26 +110,27 @@ impl Stage {
         sent.map_err(|error| error.to_string())
     }
 
-    /// Asks in JSON, and reads the answer, which must be in JSON too.
+    /// Asks, and reads the answer, which must be in the encoding of the question.
     pub(super) async fn ask<T: DeserializeOwned>(
         &self,
         subject: &Subject,
         question: &impl Serialize,
+        form: Encoding,
         within: Duration,
     ) -> Result<T, String> {
-        let payload = Encoding::Json.encode(question).map_err(|error| error.to_string())?;
+        let payload = form.encode(question).map_err(|error| error.to_string())?;
         let mut headers = HeaderMap::new();
-        headers.insert(CONTENT_TYPE, Encoding::Json.content_type());
+        headers.insert(CONTENT_TYPE, form.content_type());
         let subject = subject.on(&self.prefix);
         let asking = self.bus.client().request_with_headers(subject.clone(), headers, payload.into());
         let answer = timeout(within, asking)
             .await
             .map_err(|_| format!("no answer on {subject} within {within:?}"))?
             .map_err(|error| format!("{subject}: {error}"))?;
-        if encoding(&answer)? != Encoding::Json {
-            return Err("the answer to a question in JSON is not in JSON".into());
+        if encoding(&answer)? != form {
+            return Err(format!("the answer is not {}, as the question is", form.content_type()));
         }
-        Encoding::Json.decode(&answer.payload).map_err(|error| error.to_string())
+        form.decode(&answer.payload).map_err(|error| error.to_string())
     }
 
     /// Asks as tools do, with an empty message.
