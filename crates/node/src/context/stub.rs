@@ -78,7 +78,7 @@ pub(super) fn reply(query: &[u8], bytes: &[u8]) -> Option<Reply> {
         let length = usize::from(u16_at(bytes, at + 8)?);
         let data = bytes.get(at + 10..at + 10 + length)?;
         if kind == ask && class == 1 {
-            addresses.extend(address(data));
+            addresses.extend(address(ask, data));
         }
         at += 10 + length;
     }
@@ -87,9 +87,10 @@ pub(super) fn reply(query: &[u8], bytes: &[u8]) -> Option<Reply> {
 
 const HEADER_BYTES: usize = 12;
 
-fn address(data: &[u8]) -> Option<IpAddr> {
-    if let Ok(octets) = <[u8; 4]>::try_from(data) {
-        return Some(Ipv4Addr::from(octets).into());
+/// The address in a record of the type `ask`; none where its length is that of another.
+fn address(ask: &[u8], data: &[u8]) -> Option<IpAddr> {
+    if ask == Ask::A.code().to_be_bytes() {
+        return <[u8; 4]>::try_from(data).ok().map(|octets| Ipv4Addr::from(octets).into());
     }
     <[u8; 16]>::try_from(data).ok().map(|octets| Ipv6Addr::from(octets).into())
 }
@@ -137,6 +138,17 @@ mod tests {
         let other = query(8, "www.example.org", Ask::A).unwrap();
         assert_eq!(reply(&other, &bytes), None);
         assert_eq!(reply(&asked, &asked), None);
+    }
+
+    #[test]
+    fn an_address_of_the_other_family_is_none() {
+        for (ask, length) in [(Ask::A, 16_u8), (Ask::Aaaa, 4)] {
+            let asked = query(7, "a.example", ask).unwrap();
+            let [_, code] = ask.code().to_be_bytes();
+            let head = [0xc0, 0x0c, 0, code, 0, 1, 0, 0, 0, 60, 0, length];
+            let record = [&head[..], &vec![1; length.into()]].concat();
+            assert_eq!(reply(&asked, &answer(&asked, 0x8180, &[&record])), Some(Reply::Addresses(vec![])));
+        }
     }
 
     #[test]
