@@ -1,10 +1,13 @@
 //! The messages of the contract, in both encodings: the first byte of the input picks one.
 
+use std::fmt::Display;
+use std::str::FromStr;
+
 use mmn_schema::encoding::Encoding;
 use mmn_schema::select::Selection;
 use mmn_schema::subject::{Prefix, Subject};
 use mmn_schema::time::{Span, Timestamp};
-use mmn_schema::{announce, api, body, control, dispatch, enrol, id, stream};
+use mmn_schema::{announce, api, body, control, dispatch, enrol, event, id, problem, rest, stream};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -62,6 +65,24 @@ pub(crate) fn api_request(bytes: &[u8]) {
     round_trip::<api::MeasurementRequest>(bytes);
 }
 
+/// What clients read.
+pub(crate) fn api_answer(bytes: &[u8]) {
+    round_trip::<api::Page<api::Measurement>>(bytes);
+    round_trip::<api::Page<api::ResultRecord>>(bytes);
+    round_trip::<api::Page<api::Rollup>>(bytes);
+    round_trip::<api::Page<api::VpView>>(bytes);
+    round_trip::<api::Page<api::ModuleView>>(bytes);
+    round_trip::<api::Page<api::KindView>>(bytes);
+    round_trip::<api::Measurement>(bytes);
+    round_trip::<api::Plan>(bytes);
+    round_trip::<api::TaskTrace>(bytes);
+    round_trip::<api::Limits>(bytes);
+    round_trip::<rest::Selected>(bytes);
+    round_trip::<rest::WhoAmI>(bytes);
+    round_trip::<problem::Problem>(bytes);
+    round_trip::<event::Event>(bytes);
+}
+
 pub(crate) fn stream(bytes: &[u8]) {
     round_trip::<stream::FromClient>(bytes);
     round_trip::<stream::FromAnchor>(bytes);
@@ -82,9 +103,19 @@ pub(crate) fn subject(bytes: &[u8]) {
     if let Ok(subject) = Subject::parse(&prefix, text) {
         assert_eq!(subject.on(&prefix), text);
     }
-    let _ = text.parse::<id::TaskId>();
-    let _ = text.parse::<id::VpId>();
-    let _ = text.parse::<api::Cursor>();
+    as_text::<id::TaskId>(text);
+    as_text::<id::VpId>(text);
+    as_text::<id::KindName>(text);
+    as_text::<id::InstanceId>(text);
+    as_text::<announce::SchemaVersion>(text);
+    as_text::<Prefix>(text);
+    as_text::<api::Cursor>(text);
+}
+
+/// What can be read as text is written as text that reads as the same again.
+fn as_text<T: FromStr + Display + PartialEq + std::fmt::Debug>(text: &str) {
+    let Ok(value) = text.parse::<T>() else { return };
+    assert!(value.to_string().parse().is_ok_and(|again: T| again == value), "{text:?}");
 }
 
 pub(crate) fn times(bytes: &[u8]) {
