@@ -43,6 +43,20 @@ pub struct Config {
     pub watch: bool,
 }
 
+impl Config {
+    /// The same with absolute paths: children have directories of their own to work in.
+    pub(crate) fn absolute(&self) -> std::io::Result<Self> {
+        let mut config = self.clone();
+        let Tls { ca, identity, .. } = &mut config.tls;
+        let paths = [&mut config.dir, &mut config.creds];
+        let certificates = ca.iter_mut().chain(identity.iter_mut().flat_map(|(cert, key)| [cert, key]));
+        for path in paths.into_iter().chain(certificates) {
+            *path = std::path::absolute(&path)?;
+        }
+        Ok(config)
+    }
+}
+
 /// A module of this program.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Builtin {

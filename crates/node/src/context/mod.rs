@@ -30,7 +30,7 @@ use crate::clock;
 use crate::module::settings::{Endowment, NoSockets};
 use crate::net::driver::{DriveError, Driver};
 use crate::net::icmp::EchoSocket;
-use crate::net::page::{Limits, Page, PageError};
+use crate::net::page::{Held as LimitHeld, Limits, Page, PageError};
 use crate::policy::Policy;
 
 /// What all tasks of a process share.
@@ -112,9 +112,22 @@ impl Site {
 
     /// Waits until the limits let packets go to `target`.
     async fn pace(&self, target: IpAddr, packets: u64, bytes: u64, deadline: Instant) -> Result<(), Failure> {
+        self.wait_for(deadline, |now| self.page.take(now, target, packets, bytes)).await
+    }
+
+    /// The same for the system's name servers, which are nobody's target.
+    async fn pace_resolver(&self, packets: u64, bytes: u64, deadline: Instant) -> Result<(), Failure> {
+        self.wait_for(deadline, |now| self.page.take_for_site(now, packets, bytes)).await
+    }
+
+    async fn wait_for(
+        &self,
+        deadline: Instant,
+        take: impl Fn(Instant) -> Result<(), LimitHeld>,
+    ) -> Result<(), Failure> {
         loop {
             let now = clock::monotonic();
-            let Err(held) = self.page.take(now, target, packets, bytes) else { return Ok(()) };
+            let Err(held) = take(now) else { return Ok(()) };
             if held.wait == Nanos::MAX || now + held.wait > deadline {
                 return Err(Failure::refused(
                     code::LIMITS,

@@ -7,13 +7,14 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket as StdUdpSocket
 use std::rc::Rc;
 
 use futures::io::{AsyncReadExt, AsyncWriteExt};
-use mmn_kit::{Datagrams, Failure, Family, Resolution, code};
+use mmn_kit::{Failure, Family, Resolution, code};
 use mmn_probe::time::{Instant, Nanos};
 
 use super::resolv_conf::{self, ResolvConf};
 use super::stub::{self, Ask, Reply};
 use super::{Held, Site, tcp, udp};
 use crate::clock;
+use crate::net::udp::UdpPeer;
 
 /// The addresses of `host` that the family and the policy leave.
 pub(super) async fn resolve(
@@ -178,12 +179,18 @@ async fn exchange(
     until: Instant,
     query: &[u8],
 ) -> Result<Reply, Failure> {
-    let peer = udp::Peer::open(Rc::clone(site), server, until, Held::default())?;
-    peer.send(query).await?;
+    let failed = |error| super::errors::failure(&error, format_args!("ask {server}"));
+    let bytes = u64::try_from(query.len()).unwrap_or(u64::MAX).saturating_add(udp::HEADER_BYTES);
+    site.pace_resolver(1, bytes, until).await?;
+    let peer = UdpPeer::connect(server).map_err(failed)?;
+    peer.send(query).await.map_err(failed)?;
     let mut buffer = [0; 1500];
     loop {
-        let received = peer.receive(&mut buffer).await?;
-        let bytes = buffer.get(..received.bytes).unwrap_or_default();
+        let remaining = until.saturating_since(clock::monotonic());
+        let received = tokio::time::timeout(remaining.into(), peer.receive(&mut buffer)).await;
+        let received = received.map_err(|_| no_answer(server))?;
+        let (length, _) = received.map_err(failed)?;
+        let bytes = buffer.get(..length).unwrap_or_default();
         match stub::reply(query, bytes) {
             Some(Reply::Truncated) => return over_tcp(site, server, until, query).await,
             Some(reply) => return Ok(reply),
@@ -200,7 +207,6 @@ async fn over_tcp(
     until: Instant,
     query: &[u8],
 ) -> Result<Reply, Failure> {
-    let timeout = || Failure::failed(code::RESOLVER_TIMEOUT, format_args!("no answer of {server}"));
     let mut stream = tcp::connect(Rc::clone(site), server, until, Held::default()).await?;
     let talk = async {
         let length = u16::try_from(query.len()).unwrap_or(u16::MAX).to_be_bytes();
@@ -212,9 +218,13 @@ async fn over_tcp(
         std::io::Result::Ok(message)
     };
     let remaining = until.saturating_since(clock::monotonic());
-    let message = tokio::time::timeout(remaining.into(), talk).await.map_err(|_| timeout())?;
+    let message = tokio::time::timeout(remaining.into(), talk).await.map_err(|_| no_answer(server))?;
     let message = message.map_err(|error| super::errors::failure(&error, format_args!("ask {server}")))?;
-    stub::reply(query, &message).ok_or_else(timeout)
+    stub::reply(query, &message).ok_or_else(|| no_answer(server))
+}
+
+fn no_answer(server: SocketAddr) -> Failure {
+    Failure::failed(code::RESOLVER_TIMEOUT, format_args!("no answer of {server}"))
 }
 
 fn wrong_family(host: &str, family: Family) -> Failure {

@@ -13,7 +13,7 @@ use crate::clock;
 use crate::net::udp::UdpPeer;
 
 /// Headers of IPv6 and UDP.
-const HEADER_BYTES: u64 = 48;
+pub(super) const HEADER_BYTES: u64 = 48;
 
 /// A socket that is connected to one peer: what others send is not seen.
 #[derive(Debug)]

@@ -46,6 +46,10 @@ pub mod env {
     pub const CREDS: &str = "MMN_CREDS";
     /// The path of certificates to trust, when NATS speaks TLS with a private authority.
     pub const NATS_CA: &str = "MMN_NATS_CA";
+    /// The path of the client's certificate, where NATS wants one.
+    pub const NATS_CERT: &str = "MMN_NATS_CERT";
+    /// The path of its key.
+    pub const NATS_KEY: &str = "MMN_NATS_KEY";
     /// The first token of the network's subjects.
     pub const PREFIX: &str = "MMN_PREFIX";
     /// The vantage point's id.
@@ -138,7 +142,11 @@ impl ModuleArgs {
             module,
             urls: need(env::NATS_URL)?.split(',').map(str::to_owned).collect(),
             creds: need(env::CREDS)?.into(),
-            tls: Tls { ca: var(env::NATS_CA).map(PathBuf::from), ..Tls::default() },
+            tls: Tls {
+                ca: var(env::NATS_CA).map(PathBuf::from),
+                identity: var(env::NATS_CERT).zip(var(env::NATS_KEY)).map(|(c, k)| (c.into(), k.into())),
+                ..Tls::default()
+            },
             prefix: var(env::PREFIX).map_or_else(|| Ok(Prefix::default()), |text| text.parse())?,
             vp: need(env::VP)?.parse()?,
             instance: need(env::INSTANCE)?.parse()?,

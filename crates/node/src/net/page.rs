@@ -170,14 +170,27 @@ impl Page {
     /// `CLOCK_MONOTONIC`). Counts them as sent, or says how long to wait.
     pub fn take(&self, now: Instant, target: IpAddr, packets: u64, bytes: u64) -> Result<(), Held> {
         let limits = self.limits();
-        let words = [SITE_PACKETS, SITE_BITS, self.target_word(target)].map(|index| self.map.word(index));
-        let [site_packets, site_bits, target_packets] = words;
-        let asked = [
+        let word = self.map.word(self.target_word(target));
+        let [site_packets, site_bits] = self.site(limits, packets, bytes);
+        let target = Asked::new(word, packets, limits.target_packets_per_s, Limit::Target);
+        self.take_of(&[site_packets, site_bits, target], now, packets, bytes)
+    }
+
+    /// The same for what goes to no target but to the site's own servers: the site's limits alone hold it.
+    pub fn take_for_site(&self, now: Instant, packets: u64, bytes: u64) -> Result<(), Held> {
+        self.take_of(&self.site(self.limits(), packets, bytes), now, packets, bytes)
+    }
+
+    fn site(&self, limits: Limits, packets: u64, bytes: u64) -> [Asked<'_>; 2] {
+        let [site_packets, site_bits] = [SITE_PACKETS, SITE_BITS].map(|index| self.map.word(index));
+        [
             Asked::new(site_packets, packets, limits.packets_per_s, Limit::Site),
             Asked::new(site_bits, bytes.saturating_mul(8), limits.bits_per_s, Limit::Site),
-            Asked::new(target_packets, packets, limits.target_packets_per_s, Limit::Target),
-        ];
-        let outcome = take_all(&asked, now.0);
+        ]
+    }
+
+    fn take_of(&self, asked: &[Asked<'_>], now: Instant, packets: u64, bytes: u64) -> Result<(), Held> {
+        let outcome = take_all(asked, now.0);
         match outcome {
             Ok(()) => {
                 self.map.word(COUNT_PACKETS).fetch_add(packets, Relaxed);

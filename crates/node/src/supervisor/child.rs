@@ -323,5 +323,8 @@ fn command(shared: &Shared, plan: Plan<'_>) -> Command {
     if let Some(ca) = &shared.config.tls.ca {
         command.env(env::NATS_CA, ca);
     }
+    if let Some((certificate, key)) = &shared.config.tls.identity {
+        command.env(env::NATS_CERT, certificate).env(env::NATS_KEY, key);
+    }
     command
 }

@@ -47,6 +47,7 @@ use crate::context::limits;
 use crate::herald::{Herald, encoding_of, headers};
 use crate::host;
 use crate::net::page::{Page, PageError};
+use crate::net::privilege::limit_capabilities;
 use crate::policy::{self, Policy};
 use instance::{Order, Report};
 use manifest::{Manifest, is_name};
@@ -126,11 +127,19 @@ struct Shared {
 }
 
 /// Runs a node until `shutdown`; then its modules drain, within 5 s.
+///
+/// It first gives up every capability of the calling thread but `CAP_NET_RAW`: call it on the program's only thread.
 pub async fn run(
     config: Config,
     ready: oneshot::Sender<Ready>,
     shutdown: CancellationToken,
 ) -> Result<(), NodeError> {
+    let config =
+        config.absolute().map_err(|source| ConfigError::File { path: config.dir.clone(), source })?;
+    match limit_capabilities() {
+        Ok(kept) => tracing::debug!(net_raw = kept.net_raw, "privileges"),
+        Err(error) => tracing::warn!(%error, "the node keeps privileges that it does not need"),
+    }
     let _lock = prepare(&config)?;
     let place = Place::read(&config.dir.join("node.toml"), &config.place)?;
     let (vp, name) = identity(&config.creds, &place.local_key)?;
