@@ -69,7 +69,8 @@ pub(crate) fn sum(ledger: &Ledger) -> String {
         let count = ledger.count(outcome);
         if count > 0 || (outcome == Outcome::Ok && ledger.pending < ledger.accepted) {
             let text = format!("{count} {outcome}");
-            parts.push(if outcome == Outcome::Ok && ledger.answered < count {
+            // Whether none of them answered is for whoever saw the records: many kinds have no such notion.
+            parts.push(if outcome == Outcome::Ok && (1..count).contains(&ledger.answered) {
                 format!("{text} ({} answered)", ledger.answered)
             } else {
                 text
@@ -81,6 +82,12 @@ pub(crate) fn sum(ledger: &Ledger) -> String {
     }
     let tasks = units::count(ledger.accepted, "task");
     if parts.is_empty() { tasks } else { format!("{tasks}: {}", parts.join(", ")) }
+}
+
+/// The line after the results: the account, and where it can be looked up.
+fn last_line(ledger: &Ledger, answered: bool, id: MeasurementId) -> String {
+    let none = if ledger.ok > 0 && !answered { ", nothing answered" } else { "" };
+    format!("{}{none} · {id}", sum(ledger))
 }
 
 async fn one_request(
@@ -107,7 +114,7 @@ async fn one_request(
     let follow = client.follow(measurement.id, None);
     let done = until_done(printer, client, follow, &mut show, None, &mut interrupts).await?;
     show.end(printer, &done.0)?;
-    printer.faint(&format!("{} · {}", sum(&done.0), measurement.id));
+    printer.faint(&last_line(&done.0, done.1, measurement.id));
     Ok(exit_of(&done.0, done.1))
 }
 
@@ -136,7 +143,7 @@ async fn feed(
     let appending = Box::pin(append_all(feed, first, list));
     let done = until_done(printer, client, follow, &mut show, Some(appending), &mut interrupts).await?;
     show.end(printer, &done.0)?;
-    printer.faint(&format!("{} · {}", sum(&done.0), measurement.id));
+    printer.faint(&last_line(&done.0, done.1, measurement.id));
     Ok(exit_of(&done.0, done.1))
 }
 

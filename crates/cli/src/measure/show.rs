@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::io;
 
-use mmn_schema::announce::KindInfo;
+use mmn_schema::announce::{InputShape, KindInfo};
 use mmn_schema::api::{Ledger, Measurement, MeasurementState, ResultRecord};
 use mmn_schema::dispatch::Input;
 use mmn_schema::id::MeasurementId;
@@ -50,7 +50,8 @@ impl Show {
     ) -> io::Result<Self> {
         let view = view::of_kind(kind.name.as_str(), &kind.summary);
         let tasks = measurement.ledger.accepted;
-        let mut table = Table::new(view::columns(view.as_ref()));
+        let targets = kind.input != InputShape::Nothing;
+        let mut table = Table::new(view::columns(view.as_ref(), targets));
         for input in inputs {
             table.reserve(0, &input.to_string());
         }
@@ -82,7 +83,7 @@ impl Show {
         let form = if json {
             Form::Json
         } else {
-            Form::Lines { table: Table::new(view::columns(view.as_ref())), begun: false }
+            Form::Lines { table: Table::new(view::columns(view.as_ref(), true)), begun: false }
         };
         Self { measurement, view, form, tasks: 0, ended: 0, bad: 0 }
     }

@@ -31,9 +31,10 @@ pub(crate) fn of_kind(kind: &str, fields: &[SummaryField]) -> Box<dyn View> {
     }
 }
 
-/// All columns of a table of results.
-pub(crate) fn columns(view: &dyn View) -> Vec<Column> {
-    let mut columns = vec![Column::left("TARGET").shrinks_to(12), Column::left("VP").shrinks_to(6)];
+/// All columns of a table of results. That of targets vanishes where no input has any.
+pub(crate) fn columns(view: &dyn View, targets: bool) -> Vec<Column> {
+    let target = if targets { "TARGET" } else { "" };
+    let mut columns = vec![Column::left(target).shrinks_to(12), Column::left("VP").shrinks_to(6)];
     columns.extend(view.columns());
     columns
 }
@@ -89,7 +90,8 @@ mod tests {
         };
         let fields = [field("rtt_min_ns", "ns"), field("loss_ratio", "ratio"), field("hops", "1")];
         let view = of_kind(kind, &fields);
-        table::lines(columns(view.as_ref()), &[row(view.as_ref(), &record)], None, Style::plain()).join("\n")
+        table::lines(columns(view.as_ref(), true), &[row(view.as_ref(), &record)], None, Style::plain())
+            .join("\n")
     }
 
     #[test]
