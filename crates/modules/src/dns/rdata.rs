@@ -255,13 +255,20 @@ fn parameter(key: u16, value: &mut Reader<'_>) -> Result<String, Malformed> {
             format!("mandatory={}", list(items))
         }
         1 => {
+            let mut ids = Vec::new();
             while value.left() > 0 {
-                let id = quoted(value.string()?);
-                // A comma or a backslash within an item is escaped once more (RFC 9460, appendix A.1).
-                let id = id.trim_matches('"').replace('\\', "\\\\").replace(',', "\\\\,");
-                items.push(id);
+                // A comma or a backslash within an item is escaped before the whole is (RFC 9460, appendix A.1).
+                for byte in value.string()? {
+                    if matches!(byte, b',' | b'\\') {
+                        ids.push(b'\\');
+                    }
+                    ids.push(*byte);
+                }
+                if value.left() > 0 {
+                    ids.push(b',');
+                }
             }
-            format!("alpn=\"{}\"", list(items))
+            format!("alpn={}", quoted(&ids))
         }
         2 => "no-default-alpn".to_owned(),
         3 => format!("port={}", value.u16()?),
@@ -326,6 +333,9 @@ mod tests {
             "16 foo.example.com. port=53"
         );
         assert_eq!(shown(65, b"\0\x01\0\0\x01\0\x06\x02h2\x02h3"), "1 . alpn=\"h2,h3\"");
+        let escaped = b"\0\x10\0\0\x01\0\x0c\x08f\\oo,bar\x02h2";
+        assert_eq!(shown(64, escaped), r#"16 . alpn="f\\\\oo\\,bar,h2""#);
+        assert_eq!(shown(64, b"\0\x01\0\0\x01\0\x04\x03\xff\"\""), r#"1 . alpn="\255\"\"""#);
     }
 
     #[test]
