@@ -285,16 +285,24 @@ impl Core {
         }
     }
 
-    /// Alarms that nobody waits for any more are skipped when they ring; here they go when they are many.
+    /// Alarms that nobody waits for any more: those that would ring next go at once, so that a measurement that ended
+    /// early wakes nobody, and the others when they are many.
     fn tidy_alarms(&mut self) {
+        while let Some(&Reverse((at, key))) = self.alarms.peek()
+            && !self.is_awaited(at, key)
+        {
+            self.alarms.pop();
+        }
         if self.alarms.len() <= 1024 + 4 * self.running {
             return;
         }
         let mut alarms = std::mem::take(&mut self.alarms);
-        alarms.retain(|Reverse((at, key))| {
-            self.job(*key).is_some_and(|job| job.wake == Some(*at) || job.hold == Some(Hold::Until(*at)))
-        });
+        alarms.retain(|Reverse((at, key))| self.is_awaited(*at, *key));
         self.alarms = alarms;
+    }
+
+    fn is_awaited(&mut self, at: Instant, key: JobKey) -> bool {
+        self.job(key).is_some_and(|job| job.wake == Some(at) || job.hold == Some(Hold::Until(at)))
     }
 }
 
