@@ -11,6 +11,8 @@ exec </dev/null
 scripts/setup.sh --test
 MMN_NATS_SERVER=$(scripts/nats-server.sh)
 export MMN_NATS_SERVER
+# The tests of modules in Python find it where this puts it.
+scripts/python-env.sh >/dev/null
 # How the suites that a script runs say how many tests they ran: "N passed" and "N failed" in a line.
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT

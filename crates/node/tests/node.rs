@@ -44,18 +44,34 @@ async fn scene(test: impl AsyncFnOnce(&mut TestServer, &mut Anchor, Node)) {
     test(&mut server, &mut anchor, node).await;
 }
 
-/// The process of an instance, found by what it was told.
-fn pid_of(instance: &InstanceId) -> u32 {
+/// The process of an instance, found by what it was told, once the launcher has become it.
+async fn pid_of(instance: &InstanceId) -> u32 {
     let wanted = format!("MMN_INSTANCE={instance}");
-    std::fs::read_dir("/proc")
-        .unwrap()
-        .flatten()
-        .filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok())
-        .find(|pid| {
-            std::fs::read(format!("/proc/{pid}/environ"))
-                .is_ok_and(|environ| environ.split(|byte| *byte == 0).any(|var| var == wanted.as_bytes()))
-        })
-        .expect("the instance has a process")
+    let has = |pid: u32, file: &str, what: &[u8]| {
+        std::fs::read(format!("/proc/{pid}/{file}"))
+            .is_ok_and(|text| text.split(|byte| *byte == 0).any(|word| word == what))
+    };
+    let find = || {
+        std::fs::read_dir("/proc")
+            .unwrap()
+            .flatten()
+            .filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok())
+            .find(|pid| {
+                has(*pid, "environ", wanted.as_bytes())
+                    && has(*pid, "cmdline", b"")
+                    && !has(*pid, "cmdline", b"launch")
+            })
+    };
+    soon(async {
+        loop {
+            match find() {
+                Some(pid) => return pid,
+                // While a process becomes another program it has neither words nor variables.
+                None => tokio::task::yield_now().await,
+            }
+        }
+    })
+    .await
 }
 
 /// Waits until a process is gone, without polling.
@@ -116,16 +132,10 @@ async fn children_have_no_privilege_and_bounds() {
         node.drop_manifest("tight", &format!("{SLEEP}[limits]\nopen_files = 77\nmemory_mib = 512\n"));
         for name in ["notes", "tight"] {
             let status = until(anchor, name, ModuleState::Running).await;
-            // It announces itself as running when the launcher runs; what it becomes is what counts.
             let instance = &status.instances[0];
-            let pid = pid_of(instance);
-            let status = loop {
-                let status = status_of(pid);
-                if status["Name"] != "launch" && status["NoNewPrivs"] == "1" {
-                    break status;
-                }
-                tokio::task::yield_now().await;
-            };
+            let pid = pid_of(instance).await;
+            let status = status_of(pid);
+            assert_eq!(status["NoNewPrivs"], "1");
             for set in ["CapInh", "CapPrm", "CapEff", "CapAmb"] {
                 assert_eq!(u64::from_str_radix(&status[set], 16).unwrap(), 0, "{name} {set}");
             }
@@ -165,7 +175,7 @@ async fn modules_come_change_and_go_and_nobody_else_notices() {
         let notes = until(anchor, "notes", ModuleState::Running).await;
         node.drop_manifest("nap", SLEEP);
         let first = until(anchor, "nap", ModuleState::Running).await;
-        let pid = pid_of(&first.instances[0]);
+        let pid = pid_of(&first.instances[0]).await;
         node.drop_manifest("nap", &format!("{SLEEP}instances = 2\n"));
         gone(pid).await;
         let info = anchor
@@ -212,7 +222,7 @@ async fn a_killed_module_comes_back_and_a_kicked_one_leaves_no_child() {
     scene(async |_, anchor, node| {
         let status = until(anchor, "notes", ModuleState::Running).await;
         let (first, _) = anchor.module().await;
-        let pid = pid_of(&status.instances[0]);
+        let pid = pid_of(&status.instances[0]).await;
         rustix::process::kill_process(
             rustix::process::Pid::from_raw(i32::try_from(pid).unwrap()).unwrap(),
             rustix::process::Signal::KILL,
@@ -343,7 +353,10 @@ async fn nothing_outlives_a_killed_node() {
         .node_that(|info| is(info, "notes", ModuleState::Running) && is(info, "nap", ModuleState::Running))
         .await;
     anchor.module().await;
-    let pids: Vec<u32> = info.modules.iter().flat_map(|module| &module.instances).map(pid_of).collect();
+    let mut pids = Vec::new();
+    for instance in info.modules.iter().flat_map(|module| &module.instances) {
+        pids.push(pid_of(instance).await);
+    }
     assert_eq!(pids.len(), 2);
     node.kill().unwrap();
     node.wait().unwrap();
