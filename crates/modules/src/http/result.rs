@@ -232,8 +232,27 @@ pub(super) fn parse_resolve(text: &str) -> Result<(&str, u16, IpAddr), String> {
     };
     let (port, address) = rest.split_once(':').ok_or_else(wrong)?;
     let address = address.strip_prefix('[').and_then(|bare| bare.strip_suffix(']')).unwrap_or(address);
-    if host.is_empty() {
+    if host.is_empty() || host.contains(['[', ']']) {
         return Err(wrong());
     }
     Ok((host, port.parse().map_err(|_| wrong())?, address.parse().map_err(|_| wrong())?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_given_for_hosts() {
+        let v4 = "192.0.2.1".parse().unwrap();
+        assert_eq!(parse_resolve("a.example:443:192.0.2.1"), Ok(("a.example", 443, v4)));
+        let v6 = "2001:db8::1".parse().unwrap();
+        assert_eq!(parse_resolve("a.example:443:2001:db8::1"), Ok(("a.example", 443, v6)));
+        assert_eq!(parse_resolve("[2001:db8::2]:80:[2001:db8::1]"), Ok(("2001:db8::2", 80, v6)));
+        for wrong in
+            ["", "a", "a:80", ":80:192.0.2.1", "a:65536:192.0.2.1", "a:80:b", "[[a]]:80:::1", "[a:80:::1"]
+        {
+            assert!(parse_resolve(wrong).is_err(), "{wrong}");
+        }
+    }
 }
