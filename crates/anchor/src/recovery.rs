@@ -13,7 +13,7 @@ use bytes::Bytes;
 use futures::StreamExt;
 use mmn_schema::dispatch::Input;
 use mmn_schema::encoding::Encoding;
-use mmn_schema::id::{MeasurementId, Tenant};
+use mmn_schema::id::{Epoch, MeasurementId, Tenant};
 use mmn_schema::outcome::{Reason, code};
 use mmn_schema::problem::Problem;
 use mmn_schema::subject::{Log, Subject};
@@ -43,6 +43,8 @@ pub(crate) struct Recovered {
 #[derive(Debug, Default)]
 struct Partial {
     meta: Option<Box<Meta>>,
+    /// The newest term that took inputs in.
+    epoch: Epoch,
     groups: Vec<Gathered>,
     closed: bool,
     cancelled: bool,
@@ -152,6 +154,15 @@ impl Partial {
             Step::Inputs(Chunk { meta, group, total, first, inputs }) => {
                 if meta.is_some() {
                     self.meta = meta;
+                }
+                if accept.epoch < self.epoch {
+                    // It landed after its anchor's time, and was never answered.
+                    return;
+                }
+                if accept.epoch > self.epoch {
+                    self.epoch = accept.epoch;
+                    // What the new anchor did not find whole was never answered either: it went on before that.
+                    self.groups.retain(|gathered| gathered.total == 0 || gathered.first < group);
                 }
                 let at = accept.at;
                 match self

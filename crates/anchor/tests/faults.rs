@@ -6,6 +6,7 @@ use common::module::{Behaviour, FakeModule};
 use common::{TestAnchor, eventually, request, tenant, viewer};
 use mmn_bus::testing::TestServer;
 use mmn_schema::api::{Health, MeasurementState};
+use mmn_schema::dispatch::Input;
 use mmn_schema::outcome::{Outcome, code};
 use mmn_schema::time::Span;
 
@@ -180,6 +181,34 @@ async fn an_anchor_that_dies_loses_nothing_and_doubles_nothing() {
     let rollups = anchor.anchor.rollups(&viewer(), id, None, None, None).await.unwrap();
     let summed: u64 = rollups.iter().map(|rollup| rollup.outcomes[&Outcome::Ok]).sum();
     assert_eq!(summed, 40_000);
+}
+
+#[tokio::test]
+async fn appends_before_and_after_an_anchor_dies_are_all_there() {
+    let server = TestServer::start().await;
+    let _module = FakeModule::start(&server, "x", "noop-1", Behaviour::default()).await;
+    let mut anchor = TestAnchor::start(&server).await;
+    anchor.offers("x", "noop").await;
+    let mut open = request(0, "all");
+    open.open = true;
+    let id = anchor.anchor.accept(&tenant(), open, None).await.unwrap().measurement.id;
+    for life in 0..3 {
+        for part in 0..4 {
+            let inputs: Vec<_> = (0..50).map(|n| Input::Target(format!("t{life}-{part}-{n}"))).collect();
+            let answer = anchor.anchor.append(&tenant(), id, inputs).await.unwrap();
+            assert_eq!((answer.first, answer.tasks), (life * 200 + part * 50, 50));
+        }
+        anchor.crash().await;
+        anchor = TestAnchor::start(&server).await;
+        assert_eq!(anchor.measurement(id).await.ledger.accepted, (life + 1) * 200);
+        anchor.offers("x", "noop").await;
+    }
+    anchor.anchor.close(&tenant(), id).await.unwrap();
+    assert_eq!(anchor.done(id).await.ledger.ok, 600);
+    let results = anchor.each(id).await;
+    let inputs: std::collections::BTreeSet<_> =
+        results.iter().map(|result| result.input.to_string()).collect();
+    assert_eq!((results.len(), inputs.len()), (600, 600));
 }
 
 #[tokio::test]

@@ -166,7 +166,9 @@ impl Actor {
                     inputs: chunk.to_vec(),
                 }),
             };
-            let name = format!("{id}-a-{at}-{number}");
+            // The first group of an open measurement may be empty, and one that a former term left in pieces may begin
+            // where this one does: neither may be taken for it.
+            let name = format!("{id}-a-{}-{group}-{}-{number}", self.epoch.0, inputs.len());
             at += chunk.len() as u64;
             self.write(Tag::Accept(id, group), &subject, name, &accept);
         }
