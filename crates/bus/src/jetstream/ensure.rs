@@ -3,7 +3,9 @@
 
 use std::time::Duration;
 
-use async_nats::jetstream::{kv, stream};
+use async_nats::jetstream::context::{CreateStreamError, CreateStreamErrorKind};
+use async_nats::jetstream::context::{GetStreamError, GetStreamErrorKind, RequestError, RequestErrorKind};
+use async_nats::jetstream::{self, ErrorCode, kv, stream};
 use serde_json::Value;
 
 use crate::connect::Bus;
@@ -47,13 +49,11 @@ impl Bus {
     pub async fn ensure_stream(&self, config: &stream::Config) -> Result<(), EnsureError> {
         let name = config.name.as_str();
         let api = self.jetstream();
-        let has = match api.get_stream(name).await {
-            Ok(stream) => stream.cached_info().config.clone(),
-            Err(error) if is_absent(&error) => {
-                let made = api.create_stream(config.clone()).await;
-                made.map_err(|source| refused(name, source))?.cached_info().config.clone()
-            }
-            Err(source) => return Err(refused(name, source)),
+        let has = if let Some(info) = self.find_stream(name).await? {
+            info.config
+        } else {
+            let made = api.create_stream(config.clone()).await;
+            made.map_err(|source| refused(name, source))?.cached_info().config.clone()
         };
         if difference(config, &has).is_none() {
             return Ok(());
@@ -64,6 +64,20 @@ impl Bus {
             None => Ok(()),
             Some(field) => Err(EnsureError::Different { name: name.to_owned(), field }),
         }
+    }
+
+    /// The stream of that name, if it is there.
+    pub async fn find_stream(&self, name: &str) -> Result<Option<stream::Info>, EnsureError> {
+        match self.jetstream().get_stream(name).await {
+            Ok(stream) => Ok(Some(stream.cached_info().clone())),
+            Err(error) if is_absent(&error) => Ok(None),
+            Err(source) => Err(refused(name, source)),
+        }
+    }
+
+    /// Opens the stream of that name.
+    pub async fn open_stream(&self, name: &str) -> Result<stream::Stream, EnsureError> {
+        self.jetstream().get_stream(name).await.map_err(|source| refused(name, source))
     }
 
     /// Makes the bucket, or updates one of that name, and opens it.
@@ -92,10 +106,7 @@ impl Bus {
     }
 }
 
-fn is_absent(error: &async_nats::jetstream::context::GetStreamError) -> bool {
-    use async_nats::jetstream::ErrorCode;
-    use async_nats::jetstream::context::GetStreamErrorKind;
-
+fn is_absent(error: &GetStreamError) -> bool {
     matches!(error.kind(), GetStreamErrorKind::JetStream(error)
         if error.error_code() == ErrorCode::STREAM_NOT_FOUND)
 }
@@ -153,6 +164,54 @@ pub enum EnsureError {
         /// The field, as in JetStream's JSON.
         field: String,
     },
+}
+
+/// JetStream's codes for a size that account, server or cluster can't reserve.
+const NO_ROOM: [ErrorCode; 6] = [
+    ErrorCode::ACCOUNT_RESOURCES_EXCEEDED,
+    ErrorCode::CLUSTER_NO_PEERS,
+    ErrorCode::INSUFFICIENT_RESOURCES,
+    ErrorCode::MEMORY_RESOURCES_EXCEEDED,
+    ErrorCode::STORAGE_RESOURCES_EXCEEDED,
+    ErrorCode::STREAM_MAX_STREAM_BYTES_EXCEEDED,
+];
+/// JetStream's codes for its absence, on the server and in the account.
+const NOT_ENABLED: [ErrorCode; 2] =
+    [ErrorCode::JETSTREAM_NOT_ENABLED, ErrorCode::JETSTREAM_NOT_ENABLED_FOR_ACCOUNT];
+
+impl EnsureError {
+    /// Whether there is no room for so many bytes; there may be for fewer.
+    pub fn is_for_want_of_room(&self) -> bool {
+        self.jetstream().is_some_and(|error| NO_ROOM.contains(&error.error_code()))
+    }
+
+    /// Whether the server, or the account there, has no JetStream.
+    pub fn is_without_jetstream(&self) -> bool {
+        let Self::Refused { source, .. } = self else { return false };
+        let silent =
+            match (source.downcast_ref::<CreateStreamError>(), source.downcast_ref::<GetStreamError>()) {
+                (Some(error), _) => error.kind() == CreateStreamErrorKind::JetStreamUnavailable,
+                (_, Some(error)) => std::error::Error::source(error)
+                    .and_then(|source| source.downcast_ref::<RequestError>())
+                    .is_some_and(|error| error.kind() == RequestErrorKind::NoResponders),
+                _ => false,
+            };
+        silent || self.jetstream().is_some_and(|error| NOT_ENABLED.contains(&error.error_code()))
+    }
+
+    /// What JetStream itself answered.
+    fn jetstream(&self) -> Option<jetstream::Error> {
+        let Self::Refused { source, .. } = self else { return None };
+        if let Some(error) = source.downcast_ref::<CreateStreamError>()
+            && let CreateStreamErrorKind::JetStream(error) = error.kind()
+        {
+            return Some(error);
+        }
+        match source.downcast_ref::<GetStreamError>()?.kind() {
+            GetStreamErrorKind::JetStream(error) => Some(error),
+            _ => None,
+        }
+    }
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use super::ServerOptions;
 pub(super) const CONFIG: &str = "nats-server.conf";
 pub(super) const LOG: &str = "nats-server.log";
 pub(super) const STDERR: &str = "nats-server.err";
-const STORE: &str = "store";
+pub(super) const STORE: &str = "store";
 
 /// The configuration with `port`, or with a free one, which the server writes into `ports_dir`.
 pub(super) fn generate(options: &ServerOptions, port: Option<u16>, ports_dir: &Path) -> String {

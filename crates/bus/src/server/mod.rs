@@ -10,6 +10,7 @@
 mod binary;
 mod child;
 mod config;
+mod room;
 mod store;
 
 use std::num::NonZeroU32;
@@ -17,6 +18,7 @@ use std::path::PathBuf;
 
 pub use binary::{Binary, BinaryError, MINIMUM, NotAVersion, Version};
 pub use child::{Reloader, RunError, Server, StartError};
+pub use room::disk_share;
 pub use store::StoreError;
 
 use crate::identity::ServerTrust;
