@@ -105,7 +105,8 @@ impl Default for ApiConfig {
 pub struct ResultsConfig {
     /// For how many seconds; 0: until the room is used up.
     pub max_age_s: u64,
-    /// In how many bytes. When they are used up, new work is refused.
+    /// In how many bytes at most; of a server with less room about three quarters are taken. When they are used up,
+    /// new work is refused. Streams that are there keep their size until this changes.
     pub max_bytes: u64,
 }
 
@@ -121,7 +122,8 @@ impl Default for ResultsConfig {
 pub struct LedgerConfig {
     /// For how many seconds; 0: for ever.
     pub max_age_s: u64,
-    /// In how many bytes.
+    /// In how many bytes at most; of a server with less room about a fifth is taken. Streams that are there keep their
+    /// size until this changes.
     pub max_bytes: u64,
     /// How many measurements that ended stay in memory; older ones are read from the stream when asked for.
     pub closed_in_memory: usize,

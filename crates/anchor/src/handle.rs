@@ -74,7 +74,8 @@ pub struct PageRequest {
 pub struct Readiness {
     /// Whether it can.
     pub ready: bool,
-    /// What it is doing otherwise, in words: `connecting`, `standing by`, `recovering`, `storage is full`, `stopping`.
+    /// What it does or lacks otherwise, in words: `no connection to NATS at …`, `JetStream is not enabled …`,
+    /// `storage: …`, `standing by: anchor … holds the lease`, `recovering`, `storage is full`, `stopping`.
     pub detail: String,
 }
 

@@ -49,12 +49,12 @@ pub(crate) async fn open(bus: &Bus, replicas: usize) -> Result<kv::Store, Ensure
 }
 
 impl Lease {
-    /// Takes the lease as soon as it is free. `standing_by` is called when it is not at first. `None` at `shutdown`.
+    /// Takes the lease as soon as it is free. `waiting` is told, in words, what it waits for. `None` at `shutdown`.
     pub(crate) async fn take(
         bucket: kv::Store,
         anchor: &AnchorId,
         shutdown: &CancellationToken,
-        standing_by: impl Fn(),
+        waiting: impl Fn(&str),
     ) -> Option<Self> {
         let life: u64 = rand::random();
         let mut seen: Option<(u64, Instant)> = None;
@@ -79,13 +79,19 @@ impl Lease {
                         let mut lease = Self { bucket: bucket.clone(), holder, revision };
                         match lease.put().await {
                             Ok(()) => return Some(lease),
-                            Err(error) => tracing::debug!(%error, "the lease was taken by another anchor"),
+                            Err(error) if error.kind() == UpdateErrorKind::WrongLastRevision => {
+                                tracing::debug!("the lease was taken by another anchor");
+                            }
+                            Err(error) => waiting(&format!("storage: the lease can't be written: {error}")),
                         }
-                    } else {
-                        standing_by();
+                    } else if let Some(Holder { anchor, .. }) = former {
+                        waiting(&format!("standing by: anchor {anchor} holds the lease"));
                     }
                 }
-                Err(error) => tracing::warn!(%error, "the lease can't be read"),
+                Err(error) => {
+                    tracing::warn!(%error, "the lease can't be read");
+                    waiting(&format!("storage: the lease can't be read: {error}"));
+                }
             }
             tokio::select! {
                 () = shutdown.cancelled() => return None,

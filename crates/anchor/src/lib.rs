@@ -33,6 +33,7 @@ mod problems;
 mod quote;
 mod recovery;
 mod registry;
+mod rise;
 mod rollup;
 mod run;
 mod shared;

@@ -1,14 +1,10 @@
 //! An anchor's life: connect, listen, take the lease, recover, serve.
 
-use std::time::Duration;
-
-use async_nats::jetstream::stream::{self, DiscardPolicy, StorageType};
-use mmn_bus::connect::{Bus, Connect, ConnectError, Tls};
+use mmn_bus::connect::{Connect, ConnectError, Tls};
 use mmn_bus::identity::{CREDS, Creds, CredsError, Issuer, KeysetError, Role, TrustError};
 use mmn_bus::jetstream::EnsureError;
 use mmn_schema::id::AnchorId;
 use mmn_schema::problem::Problem;
-use mmn_schema::subject::{Log, Prefix};
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
@@ -18,11 +14,8 @@ use crate::api::{self, ServeError};
 use crate::clock;
 use crate::config::Config;
 use crate::handle::Anchor;
-use crate::lease::{self, Lease};
-use crate::recovery;
+use crate::rise;
 use crate::shared::Shared;
-use crate::store::Store;
-use crate::store::write::DUPLICATE_WINDOW;
 
 /// What an anchor says when it listens.
 #[derive(Debug, Clone)]
@@ -69,17 +62,10 @@ pub enum RunError {
     Lost,
 }
 
-/// The name of the stream of acceptances and sums, below the prefix.
-const LEDGER: &str = "LEDGER";
-/// The name of the stream of results.
-const RES: &str = "RES";
-/// Between attempts while the storage is away.
-const PAUSE: Duration = Duration::from_millis(250);
-
 /// Runs an anchor until `shutdown`. It belongs on a current-thread runtime. `ready` is told once the API listens;
 /// whether the anchor is active is another question (`GET /readyz`).
 pub async fn run(
-    config: Config,
+    mut config: Config,
     ready: oneshot::Sender<Ready>,
     shutdown: CancellationToken,
 ) -> Result<(), RunError> {
@@ -111,7 +97,7 @@ pub async fn run(
         wait_for_server: true,
     };
     let bus = bus.open().await?;
-    let (shared, commands) = Shared::new(bus.clone(), config.bus.prefix.clone());
+    let (shared, commands) = Shared::new(bus.clone(), config.bus.prefix.clone(), &config.bus.urls);
     let url = server.url();
     let stop_api = shutdown.child_token();
     let anchor = Anchor::new(shared.clone());
@@ -120,7 +106,7 @@ pub async fn run(
     let _ = ready.send(Ready { url, anchor });
 
     let ended = async {
-        let Some((store, lease)) = rise(&bus, &config, &id, &shared, &shutdown).await? else {
+        let Some(lease) = rise::lease(&shared, &config, &id, &shutdown).await? else {
             return Ok(());
         };
         let epoch = lease.epoch();
@@ -146,22 +132,16 @@ pub async fn run(
                 }
             }
         });
-        shared.say(false, "recovering");
-        let keys_for = Duration::from_secs(config.ledger.idempotency_s);
-        let in_memory = config.ledger.closed_in_memory;
-        let recovered = loop {
-            match recovery::recover(&store, in_memory, keys_for, clock::now(), clock::wall()).await {
-                Ok(recovered) => break recovered,
-                Err(problem) if stop.is_cancelled() => return Err(RunError::Recover(problem)),
-                Err(problem) => {
-                    tracing::warn!(%problem, "recovery is tried again");
-                    tokio::time::sleep(PAUSE).await;
-                }
+        let result = match Box::pin(rise::store(&shared, &mut config, &stop)).await {
+            Ok(Some((store, recovered))) => {
+                tracing::info!(anchor = %id, epoch = epoch.0, running = recovered.running.len(), "active");
+                let birth =
+                    Birth { shared: shared.clone(), store, config, id, epoch, issuer, trust, recovered };
+                Actor::new(birth).run(commands, stop.clone()).await.map_err(|_| RunError::Closed)
             }
+            Ok(None) => Ok(()),
+            Err(error) => Err(error),
         };
-        tracing::info!(anchor = %id, epoch = epoch.0, running = recovered.running.len(), "active");
-        let birth = Birth { shared: shared.clone(), store, config, id, epoch, issuer, trust, recovered };
-        let result = Actor::new(birth).run(commands, stop.clone()).await.map_err(|_| RunError::Closed);
         stop.cancel();
         if renewal.await.is_err() {
             tracing::warn!("the lease was not given back");
@@ -169,83 +149,11 @@ pub async fn run(
         if lost.is_cancelled() { Err(RunError::Lost) } else { result }
     }
     .await;
-    shared.say(false, "stopping");
+    shared.say_stopping();
     stop_api.cancel();
     if api.await.is_err() {
         tracing::warn!("the API did not end in order");
     }
     bus.close().await;
     ended
-}
-
-/// Makes the streams and takes the lease. `None` at shutdown.
-async fn rise(
-    bus: &Bus,
-    config: &Config,
-    id: &AnchorId,
-    shared: &Shared,
-    shutdown: &CancellationToken,
-) -> Result<Option<(Store, Lease)>, RunError> {
-    let bucket = loop {
-        let made = async {
-            for stream in streams(config) {
-                bus.ensure_stream(&stream).await?;
-            }
-            lease::open(bus, config.bus.replicas).await
-        };
-        let made = tokio::select! {
-            made = made => made,
-            () = shutdown.cancelled() => return Ok(None),
-        };
-        match made {
-            Ok(bucket) => break bucket,
-            Err(error @ EnsureError::Different { .. }) => return Err(error.into()),
-            Err(error) => {
-                tracing::info!(error = &error as &dyn std::error::Error, "the storage is not there yet");
-                tokio::select! {
-                    () = tokio::time::sleep(PAUSE) => {}
-                    () = shutdown.cancelled() => return Ok(None),
-                }
-            }
-        }
-    };
-    let Some(lease) = Lease::take(bucket, id, shutdown, || shared.say(false, "standing by")).await else {
-        return Ok(None);
-    };
-    let prefix = &config.bus.prefix;
-    let stream = async |name: &str| {
-        bus.jetstream().get_stream(stream_name(prefix, name)).await.map_err(|_| RunError::Closed)
-    };
-    let (ledger, results) = (stream(LEDGER).await?, stream(RES).await?);
-    Ok(Some((Store { prefix: prefix.clone(), ledger, results }, lease)))
-}
-
-/// Two networks may share an account's JetStream.
-fn stream_name(prefix: &Prefix, name: &str) -> String {
-    if *prefix == Prefix::default() { name.to_owned() } else { format!("{prefix}_{name}") }
-}
-
-/// The streams as they are to be.
-fn streams(config: &Config) -> [stream::Config; 2] {
-    let prefix = &config.bus.prefix;
-    let stream = |name: &str, subjects: &[Log], max_bytes: u64, max_age_s: u64| stream::Config {
-        name: stream_name(prefix, name),
-        subjects: subjects.iter().map(|log| log.all(prefix)).collect(),
-        storage: StorageType::File,
-        discard: DiscardPolicy::New,
-        max_bytes: i64::try_from(max_bytes).unwrap_or(i64::MAX),
-        max_age: Duration::from_secs(max_age_s),
-        num_replicas: config.bus.replicas,
-        duplicate_window: match max_age_s {
-            0 => DUPLICATE_WINDOW,
-            age => DUPLICATE_WINDOW.min(Duration::from_secs(age)),
-        },
-        allow_direct: true,
-        ..stream::Config::default()
-    };
-    let (ledger, results) = (&config.ledger, &config.results);
-    [
-        stream(LEDGER, &[Log::Accept, Log::Done, Log::Roll], ledger.max_bytes, ledger.max_age_s),
-        stream(RES, &[Log::Res], results.max_bytes, results.max_age_s),
-    ]
 }

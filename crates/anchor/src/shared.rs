@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
-use mmn_bus::connect::Bus;
+use mmn_bus::connect::{Bus, Link};
 use mmn_schema::event::Event;
 use mmn_schema::problem::Problem;
 use mmn_schema::subject::Prefix;
@@ -26,20 +26,25 @@ pub(crate) struct Shared {
     pub(crate) commands: mpsc::Sender<Command>,
     pub(crate) events: broadcast::Sender<Arc<Event>>,
     pub(crate) readiness: watch::Sender<Readiness>,
+    /// Where NATS is, for people.
+    nats: String,
     active: AtomicBool,
     store: OnceLock<Store>,
 }
 
 impl Shared {
-    pub(crate) fn new(bus: Bus, prefix: Prefix) -> (Arc<Self>, mpsc::Receiver<Command>) {
+    /// `urls` are NATS's servers.
+    pub(crate) fn new(bus: Bus, prefix: Prefix, urls: &[String]) -> (Arc<Self>, mpsc::Receiver<Command>) {
         let (commands, receiver) = mpsc::channel(COMMANDS);
-        let readiness = Readiness { ready: false, detail: "connecting".to_owned() };
+        let nats = urls.iter().map(|url| without_user(url)).collect::<Vec<_>>().join(", ");
+        let readiness = Readiness { ready: false, detail: no_connection(&nats, None) };
         let shared = Self {
             bus,
             prefix,
             commands,
             events: broadcast::Sender::new(EVENTS),
             readiness: watch::Sender::new(readiness),
+            nats,
             active: AtomicBool::new(false),
             store: OnceLock::new(),
         };
@@ -57,16 +62,72 @@ impl Shared {
         self.active.store(true, Ordering::Release);
     }
 
+    /// Says whether the anchor can take work, and what it does or lacks otherwise. Without a connection to NATS that is
+    /// what it lacks.
     pub(crate) fn say(&self, ready: bool, detail: &str) {
+        if self.is_connected() {
+            self.tell(ready, detail.to_owned());
+        } else {
+            self.say_unconnected(None);
+        }
+    }
+
+    /// Says that there is no connection, and `why`.
+    pub(crate) fn say_unconnected(&self, why: Option<&str>) {
+        self.tell(false, no_connection(&self.nats, why));
+    }
+
+    /// Says that the anchor is on its way out.
+    pub(crate) fn say_stopping(&self) {
+        self.tell(false, STOPPING.to_owned());
+    }
+
+    pub(crate) fn is_connected(&self) -> bool {
+        matches!(*self.bus.link().borrow(), Link::Up { .. })
+    }
+
+    /// Where NATS is, for people.
+    pub(crate) fn nats(&self) -> &str {
+        &self.nats
+    }
+
+    pub(crate) fn store(&self) -> Result<&Store, Problem> {
+        self.store.get().ok_or_else(|| problems::not_ready(&self.readiness.borrow().detail))
+    }
+
+    fn tell(&self, ready: bool, detail: String) {
         self.readiness.send_if_modified(|now| {
-            let next = Readiness { ready, detail: detail.to_owned() };
+            let next = Readiness { ready, detail };
             let changed = *now != next;
             *now = next;
             changed
         });
     }
+}
 
-    pub(crate) fn store(&self) -> Result<&Store, Problem> {
-        self.store.get().ok_or_else(|| problems::not_ready("recovering"))
+const STOPPING: &str = "stopping";
+
+fn no_connection(nats: &str, why: Option<&str>) -> String {
+    match why {
+        Some(why) => format!("no connection to NATS at {nats}: {why:.200}"),
+        None => format!("no connection to NATS at {nats}"),
+    }
+}
+
+/// A URL as it may be shown: a name and a password in it may not.
+fn without_user(url: &str) -> String {
+    let (scheme, rest) = url.split_once("://").unwrap_or(("nats", url));
+    let host = rest.rsplit_once('@').map_or(rest, |(_, host)| host);
+    format!("{scheme}://{host}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_password_in_a_url_is_not_shown() {
+        assert_eq!(without_user("nats://user:p@ss@example.net:4222"), "nats://example.net:4222");
+        assert_eq!(without_user("127.0.0.1:4222"), "nats://127.0.0.1:4222");
     }
 }

@@ -4,6 +4,7 @@
 //! of its questions.
 
 pub(crate) mod record;
+pub(crate) mod room;
 pub(crate) mod write;
 
 use std::sync::Arc;
