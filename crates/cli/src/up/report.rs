@@ -49,7 +49,18 @@ pub(super) async fn tell(
         .map(ToString::to_string)
         .filter(|kind| !seen.as_ref().is_some_and(|vp| knows(vp, kind)))
         .collect();
-    print(&mut session.printer, api, seen.as_ref(), &silent, &command)
+    let waits_for = match seen {
+        Some(_) => None,
+        None => why_not_ready(&client).await,
+    };
+    print(&mut session.printer, api, seen.as_ref(), waits_for.as_deref(), &silent, &command)
+}
+
+/// What keeps the anchor from taking work, in its own words; nothing when it is ready.
+async fn why_not_ready(client: &Client) -> Option<String> {
+    let error = client.ready().await.err()?;
+    let problem = error.problem().and_then(|problem| problem.detail.clone());
+    Some(problem.unwrap_or_else(|| crate::failure::chain(&error)))
 }
 
 fn knows(vp: &VpView, kind: &str) -> bool {
@@ -61,6 +72,7 @@ fn print(
     printer: &mut Printer,
     api: &ApiFile,
     vp: Option<&VpView>,
+    waits_for: Option<&str>,
     silent: &[String],
     command: &Command,
 ) -> Result<(), Failure> {
@@ -73,6 +85,9 @@ fn print(
         ))
     };
     field("API", &api.url, Tone::Plain)?;
+    if let Some(what) = waits_for {
+        field("anchor waits", &crate::table::one_line(what), Tone::Bad)?;
+    }
     let place = vp.map_or_else(
         || "not listed yet; `mmn doctor` looks for the cause".to_owned(),
         |vp| format!("{} ({})", crate::table::one_line(&vp.vantage_point.name), vp.vantage_point.id),
@@ -172,23 +187,30 @@ mod tests {
         .unwrap()
     }
 
-    fn told(vp: Option<&VpView>, silent: &[&str]) -> String {
+    fn told(vp: Option<&VpView>, waits_for: Option<&str>, silent: &[&str]) -> String {
         let (mut printer, out, _) = printer(None);
         let api = ApiFile { url: "http://127.0.0.1:8677".into(), pid: 1, tls_ca: None };
         let command = Command { program: "/opt/mmn/bin/mmn".into(), data: Some(quoted("/tmp/a dir")) };
         let silent: Vec<_> = silent.iter().map(|&kind| kind.to_owned()).collect();
-        print(&mut printer, &api, vp, &silent, &command).unwrap();
+        print(&mut printer, &api, vp, waits_for, &silent, &command).unwrap();
         out.text()
     }
 
     #[test]
     fn what_is_ready_and_what_mends_the_rest_is_told() {
-        insta::assert_snapshot!(told(Some(&vp()), &[]));
+        insta::assert_snapshot!(told(Some(&vp()), None, &[]));
     }
 
     #[test]
     fn what_has_not_come_yet_is_told() {
-        insta::assert_snapshot!(told(None, &["dns", "ping"]));
+        insta::assert_snapshot!(told(None, None, &["dns", "ping"]));
+    }
+
+    #[test]
+    fn what_the_anchor_waits_for_is_told() {
+        let what = "no connection to NATS at nats://192.0.2.1:4222";
+        let told = told(None, Some(what), &["dns"]);
+        assert!(told.lines().any(|line| line.starts_with("anchor waits") && line.ends_with(what)), "{told}");
     }
 
     #[test]

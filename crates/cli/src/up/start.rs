@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use mmn_bus::server::{Binary, Server, ServerOptions};
+use mmn_bus::server::{Binary, Server, ServerOptions, disk_share};
 use mmn_client::ApiFile;
 
 use super::data_dir::{self, DataDir};
@@ -13,6 +13,9 @@ use crate::clock;
 use crate::cmd::up::Args;
 use crate::failure::{Failure, chain};
 use crate::session::Session;
+
+/// The most that the network's own server may store in files, in bytes; less where the disk has less.
+const MOST_ON_DISK: u64 = 64 << 30;
 
 /// What was started.
 #[derive(Debug)]
@@ -77,8 +80,9 @@ async fn nats_server(dir: &DataDir) -> Result<Server, Failure> {
     })?;
     let mut options = ServerOptions::new(binary, dir.nats(), trust);
     options.launcher = role::launcher();
-    // The streams have bounds of their own, which are told to clients; the server's is out of their way.
-    options.max_file_bytes = 64 << 30;
+    // The streams have bounds of their own, which are told to clients, and are made to fit below this one.
+    options.max_file_bytes = disk_share(&options.data_dir, MOST_ON_DISK)
+        .map_err(|error| Failure::new(format!("{}: {error}", options.data_dir.display())))?;
     Server::start(options).await.map_err(|error| Failure::new(chain(&error)))
 }
 
