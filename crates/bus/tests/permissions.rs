@@ -16,7 +16,7 @@ use mmn_bus::identity::permissions::POOL_QUEUE;
 use mmn_bus::identity::{self, Role};
 use mmn_bus::testing::TestServer;
 use mmn_schema::id::{InstanceId, KindName, MeasurementId, VpId};
-use mmn_schema::subject::{Log, Prefix, Subject};
+use mmn_schema::subject::{Log, Prefix, Subject, filter};
 use tokio::sync::broadcast;
 
 const HANG: Duration = Duration::from_secs(30);
@@ -216,6 +216,7 @@ async fn the_rights_are_those_of_the_contracts_subjects() {
     for subject in [Subject::Discover, Subject::Node(vp.clone())] {
         assert!(node.may_subscribe(&subject.on(&prefix)).await, "{subject:?}");
     }
+    assert!(node.may_subscribe(&filter::heartbeats_of(&prefix, &vp)).await);
 }
 
 #[tokio::test]

@@ -12,7 +12,7 @@ use mmn_bus::connect::Tls;
 use mmn_bus::launch::Launcher;
 use mmn_node::module::ModuleArgs;
 use mmn_node::policy::Policy;
-use mmn_node::{Builtin, Config, Place};
+use mmn_node::{Builtin, Config, DEFAULT_SILENCE, Place};
 use mmn_schema::subject::Prefix;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
@@ -56,5 +56,6 @@ fn config(dir: PathBuf, url: &str, creds: PathBuf) -> std::io::Result<Config> {
         policy: Policy::default(),
         place: Place::default(),
         watch: true,
+        silence: DEFAULT_SILENCE,
     })
 }

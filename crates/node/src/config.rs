@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use mmn_bus::connect::Tls;
 use mmn_bus::launch::Launcher;
@@ -41,7 +42,12 @@ pub struct Config {
     pub place: Place,
     /// Whether modules come and go with `modules.d/`; a node that was started for given modules alone does not look.
     pub watch: bool,
+    /// How long a module's process may run without being heard on the bus until that is told.
+    pub silence: Duration,
 }
+
+/// Long enough for a module to start on a busy machine.
+pub const DEFAULT_SILENCE: Duration = Duration::from_secs(10);
 
 impl Config {
     /// The same with absolute paths: children have directories of their own to work in.

@@ -26,5 +26,5 @@ pub mod net;
 pub mod policy;
 mod supervisor;
 
-pub use config::{Builtin, Config, ConfigError, DEFAULT_LOCAL_KEY, Place};
+pub use config::{Builtin, Config, ConfigError, DEFAULT_LOCAL_KEY, DEFAULT_SILENCE, Place};
 pub use supervisor::{NodeError, Ready, run};

@@ -13,7 +13,7 @@ mod common;
 use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt;
 
-use common::place::{Node, children, config, directories, is, module, start};
+use common::place::{Node, children, config, directories, is, module, start, start_with};
 use common::{Anchor, enrol, plain, soon};
 use mmn_bus::identity::Creds;
 use mmn_bus::testing::TestServer;
@@ -34,6 +34,30 @@ const SLEEP: &str = "command = [\"sleep\", \"100\"]\ndrain_seconds = 0\n";
 async fn until(anchor: &mut Anchor, name: &str, state: ModuleState) -> ModuleStatus {
     let info = anchor.node_that(|info| is(info, name, state)).await;
     module(&info, name).unwrap().clone()
+}
+
+#[tokio::test]
+async fn a_module_that_is_not_heard_is_told_with_its_last_words() {
+    let server = TestServer::start().await;
+    let mut anchor = Anchor::start(&server).await;
+    enrol(&server, &anchor).await;
+    let silence = |config: &mut Config| config.silence = std::time::Duration::from_millis(50);
+    let (node, _) = start_with(&server, silence).await;
+    let mute = "command = [\"sh\", \"-c\", \"echo no way to NATS; exec sleep 100\"]\ndrain_seconds = 0\n";
+    node.drop_manifest("mute", mute);
+    let told = |info: &mmn_schema::announce::NodeInfo| {
+        module(info, "mute").is_some_and(|mute| {
+            let detail = mute.detail.as_deref().unwrap_or_default();
+            mute.state == ModuleState::Starting
+                && detail.starts_with("not announced for ")
+                && detail.ends_with(": no way to NATS")
+        })
+    };
+    anchor.node_that(told).await;
+    // What is heard is at work, even if it took its time.
+    let info = anchor.node_that(|info| is(info, "notes", ModuleState::Running)).await;
+    assert_eq!(module(&info, "mute").unwrap().restarts, 0);
+    node.end().await;
 }
 
 async fn scene(test: impl AsyncFnOnce(&mut TestServer, &mut Anchor, Node)) {

@@ -227,6 +227,11 @@ pub mod filter {
         format!("{prefix}.v1.hb.*.*")
     }
 
+    /// The heartbeats of one vantage point: of its node and of its instances.
+    pub fn heartbeats_of(prefix: &Prefix, vp: &VpId) -> String {
+        format!("{prefix}.v1.hb.{vp}.*")
+    }
+
     /// All events.
     pub fn events(prefix: &Prefix) -> String {
         format!("{prefix}.v1.evt.*")

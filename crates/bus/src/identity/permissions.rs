@@ -117,7 +117,12 @@ pub fn template(role: Role, prefix: &Prefix) -> Template {
                 own("v1.enrol.{{tag(vp)}}"),
                 own("v1.evt.*"),
             ]);
-            subscribe.extend([own("modules.discover"), own("v1.node.{{tag(vp)}}")]);
+            subscribe.extend([
+                own("modules.discover"),
+                own("v1.node.{{tag(vp)}}"),
+                // It says which of its modules have not been heard.
+                own("v1.hb.{{tag(vp)}}.*"),
+            ]);
         }
         Role::Module => {
             publish.extend([

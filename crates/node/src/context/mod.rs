@@ -13,9 +13,10 @@ mod stub;
 mod tcp;
 mod udp;
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -28,8 +29,8 @@ use mmn_probe::time::{Instant, Nanos};
 
 use crate::clock;
 use crate::module::settings::{Endowment, NoSockets};
-use crate::net::driver::{DriveError, Driver};
-use crate::net::icmp::EchoSocket;
+use crate::net::driver::{Config, DriveError, Driver};
+use crate::net::icmp::{Description, EchoSocket};
 use crate::net::page::{Held as LimitHeld, Limits, Page, PageError};
 use crate::policy::Policy;
 
@@ -38,7 +39,8 @@ use crate::policy::Policy;
 pub(crate) struct Site {
     policy: RefCell<Rc<Policy>>,
     page: Arc<Page>,
-    driver: Option<Driver>,
+    /// There once there are sockets.
+    driver: OnceCell<Driver>,
     no_sockets: Option<NoSockets>,
 }
 
@@ -59,25 +61,33 @@ impl Site {
             Some(page) => Page::open(page)?,
             None => Page::create(limits(&settings.policy), rand::random())?,
         };
-        let page = Arc::new(page);
+        let site = Self {
+            policy: RefCell::new(Rc::new(settings.policy)),
+            page: Arc::new(page),
+            driver: OnceCell::new(),
+            no_sockets: settings.no_sockets,
+        };
+        let sockets = sockets.into_iter().zip(settings.sockets).collect();
+        site.add_sockets(sockets).map_err(SiteError::Socket)?;
+        Ok(site)
+    }
+
+    /// Takes sockets over; with the first of them machines can be driven. Must be called within a runtime.
+    pub(crate) fn add_sockets(&self, sockets: Vec<(OwnedFd, Description)>) -> io::Result<()> {
         let sockets = sockets
             .into_iter()
-            .zip(settings.sockets)
             .map(|(fd, description)| EchoSocket::from_passed(fd, description))
-            .collect::<io::Result<Vec<_>>>()
-            .map_err(SiteError::Socket)?;
-        let driver = if sockets.is_empty() {
-            None
-        } else {
-            let config = crate::net::driver::Config::default();
-            Some(Driver::new(sockets, Arc::clone(&page), config).map_err(SiteError::Socket)?)
-        };
-        Ok(Self {
-            policy: RefCell::new(Rc::new(settings.policy)),
-            page,
-            driver,
-            no_sockets: settings.no_sockets,
-        })
+            .collect::<io::Result<Vec<_>>>()?;
+        if sockets.is_empty() {
+            return Ok(());
+        }
+        if let Some(driver) = self.driver.get() {
+            return sockets.into_iter().try_for_each(|socket| driver.add_socket(socket));
+        }
+        let driver = Driver::new(sockets, Arc::clone(&self.page), Config::default())?;
+        // It was empty a line before, and nobody else has this thread.
+        let _ = self.driver.set(driver);
+        Ok(())
     }
 
     /// One task's view.
@@ -97,7 +107,7 @@ impl Site {
 
     /// Why machines can't be driven here; absent when they can.
     pub(crate) fn no_sockets(&self) -> Option<NoSockets> {
-        match (&self.driver, &self.no_sockets) {
+        match (self.driver.get(), &self.no_sockets) {
             (Some(_), _) => None,
             (None, Some(missing)) => Some(missing.clone()),
             (None, None) => {
@@ -226,7 +236,7 @@ impl Context for TaskContext {
     ) -> LocalBoxFuture<'_, Result<Box<dyn Driven>, Failure>> {
         async move {
             self.site.check(target)?;
-            let Some(driver) = &self.site.driver else {
+            let Some(driver) = self.site.driver.get() else {
                 let missing = self.site.no_sockets().map_or_else(String::new, |missing| missing.what);
                 return Err(Failure::failed(code::UNPRIVILEGED, missing));
             };

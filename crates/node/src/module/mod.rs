@@ -35,7 +35,7 @@ use crate::context::{Site, SiteError};
 use crate::herald::Herald;
 use crate::net::pass::{self, PassError};
 use desk::Room;
-use settings::{Endowment, FromNode, FromNodeError};
+use settings::{Change, Endowment, FromNodeError};
 pub(crate) use work::PACKET;
 
 /// The environment that a node gives to each of its modules. No value is a secret.
@@ -236,10 +236,10 @@ async fn receive(socket: UnixStream) -> Result<(Endowment, Option<AsyncUnixStrea
 }
 
 /// Ends, and with it the channel, when the node is gone.
-async fn read_changes(socket: AsyncUnixStream, changes: mpsc::Sender<FromNode>) {
+async fn read_changes(socket: AsyncUnixStream, changes: mpsc::Sender<Change>) {
     loop {
         match pass::receive_async(&socket).await {
-            Ok(Some(parcel)) => match settings::change(&parcel) {
+            Ok(Some(parcel)) => match settings::taken(parcel) {
                 Ok(change) => {
                     if changes.send(change).await.is_err() {
                         return;

@@ -19,6 +19,8 @@ pub(crate) enum FromNode {
     Settings(Box<Settings>),
     /// The site's policy has changed.
     Policy(Box<Policy>),
+    /// Sockets that could not be opened before. They come along as descriptors, in their order.
+    Sockets(Vec<Description>),
     /// Finish what is held, then end.
     Drain,
 }
@@ -54,6 +56,14 @@ pub(crate) struct Endowment {
     pub(crate) sockets: Vec<OwnedFd>,
 }
 
+/// A later message with what came along.
+#[derive(Debug)]
+pub(crate) enum Change {
+    Policy(Box<Policy>),
+    Sockets(Vec<(OwnedFd, Description)>),
+    Drain,
+}
+
 /// Why a message from the node is none.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum FromNodeError {
@@ -63,6 +73,8 @@ pub(crate) enum FromNodeError {
     Descriptors { sockets: usize, descriptors: usize },
     #[error("the first message has no settings")]
     NotFirst,
+    #[error("settings twice")]
+    Twice,
 }
 
 /// Reads the first message.
@@ -81,7 +93,22 @@ pub(crate) fn endowment(parcel: Parcel) -> Result<Endowment, FromNodeError> {
     Ok(Endowment { settings: *settings, page: descriptors.pop(), sockets })
 }
 
-/// Reads a later message.
+/// Reads a later message, and takes what came along.
+pub(crate) fn taken(parcel: Parcel) -> Result<Change, FromNodeError> {
+    match change(&parcel)? {
+        FromNode::Settings(_) => Err(FromNodeError::Twice),
+        FromNode::Policy(policy) => Ok(Change::Policy(policy)),
+        FromNode::Drain => Ok(Change::Drain),
+        FromNode::Sockets(sockets) if sockets.len() == parcel.descriptors.len() => {
+            Ok(Change::Sockets(parcel.descriptors.into_iter().zip(sockets).collect()))
+        }
+        FromNode::Sockets(sockets) => {
+            Err(FromNodeError::Descriptors { sockets: sockets.len(), descriptors: parcel.descriptors.len() })
+        }
+    }
+}
+
+/// Reads the bytes of a later message.
 pub(crate) fn change(parcel: &Parcel) -> Result<FromNode, FromNodeError> {
     Ok(serde_json::from_slice(&parcel.bytes)?)
 }

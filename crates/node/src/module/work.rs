@@ -34,7 +34,7 @@ use super::orders;
 use super::outbox::Outbox;
 use super::perform::{Measure, perform};
 use super::service::{SUBJECTS, Service, Stats};
-use super::settings::FromNode;
+use super::settings::Change;
 use crate::clock;
 use crate::context::Site;
 use crate::herald::{Herald, encoding_of, headers};
@@ -60,7 +60,7 @@ pub(super) struct Outfit {
     pub(super) herald: Herald,
     pub(super) site: Rc<Site>,
     /// What the node says later; closed when it is gone.
-    pub(super) node: mpsc::Receiver<FromNode>,
+    pub(super) node: mpsc::Receiver<Change>,
     /// How long a drain may take once the node is gone.
     pub(super) last_grace: Duration,
 }
@@ -104,7 +104,7 @@ enum Event {
     InputsEnded,
     Link,
     Barrier(Result<(), BarrierError>),
-    Node(Option<FromNode>),
+    Node(Option<Change>),
     Beat,
     Shutdown,
     OutOfTime,
@@ -197,12 +197,18 @@ impl Work {
                         .boxed_local(),
                     );
                 }
-                Event::Node(Some(FromNode::Policy(policy))) => {
+                Event::Node(Some(Change::Policy(policy))) => {
                     self.outfit.site.set_policy(*policy);
                     self.announce();
                 }
-                Event::Node(Some(FromNode::Drain)) | Event::Shutdown => self.drain(),
-                Event::Node(Some(FromNode::Settings(_))) => tracing::debug!("settings twice"),
+                Event::Node(Some(Change::Drain)) | Event::Shutdown => self.drain(),
+                Event::Node(Some(Change::Sockets(sockets))) => {
+                    match self.outfit.site.add_sockets(sockets) {
+                        Ok(()) => tracing::info!("sockets have come"),
+                        Err(error) => tracing::warn!(%error, "sockets that came are of no use"),
+                    }
+                    self.announce();
+                }
                 Event::Node(None) => {
                     node_open = false;
                     self.drain();

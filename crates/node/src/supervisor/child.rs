@@ -40,6 +40,12 @@ const LAST_WORDS: Duration = Duration::from_millis(500);
 /// How long it has to end when it is told to.
 const TERM: Duration = Duration::from_secs(1);
 
+/// What a process says, in its directory.
+pub(super) const LOG: &str = "module.log";
+
+/// Those that echo is measured over.
+const FAMILIES: [Family; 2] = [Family::V4, Family::V6];
+
 /// Variables of the node's own environment that children get. The rest may hold what is none of their business.
 const INHERITED: [&str; 12] = [
     "PATH",
@@ -66,7 +72,9 @@ pub(super) struct Child {
     output: JoinHandle<io::Result<()>>,
     born: Instant,
     patience: Duration,
-    _ids: Option<Lease>,
+    ids: Option<Lease>,
+    /// The families for which it wants a socket and could not get one so far.
+    lacking: Vec<Family>,
 }
 
 /// What to start.
@@ -102,18 +110,19 @@ impl Child {
         let mut command = command(shared, plan);
         command.stdout(Stdio::from(writer)).stderr(Stdio::from(both));
         let gifts = shared.gives(plan).then(|| Gifts::collect(shared, plan));
-        let (socket, ids) = if let Some(gifts) = gifts {
+        let (socket, ids, lacking) = if let Some(gifts) = gifts {
             let (ours, theirs) = UnixStream::pair().map_err(step("a socket pair"))?;
             command.stdin(Stdio::from(OwnedFd::from(theirs)));
             gifts.send(shared, &ours)?;
-            (Some(ours), gifts.ids)
+            let lacking = gifts.lacking();
+            (Some(ours), gifts.ids, lacking)
         } else {
             command.stdin(Stdio::null());
-            (None, None)
+            (None, None, Vec::new())
         };
         let watched = Watched::spawn(command).map_err(step("its command"))?;
         let words = LastWords::default();
-        let output = tokio::spawn(log::copy(reader, plan.dir.join("module.log"), words.clone()));
+        let output = tokio::spawn(log::copy(reader, plan.dir.join(LOG), words.clone()));
         Ok(Self {
             watched,
             socket,
@@ -121,7 +130,8 @@ impl Child {
             output,
             born: clock::monotonic(),
             patience: Duration::from_secs(plan.manifest.drain_seconds),
-            _ids: ids,
+            ids,
+            lacking,
         })
     }
 
@@ -133,6 +143,11 @@ impl Child {
     /// Waits until it has ended.
     pub(super) fn ended(&self) -> impl Future<Output = ExitStatus> + Send + use<> {
         self.watched.ended()
+    }
+
+    /// What it said last.
+    pub(super) fn last_words(&self) -> Option<String> {
+        self.words.line()
     }
 
     /// How long it has lived.
@@ -153,6 +168,33 @@ impl Child {
     /// The site's policy has changed. A module of others hears of it by the limits alone.
     pub(super) fn tell_policy(&self, policy: &Policy) {
         self.tell(&FromNode::Policy(Box::new(policy.clone())));
+    }
+
+    /// Whether it wants sockets that the system did not let the node open.
+    pub(super) const fn lacks_sockets(&self) -> bool {
+        !self.lacking.is_empty()
+    }
+
+    /// Tries again to open what it lacks, and hands it over: the system may have changed its mind.
+    pub(super) fn hand_over_sockets(&mut self) {
+        let (Some(socket), Some(range)) = (&self.socket, self.ids.as_ref().and_then(Lease::range)) else {
+            self.lacking.clear();
+            return;
+        };
+        let open = |family: &Family| EchoSocket::open_best(*family, range).ok();
+        let opened: Vec<EchoSocket> = self.lacking.iter().filter_map(open).collect();
+        if opened.is_empty() {
+            return;
+        }
+        let message = FromNode::Sockets(opened.iter().map(EchoSocket::describe).collect());
+        let descriptors: Vec<BorrowedFd<'_>> = opened.iter().map(AsFd::as_fd).collect();
+        match pass(socket, &message, &descriptors) {
+            Ok(()) => {
+                tracing::info!(pid = self.pid(), sockets = opened.len(), "sockets can be opened now");
+                self.lacking.retain(|family| opened.iter().all(|socket| socket.family() != *family));
+            }
+            Err(error) => tracing::debug!(%error, pid = self.pid(), "sockets were not handed over"),
+        }
     }
 
     /// Asks it to finish and end, waits, then uses force. It is gone afterwards, with all its children.
@@ -190,11 +232,8 @@ impl Child {
 
     fn tell(&self, message: &FromNode) {
         let Some(socket) = &self.socket else { return };
-        let sent = serde_json::to_vec(message)
-            .map_err(|error| error.to_string())
-            .and_then(|bytes| pass::send(socket, &bytes, &[]).map_err(|error| error.to_string()));
-        if let Err(error) = sent {
-            tracing::debug!(error, pid = self.pid(), "a module was not told");
+        if let Err(error) = pass(socket, message, &[]) {
+            tracing::debug!(%error, pid = self.pid(), "a module was not told");
         }
     }
 
@@ -258,17 +297,26 @@ impl Gifts {
         Self { settings, sockets, ids }
     }
 
+    /// The families that it has identifiers for and no socket.
+    fn lacking(&self) -> Vec<Family> {
+        let families = self.ids.iter().flat_map(|_| FAMILIES);
+        families.filter(|family| self.sockets.iter().all(|socket| socket.family() != *family)).collect()
+    }
+
     fn send(&self, shared: &Shared, to: &UnixStream) -> Result<(), StartError> {
-        let bytes = serde_json::to_vec(&FromNode::Settings(Box::new(self.settings.clone())))?;
         let page = std::iter::once(shared.page.as_fd());
         let descriptors: Vec<BorrowedFd<'_>> = page.chain(self.sockets.iter().map(AsFd::as_fd)).collect();
-        Ok(pass::send(to, &bytes, &descriptors)?)
+        pass(to, &FromNode::Settings(Box::new(self.settings.clone())), &descriptors)
     }
+}
+
+fn pass(to: &UnixStream, message: &FromNode, descriptors: &[BorrowedFd<'_>]) -> Result<(), StartError> {
+    Ok(pass::send(to, &serde_json::to_vec(message)?, descriptors)?)
 }
 
 fn open(ids: &Lease) -> Vec<EchoSocket> {
     let Some(range) = ids.range() else { return Vec::new() };
-    [Family::V4, Family::V6]
+    FAMILIES
         .into_iter()
         .filter_map(|family| match EchoSocket::open_best(family, range) {
             Ok(socket) => Some(socket),

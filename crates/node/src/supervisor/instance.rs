@@ -4,15 +4,16 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::FutureExt;
 use mmn_bus::identity::{Creds, Seed};
 use mmn_schema::announce::ModuleState;
 use mmn_schema::id::InstanceId;
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinHandle;
 
 use super::Shared;
 use super::backoff::Backoff;
-use super::child::{Child, Plan};
+use super::child::{Child, LOG, Plan};
 use super::enrol;
 use super::manifest::Manifest;
 use crate::clock;
@@ -47,6 +48,8 @@ pub(super) struct Slot {
     pub(super) instance: InstanceId,
     pub(super) status: Status,
     pub(super) orders: mpsc::Sender<Order>,
+    /// Told at each of its heartbeats.
+    pub(super) heard: Arc<Notify>,
     pub(super) task: JoinHandle<()>,
 }
 
@@ -59,6 +62,7 @@ impl Slot {
         instance: InstanceId,
     ) -> Self {
         let (orders, inbox) = mpsc::channel(4);
+        let heard = Arc::new(Notify::new());
         let dir = shared.config.dir.join("run").join(instance.as_str());
         let tending = Tending {
             creds: dir.join("module.creds"),
@@ -68,12 +72,13 @@ impl Slot {
             manifest,
             instance: instance.clone(),
             orders: inbox,
+            heard: Arc::clone(&heard),
             seed: Seed::new_user(),
             backoff: Backoff::default(),
             restarts: 0,
         };
         let status = Status { state: ModuleState::Starting, restarts: 0, detail: None };
-        Self { instance, status, orders, task: tokio::spawn(tending.run()) }
+        Self { instance, status, orders, heard, task: tokio::spawn(tending.run()) }
     }
 }
 
@@ -85,6 +90,7 @@ struct Tending {
     dir: PathBuf,
     creds: PathBuf,
     orders: mpsc::Receiver<Order>,
+    heard: Arc<Notify>,
     seed: Seed,
     backoff: Backoff,
     restarts: u32,
@@ -149,6 +155,12 @@ impl Tending {
             Err(error) => return self.died(Duration::ZERO, error.to_string()).await,
         };
         tracing::info!(instance = %self.instance, pid = child.pid(), "started");
+        // What a former life said does not count.
+        let _ = self.heard.notified().now_or_never();
+        let mut hearing = Hearing::Awaited;
+        let mut listen = tokio::time::interval(self.shared.config.silence);
+        listen.reset();
+        let mut look = tokio::time::interval(SOCKETS_AGAIN);
         self.report(ModuleState::Running, None).await;
         let mut policy = self.shared.policy.clone();
         policy.mark_unchanged();
@@ -177,6 +189,22 @@ impl Tending {
                         None => Next::End,
                     };
                 }
+                () = self.heard.notified(), if hearing != Hearing::Heard => {
+                    if hearing == Hearing::Missed {
+                        tracing::info!(instance = %self.instance, "heard at last");
+                        self.report(ModuleState::Running, None).await;
+                    }
+                    hearing = Hearing::Heard;
+                }
+                _ = listen.tick(), if hearing != Hearing::Heard => {
+                    let detail = silence(child.lived(), child.last_words().as_deref());
+                    if hearing == Hearing::Awaited {
+                        tracing::warn!(instance = %self.instance, log = %self.dir.join(LOG).display(), "{detail}");
+                    }
+                    hearing = Hearing::Missed;
+                    self.report(ModuleState::Starting, Some(detail)).await;
+                }
+                _ = look.tick(), if child.lacks_sockets() => child.hand_over_sockets(),
                 Ok(()) = policy.changed() => {
                     let now = Arc::clone(&policy.borrow_and_update());
                     child.tell_policy(&now);
@@ -276,6 +304,26 @@ async fn enrol_with(shared: Arc<Shared>, instance: InstanceId, seed: Seed) -> Cr
     .await
 }
 
+/// Whether the present life has been heard on the bus.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Hearing {
+    Awaited,
+    /// It is silent for longer than it should be, and that was told.
+    Missed,
+    Heard,
+}
+
+/// What is told of a process that runs and says nothing on the bus.
+fn silence(lived: Duration, words: Option<&str>) -> String {
+    let seconds = lived.as_secs();
+    match words {
+        Some(words) => format!("not announced for {seconds} s: {words}"),
+        None => format!("not announced for {seconds} s, and it says nothing"),
+    }
+}
+
+/// How often sockets that could not be opened are tried again.
+const SOCKETS_AGAIN: Duration = Duration::from_secs(1);
 /// When writing renewed credentials failed.
 const RENEWAL_AGAIN: Duration = Duration::from_secs(5);
 

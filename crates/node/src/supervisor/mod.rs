@@ -34,7 +34,7 @@ use mmn_schema::control::{NodeAnswer, NodeOrder};
 use mmn_schema::encoding::Encoding;
 use mmn_schema::id::{BootId, InstanceId, VpId};
 use mmn_schema::outcome::{Reason, code};
-use mmn_schema::subject::Subject;
+use mmn_schema::subject::{Subject, filter};
 use mmn_schema::time::Timestamp;
 use mmn_schema::vp::VantagePoint;
 use rustix::fs::FlockOperation;
@@ -269,7 +269,7 @@ impl Node {
         mut reports: mpsc::Receiver<Report>,
         shutdown: CancellationToken,
     ) -> Result<(), NodeError> {
-        let (mut discover, mut orders) = self.subscribe().await?;
+        let (mut discover, mut orders, mut heartbeats) = self.subscribe().await?;
         let mut link = self.shared.bus.link();
         link.mark_changed();
         let mut barrier: BoxFuture<'static, Result<(), BarrierError>> = std::future::pending().boxed();
@@ -304,6 +304,9 @@ impl Node {
                 }
                 Some(_) = discover.next() => self.changed = true,
                 Some(order) = orders.next() => self.order_came(&order).await,
+                Some(heartbeat) = heartbeats.next() => {
+                    self.modules.heard(heartbeat.subject.rsplit('.').next().unwrap_or_default());
+                }
                 _ = look.tick() => self.look(),
                 () = &mut beat => {
                     self.beat().await;
@@ -323,12 +326,13 @@ impl Node {
         Ok(())
     }
 
-    async fn subscribe(&self) -> Result<(Subscriber, Subscriber), NodeError> {
+    async fn subscribe(&self) -> Result<(Subscriber, Subscriber, Subscriber), NodeError> {
         let client = self.shared.bus.client();
         let prefix = &self.shared.config.prefix;
         let discover = client.subscribe(Subject::Discover.on(prefix)).await?;
         let orders = client.subscribe(Subject::Node(self.shared.vp.clone()).on(prefix)).await?;
-        Ok((discover, orders))
+        let heartbeats = client.subscribe(filter::heartbeats_of(prefix, &self.shared.vp)).await?;
+        Ok((discover, orders, heartbeats))
     }
 
     /// Looks at the files, and acts on what has changed.

@@ -84,6 +84,14 @@ impl Modules {
         self.forget();
     }
 
+    /// An instance has been heard on the bus.
+    pub(super) fn heard(&self, instance: &str) {
+        let slots = self.by_name.values().flat_map(|module| &module.slots);
+        for slot in slots.filter(|slot| slot.instance.as_str() == instance) {
+            slot.heard.notify_one();
+        }
+    }
+
     /// Gives an order to all instances of a module, or to one.
     pub(super) fn order(
         &mut self,

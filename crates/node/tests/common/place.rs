@@ -8,7 +8,7 @@ use mmn_bus::identity::{self, Seed};
 use mmn_bus::launch::Launcher;
 use mmn_bus::testing::{TestServer, now_s};
 use mmn_node::policy::Policy;
-use mmn_node::{Builtin, Config, DEFAULT_LOCAL_KEY, NodeError, Place, Ready};
+use mmn_node::{Builtin, Config, DEFAULT_LOCAL_KEY, DEFAULT_SILENCE, NodeError, Place, Ready};
 use mmn_schema::announce::{ModuleState, ModuleStatus, NodeInfo};
 use mmn_schema::control::{NodeAnswer, NodeOrder};
 use mmn_schema::id::VpId;
@@ -60,6 +60,7 @@ pub fn config(server: &TestServer, dir: &Path, creds: &Path) -> Config {
         policy: Policy::default(),
         place: Place::default(),
         watch: true,
+        silence: DEFAULT_SILENCE,
     }
 }
 
