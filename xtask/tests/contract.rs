@@ -3,6 +3,7 @@
 use std::error::Error;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use serde_json::Value;
 
@@ -57,6 +58,29 @@ fn no_reference_of_the_api_is_open() -> Result<(), Box<dyn Error>> {
         }
     });
     assert!(open.is_empty(), "{open:?}");
+    Ok(())
+}
+
+#[test]
+fn types_for_python_are_python() -> Result<(), Box<dyn Error>> {
+    // Compiled and run, and every name in it that stands between quotes is looked up.
+    const LOOK_UP: &str = "\
+import py_compile, runpy, sys, typing
+py_compile.compile(sys.argv[1], cfile=sys.argv[2], doraise=True)
+types = runpy.run_path(sys.argv[1])
+for name, known in list(types.items()):
+    if typing.is_typeddict(known):
+        typing.get_type_hints(known, types)
+    elif type(known) is typing.ForwardRef or typing.get_args(known):
+        typing.get_type_hints(type(name, (), {'__annotations__': {'it': known}}), types)
+";
+    let folder = tempfile::tempdir()?;
+    let output = Command::new("python3")
+        .args(["-I", "-B", "-c", LOOK_UP])
+        .arg(contract("mmn_types.py"))
+        .arg(folder.path().join("mmn_types.pyc"))
+        .output()?;
+    assert!(output.status.success(), "\n{}", String::from_utf8_lossy(&output.stderr));
     Ok(())
 }
 

@@ -6,11 +6,15 @@
 //! | `contract/v1/kinds/*.json` | the built-in kinds of `mmn-modules` |
 //! | `contract/v1/openapi.json` | the routes of `mmn-anchor` |
 //! | `contract/v1/mmn.ts` | the same schemas ([`typescript`]) |
+//! | `contract/v1/mmn_types.py` | the same, and those of the kinds ([`python`]) |
+//! | `contract/v1/proto/*.proto` | the schemas of the kinds, and `numbers.json`, to which is only added ([`proto`]) |
 //! | `contract/v1/recorded/*.json` | [`samples`], once: a recorded message is never written again |
 //! | `docs/reference/messages.md` | schemas and subjects ([`reference`]) |
 
 mod compatible;
 mod messages;
+mod proto;
+mod python;
 mod reference;
 mod samples;
 mod subjects;
@@ -21,15 +25,16 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 const SCHEMAS: &str = "contract/v1/schema";
 const KINDS: &str = "contract/v1/kinds";
+const PROTO: &str = "contract/v1/proto";
 const RECORDED: &str = "contract/v1/recorded";
 
 /// Writes what differs. Refuses a change of a schema that breaks others, unless `breaking`.
 pub(crate) fn write(root: &Path, breaking: bool) -> Result<String> {
-    let files = generated()?;
+    let files = generated(root)?;
     if !breaking {
         incompatible(root, &files)?;
     }
@@ -58,7 +63,7 @@ pub(crate) fn write(root: &Path, breaking: bool) -> Result<String> {
 
 /// Compares the tree with what would be written.
 pub(crate) fn check(root: &Path) -> Result<String> {
-    let files = generated()?;
+    let files = generated(root)?;
     incompatible(root, &files)?;
     let mut wrong: Vec<String> = Vec::new();
     for (path, text) in &files {
@@ -94,20 +99,28 @@ fn put(path: &Path, text: &str) -> Result<()> {
 }
 
 /// Everything but the recorded messages: path below the root, and text.
-fn generated() -> Result<BTreeMap<String, String>> {
+fn generated(root: &Path) -> Result<BTreeMap<String, String>> {
     let mut files = BTreeMap::new();
     for message in messages::MESSAGES {
         files.insert(format!("{SCHEMAS}/{}.json", message.name), pretty((message.schema)().as_value())?);
     }
+    let types = messages::bundle();
+    let mut python = python::Module::of(&types)?;
+    let numbers = format!("{PROTO}/numbers.json");
+    let mut proto = proto::Numbers::read(&root.join(&numbers))?;
     for kind in mmn_modules::CATALOGUE {
         let info = serde_json::to_value((kind.info)())?;
+        let own = kind_types(&info).with_context(|| format!("the kind {}", kind.name))?;
+        files.insert(format!("{PROTO}/{}.proto", kind.name), proto::file(kind.name, &own, &mut proto)?);
+        python.add(kind.name, &own)?;
         files.insert(
             format!("{KINDS}/{}.json", kind.name),
             pretty(&json!({ "module": kind.module, "kind": info }))?,
         );
     }
     files.insert("contract/v1/openapi.json".to_owned(), pretty(&mmn_anchor::api::openapi())?);
-    let types = messages::bundle();
+    files.insert(numbers, proto.text()?);
+    files.insert("contract/v1/mmn_types.py".to_owned(), python.text());
     files.insert("contract/v1/mmn.ts".to_owned(), typescript::file(&types)?);
     files.insert("docs/reference/messages.md".to_owned(), reference::page(&types)?);
     Ok(files)
@@ -120,7 +133,7 @@ fn pretty(value: &Value) -> Result<String> {
 /// Files in the generated folders that nothing makes.
 fn stale(root: &Path, files: &BTreeMap<String, String>) -> Result<Vec<PathBuf>> {
     let mut stale = Vec::new();
-    for folder in [SCHEMAS, KINDS] {
+    for folder in [SCHEMAS, KINDS, PROTO] {
         let Ok(entries) = fs::read_dir(root.join(folder)) else { continue };
         for entry in entries {
             let path = entry?.path();
@@ -136,6 +149,41 @@ fn stale(root: &Path, files: &BTreeMap<String, String>) -> Result<Vec<PathBuf>> 
 
 fn major(kind: &Value) -> Option<&str> {
     kind.pointer("/kind/version")?.as_str()?.split('.').next()
+}
+
+/// The types of a kind by name: `Params`, `Body`, and what they are made of.
+fn kind_types(info: &Value) -> Result<Map<String, Value>> {
+    let mut types = Map::new();
+    for part in ["params", "result"] {
+        let schema = info.get(part).with_context(|| format!("has no schema for {part}"))?;
+        let title = schema.get("title").and_then(Value::as_str).context("has a schema without a title")?;
+        let made_of = schema.get("$defs").and_then(Value::as_object).into_iter().flatten();
+        for (name, schema) in
+            std::iter::once((title, schema)).chain(made_of.map(|(name, schema)| (name.as_str(), schema)))
+        {
+            if types.get(name).is_some_and(|other| other != schema) {
+                bail!("has two types of the name {name}");
+            }
+            types.insert(name.to_owned(), schema.clone());
+        }
+    }
+    Ok(types)
+}
+
+/// The fields that an object must have.
+fn required(schema: &Value) -> Vec<&str> {
+    schema.get("required").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str).collect()
+}
+
+/// `max_redirects` is `MaxRedirects`.
+fn camel(name: &str) -> String {
+    let parts = name.split(|letter: char| !letter.is_ascii_alphanumeric()).map(|part| {
+        let mut letters = part.chars();
+        letters
+            .next()
+            .map_or_else(String::new, |first| first.to_ascii_uppercase().to_string() + letters.as_str())
+    });
+    parts.collect()
 }
 
 /// A description as a reader of the contract wants it: without the links of rustdoc.
@@ -176,6 +224,10 @@ fn incompatible(root: &Path, files: &BTreeMap<String, String>) -> Result<()> {
         for (old, new) in pairs {
             wrong.extend(compatible::breaks(old, new).into_iter().map(|what| format!("{path}: {what}")));
         }
+    }
+    for (path, new) in files.iter().filter(|(path, _)| path.ends_with(".proto")) {
+        let Ok(old) = fs::read_to_string(root.join(path)) else { continue };
+        wrong.extend(proto::renumbered(&old, new).into_iter().map(|what| format!("{path}: {what}")));
     }
     if wrong.is_empty() {
         return Ok(());
@@ -222,5 +274,47 @@ mod tests {
         }
         write(root, true).unwrap();
         check(root).unwrap();
+    }
+
+    #[test]
+    fn a_field_keeps_its_number_for_ever() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path();
+        write(root, false).unwrap();
+        let path = root.join(PROTO).join("numbers.json");
+        let text = fs::read_to_string(&path).unwrap();
+        let mut numbers: Value = serde_json::from_str(&text).unwrap();
+
+        // Neither another number nor none, though all files would agree on it.
+        let sent = numbers["ping"]["Body"]["sent"].take();
+        numbers["ping"]["Body"]["sent"] = json!(99);
+        let mut fewer: Value = serde_json::from_str(&text).unwrap();
+        fewer["ping"]["Body"].as_object_mut().unwrap().remove("target");
+        for (changed, field) in [(&numbers, "sent"), (&fewer, "target")] {
+            fs::write(&path, pretty(changed).unwrap()).unwrap();
+            for refused in [check(root), write(root, false)] {
+                let error = refused.unwrap_err().to_string();
+                assert!(
+                    error.contains(&format!("proto/ping.proto: Body.{field} has not the number")),
+                    "{error}"
+                );
+            }
+        }
+
+        // What is a field no more keeps its number too, and nothing else gets it.
+        numbers["ping"]["Body"]["sent"] = sent;
+        numbers["ping"]["Body"]["former"] = json!(77);
+        numbers["ping"]["Status"]["former"] = json!(78);
+        fs::write(&path, pretty(&numbers).unwrap()).unwrap();
+        write(root, false).unwrap();
+        check(root).unwrap();
+        let proto = fs::read_to_string(root.join(PROTO).join("ping.proto")).unwrap();
+        for reserved in
+            ["reserved 77;\n  reserved \"former\";", "reserved 78;\n  reserved \"STATUS_FORMER\";"]
+        {
+            assert!(proto.contains(reserved), "{proto}");
+        }
+        fs::write(&path, &text).unwrap();
+        assert!(check(root).unwrap_err().to_string().contains("Body.former has not the number 77"));
     }
 }
