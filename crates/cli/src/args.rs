@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use clap::builder::{PathBufValueParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand};
 use mmn_schema::api::Cursor;
 use mmn_schema::id::{KindName, TaskId};
@@ -23,7 +24,7 @@ use crate::cmd;
 )]
 pub(crate) struct Cli {
     /// The data directory of `mmn up` [default: ~/.local/share/mmn]
-    #[arg(long, global = true, value_name = "DIR", env = "MMN_DATA", hide_env = true)]
+    #[arg(long, global = true, value_name = "DIR", env = "MMN_DATA", hide_env = true, value_parser = absolute())]
     pub(crate) data: Option<PathBuf>,
     #[command(subcommand)]
     pub(crate) command: Command,
@@ -139,6 +140,11 @@ impl std::str::FromStr for MsmArg {
         }
         text.parse().map(Self::Id).map_err(|error| format!("{error}; `last` is the newest"))
     }
+}
+
+/// Reads a path and makes it absolute where it enters: children work in directories of their own.
+pub(crate) fn absolute() -> impl TypedValueParser<Value = PathBuf> {
+    PathBufValueParser::new().try_map(std::path::absolute)
 }
 
 /// Reads a selection; what is wrong with it is shown below the character.

@@ -72,8 +72,9 @@ impl World {
     /// Starts a role and gives the line of JSON that it says once it is ready.
     fn role(&self, args: &[&str], creds: &Path) -> (Role, Value) {
         let mut command = Command::new(MMN);
-        command.args(args).args(["--supervised", "--nats", &self.nats, "--nats-ca"]);
-        command.arg(self.at("cert.pem")).arg("--creds").arg(creds);
+        // Relative paths: what they start works in directories of its own.
+        command.args(args).args(["--supervised", "--nats", &self.nats, "--nats-ca", "cert.pem", "--creds"]);
+        command.arg(creds.strip_prefix(self.dir.path()).unwrap()).current_dir(self.dir.path());
         command.env("MMN_DATA", self.dir.path()).env_remove("MMN_API");
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
         let mut child = command.spawn().unwrap();
@@ -116,8 +117,7 @@ fn roles_meet_over_nats_alone() {
     let url = ready["url"].as_str().unwrap().to_owned();
 
     // A node with all modules, and one that runs those that were asked for.
-    let node_dir = world.at("node-one");
-    let node_args = ["node", "--name", "one", "--allow-loopback", "--dir", node_dir.to_str().unwrap()];
+    let node_args = ["node", "--name", "one", "--allow-loopback", "--dir", "node-one"];
     let (_node, _) = world.role(&node_args, &world.creds("node", &["one"]));
     let (_module, ready) = world.role(&["module", "http"], &world.creds("node", &["two"]));
     let second = ready["vp"].as_str().unwrap().to_owned();
@@ -170,8 +170,12 @@ fn up_uses_a_server_that_is_there() {
     }
     let data = world.at("data");
     let mut up = Command::new(MMN);
-    up.args(["up", "--listen", "127.0.0.1:0", "--nats", &world.nats, "--nats-ca"]).arg(world.at("cert.pem"));
-    up.arg("--creds").arg(&all).arg("--data").arg(&data).stdin(Stdio::null()).stdout(Stdio::piped());
+    up.args(["up", "--listen", "127.0.0.1:0", "--nats", &world.nats, "--nats-ca"]).arg("cert.pem");
+    up.current_dir(world.dir.path())
+        .args(["--creds", "issued", "--data"])
+        .arg(&data)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped());
     let mut up = Role(up.spawn().unwrap());
     let lines = BufReader::new(up.0.stdout.take().unwrap()).lines();
     let told: Vec<_> = lines.map_while(Result::ok).take_while(|line| !line.starts_with("try ")).collect();

@@ -1,6 +1,7 @@
 //! `mmn module KIND…` runs modules; its subcommands manage those of a vantage point.
 
 mod check;
+mod manifest;
 mod orders;
 mod serve;
 

@@ -1,7 +1,8 @@
 //! `mmn modules`: the instances of modules, as the anchor sees them.
 
 use clap::Args as ClapArgs;
-use mmn_schema::api::{Health, ModuleView};
+use mmn_schema::announce::ModuleState;
+use mmn_schema::api::{Health, ModuleView, VpView};
 
 use crate::args::ApiArgs;
 use crate::failure::{Exit, Failure};
@@ -24,11 +25,13 @@ pub(crate) async fn run(session: &mut Session, args: &Args) -> Result<Exit, Fail
     let client = session.client(&args.api)?;
     let client = &client;
     let modules = session::all(|after| async move { client.modules(after.as_deref()).await }).await?;
-    let printer = &mut session.printer;
     if args.json {
+        let printer = &mut session.printer;
         modules.iter().try_for_each(|module| printer.json(module))?;
         return Ok(Exit::Good);
     }
+    let vps = session::all(|after| async move { client.vps(after.as_deref()).await }).await?;
+    let printer = &mut session.printer;
     let columns = vec![
         Column::left("INSTANCE").shrinks_to(12),
         Column::left("VP").shrinks_to(8),
@@ -40,7 +43,8 @@ pub(crate) async fn run(session: &mut Session, args: &Args) -> Result<Exit, Fail
         Column::right("HEARD").optional(),
         Column::left("WHY").shrinks_to(8).optional(),
     ];
-    let rows: Vec<_> = modules.iter().map(row).collect();
+    let mut rows: Vec<_> = modules.iter().map(row).collect();
+    rows.extend(vps.iter().flat_map(|vp| unheard(vp, &modules)));
     printer.lines(&table::lines(columns, &rows, printer.width(), printer.style()))?;
     Ok(Exit::Good)
 }
@@ -57,6 +61,34 @@ pub(crate) fn health(health: Health) -> Cell {
         Health::Stopped => ("stopped", Tone::Faint),
     };
     Cell::new(word).tone(tone)
+}
+
+/// What a node does with a module, in its colour.
+pub(crate) fn state(state: ModuleState) -> Cell {
+    let (word, tone) = match state {
+        ModuleState::Starting => ("starting", Tone::Warn),
+        ModuleState::Running => ("running", Tone::Good),
+        ModuleState::Draining => ("draining", Tone::Warn),
+        ModuleState::Backoff => ("backoff", Tone::Bad),
+        ModuleState::Stopped => ("stopped", Tone::Faint),
+        ModuleState::Invalid => ("invalid", Tone::Bad),
+    };
+    Cell::new(word).tone(tone)
+}
+
+/// Instances that a node has and the anchor has not heard of.
+fn unheard(vp: &VpView, heard: &[ModuleView]) -> Vec<Row> {
+    let modules = vp.modules.iter().flat_map(|module| module.instances.iter().map(move |id| (module, id)));
+    modules
+        .filter(|(_, id)| heard.iter().all(|module| module.instance != **id))
+        .map(|(module, id)| {
+            let mut cells =
+                vec![Cell::new(id.to_string()), vp.vantage_point.name.clone().into(), state(module.state)];
+            cells.resize_with(8, Cell::default);
+            cells.push(module.detail.clone().unwrap_or_default().into());
+            cells.into()
+        })
+        .collect()
 }
 
 fn row(module: &ModuleView) -> Row {

@@ -7,11 +7,12 @@ use clap::Args as ClapArgs;
 use mmn_bus::connect::Tls;
 use mmn_modules::KINDS;
 use mmn_node::policy::Policy;
-use mmn_node::{Builtin, Config, Place};
+use mmn_node::{Builtin, Config, DEFAULT_SILENCE, Place};
 use mmn_schema::subject::Prefix;
 use tokio::sync::oneshot;
 
 use super::roles::{NatsArgs, RoleArgs, failed};
+use crate::args::absolute;
 use crate::failure::{Exit, Failure};
 use crate::session::Session;
 use crate::up::role::{self, ReadyLine};
@@ -20,7 +21,7 @@ use crate::up::role::{self, ReadyLine};
 #[derive(Debug, ClapArgs)]
 pub(crate) struct Args {
     /// Its directory: node.toml, policy.toml, modules.d/ [default: node/ in the data directory]
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", value_parser = absolute())]
     dir: Option<PathBuf>,
     /// The name of the vantage point where no node.toml says it [default: the host's name]
     #[arg(long)]
@@ -63,6 +64,7 @@ pub(crate) fn config(dir: PathBuf, urls: Vec<String>, creds: PathBuf, tls: Tls) 
         policy: Policy::default(),
         place: Place::default(),
         watch: true,
+        silence: DEFAULT_SILENCE,
     }
 }
 

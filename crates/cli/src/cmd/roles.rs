@@ -10,6 +10,7 @@ use tokio::io::AsyncReadExt;
 use tokio::net::unix::pipe;
 use tokio_util::sync::CancellationToken;
 
+use crate::args::absolute;
 use crate::failure::{Failure, chain};
 use crate::logs;
 use crate::printer::Printer;
@@ -24,16 +25,16 @@ pub(crate) struct NatsArgs {
     #[arg(long, value_name = "URL", value_delimiter = ',', env = "MMN_NATS_URL", hide_env = true)]
     pub(crate) nats: Vec<String>,
     /// The directory of credentials that `mmn creds` made
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", value_parser = absolute())]
     pub(crate) creds: Option<PathBuf>,
     /// A PEM file of authorities to trust besides the system's
-    #[arg(long, visible_alias = "tls-ca", value_name = "FILE")]
+    #[arg(long, visible_alias = "tls-ca", value_name = "FILE", value_parser = absolute())]
     pub(crate) nats_ca: Option<PathBuf>,
     /// A PEM file with the certificate that is shown to the server
-    #[arg(long, value_name = "FILE", requires = "nats_key")]
+    #[arg(long, value_name = "FILE", requires = "nats_key", value_parser = absolute())]
     pub(crate) nats_cert: Option<PathBuf>,
     /// A PEM file with its key
-    #[arg(long, value_name = "FILE", requires = "nats_cert")]
+    #[arg(long, value_name = "FILE", requires = "nats_cert", value_parser = absolute())]
     pub(crate) nats_key: Option<PathBuf>,
 }
 
@@ -42,10 +43,10 @@ pub(crate) struct NatsArgs {
 #[command(next_help_heading = "TLS of the API")]
 pub(crate) struct ApiTlsArgs {
     /// A PEM file with the certificate that the API shows
-    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    #[arg(long, value_name = "FILE", requires = "tls_key", value_parser = absolute())]
     pub(crate) tls_cert: Option<PathBuf>,
     /// A PEM file with its key
-    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    #[arg(long, value_name = "FILE", requires = "tls_cert", value_parser = absolute())]
     pub(crate) tls_key: Option<PathBuf>,
 }
 
@@ -87,7 +88,7 @@ impl NatsArgs {
         for (flag, file) in files {
             if let Some(file) = file {
                 args.push(flag.into());
-                args.push(std::path::absolute(file).unwrap_or_else(|_| file.clone()).into());
+                args.push(file.into());
             }
         }
         args

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::Args as ClapArgs;
 
 use super::roles::{ApiTlsArgs, NatsArgs};
+use crate::args::absolute;
 use crate::failure::{Exit, Failure};
 use crate::logs;
 use crate::session::Session;
@@ -27,7 +28,7 @@ pub(crate) struct Args {
     #[arg(long)]
     pub(crate) name: Option<String>,
     /// A TOML file for the anchor
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = absolute())]
     pub(crate) anchor_config: Option<PathBuf>,
     /// Where the supervisor's log goes [default: log/up.log in the data directory]
     #[arg(long, value_name = "FILE")]

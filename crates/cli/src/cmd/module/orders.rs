@@ -1,17 +1,18 @@
 //! Orders to the node of a vantage point, through the API.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args as ClapArgs;
 use mmn_client::Client;
-use mmn_schema::announce::{ModuleState, ModuleStatus};
+use mmn_schema::announce::ModuleStatus;
 use mmn_schema::control::{NodeAnswer, NodeOrder};
 use mmn_schema::id::InstanceId;
 
+use super::manifest;
 use crate::args::ApiArgs;
+use crate::cmd::modules;
 use crate::failure::{Exit, Failure};
 use crate::session::{self, Session};
-use crate::style::Tone;
 use crate::table::{self, Cell, Column, Row};
 
 /// At which vantage point.
@@ -75,11 +76,27 @@ pub(super) async fn list(session: &mut Session, args: &ListArgs) -> Result<Exit,
 }
 
 pub(super) async fn add(session: &mut Session, args: &AddArgs) -> Result<Exit, Failure> {
-    let manifest = match &args.manifest {
-        Some(path) => std::fs::read_to_string(path)
-            .map_err(|error| Failure::misused(format!("{}: {error}", path.display())))?,
-        None => manifest_of(&args.command),
+    let (text, beside) = match &args.manifest {
+        Some(path) => {
+            let wrong = |error| Failure::misused(format!("{}: {error}", path.display()));
+            let beside = std::path::absolute(path).map_err(wrong)?;
+            let text = std::fs::read_to_string(path).map_err(wrong)?;
+            (text, beside.parent().map(Path::to_owned).unwrap_or_default())
+        }
+        None => (manifest_of(&args.command), std::env::current_dir()?),
     };
+    let (manifest, made) = manifest::anchored(&text, &beside);
+    // Only this machine's own node is known to have the same files.
+    if let Some(path) = made.first().filter(|_| args.at.vp.is_some() || args.at.api.api.is_some()) {
+        return Err(Failure::misused(format!(
+            "{} is here, and the node may be on another machine",
+            path.display()
+        ))
+        .hint("name files by absolute paths, as the node's machine has them"));
+    }
+    for path in made {
+        session.printer.faint(&format!("the module gets {}", path.display()));
+    }
     order(session, &args.at, NodeOrder::Add { name: args.name.clone(), manifest }).await
 }
 
@@ -137,18 +154,10 @@ async fn only_vp(client: &Client) -> Result<String, Failure> {
 }
 
 fn row(module: &ModuleStatus) -> Row {
-    let (state, tone) = match module.state {
-        ModuleState::Starting => ("starting", Tone::Warn),
-        ModuleState::Running => ("running", Tone::Good),
-        ModuleState::Draining => ("draining", Tone::Warn),
-        ModuleState::Backoff => ("backoff", Tone::Bad),
-        ModuleState::Stopped => ("stopped", Tone::Faint),
-        ModuleState::Invalid => ("invalid", Tone::Bad),
-    };
     let instances: Vec<_> = module.instances.iter().map(ToString::to_string).collect();
     vec![
         Cell::new(module.module.clone()),
-        Cell::new(state).tone(tone),
+        modules::state(module.state),
         module.restarts.to_string().into(),
         instances.join(" ").into(),
         module.detail.clone().unwrap_or_default().into(),
