@@ -43,8 +43,15 @@ pub(crate) async fn run(session: &mut Session, args: &Args) -> Result<Exit, Fail
         Column::right("HEARD").optional(),
         Column::left("WHY").shrinks_to(8).optional(),
     ];
-    let mut rows: Vec<_> = modules.iter().map(row).collect();
-    rows.extend(vps.iter().flat_map(|vp| unheard(vp, &modules)));
+    // Of one that has left the bus its node knows more, unless that believes it at work.
+    let told = |module: &ModuleView| {
+        let mut known = vps.iter().flat_map(|vp| &vp.modules);
+        known.any(|one| one.state != ModuleState::Running && one.instances.contains(&module.instance))
+    };
+    let mut heard = modules;
+    heard.retain(|module| !matches!(module.health, Health::Stopped | Health::Lost) || !told(module));
+    let mut rows: Vec<_> = heard.iter().map(row).collect();
+    rows.extend(vps.iter().flat_map(|vp| unheard(vp, &heard)));
     printer.lines(&table::lines(columns, &rows, printer.width(), printer.style()))?;
     Ok(Exit::Good)
 }
