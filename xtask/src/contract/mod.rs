@@ -225,7 +225,7 @@ fn incompatible(root: &Path, files: &BTreeMap<String, String>) -> Result<()> {
             wrong.extend(compatible::breaks(old, new).into_iter().map(|what| format!("{path}: {what}")));
         }
     }
-    for (path, new) in files.iter().filter(|(path, _)| path.ends_with(".proto")) {
+    for (path, new) in files.iter().filter(|(path, _)| path.starts_with(PROTO)) {
         let Ok(old) = fs::read_to_string(root.join(path)) else { continue };
         wrong.extend(proto::renumbered(&old, new).into_iter().map(|what| format!("{path}: {what}")));
     }

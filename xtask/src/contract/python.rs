@@ -223,3 +223,61 @@ fn docstring(text: &mut String, description: &str) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn each_form_of_schema_has_its_type() {
+        let api = json!({ "Time": { "type": "string" } });
+        let kind = json!({
+            "Time": { "type": "string" },
+            "Body": {
+                "type": "object",
+                "description": "In \"words\".",
+                "properties": {
+                    "at": { "$ref": "#/$defs/Time", "description": "It says \"when\"" },
+                    "size": { "$ref": "#/$defs/Size" },
+                },
+                "required": ["at"],
+            },
+            "Size": { "type": "object", "properties": { "class": { "type": ["integer", "null"] } } },
+            "Case": { "oneOf": [{ "const": "none" }, { "type": "object", "properties": { "a": { "type": "string" } }, "required": ["a"] }] },
+        });
+        let mut module = Module::of(api.as_object().unwrap()).unwrap();
+        module.add("ping", kind.as_object().unwrap()).unwrap();
+        let text = module.text();
+        let expected = "
+
+Time: TypeAlias = str
+
+
+class PingBody(TypedDict):
+    \"\"\"In \"words\".\"\"\"
+
+    at: \"Time\"
+    \"\"\"It says \"when\"
+    \"\"\"
+
+    size: NotRequired[\"PingSize\"]
+
+
+PingSize = TypedDict(
+    \"PingSize\",
+    {
+        \"class\": NotRequired[Union[int, None]],
+    },
+)
+
+
+class PingCaseATagged(TypedDict):
+    a: str
+
+
+PingCase: TypeAlias = Union[Literal[\"none\"], \"PingCaseATagged\"]
+";
+        assert_eq!(text.strip_prefix(HEAD).unwrap(), expected);
+    }
+}

@@ -64,7 +64,7 @@ impl File<'_> {
             writeln!(body, "  {prefix}_UNSPECIFIED = 0;")?;
             for (word, schema) in &words {
                 let number = self.numbers.of(self.kind, name, word);
-                body += &comment(super::description(schema), Some(format!("In JSON `{word}`.")), "  ");
+                body += &comment(&super::description(schema), Some(format!("In JSON `{word}`.")), "  ");
                 writeln!(body, "  {prefix}_{} = {number};", screaming(word))?;
             }
             let reserved = |former: &str| format!("{prefix}_{}", screaming(former));
@@ -86,7 +86,7 @@ impl File<'_> {
                     self.inline.push_back((shape.name.clone(), wrapped));
                 }
                 let number = self.numbers.of(self.kind, name, tag);
-                body += &comment(super::description(variant), shape.note, "    ");
+                body += &comment(&super::description(variant), shape.note, "    ");
                 writeln!(body, "    {} {tag} = {number};", shape.name)?;
             }
             writeln!(body, "  }}")?;
@@ -106,7 +106,7 @@ impl File<'_> {
                 let mut notes: Vec<String> = shape.note.into_iter().collect();
                 notes.extend(default.map(|default| format!("Absent: {default}.")));
                 let notes = (!notes.is_empty()).then(|| notes.join(" "));
-                body += &comment(super::description(schema), notes, "  ");
+                body += &comment(&super::description(schema), notes, "  ");
                 writeln!(
                     body,
                     "  {}{} {field} = {number};",
@@ -123,7 +123,7 @@ impl File<'_> {
         if members == 0 {
             body.clear();
         }
-        Ok(format!("\n{}{keyword} {name} {{\n{body}}}\n", comment(super::description(schema), None, "")))
+        Ok(format!("\n{}{keyword} {name} {{\n{body}}}\n", comment(&super::description(schema), None, "")))
     }
 
     /// The numbers, and names, that nothing else may have.
@@ -247,7 +247,86 @@ fn screaming(name: &str) -> String {
     text
 }
 
-fn comment(description: String, note: Option<String>, indent: &str) -> String {
+fn comment(description: &str, note: Option<String>, indent: &str) -> String {
     let lines = description.lines().map(str::to_owned).chain(note);
     lines.fold(String::new(), |text, line| text + format!("{indent}// {line}").trim_end() + "\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn made(types: &Value, numbers: &mut Numbers) -> Result<String> {
+        file("k", types.as_object().unwrap(), numbers)
+    }
+
+    #[test]
+    fn each_form_of_schema_has_its_definition() {
+        let types = json!({
+            "A": {
+                "type": "object",
+                "description": "Words.",
+                "properties": {
+                    "must": { "type": "integer", "format": "int64" },
+                    "may": { "type": ["string", "null"], "default": "x" },
+                    "by_name": { "type": "object", "additionalProperties": { "type": "number" } },
+                    "within": { "type": "object", "properties": { "raw": { "$ref": "#/$defs/Octets" } } },
+                    "how": { "$ref": "#/$defs/HowFar" },
+                },
+                "required": ["must"],
+            },
+            "Octets": { "type": "string", "contentEncoding": "base64url" },
+            "HowFar": { "oneOf": [{ "const": "1.1" }, { "const": "not_far" }] },
+        });
+        let text = made(&types, &mut Numbers::default()).unwrap();
+        let (_, declared) = text.split_once("package mmn.v1.k;\n\n").unwrap();
+        let expected = "\
+// Words.
+message A {
+  int64 must = 1;
+  // Absent: \"x\".
+  optional string may = 2;
+  map<string, double> by_name = 3;
+  optional AWithin within = 4;
+  optional HowFar how = 5;
+}
+
+message AWithin {
+  // In JSON base64url without padding.
+  optional bytes raw = 1;
+}
+
+enum HowFar {
+  // Not said, or a word that the writer of these definitions did not know.
+  HOW_FAR_UNSPECIFIED = 0;
+  // In JSON `1.1`.
+  HOW_FAR_1_1 = 1;
+  // In JSON `not_far`.
+  HOW_FAR_NOT_FAR = 2;
+}
+";
+        assert_eq!(declared, expected);
+    }
+
+    #[test]
+    fn what_protobuf_has_no_form_for_is_refused() {
+        let lists = json!({ "type": "array", "items": { "type": "array", "items": { "type": "string" } } });
+        let mixed = json!({ "oneOf": [{ "const": "a" }, { "type": "object", "properties": { "b": {} } }] });
+        for shape in [json!(true), json!({}), lists, mixed, json!({ "type": "integer" })] {
+            let types = json!({ "A": { "type": "object", "properties": { "f": shape } } });
+            let error = made(&types, &mut Numbers::default()).unwrap_err().to_string();
+            assert!(error.starts_with("A.f"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_new_field_gets_a_number_that_nothing_had() {
+        let mut numbers = Numbers::default();
+        let with =
+            |field: &str| json!({ "A": { "type": "object", "properties": { field: { "type": "string" } } } });
+        made(&with("old"), &mut numbers).unwrap();
+        let text = made(&with("new"), &mut numbers).unwrap();
+        assert!(text.contains("optional string new = 2;\n  reserved 1;\n  reserved \"old\";\n"), "{text}");
+        assert!(made(&with("old"), &mut numbers).unwrap().contains("optional string old = 1;"));
+    }
 }

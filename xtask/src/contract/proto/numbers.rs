@@ -68,13 +68,13 @@ pub(in crate::contract) fn renumbered(old: &str, new: &str) -> Vec<String> {
 /// The numbers of definitions as [`super::file`] writes them, by type: a field to a line, what is reserved in two.
 fn written(text: &str) -> Types {
     let mut types = Types::new();
-    let mut within = String::new();
+    let mut within = "";
     let mut reserved = None;
     for line in text.lines().map(str::trim) {
         let words: Vec<&str> = line.trim_end_matches(';').split(' ').collect();
         let numbered = match words.as_slice() {
             ["message" | "enum", name, "{"] => {
-                within = (*name).to_owned();
+                within = *name;
                 None
             }
             ["//", ..] => None,
@@ -90,7 +90,7 @@ fn written(text: &str) -> Types {
             _ => None,
         };
         if let Some((name, number)) = numbered {
-            types.entry(within.clone()).or_default().insert(name.to_owned(), number);
+            types.entry(within.to_owned()).or_default().insert(name.to_owned(), number);
         }
     }
     types
