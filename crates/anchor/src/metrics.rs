@@ -40,10 +40,12 @@ pub struct Metrics {
     pub writes_unacknowledged: u64,
     /// Writes that were refused because the storage was full.
     pub storage_full_total: u64,
-    /// Whether the storage for results is full now.
+    /// Whether the storage for results or the ledger is full now.
     pub storage_full: bool,
     /// Bytes of kept results now.
     pub results_bytes: u64,
+    /// Bytes of kept acceptances and sums now.
+    pub ledger_bytes: u64,
     /// The term of this anchor.
     pub epoch: u64,
     /// Whether this anchor is active (a standby is not).

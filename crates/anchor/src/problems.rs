@@ -17,10 +17,11 @@ pub(crate) fn not_ready(why: &str) -> Problem {
 }
 
 /// 503: what is kept takes all the room there is.
-pub(crate) fn storage_full() -> Problem {
-    Problem::new(503, "storage-full", "The storage for results is full")
-        .detail("nothing accepted is forgotten, and nothing new is accepted until results expire")
-        .hint("try again later, or let an operator raise results.max_bytes")
+pub(crate) fn storage_full(table: &str) -> Problem {
+    let title = if table == "results" { "The storage for results is full" } else { "The ledger is full" };
+    Problem::new(503, "storage-full", title)
+        .detail("nothing accepted is forgotten, and nothing new is accepted until what is kept expires")
+        .hint(format!("try again later, or let an operator raise {table}.max_bytes"))
 }
 
 /// 429: as many tasks are pending as may be. The wait is a guess that the API gives as `Retry-After`.

@@ -13,7 +13,7 @@ use crate::handle::{Anchor, Viewer};
 use crate::problems;
 use crate::reader::hidden;
 use crate::shared::Shared;
-use crate::store::record::{Dispatched, Entry, Kept, Meta, Note, Section};
+use crate::store::record::{Dispatched, Done, Entry, Kept, Meta, Note, Section};
 
 /// A task of a measurement that is in memory.
 #[derive(Debug)]
@@ -67,6 +67,11 @@ pub(crate) async fn trace(
 /// What LEDGER says of a task whose measurement is no longer in memory.
 async fn ended(shared: &Shared, viewer: &Viewer, task: TaskId) -> Result<TaskState, Problem> {
     let done = shared.store()?.done(task.measurement).await?.ok_or_else(|| hidden(task.measurement))?;
+    of_done(&done, viewer, task)
+}
+
+/// A task of a measurement that ended.
+pub(crate) fn of_done(done: &Done, viewer: &Viewer, task: TaskId) -> Result<TaskState, Problem> {
     if !viewer.may_see(&done.meta.tenant, done.meta.visibility) {
         return Err(hidden(task.measurement));
     }

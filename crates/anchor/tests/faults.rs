@@ -245,6 +245,38 @@ async fn a_standby_takes_over() {
 }
 
 #[tokio::test]
+async fn a_full_ledger_refuses_new_work_and_inputs_and_ends_what_it_has() {
+    let server = TestServer::start().await;
+    let small = |config: &mut mmn_anchor::Config| config.ledger.max_bytes = 100_000;
+    let anchor = TestAnchor::start_with(&server, "a1", small).await;
+    let _module = FakeModule::start(&server, "x", "noop-1", Behaviour::default()).await;
+    anchor.offers("x", "noop").await;
+    let open = mmn_schema::api::MeasurementRequest { open: true, ..request(0, "all") };
+    let open = anchor.anchor.accept(&tenant(), open, None).await.unwrap().measurement.id;
+    let filled = async {
+        let mut accepted = Vec::new();
+        loop {
+            match anchor.anchor.accept(&tenant(), request(100, "all"), None).await {
+                Ok(done) => accepted.push(done.measurement.id),
+                Err(problem) => break (accepted, problem),
+            }
+        }
+    };
+    let (accepted, problem) = filled.await;
+    assert_eq!((problem.status, &*problem.reason), (503, "storage-full"));
+    assert!(problem.hint.is_some_and(|hint| hint.contains("ledger.max_bytes")));
+    let inputs = vec![mmn_schema::dispatch::Input::Target("192.0.2.1".to_owned())];
+    let problem = anchor.anchor.append(&tenant(), open, inputs).await.unwrap_err();
+    assert_eq!((problem.status, &*problem.reason), (503, "storage-full"));
+    assert!(!accepted.is_empty());
+    for id in accepted {
+        assert_eq!(anchor.done(id).await.ledger.ok, 100);
+    }
+    anchor.anchor.close(&tenant(), open).await.unwrap();
+    assert_eq!(anchor.done(open).await.ledger.accepted, 0);
+}
+
+#[tokio::test]
 async fn a_full_store_refuses_new_work_and_forgets_nothing() {
     let server = TestServer::start().await;
     let small = |config: &mut mmn_anchor::Config| {

@@ -34,8 +34,8 @@ impl Actor {
     }
 
     fn check(&self, request: &MeasurementRequest) -> Result<Checked, Problem> {
-        if self.storage_full() {
-            return Err(problems::storage_full());
+        if let Some(full) = self.fills.refusal() {
+            return Err(full);
         }
         let seed = rand::random::<u32>().into();
         admission::check(&self.registry, &self.config.limits, request, self.pending, seed)
@@ -239,7 +239,7 @@ impl Actor {
     /// There was no room for a part of an acceptance. Whether it is to be tried again.
     pub(super) fn on_accept_full(&mut self, id: MeasurementId, first: u64) -> bool {
         if first == 0 {
-            self.unaccept(id, &problems::storage_full());
+            self.unaccept(id, &problems::storage_full("ledger"));
         }
         first > 0
     }
@@ -289,8 +289,8 @@ impl Actor {
         if !running.open {
             return Err(problems::conflict("it is not open"));
         }
-        if self.storage_full() {
-            return Err(problems::storage_full());
+        if let Some(full) = self.fills.refusal() {
+            return Err(full);
         }
         let Some(kind) = self.registry.kinds.get(&running.meta.kind) else {
             return Err(problems::not_ready("the kind has not announced itself since the anchor began"));

@@ -118,7 +118,8 @@ impl Actor {
 
     fn task(&self, viewer: &Viewer, task: TaskId) -> Result<Option<TaskState>, Problem> {
         let Some(running) = self.running.get(&task.measurement) else {
-            return Ok(None);
+            let done = self.ended.get(task.measurement);
+            return done.map(|done| trace::of_done(done, viewer, task)).transpose();
         };
         let meta = Arc::clone(&running.meta);
         if !viewer.may_see(&meta.tenant, meta.visibility) {
@@ -171,7 +172,7 @@ impl Actor {
             max_inputs: limits.max_inputs,
             max_requests_per_s: self.config.api.max_requests_per_s,
             results_max_bytes: results.max_bytes,
-            results_bytes: self.results_bytes,
+            results_bytes: self.fills.results.bytes(),
             results_max_age_s: (results.max_age_s > 0).then_some(results.max_age_s),
         }
     }
@@ -182,8 +183,9 @@ impl Actor {
         metrics.tasks_pending = self.pending;
         metrics.garbage_total.clone_from(self.garbage.counts());
         metrics.writes_unacknowledged = self.writes.len() as u64;
-        metrics.storage_full = self.storage_full();
-        metrics.results_bytes = self.results_bytes;
+        metrics.storage_full = self.fills.refusal().is_some();
+        metrics.results_bytes = self.fills.results.bytes();
+        metrics.ledger_bytes = self.fills.ledger.bytes();
         self.registry.gauge(&mut metrics, clock::now());
         metrics
     }

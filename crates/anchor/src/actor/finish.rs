@@ -5,7 +5,7 @@ use std::sync::Arc;
 use mmn_schema::id::MeasurementId;
 use mmn_schema::subject::{Log, Subject};
 
-use super::{About, Actor, Tag};
+use super::{About, Actor, MAX_LATE, Tag};
 use crate::clock;
 use crate::command::Live;
 use crate::store::record::{Done, Roll};
@@ -41,10 +41,21 @@ impl Actor {
             // Whoever does not wait any more reads it from the store.
             let _ = waiter.send(view.clone());
         }
-        self.write(Tag::Done(id), &Subject::Log(Log::Done, id), format!("{id}-done"), &*done);
         let text = format!("{} ok of {}", done.ledger.ok, done.ledger.accepted);
+        self.dones.push(Arc::clone(&done));
         self.ended.insert(done);
+        if self.dones.len() >= MAX_LATE {
+            self.write_dones();
+        }
         self.event("measurement-done", About { measurement: Some(id), ..About::default() }, text);
+    }
+
+    /// Writes the ends of measurements. An anchor that dies before finds them over at its next start.
+    pub(super) fn write_dones(&mut self) {
+        for done in std::mem::take(&mut self.dones) {
+            let id = done.meta.id;
+            self.write(Tag::Done(id), &Subject::Log(Log::Done, id), format!("{id}-done"), &*done);
+        }
     }
 
     /// Writes the rollups of an interval that is over, or of a measurement that is.

@@ -8,7 +8,7 @@ use mmn_schema::id::MeasurementId;
 use mmn_schema::outcome::{Outcome, Reason, code};
 use mmn_schema::subject::{Log, Subject};
 
-use super::{About, Actor, Tag, Written};
+use super::{Actor, Tag, Written};
 use crate::clock;
 use crate::command::Live;
 use crate::measurement::{MAX_COLLECTED, Parcel, Writing};
@@ -75,21 +75,17 @@ impl Actor {
             write::Outcome::Kept(seq) => {
                 self.counters.kept_messages_total += 1;
                 self.counters.kept_bytes_total += write.payload.len() as u64;
+                self.found_room(&tag, write.payload.len());
                 match tag {
                     Tag::Accept(id, first) => self.on_accept_kept(id, first),
                     Tag::Step(id, reply) => self.on_step_kept(id, reply),
-                    Tag::Kept(id) => {
-                        self.set_full(false);
-                        self.results_bytes += write.payload.len() as u64;
-                        self.on_results_kept(id, seq);
-                    }
+                    Tag::Kept(id) => self.on_results_kept(id, seq),
                     Tag::Roll => {}
                     Tag::Done(id) => self.ended.kept(seq, id),
                 }
             }
             write::Outcome::Full => {
-                self.counters.storage_full_total += 1;
-                self.set_full(true);
+                self.found_none(&tag);
                 let again = match tag {
                     Tag::Accept(id, first) => self.on_accept_full(id, first),
                     _ => true,
@@ -106,18 +102,6 @@ impl Actor {
                 _ => tracing::error!(id = write.id, why, "a record can't be kept"),
             },
             write::Outcome::Closed => {}
-        }
-    }
-
-    fn set_full(&mut self, full: bool) {
-        if self.full != full {
-            self.full = full;
-            let (kind, text) = if full {
-                ("storage-full", "new work is refused until there is room again")
-            } else {
-                ("storage-free", "there is room again")
-            };
-            self.event(kind, About::default(), text.to_owned());
         }
     }
 

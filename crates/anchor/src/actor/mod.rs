@@ -10,6 +10,7 @@ mod cancel;
 mod dispatch;
 mod ended;
 mod enrol;
+mod fill;
 mod finish;
 mod keep;
 mod messages;
@@ -52,8 +53,10 @@ use crate::registry::Registry;
 use crate::registry::proof::Verifier;
 use crate::shared::Shared;
 use crate::store::Store;
+use crate::store::record::Done;
 use crate::store::write::{self, Write};
 use ended::{Ended, Keys};
+use fill::{Fill, Fills};
 
 /// The state of an active anchor.
 pub(crate) struct Actor {
@@ -72,8 +75,12 @@ pub(crate) struct Actor {
     /// Where receipts come: below it an instance or a pool and a number.
     inbox: String,
     outgoing: Vec<Outgoing>,
+    /// Events, which nobody waits for: they are sent at the next tick, out of the way of work.
+    late: Vec<Outgoing>,
+    /// Measurements that ended, whose sums are written at the next tick: together, and out of the way of work.
+    dones: Vec<Arc<Done>>,
     writes: FuturesUnordered<BoxFuture<'static, Written>>,
-    infos: FuturesUnordered<BoxFuture<'static, Option<u64>>>,
+    infos: FuturesUnordered<BoxFuture<'static, Option<[u64; 2]>>>,
     deadlines: BinaryHeap<Reverse<Deadline>>,
     sweeps: VecDeque<Sweep>,
     /// Lanes that may have both work and room.
@@ -82,9 +89,7 @@ pub(crate) struct Actor {
     stalled: bool,
     /// Bytes of records that wait to be written, or are being written.
     unkept_bytes: usize,
-    /// A write found no room.
-    full: bool,
-    results_bytes: u64,
+    fills: Fills,
     pending: u64,
     counters: Metrics,
     garbage: Garbage,
@@ -159,6 +164,8 @@ struct Sweep {
 const DRAIN: Duration = Duration::from_secs(1);
 /// How often liveness, receipts and deadlines are looked at.
 const TICK: Duration = Duration::from_millis(50);
+/// How many events, or ends of measurements, may wait for the next tick.
+const MAX_LATE: usize = 256;
 
 /// What the actor listens to.
 struct Ears {
@@ -212,6 +219,8 @@ impl Actor {
             keys: Keys::new(Duration::from_secs(config.ledger.idempotency_s)),
             next_number: recovered.next_number,
             outgoing: Vec::new(),
+            late: Vec::new(),
+            dones: Vec::new(),
             writes: FuturesUnordered::new(),
             infos: FuturesUnordered::new(),
             deadlines: BinaryHeap::new(),
@@ -219,8 +228,10 @@ impl Actor {
             dirty: BTreeSet::new(),
             stalled: false,
             unkept_bytes: 0,
-            full: false,
-            results_bytes: 0,
+            fills: Fills {
+                ledger: Fill::new(config.ledger.max_bytes),
+                results: Fill::new(config.results.max_bytes),
+            },
             pending: 0,
             counters: Metrics { epoch: epoch.0, active: true, ..Metrics::default() },
             garbage: Garbage::default(),
@@ -271,6 +282,8 @@ impl Actor {
             self.settle().await;
         }
         self.shared.say(false, "stopping");
+        self.send_late();
+        self.settle().await;
         // What is being written may still be answered. What is not written by then is found again at the next start.
         let writing = async {
             while let Some(written) = self.writes.next().await {
@@ -284,8 +297,12 @@ impl Actor {
     }
 
     /// Gives work to whoever has room, and sends what is to be sent.
+    ///
+    /// What is sent leaves before the writes that came up with it are begun: the task of a request is under way while
+    /// its acceptance is written.
     async fn settle(&mut self) {
         self.dispatch();
+        let sends = !self.outgoing.is_empty();
         for message in std::mem::take(&mut self.outgoing) {
             let Outgoing { subject, reply, encoding, payload } = message;
             let mut headers = HeaderMap::new();
@@ -298,6 +315,9 @@ impl Actor {
             if let Err(error) = sent {
                 tracing::debug!(%error, "a message was not sent: the connection is closed");
             }
+        }
+        if sends {
+            tokio::task::yield_now().await;
         }
     }
 
@@ -354,9 +374,24 @@ impl Actor {
             text,
         };
         let subject = Subject::Evt(kind.to_owned()).on(&self.shared.prefix);
-        self.send(subject, None, Encoding::Json, &event);
+        let encoding = Encoding::Json;
+        match encoding.encode(&event) {
+            Ok(payload) => {
+                self.late.push(Outgoing { subject, reply: None, encoding, payload: payload.into() });
+            }
+            Err(error) => tracing::error!(%error, subject, "an event can't be written"),
+        }
+        if self.late.len() >= MAX_LATE {
+            self.send_late();
+        }
         // Nobody has to watch.
         let _ = self.shared.events.send(Arc::new(event));
+    }
+
+    /// Sends and writes what could wait.
+    fn send_late(&mut self) {
+        self.outgoing.append(&mut self.late);
+        self.write_dones();
     }
 
     /// A message that can't be read or believed.
@@ -377,16 +412,6 @@ impl Actor {
                 payload: Bytes::new(),
             });
         }
-    }
-
-    fn storage_full(&self) -> bool {
-        self.full || self.results_bytes >= self.results_room()
-    }
-
-    /// In how many bytes results are kept before new work is refused: the rest is for what was accepted.
-    fn results_room(&self) -> u64 {
-        let all = self.config.results.max_bytes;
-        all - (all / 20).min(64 * 1024 * 1024)
     }
 
     fn hidden(id: MeasurementId) -> Problem {

@@ -21,6 +21,7 @@ impl Actor {
     pub(super) fn on_tick(&mut self) {
         let now = clock::now();
         self.ticks += 1;
+        self.send_late();
         while self.deadlines.peek().is_some_and(|Reverse(deadline)| deadline.at <= now) {
             let Some(Reverse(deadline)) = self.deadlines.pop() else { break };
             if self.running.contains_key(&deadline.measurement) {
@@ -53,8 +54,8 @@ impl Actor {
                 self.deadlines.shrink_to(2 * self.deadlines.len());
             }
             self.registry.forget(now, ms(self.config.liveness.forget_ms));
-            self.shared
-                .say(!self.storage_full(), if self.storage_full() { "storage is full" } else { "ready" });
+            let full = self.fills.refusal().is_some();
+            self.shared.say(!full, if full { "storage is full" } else { "ready" });
         }
         if self.ticks.is_multiple_of(STORE) {
             self.look_at_store();
@@ -158,17 +159,21 @@ impl Actor {
         self.event("module-lost", about, evidence.to_owned());
     }
 
-    /// Asks how many bytes the results take.
+    /// Asks how many bytes LEDGER and RES take.
     pub(super) fn look_at_store(&mut self) {
         if self.infos.is_empty() {
-            let mut results = self.store.results.clone();
-            self.infos.push(Box::pin(async move { results.info().await.ok().map(|info| info.state.bytes) }));
+            let (mut ledger, mut results) = (self.store.ledger.clone(), self.store.results.clone());
+            self.infos.push(Box::pin(async move {
+                let (ledger, results) = tokio::join!(ledger.info(), results.info());
+                Some([ledger.ok()?.state.bytes, results.ok()?.state.bytes])
+            }));
         }
     }
 
-    pub(super) fn on_info(&mut self, bytes: Option<u64>) {
-        if let Some(bytes) = bytes {
-            self.results_bytes = bytes;
+    pub(super) fn on_info(&mut self, bytes: Option<[u64; 2]>) {
+        if let Some([ledger, results]) = bytes {
+            self.fills.ledger.set_bytes(ledger);
+            self.fills.results.set_bytes(results);
         }
     }
 }

@@ -134,8 +134,8 @@ const REASONS: &[(&str, u16, &str, &str)] = &[
     (
         "storage-full",
         503,
-        "The storage for results is full. Nothing accepted is forgotten; nothing new is accepted.",
-        "Wait until results expire, or let an operator raise results.max_bytes.",
+        "The storage for results, or the ledger, is full. Nothing accepted is forgotten; nothing new is accepted.",
+        "Wait until what is kept expires, or let an operator raise what the hint names.",
     ),
     ("storage-unavailable", 503, "JetStream did not answer.", "Try again in a moment."),
     (

@@ -58,9 +58,10 @@ pub(crate) fn text(metrics: &Metrics, traffic: &Traffic) -> String {
     page.one("mmn_writes_unacknowledged", "gauge", help, metrics.writes_unacknowledged);
     let help = "Writes that were refused because the storage was full.";
     page.one("mmn_storage_full_total", "counter", help, metrics.storage_full_total);
-    let help = "Whether the storage for results is full.";
+    let help = "Whether the storage for results or the ledger is full.";
     page.one("mmn_storage_full", "gauge", help, u8::from(metrics.storage_full));
     page.one("mmn_results_bytes", "gauge", "Bytes of kept results.", metrics.results_bytes);
+    page.one("mmn_ledger_bytes", "gauge", "Bytes of kept acceptances and sums.", metrics.ledger_bytes);
     page.one("mmn_anchor_epoch", "gauge", "The term of this anchor.", metrics.epoch);
     page.one("mmn_anchor_active", "gauge", "Whether this anchor is active.", u8::from(metrics.active));
 
