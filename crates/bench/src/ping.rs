@@ -23,8 +23,15 @@ pub(crate) fn through_rest(up: &Up, report: &mut Report) -> anyhow::Result<()> {
         ping(&mut connection, body)?;
     }
     let (mut pings, mut raws, mut last) = (Vec::new(), Vec::new(), Value::Null);
+    let (mut writes, mut reads) = (Vec::new(), Vec::new());
     for _ in 0..ROUNDS {
         raws.extend(raw.round()?);
+        writes.extend(raw.writes()?);
+        for _ in 0..PINGS {
+            let begin = clock::now();
+            connection.request("GET", "/api/v1/limits", None)?;
+            reads.push(clock::now() - begin);
+        }
         for _ in 0..PINGS {
             let begin = clock::now();
             last = ping(&mut connection, body)?;
@@ -35,6 +42,8 @@ pub(crate) fn through_rest(up: &Up, report: &mut Report) -> anyhow::Result<()> {
     let raw_p50 = ms(quantile(&mut raws, 0.5));
     let p50 = ms(quantile(&mut pings, 0.5));
     report.yardstick("raw NATS request, p50", "ms", raw_p50);
+    report.yardstick("raw JetStream write, p50", "ms", ms(quantile(&mut writes, 0.5)));
+    report.yardstick("a read through REST, p50", "ms", ms(quantile(&mut reads, 0.5)));
     report.yardstick("the RTT that the last of the pings measured", "ms", rtt_ns / 1e6);
     report.at_most("one loopback ping through REST, p50", "ms", p50, 1.0);
     report.at_most("  the same against the raw NATS request", "x", p50 / raw_p50, 4.0);
@@ -92,6 +101,27 @@ impl RawNats {
             for _ in 0..RAW {
                 let begin = clock::now();
                 self.requester.client().request("mmn.v1.evt.bench", payload.clone().into()).await?;
+                samples.push(clock::now() - begin);
+            }
+            Ok(samples)
+        })
+    }
+
+    /// Writes to the stream of results, each acknowledged before the next.
+    fn writes(&self) -> anyhow::Result<Vec<Duration>> {
+        self.runtime.block_on(async {
+            let payload = bytes_of_a_task();
+            let mut samples = Vec::with_capacity(RAW);
+            for n in 0..RAW {
+                let begin = clock::now();
+                self.requester
+                    .publish_kept(
+                        "mmn.v1.log.roll.bench",
+                        None,
+                        payload.clone().into(),
+                        &format!("bench-{n}-{:?}", clock::now()),
+                    )
+                    .await?;
                 samples.push(clock::now() - begin);
             }
             Ok(samples)

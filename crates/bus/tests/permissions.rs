@@ -117,6 +117,8 @@ async fn a_module_does_its_own_work_and_nothing_else() {
             ("mmn.v1.task.vp1.ping.i2", false),
             ("mmn.v1.pool.vp1.ping", false),
             ("mmn.v1.pool.any.ping", false),
+            ("mmn.v1.rcpt.vp1.i2.anchor-1.7", false),
+            ("mmn.v1.rcpt.vp2.i1.anchor-1.7", false),
             ("mmn.v1.ctl.vp1.i1", false),
             ("mmn.v1.node.vp1", false),
             ("mmn.v1.enrol.vp1", false),
@@ -195,6 +197,7 @@ async fn the_rights_are_those_of_the_contracts_subjects() {
         &hb,
         &Subject::Res(vp.clone(), kind.clone(), msm),
         &Subject::Synced(vp.clone(), instance.clone()),
+        &Subject::Receipt(vp.clone(), instance.clone(), "anchor-1".parse().unwrap(), 7),
     ] {
         assert!(module.may_publish(&subject.on(&prefix)).await, "{subject:?}");
     }

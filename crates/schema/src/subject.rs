@@ -8,7 +8,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::id::{IdError, InstanceId, KindName, MeasurementId, VpId, is_token};
+use crate::id::{AnchorId, IdError, InstanceId, KindName, MeasurementId, VpId, is_token};
 
 /// The first token of every subject of one network of vantage points: `mmn`, unless two networks share a cluster.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -71,6 +71,9 @@ pub enum Subject {
     Pool(VpId, KindName),
     /// Work for any instance of a kind anywhere (queue group).
     PoolAny(KindName),
+    /// What an instance says to a batch of that number ([`crate::dispatch::Receipt`]): the reply subject of
+    /// [`Self::Task`].
+    Receipt(VpId, InstanceId, AnchorId, u64),
     /// Orders to one instance ([`crate::control::Control`]).
     Ctl(VpId, InstanceId),
     /// A heartbeat ([`crate::announce::Heartbeat`]).
@@ -149,6 +152,9 @@ impl Subject {
             Self::Task(vp, kind, instance) => format!("{prefix}.v1.task.{vp}.{kind}.{instance}"),
             Self::Pool(vp, kind) => format!("{prefix}.v1.pool.{vp}.{kind}"),
             Self::PoolAny(kind) => format!("{prefix}.v1.pool.any.{kind}"),
+            Self::Receipt(vp, instance, anchor, batch) => {
+                format!("{prefix}.v1.rcpt.{vp}.{instance}.{anchor}.{batch}")
+            }
             Self::Ctl(vp, instance) => format!("{prefix}.v1.ctl.{vp}.{instance}"),
             Self::Hb(vp, instance) => format!("{prefix}.v1.hb.{vp}.{instance}"),
             Self::Res(vp, kind, msm) => format!("{prefix}.v1.res.{vp}.{kind}.{msm}"),
@@ -179,6 +185,10 @@ impl Subject {
             }
             ["v1", "pool", "any", kind, ..] if count == 4 => Self::PoolAny(kind.parse()?),
             ["v1", "pool", vp, kind, ..] if count == 4 => Self::Pool(vp.parse()?, kind.parse()?),
+            ["v1", "rcpt", vp, instance, anchor, batch] => {
+                let number = || batch.parse().ok().filter(|number: &u64| number.to_string() == batch);
+                Self::Receipt(vp.parse()?, instance.parse()?, anchor.parse()?, number().ok_or_else(form)?)
+            }
             ["v1", "ctl", vp, instance, ..] if count == 4 => Self::Ctl(vp.parse()?, instance.parse()?),
             ["v1", "hb", vp, instance, ..] if count == 4 => Self::Hb(vp.parse()?, instance.parse()?),
             ["v1", "res", vp, SYNC, instance, ""] if count == 5 => {
@@ -215,11 +225,16 @@ fn is_other_version(token: &str) -> bool {
 
 /// The filters that anchors and instances subscribe to.
 pub mod filter {
-    use super::{InstanceId, Prefix, SYNC, VpId};
+    use super::{AnchorId, InstanceId, Prefix, SYNC, VpId};
 
     /// All results and sync answers, in the order in which each instance sent them.
     pub fn results(prefix: &Prefix) -> String {
         format!("{prefix}.v1.res.*.*.*")
+    }
+
+    /// All receipts for an anchor.
+    pub fn receipts(prefix: &Prefix, anchor: &AnchorId) -> String {
+        format!("{prefix}.v1.rcpt.*.*.{anchor}.*")
     }
 
     /// All heartbeats.
@@ -264,8 +279,8 @@ mod tests {
         let instance = "[A-Za-z0-9_-]{1,64}".prop_map(|text| text.parse::<InstanceId>().unwrap());
         let msm = (0u64..1 << 48, any::<[u8; 10]>()).prop_map(|(ms, bits)| MeasurementId::new(ms, &bits));
         let log = proptest::sample::select(Log::ALL.to_vec());
-        (0..13u8, vp, kind, instance, msm, log).prop_map(
-            |(which, vp, kind, instance, msm, log)| match which {
+        (0..14u8, vp, kind, instance, msm, log, any::<u64>()).prop_map(
+            |(which, vp, kind, instance, msm, log, batch)| match which {
                 0 => Subject::Announce,
                 1 => Subject::Discover,
                 2 => Subject::Task(vp, kind, instance),
@@ -278,6 +293,7 @@ mod tests {
                 9 => Subject::Evt(instance.to_string()),
                 10 => Subject::Node(vp),
                 11 => Subject::Enrol(vp),
+                12 => Subject::Receipt(vp, instance, "anchor-1".parse().unwrap(), batch),
                 _ => Subject::Log(log, msm),
             },
         )

@@ -26,6 +26,7 @@ pub(super) fn rows() -> Result<Vec<Row>> {
         Subject::Task(vp.clone(), kind.clone(), instance.clone()),
         Subject::Pool(vp.clone(), kind.clone()),
         Subject::PoolAny(kind.clone()),
+        Subject::Receipt(vp.clone(), instance.clone(), "ANCHOR".parse()?, 0),
         Subject::Ctl(vp.clone(), instance.clone()),
         Subject::Hb(vp.clone(), instance.clone()),
         Subject::Res(vp.clone(), kind.clone(), msm),
@@ -44,6 +45,7 @@ pub(super) fn rows() -> Result<Vec<Row>> {
         (instance.to_string(), "<instance>"),
         (msm.to_string(), "<msm>"),
         ("TYPE".to_owned(), "<type>"),
+        ("ANCHOR.0".to_owned(), "<anchor>.<batch>"),
     ];
     let rows = all.iter().map(|subject| {
         let mut text = subject.on(&Prefix::default());
@@ -68,8 +70,9 @@ const fn described(subject: &Subject) -> (&'static str, &'static str) {
         Subject::PoolAny(..) => {
             ("caller → one instance anywhere (queue group `mmn`)", "`TaskBatch`; reply `Receipt`")
         }
+        Subject::Receipt(..) => ("instance → anchor", "`Receipt`; the reply subject of a batch"),
         Subject::Ctl(..) => ("anchor → instance", "`Control`; reply `Controlled`"),
-        Subject::Hb(..) => ("instance → anchor", "`Heartbeat`"),
+        Subject::Hb(..) => ("instance → anchor, and the node of its vantage point", "`Heartbeat`"),
         Subject::Res(..) => ("instance → anchor", "`ResultBatch`"),
         Subject::Synced(..) => ("instance → anchor", "`Synced`, in line with the results"),
         Subject::Evt(..) => ("anchor → whoever watches", "`Event`"),

@@ -182,8 +182,10 @@ impl Actor {
                 };
                 batch.seq = instance.slot.holding.send(measurement, &vp, indices, now, at);
                 batch.ack = instance.inbound.tell();
-                let reply = format!("{}.i{}.{}", self.inbox, slot.0, instance.slot.expect_receipt(batch.seq));
-                let subject = Subject::Task(vp, kind, instance.id.clone()).on(&self.shared.prefix);
+                let instance_id = instance.id.clone();
+                let receipt = Subject::Receipt(vp.clone(), instance_id.clone(), self.id.clone(), batch.seq);
+                let reply = receipt.on(&self.shared.prefix);
+                let subject = Subject::Task(vp, kind, instance_id).on(&self.shared.prefix);
                 let encoding = instance.encoding;
                 self.send(subject, Some(reply), encoding, &ToInstance::Tasks(batch));
             }
@@ -192,7 +194,7 @@ impl Actor {
                     return;
                 };
                 let seq = pool.slot.holding.send(measurement, &vp, indices, now, at);
-                let reply = format!("{}.p{}.{}", self.inbox, lane.number(), pool.slot.expect_receipt(seq));
+                let reply = format!("{}.p{}.{seq}", self.inbox, lane.number());
                 let subject = Subject::Pool(vp, kind).on(&self.shared.prefix);
                 self.send(subject, Some(reply), Encoding::Json, &batch);
             }

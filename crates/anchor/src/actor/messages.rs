@@ -11,7 +11,7 @@ use serde::de::DeserializeOwned;
 use super::{About, Actor, unix_s};
 use crate::clock;
 use crate::dispatch::holding::Returned;
-use crate::dispatch::lane::{LaneId, SlotId};
+use crate::dispatch::lane::LaneId;
 use crate::ledger::account::Offer;
 use crate::measurement::{Parcel, ended_by_anchor, weight};
 use crate::registry::Sink;
@@ -129,27 +129,17 @@ impl Actor {
     /// A receipt, or the server's word that nobody listens.
     pub(super) fn on_receipt_message(&mut self, message: &Message) {
         let subject = message.subject.as_str();
-        let rest = subject.strip_prefix(&self.inbox).and_then(|rest| rest.strip_prefix('.'));
-        let Some((whose, at)) = rest.and_then(|rest| rest.split_once('.')) else {
+        let Some((sink, seq)) = self.receipted(subject) else {
             return;
         };
-        let Ok(at) = at.parse::<u64>() else { return };
-        let sink = match (whose.strip_prefix('i'), whose.strip_prefix('p')) {
-            (Some(slot), _) => slot.parse().ok().map(|slot| Sink::Instance(SlotId(slot))),
-            (_, Some(lane)) => lane.parse().ok().map(|lane| Sink::Pool(LaneId::of(lane))),
-            // An answer to an order: nobody waits for it.
-            _ => None,
-        };
-        let Some(sink) = sink else { return };
         if message.status == Some(StatusCode::NO_RESPONDERS) {
-            return self.on_nobody(sink, at);
+            return self.on_nobody(sink, seq);
         }
         let receipt = match read::<Receipt>(message) {
             Ok(receipt) => receipt,
             Err(error) => return self.drop_garbage("receipt", subject, &error),
         };
         let Some(slot) = self.slot(sink) else { return };
-        let Some(seq) = slot.receipt(at) else { return };
         let now = clock::wall();
         match receipt {
             Receipt::Accepted { instance, .. } => {
@@ -183,6 +173,16 @@ impl Actor {
         }
     }
 
+    /// Which batch of whom a receipt is for. None for an answer to an order, for which nobody waits.
+    fn receipted(&self, subject: &str) -> Option<(Sink, u64)> {
+        if let Ok(Subject::Receipt(vp, instance, _, seq)) = Subject::parse(&self.shared.prefix, subject) {
+            return Some((Sink::Instance(self.registry.find(&vp, &instance)?), seq));
+        }
+        let (whose, seq) = subject.strip_prefix(&self.inbox)?.strip_prefix('.')?.split_once('.')?;
+        let lane = whose.strip_prefix('p')?.parse().ok()?;
+        Some((Sink::Pool(LaneId::of(lane)), seq.parse().ok()?))
+    }
+
     /// Something was heard of an instance.
     fn heard(&mut self, sink: Sink) {
         if let Sink::Instance(slot) = sink
@@ -200,10 +200,7 @@ impl Actor {
     }
 
     /// Nobody listens on the subject of a batch: the instance is dead.
-    fn on_nobody(&mut self, sink: Sink, at: u64) {
-        let Some(seq) = self.slot(sink).and_then(|slot| slot.receipt(at)) else {
-            return;
-        };
+    fn on_nobody(&mut self, sink: Sink, seq: u64) {
         match sink {
             Sink::Instance(slot) => {
                 if let Some(instance) = self.registry.instances.get_mut(&slot) {

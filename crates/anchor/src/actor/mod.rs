@@ -72,7 +72,7 @@ pub(crate) struct Actor {
     ended: Ended,
     keys: Keys,
     next_number: u64,
-    /// Where receipts come: below it an instance or a pool and a number.
+    /// Where the receipts of pools come, below it the pool and the batch, and answers that nobody waits for.
     inbox: String,
     outgoing: Vec<Outgoing>,
     /// Events, which nobody waits for: they are sent at the next tick, out of the way of work.
@@ -174,17 +174,19 @@ struct Ears {
     results: Subscriber,
     enrolments: Subscriber,
     receipts: Subscriber,
+    replies: Subscriber,
 }
 
 impl Ears {
-    async fn open(shared: &Shared, inbox: &str) -> Result<Self, async_nats::SubscribeError> {
+    async fn open(shared: &Shared, id: &AnchorId, inbox: &str) -> Result<Self, async_nats::SubscribeError> {
         let (client, prefix) = (shared.bus.client(), &shared.prefix);
         let ears = Self {
             announcements: client.subscribe(Subject::Announce.on(prefix)).await?,
             heartbeats: client.subscribe(filter::heartbeats(prefix)).await?,
             results: client.subscribe(filter::results(prefix)).await?,
             enrolments: client.queue_subscribe(filter::enrolments(prefix), "anchors".to_owned()).await?,
-            receipts: client.subscribe(format!("{inbox}.*.*")).await?,
+            receipts: client.subscribe(filter::receipts(prefix, id)).await?,
+            replies: client.subscribe(format!("{inbox}.*.*")).await?,
         };
         if let Err(error) = shared.bus.barrier().await {
             tracing::warn!(%error, "the subscriptions were not confirmed");
@@ -255,7 +257,7 @@ impl Actor {
         mut commands: mpsc::Receiver<Command>,
         shutdown: CancellationToken,
     ) -> Result<(), async_nats::SubscribeError> {
-        let mut ears = Ears::open(&self.shared, &self.inbox).await?;
+        let mut ears = Ears::open(&self.shared, &self.id, &self.inbox).await?;
         self.shared.activate(self.store.clone());
         self.look_at_store();
         self.discover();
@@ -270,6 +272,7 @@ impl Actor {
                 Some(message) = ears.results.next() => self.on_result_message(&message),
                 Some(command) = commands.recv() => self.on_command(command),
                 Some(message) = ears.receipts.next() => self.on_receipt_message(&message),
+                Some(message) = ears.replies.next() => self.on_receipt_message(&message),
                 Some(written) = self.writes.next() => self.on_written(written),
                 Some(message) = ears.heartbeats.next() => self.on_heartbeat_message(&message),
                 Some(message) = ears.announcements.next() => self.on_announcement_message(&message),
@@ -297,12 +300,8 @@ impl Actor {
     }
 
     /// Gives work to whoever has room, and sends what is to be sent.
-    ///
-    /// What is sent leaves before the writes that came up with it are begun: the task of a request is under way while
-    /// its acceptance is written.
     async fn settle(&mut self) {
         self.dispatch();
-        let sends = !self.outgoing.is_empty();
         for message in std::mem::take(&mut self.outgoing) {
             let Outgoing { subject, reply, encoding, payload } = message;
             let mut headers = HeaderMap::new();
@@ -315,9 +314,6 @@ impl Actor {
             if let Err(error) = sent {
                 tracing::debug!(%error, "a message was not sent: the connection is closed");
             }
-        }
-        if sends {
-            tokio::task::yield_now().await;
         }
     }
 

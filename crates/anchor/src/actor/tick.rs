@@ -68,14 +68,12 @@ impl Actor {
         let mut returned = Vec::new();
         for instance in self.registry.instances.values_mut() {
             for seq in instance.slot.holding.overdue(now, limit) {
-                instance.slot.forget_receipt(seq);
                 instance.liveness.no_receipt();
                 returned.push((Some(instance.id.clone()), instance.slot.holding.take_back(seq)));
             }
         }
         for pool in self.registry.pools.values_mut() {
             for seq in pool.slot.holding.overdue(now, limit) {
-                pool.slot.forget_receipt(seq);
                 let tasks = pool.slot.holding.take_back(seq);
                 returned.push((None, tasks));
             }

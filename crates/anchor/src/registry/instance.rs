@@ -1,6 +1,5 @@
 //! What is known of one instance, and of a pool of instances that grant no credits.
 
-use std::collections::VecDeque;
 use std::time::Instant;
 
 use mmn_schema::announce::{Announcement, Heartbeat, KindInfo, ModuleInfo};
@@ -14,47 +13,15 @@ use crate::dispatch::inbound::Inbound;
 use crate::dispatch::lane::LaneId;
 use crate::health::{Bounds, Liveness};
 
-/// What is out somewhere, and the receipts that are awaited.
+/// What is out somewhere.
 #[derive(Debug)]
 pub(crate) struct Slot {
     pub(crate) holding: Holding,
-    /// For each reply subject the batches whose receipts are to come there, in order.
-    receipts: Vec<VecDeque<u64>>,
 }
-
-/// On how many reply subjects receipts come. The server lets a reply subject be used a few times only until the next
-/// request on it comes, so one is too few; and it remembers each for a while, so one for each batch is too many.
-const REPLY_SUBJECTS: u64 = 64;
 
 impl Slot {
     pub(crate) fn new(first_seq: u64) -> Self {
-        Self { holding: Holding::new(first_seq), receipts: Vec::new() }
-    }
-
-    /// The reply subject for a batch, by its last token.
-    pub(crate) fn expect_receipt(&mut self, seq: u64) -> u64 {
-        let at = seq % REPLY_SUBJECTS;
-        let slot = usize::try_from(at).unwrap_or_default();
-        if self.receipts.len() <= slot {
-            self.receipts.resize_with(slot + 1, VecDeque::new);
-        }
-        if let Some(queue) = self.receipts.get_mut(slot) {
-            queue.push_back(seq);
-        }
-        at
-    }
-
-    /// The batch whose receipt has come on a reply subject.
-    pub(crate) fn receipt(&mut self, at: u64) -> Option<u64> {
-        self.receipts.get_mut(usize::try_from(at).ok()?)?.pop_front()
-    }
-
-    /// No receipt of this batch is awaited any more.
-    pub(crate) fn forget_receipt(&mut self, seq: u64) {
-        let at = usize::try_from(seq % REPLY_SUBJECTS).unwrap_or_default();
-        if let Some(queue) = self.receipts.get_mut(at) {
-            queue.retain(|&other| other != seq);
-        }
+        Self { holding: Holding::new(first_seq) }
     }
 }
 

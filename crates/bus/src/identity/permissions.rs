@@ -10,7 +10,8 @@
 //!
 //! Replies need no permission of their own: who receives a request may answer it (up to
 //! [`RESPONSES_MAX`] messages within [`RESPONSES_TTL_S`]). Inboxes are below
-//! `_INBOX.<public NKEY>`, so that nobody reads the replies of another.
+//! `_INBOX.<public NKEY>`, so that nobody reads the replies of another. Receipts, of which there are many, go to
+//! subjects that an instance may publish anyway: there the server keeps no record of them.
 
 use std::fmt;
 use std::str::FromStr;
@@ -32,8 +33,8 @@ pub const RESPONSES_MAX: u32 = 16;
 /// How long a request may be answered, in seconds.
 ///
 /// The server keeps a record of each reply subject until then, and beyond 4,096 records of one
-/// connection it goes through all of them at each request. So whoever sends an instance more than
-/// a hundred requests per second gives them one reply subject, not one each.
+/// connection it goes through all of them at each request. It counts a reply subject's uses as long as it knows it,
+/// whichever request they answer: one that is used again fails once in a while.
 pub const RESPONSES_TTL_S: u32 = 30;
 
 /// The most that a module or node may put into one message, in bytes.
@@ -129,6 +130,7 @@ pub fn template(role: Role, prefix: &Prefix) -> Template {
                 own("modules.announce"),
                 own("v1.hb.{{tag(vp)}}.{{name()}}"),
                 own("v1.res.{{tag(vp)}}.>"),
+                own("v1.rcpt.{{tag(vp)}}.{{name()}}.*.*"),
             ]);
             subscribe.extend([
                 own("modules.discover"),

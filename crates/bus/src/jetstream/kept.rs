@@ -48,15 +48,15 @@ impl Bus {
                 Request::new().headers(headers.clone()).payload(payload.clone()).timeout(Some(ACK_TIMEOUT));
             match self.client().send_request(subject.to_owned(), request).await {
                 Ok(answer) => match serde_json::from_slice(&answer.payload) {
-                    Ok(Answer::Kept { seq, duplicate }) => {
-                        return Ok(Kept { sequence: seq, duplicate });
+                    Ok(Answer { error: None, seq: Some(sequence), duplicate }) => {
+                        return Ok(Kept { sequence, duplicate });
                     }
-                    Ok(Answer::Refused { error }) if is_passing(&error) => {}
-                    Ok(Answer::Refused { error }) if FULL.contains(&error.error_code().0) => {
+                    Ok(Answer { error: Some(error), .. }) if is_passing(&error) => {}
+                    Ok(Answer { error: Some(error), .. }) if FULL.contains(&error.error_code().0) => {
                         return Err(KeptError::Full(error));
                     }
-                    Ok(Answer::Refused { error }) => return Err(KeptError::Refused(error)),
-                    Err(_) => return Err(KeptError::NotJetStream),
+                    Ok(Answer { error: Some(error), .. }) => return Err(KeptError::Refused(error)),
+                    _ => return Err(KeptError::NotJetStream),
                 },
                 Err(error) => match error.kind() {
                     // The attempt itself has taken its second.
@@ -76,17 +76,13 @@ impl Bus {
     }
 }
 
+/// One of `error` and `seq` is there.
 #[derive(Deserialize)]
-#[serde(untagged)]
-enum Answer {
-    Refused {
-        error: jetstream::Error,
-    },
-    Kept {
-        seq: u64,
-        #[serde(default)]
-        duplicate: bool,
-    },
+struct Answer {
+    error: Option<jetstream::Error>,
+    seq: Option<u64>,
+    #[serde(default)]
+    duplicate: bool,
 }
 
 /// A server that is starting, or a cluster without a leader, answers like this for a while.

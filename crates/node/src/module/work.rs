@@ -20,7 +20,7 @@ use mmn_schema::announce::{
     Announcement, Heartbeat, InstanceState, KindInfo, Load, ModuleInfo, Role, Unavailable,
 };
 use mmn_schema::body::Body;
-use mmn_schema::dispatch::{TaskBatch, ToInstance};
+use mmn_schema::dispatch::{Receipt, TaskBatch, ToInstance};
 use mmn_schema::encoding::Encoding;
 use mmn_schema::id::{BootId, InstanceId, KindName, VpId};
 use mmn_schema::outcome::{Reason, code};
@@ -42,6 +42,8 @@ use crate::host;
 
 /// How many events that are ready are handled before results leave.
 const DRAIN: usize = 64;
+/// How long a receipt waits for a result to leave with. A short measurement costs one message to the anchor less.
+const RECEIPT_WAITS: Duration = Duration::from_millis(10);
 const HEARTBEAT: Duration = Duration::from_millis(500);
 /// How long to wait before a barrier that was not passed is tried again.
 const BARRIER_AGAIN: Duration = Duration::from_millis(500);
@@ -86,6 +88,7 @@ pub(super) struct Work {
     stops: BTreeMap<Ticket, AbortHandle>,
     inputs: SelectAll<futures::stream::LocalBoxStream<'static, (By, Message)>>,
     outbox: Outbox,
+    receipts: Vec<(async_nats::Subject, Encoding, Receipt)>,
     service: Service,
     stats: BTreeMap<String, Stats>,
     boot: BootId,
@@ -106,6 +109,7 @@ enum Event {
     Barrier(Result<(), BarrierError>),
     Node(Option<Change>),
     Beat,
+    ReceiptsDue,
     Shutdown,
     OutOfTime,
 }
@@ -129,6 +133,7 @@ impl Work {
             stops: BTreeMap::new(),
             inputs: SelectAll::new(),
             outbox: Outbox::new(outfit.bus.client().clone()),
+            receipts: Vec::new(),
             service,
             stats: BTreeMap::new(),
             boot,
@@ -149,6 +154,7 @@ impl Work {
         link.mark_changed();
         let mut barrier: Option<LocalBoxFuture<'static, Result<(), BarrierError>>> = None;
         let mut beat = std::pin::pin!(tokio::time::sleep(Duration::ZERO));
+        let mut receipts_due = std::pin::pin!(tokio::time::sleep(Duration::ZERO));
         let mut out_of_time = std::pin::pin!(tokio::time::sleep(Duration::MAX));
         let mut node_open = true;
         loop {
@@ -167,11 +173,14 @@ impl Work {
                 passed = wait(&mut barrier) => Event::Barrier(passed),
                 from_node = self.outfit.node.recv(), if node_open => Event::Node(from_node),
                 () = &mut beat => Event::Beat,
+                () = &mut receipts_due, if !self.receipts.is_empty() => Event::ReceiptsDue,
                 () = shutdown.cancelled(), if !self.desk.is_draining() => Event::Shutdown,
                 () = &mut out_of_time => Event::OutOfTime,
             };
+            let receipts_wait = !self.receipts.is_empty();
             match event {
                 Event::Sent => {}
+                Event::ReceiptsDue => self.send_receipts(),
                 Event::Performed(ticket, ended) => self.performed(ticket, ended),
                 Event::Came(by, message) => self.came(by, &message),
                 Event::InputsEnded => {
@@ -225,6 +234,9 @@ impl Work {
             self.drain_ready();
             self.start();
             self.flush(&link);
+            if !receipts_wait && !self.receipts.is_empty() {
+                receipts_due.as_mut().reset(tokio::time::Instant::now() + RECEIPT_WAITS);
+            }
             if self.desk.is_draining() && self.desk.is_idle() && self.outbox.is_clear() {
                 break;
             }
@@ -279,6 +291,7 @@ impl Work {
         let up = matches!(*link.borrow_and_update(), Link::Up { .. });
         self.announced = false;
         if !up {
+            self.receipts.clear();
             self.outbox.give_up_waiting();
             return None;
         }
@@ -343,7 +356,17 @@ impl Work {
             prepare(*registered, params)
         });
         if let Some(reply) = &message.reply {
-            self.reply(reply.clone(), encoding, &receipt);
+            let may_wait = matches!(receipt, Receipt::Accepted { .. }) && self.receipts.len() < DRAIN;
+            self.receipts.push((reply.clone(), encoding, receipt));
+            if !may_wait {
+                self.send_receipts();
+            }
+        }
+    }
+
+    fn send_receipts(&mut self) {
+        for (reply, encoding, receipt) in std::mem::take(&mut self.receipts) {
+            self.reply(reply, encoding, &receipt);
         }
     }
 
@@ -425,6 +448,7 @@ impl Work {
         }
         while self.outbox.is_clear() {
             let Some(Outgoing { subject, encoding, payload }) = self.desk.next_out() else { return };
+            self.send_receipts();
             let subject = subject.on(&self.outfit.prefix).into();
             self.outbox.push(subject, Some(headers(encoding)), payload);
         }
