@@ -24,7 +24,13 @@ use report::Report;
 use up::Up;
 
 fn main() -> anyhow::Result<()> {
-    let mmn = std::env::args_os().nth(1).map_or_else(|| PathBuf::from("target/release/mmn"), PathBuf::from);
+    let arguments: Vec<_> = std::env::args_os().skip(1).collect();
+    if let [role, data] = arguments.as_slice()
+        && role == ping::RESPONDER
+    {
+        return ping::respond(data.as_ref());
+    }
+    let mmn = arguments.first().map_or_else(|| PathBuf::from("target/release/mmn"), PathBuf::from);
     anyhow::ensure!(mmn.is_file(), "{} is not there: cargo build --release", mmn.display());
     let mut report = Report::new();
     report.note(&format!("{} on {} processors", mmn.display(), std::thread::available_parallelism()?));

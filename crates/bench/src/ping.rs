@@ -1,5 +1,8 @@
 //! One loopback ping through REST against a raw NATS request of the same run, in alternating rounds.
 
+use std::io::{Read, Write};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use anyhow::Context;
@@ -23,15 +26,8 @@ pub(crate) fn through_rest(up: &Up, report: &mut Report) -> anyhow::Result<()> {
         ping(&mut connection, body)?;
     }
     let (mut pings, mut raws, mut last) = (Vec::new(), Vec::new(), Value::Null);
-    let (mut writes, mut reads) = (Vec::new(), Vec::new());
     for _ in 0..ROUNDS {
         raws.extend(raw.round()?);
-        writes.extend(raw.writes()?);
-        for _ in 0..PINGS {
-            let begin = clock::now();
-            connection.request("GET", "/api/v1/limits", None)?;
-            reads.push(clock::now() - begin);
-        }
         for _ in 0..PINGS {
             let begin = clock::now();
             last = ping(&mut connection, body)?;
@@ -42,8 +38,6 @@ pub(crate) fn through_rest(up: &Up, report: &mut Report) -> anyhow::Result<()> {
     let raw_p50 = ms(quantile(&mut raws, 0.5));
     let p50 = ms(quantile(&mut pings, 0.5));
     report.yardstick("raw NATS request, p50", "ms", raw_p50);
-    report.yardstick("raw JetStream write, p50", "ms", ms(quantile(&mut writes, 0.5)));
-    report.yardstick("a read through REST, p50", "ms", ms(quantile(&mut reads, 0.5)));
     report.yardstick("the RTT that the last of the pings measured", "ms", rtt_ns / 1e6);
     report.at_most("one loopback ping through REST, p50", "ms", p50, 1.0);
     report.at_most("  the same against the raw NATS request", "x", p50 / raw_p50, 4.0);
@@ -62,36 +56,29 @@ fn ping(connection: &mut http::Connection, body: &str) -> anyhow::Result<Value> 
     Ok(answer)
 }
 
-/// A responder in a thread of its own, and a requester.
+/// A requester, and a responder in a process of its own as a module is.
 #[derive(Debug)]
 struct RawNats {
     runtime: tokio::runtime::Runtime,
     requester: mmn_bus::connect::Bus,
+    responder: Child,
 }
+
+const SUBJECT: &str = "mmn.v1.evt.bench";
 
 impl RawNats {
     fn start(up: &Up) -> anyhow::Result<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let requester = runtime.block_on(nats::as_anchor(up.data()))?;
-        let data = up.data().to_path_buf();
-        let (ready, is_ready) = std::sync::mpsc::channel();
-        std::thread::spawn(move || -> anyhow::Result<()> {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-            runtime.block_on(async {
-                let bus = nats::as_anchor(&data).await?;
-                let mut requests = bus.client().subscribe("mmn.v1.evt.bench").await?;
-                bus.barrier().await?;
-                ready.send(())?;
-                while let Some(request) = requests.next().await {
-                    if let Some(reply) = request.reply {
-                        bus.client().publish(reply, request.payload).await?;
-                    }
-                }
-                Ok(())
-            })
-        });
-        is_ready.recv().context("the responder did not come up")?;
-        Ok(Self { runtime, requester })
+        let mut responder = Command::new(std::env::current_exe()?)
+            .arg(RESPONDER)
+            .arg(up.data())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()?;
+        let ready = responder.stdout.as_mut().context("no pipe")?.read_exact(&mut [0]);
+        ready.context("the responder did not come up")?;
+        Ok(Self { runtime, requester, responder })
     }
 
     fn round(&self) -> anyhow::Result<Vec<Duration>> {
@@ -100,33 +87,47 @@ impl RawNats {
             let mut samples = Vec::with_capacity(RAW);
             for _ in 0..RAW {
                 let begin = clock::now();
-                self.requester.client().request("mmn.v1.evt.bench", payload.clone().into()).await?;
+                self.requester.client().request(SUBJECT, payload.clone().into()).await?;
                 samples.push(clock::now() - begin);
             }
             Ok(samples)
         })
     }
+}
 
-    /// Writes to the stream of results, each acknowledged before the next.
-    fn writes(&self) -> anyhow::Result<Vec<Duration>> {
-        self.runtime.block_on(async {
-            let payload = bytes_of_a_task();
-            let mut samples = Vec::with_capacity(RAW);
-            for n in 0..RAW {
-                let begin = clock::now();
-                self.requester
-                    .publish_kept(
-                        "mmn.v1.log.roll.bench",
-                        None,
-                        payload.clone().into(),
-                        &format!("bench-{n}-{:?}", clock::now()),
-                    )
-                    .await?;
-                samples.push(clock::now() - begin);
-            }
-            Ok(samples)
-        })
+impl Drop for RawNats {
+    fn drop(&mut self) {
+        drop(self.responder.stdin.take());
+        if let Err(error) = self.responder.wait() {
+            eprintln!("the responder: {error}");
+        }
     }
+}
+
+/// The argument that makes this program a responder, until its standard input ends.
+pub(crate) const RESPONDER: &str = "--responder";
+
+/// Answers each request with its payload.
+pub(crate) fn respond(data: &Path) -> anyhow::Result<()> {
+    std::thread::spawn(|| {
+        // It ends with whoever started it.
+        let _ = std::io::stdin().read_to_end(&mut Vec::new());
+        std::process::exit(0);
+    });
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let bus = nats::as_anchor(data).await?;
+        let mut requests = bus.client().subscribe(SUBJECT).await?;
+        bus.barrier().await?;
+        std::io::stdout().write_all(b"\n")?;
+        std::io::stdout().flush()?;
+        while let Some(request) = requests.next().await {
+            if let Some(reply) = request.reply {
+                bus.client().publish(reply, request.payload).await?;
+            }
+        }
+        Ok(())
+    })
 }
 
 /// 200 bytes, about what a dispatch of one task has.

@@ -48,7 +48,7 @@ impl Actor {
         key: Option<String>,
         wait: bool,
     ) -> Result<Entered, Problem> {
-        let hash = fingerprint(request);
+        let hash = key.as_ref().map_or(0, |_| fingerprint(request));
         if let Some((id, known)) = key.as_ref().and_then(|key| self.keys.get(tenant, key)) {
             if known != hash {
                 return Err(Problem::new(422, "idempotency-key", "The idempotency key was used before")
