@@ -235,7 +235,7 @@ impl Work {
             self.start();
             self.flush(&link);
             if !receipts_wait && !self.receipts.is_empty() {
-                receipts_due.as_mut().reset(tokio::time::Instant::now() + RECEIPT_WAITS);
+                receipts_due.set(tokio::time::sleep(RECEIPT_WAITS));
             }
             if self.desk.is_draining() && self.desk.is_idle() && self.outbox.is_clear() {
                 break;
