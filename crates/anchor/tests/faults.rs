@@ -265,15 +265,22 @@ async fn a_full_ledger_refuses_new_work_and_inputs_and_ends_what_it_has() {
     let (accepted, problem) = filled.await;
     assert_eq!((problem.status, &*problem.reason), (503, "storage-full"));
     assert!(problem.hint.is_some_and(|hint| hint.contains("ledger.max_bytes")));
-    let inputs = vec![mmn_schema::dispatch::Input::Target("192.0.2.1".to_owned())];
-    let problem = anchor.anchor.append(&tenant(), open, inputs).await.unwrap_err();
+    // There is room again for what the measurements that ran did not need after all.
+    let mut appended = 0;
+    let problem = loop {
+        let inputs = vec![mmn_schema::dispatch::Input::Target("192.0.2.1".to_owned())];
+        match anchor.anchor.append(&tenant(), open, inputs).await {
+            Ok(_) => appended += 1,
+            Err(problem) => break problem,
+        }
+    };
     assert_eq!((problem.status, &*problem.reason), (503, "storage-full"));
     assert!(!accepted.is_empty());
     for id in accepted {
         assert_eq!(anchor.done(id).await.ledger.ok, 100);
     }
     anchor.anchor.close(&tenant(), open).await.unwrap();
-    assert_eq!(anchor.done(open).await.ledger.accepted, 0);
+    assert_eq!(anchor.done(open).await.ledger.accepted, appended);
 }
 
 #[tokio::test]

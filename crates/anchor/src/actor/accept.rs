@@ -34,7 +34,7 @@ impl Actor {
     }
 
     fn check(&self, request: &MeasurementRequest) -> Result<Checked, Problem> {
-        if let Some(full) = self.fills.refusal() {
+        if let Some(full) = self.refusal() {
             return Err(full);
         }
         let seed = rand::random::<u32>().into();
@@ -289,7 +289,7 @@ impl Actor {
         if !running.open {
             return Err(problems::conflict("it is not open"));
         }
-        if let Some(full) = self.fills.refusal() {
+        if let Some(full) = self.refusal() {
             return Err(full);
         }
         let Some(kind) = self.registry.kinds.get(&running.meta.kind) else {

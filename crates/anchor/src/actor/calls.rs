@@ -183,7 +183,7 @@ impl Actor {
         metrics.tasks_pending = self.pending;
         metrics.garbage_total.clone_from(self.garbage.counts());
         metrics.writes_unacknowledged = self.writes.len() as u64;
-        metrics.storage_full = self.fills.refusal().is_some();
+        metrics.storage_full = self.refusal().is_some();
         metrics.results_bytes = self.fills.results.bytes();
         metrics.ledger_bytes = self.fills.ledger.bytes();
         self.registry.gauge(&mut metrics, clock::now());

@@ -26,10 +26,10 @@ impl Fill {
         Self { max_bytes, bytes: 0, refused: false }
     }
 
-    /// Whether new work would take room that what was accepted needs.
-    fn is_full(&self) -> bool {
+    /// Whether new work would take room that what was accepted needs: `promised` bytes, and a reserve.
+    fn is_full(&self, promised: u64) -> bool {
         let reserve = (self.max_bytes / 20).min(64 * 1024 * 1024);
-        self.refused || self.bytes >= self.max_bytes - reserve
+        self.refused || self.bytes + promised >= self.max_bytes - reserve
     }
 
     pub(super) const fn bytes(&self) -> u64 {
@@ -41,15 +41,12 @@ impl Fill {
     }
 }
 
+/// About how many bytes the end of a measurement takes in LEDGER.
+const END_BYTES: u64 = 2048;
+/// About how many bytes a message takes beside its payload: subject, headers, the record's own.
+const OVERHEAD: u64 = 200;
+
 impl Fills {
-    /// Why new work is refused, if it is.
-    pub(super) fn refusal(&self) -> Option<Problem> {
-        if self.results.is_full() {
-            Some(problems::storage_full("results"))
-        } else {
-            self.ledger.is_full().then(|| problems::storage_full("ledger"))
-        }
-    }
 
     pub(super) const fn of(&mut self, tag: &Tag) -> &mut Fill {
         if matches!(tag, Tag::Kept(_)) { &mut self.results } else { &mut self.ledger }
@@ -57,10 +54,20 @@ impl Fills {
 }
 
 impl Actor {
+    /// Why new work is refused, if it is.
+    pub(super) fn refusal(&self) -> Option<Problem> {
+        let ends = (self.running.len() + self.dones.len()) as u64 * END_BYTES;
+        if self.fills.results.is_full(0) {
+            Some(problems::storage_full("results"))
+        } else {
+            self.fills.ledger.is_full(ends).then(|| problems::storage_full("ledger"))
+        }
+    }
+
     /// A write of so many bytes found room.
     pub(super) fn found_room(&mut self, tag: &Tag, bytes: usize) {
         let fill = self.fills.of(tag);
-        fill.bytes += bytes as u64;
+        fill.bytes += bytes as u64 + OVERHEAD;
         if std::mem::take(&mut fill.refused) {
             self.event("storage-free", About::default(), "there is room again".to_owned());
         }

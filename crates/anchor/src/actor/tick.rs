@@ -54,7 +54,7 @@ impl Actor {
                 self.deadlines.shrink_to(2 * self.deadlines.len());
             }
             self.registry.forget(now, ms(self.config.liveness.forget_ms));
-            let full = self.fills.refusal().is_some();
+            let full = self.refusal().is_some();
             self.shared.say(!full, if full { "storage is full" } else { "ready" });
         }
         if self.ticks.is_multiple_of(STORE) {
