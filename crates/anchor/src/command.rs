@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mmn_schema::api::{
-    Coverage, KindView, Ledger, Limits, Measurement, MeasurementRequest, ModuleView, PlannedVp, Rollup,
+    Coverage, KindView, Ledger, Limits, Measurement, MeasurementRequest, ModuleView, Plan, PlannedVp, Rollup,
     VpView,
 };
 use mmn_schema::body::Body;
@@ -121,21 +121,19 @@ pub(crate) struct Prepared {
 pub(crate) struct Entered {
     pub(crate) id: MeasurementId,
     pub(crate) existing: bool,
+    /// What it will do; absent when it was there before.
+    pub(crate) plan: Option<Plan>,
     /// Comes when the acceptance is acknowledged.
-    pub(crate) accepted: oneshot::Receiver<Result<Measurement, Problem>>,
+    pub(crate) accepted: oneshot::Receiver<Result<(), Problem>>,
     /// Comes when, besides, all tasks have ended; absent when nobody waits for that.
     pub(crate) done: Option<oneshot::Receiver<Measurement>>,
 }
 
 impl Entered {
     pub(crate) async fn accepted(self, anchor: &Anchor, tenant: &Tenant) -> Result<Accepted, Problem> {
-        let measurement = match self.accepted.await.map_err(|_| problems::not_ready("stopping"))? {
-            // One that ended long ago is in the store only.
-            Err(problem) if self.existing && problem.status == 404 => {
-                anchor.measurement(&Viewer::Tenant(tenant.clone()), self.id).await?
-            }
-            answer => answer?,
-        };
+        self.accepted.await.map_err(|_| problems::not_ready("stopping"))??;
+        let mut measurement = anchor.measurement(&Viewer::Tenant(tenant.clone()), self.id).await?;
+        measurement.plan = self.plan;
         Ok(Accepted { measurement, existing: self.existing })
     }
 
@@ -150,12 +148,7 @@ impl Entered {
         {
             return Ok(Accepted { measurement, existing: self.existing });
         }
-        let id = self.id;
-        let mut accepted = self.accepted(anchor, tenant).await?;
-        let plan = accepted.measurement.plan.take();
-        accepted.measurement = anchor.measurement(&Viewer::Tenant(tenant.clone()), id).await?;
-        accepted.measurement.plan = plan;
-        Ok(accepted)
+        self.accepted(anchor, tenant).await
     }
 }
 

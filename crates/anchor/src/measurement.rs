@@ -4,7 +4,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Instant;
 
-use mmn_schema::api::{Measurement, MeasurementState, Plan, ResultRecord};
+use mmn_schema::api::{Measurement, MeasurementState, ResultRecord};
 use mmn_schema::dispatch::Input;
 use mmn_schema::outcome::{Outcome, Reason};
 use mmn_schema::problem::Problem;
@@ -24,7 +24,6 @@ use crate::store::record::{Dispatched, Entry, KeptBatch, Meta, Note, Section};
 #[derive(Debug)]
 pub(crate) struct Running {
     pub(crate) meta: Arc<Meta>,
-    pub(crate) plan: Option<Plan>,
     pub(crate) inputs: Inputs,
     pub(crate) account: Account,
     pub(crate) lines: Vec<Line>,
@@ -48,7 +47,7 @@ pub(crate) struct Running {
     pub(crate) keep: Keep,
     pub(crate) rollups: Rollups,
     pub(crate) live: Option<broadcast::Sender<Live>>,
-    pub(crate) accept_waiters: Vec<Reply<Measurement>>,
+    pub(crate) accept_waiters: Vec<Reply<()>>,
     pub(crate) done_waiters: Vec<oneshot::Sender<Measurement>>,
     /// The results so far, while somebody waits for them and they are few.
     pub(crate) collected: Option<Vec<ResultRecord>>,
@@ -116,7 +115,6 @@ impl Running {
         Self {
             open: meta.open,
             meta,
-            plan: None,
             inputs: Inputs::default(),
             account: Account::default(),
             lines,
@@ -300,7 +298,7 @@ impl Dispatches {
 }
 
 /// A problem, sent to all who wait for an acceptance.
-pub(crate) fn reject(waiters: Vec<Reply<Measurement>>, problem: &Problem) {
+pub(crate) fn reject(waiters: Vec<Reply<()>>, problem: &Problem) {
     for waiter in waiters {
         let _ = waiter.send(Err(problem.clone()));
     }

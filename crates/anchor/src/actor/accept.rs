@@ -94,7 +94,6 @@ impl Actor {
         self.next_number += 1;
         let lines = self.lines(&meta);
         let mut running = Running::new(Arc::clone(&meta), lines);
-        running.plan = Some(plan);
         let (waiter, accepted) = oneshot::channel();
         running.accept_waiters.push(waiter);
         let done = wait.then(|| {
@@ -111,7 +110,7 @@ impl Actor {
         }
         let text = format!("{} with {} tasks", request.kind, checked.tasks);
         self.event("measurement-accepted", About { measurement: Some(id), ..About::default() }, text);
-        Ok(Entered { id, existing: false, accepted, done })
+        Ok(Entered { id, existing: false, plan: Some(plan), accepted, done })
     }
 
     /// A measurement that is there under the same idempotency key.
@@ -120,7 +119,7 @@ impl Actor {
         let mut done = None;
         if let Some(running) = self.running.get_mut(&id) {
             if running.durable {
-                let _ = waiter.send(Ok(running.view()));
+                let _ = waiter.send(Ok(()));
             } else {
                 running.accept_waiters.push(waiter);
             }
@@ -129,13 +128,10 @@ impl Actor {
                 running.done_waiters.push(waiter);
                 done = Some(receiver);
             }
-        } else if let Some(ended) = self.ended.get(id) {
-            let _ = waiter.send(Ok(ended.view()));
         } else {
-            // Not in memory: the handle reads it from the store.
-            let _ = waiter.send(Err(Self::hidden(id)));
+            let _ = waiter.send(Ok(()));
         }
-        Entered { id, existing: true, accepted, done }
+        Entered { id, existing: true, plan: None, accepted, done }
     }
 
     /// Enters inputs and writes their acceptance.
@@ -226,10 +222,8 @@ impl Actor {
         running.accepted = released;
         running.durable = running.groups.front().is_some_and(|group| group.writes == 0);
         if running.durable {
-            let view = running.view();
             for waiter in std::mem::take(&mut running.accept_waiters) {
-                let plan = running.plan.take();
-                let _ = waiter.send(Ok(mmn_schema::api::Measurement { plan, ..view.clone() }));
+                let _ = waiter.send(Ok(()));
             }
         }
         self.release(id, released);

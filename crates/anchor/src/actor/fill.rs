@@ -47,7 +47,6 @@ const END_BYTES: u64 = 2048;
 const OVERHEAD: u64 = 200;
 
 impl Fills {
-
     pub(super) const fn of(&mut self, tag: &Tag) -> &mut Fill {
         if matches!(tag, Tag::Kept(_)) { &mut self.results } else { &mut self.ledger }
     }

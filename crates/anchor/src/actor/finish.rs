@@ -36,10 +36,12 @@ impl Actor {
         running.tell(|| Live::Done(ledger));
         let mut view = done.view();
         view.results = running.collected.take();
-        view.plan = running.plan.take();
-        for waiter in running.done_waiters.drain(..) {
-            // Whoever does not wait any more reads it from the store.
-            let _ = waiter.send(view.clone());
+        // Whoever does not wait any more reads it from the store.
+        if let Some(last) = running.done_waiters.pop() {
+            for waiter in running.done_waiters.drain(..) {
+                let _ = waiter.send(view.clone());
+            }
+            let _ = last.send(view);
         }
         let text = format!("{} ok of {}", done.ledger.ok, done.ledger.accepted);
         self.dones.push(Arc::clone(&done));

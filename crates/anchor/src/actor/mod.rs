@@ -76,7 +76,7 @@ pub(crate) struct Actor {
     inbox: String,
     outgoing: Vec<Outgoing>,
     /// Events, which nobody waits for: they are sent at the next tick, out of the way of work.
-    late: Vec<Outgoing>,
+    late: Vec<Arc<Event>>,
     /// Measurements that ended, whose sums are written at the next tick: together, and out of the way of work.
     dones: Vec<Arc<Done>>,
     writes: FuturesUnordered<BoxFuture<'static, Written>>,
@@ -361,32 +361,28 @@ impl Actor {
 
     /// Something happened that others may want to know.
     fn event(&mut self, kind: &str, about: About<'_>, text: String) {
-        let event = Event {
+        let event = Arc::new(Event {
             at: clock::wall(),
             kind: kind.to_owned(),
             vp: about.vp.cloned(),
             instance: about.instance.cloned(),
             measurement: about.measurement,
             text,
-        };
-        let subject = Subject::Evt(kind.to_owned()).on(&self.shared.prefix);
-        let encoding = Encoding::Json;
-        match encoding.encode(&event) {
-            Ok(payload) => {
-                self.late.push(Outgoing { subject, reply: None, encoding, payload: payload.into() });
-            }
-            Err(error) => tracing::error!(%error, subject, "an event can't be written"),
-        }
+        });
+        self.late.push(Arc::clone(&event));
         if self.late.len() >= MAX_LATE {
             self.send_late();
         }
         // Nobody has to watch.
-        let _ = self.shared.events.send(Arc::new(event));
+        let _ = self.shared.events.send(event);
     }
 
     /// Sends and writes what could wait.
     fn send_late(&mut self) {
-        self.outgoing.append(&mut self.late);
+        for event in std::mem::take(&mut self.late) {
+            let subject = Subject::Evt(event.kind.clone()).on(&self.shared.prefix);
+            self.send(subject, None, Encoding::Json, &*event);
+        }
         self.write_dones();
     }
 
