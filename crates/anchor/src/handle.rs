@@ -127,7 +127,8 @@ impl Anchor {
         self.enter(tenant, request, idempotency_key, false).await?.accepted(self, tenant).await
     }
 
-    /// Accepts a measurement and waits at most `wait` for its end. Tasks go out while the acceptance is written.
+    /// Accepts a measurement and waits at most `wait` for its end. Tasks go out at once. When it is brief, so that all
+    /// its results come within 50 ms, they are its acceptance: one message is written instead of two.
     /// Returns after the acceptance, and all final records when they came in time, were acknowledged by JetStream:
     /// then `measurement.state` is done, and `measurement.results` holds the records of up to 10,000 tasks (absent
     /// beyond: read them with [`Anchor::reader`]). Otherwise the measurement goes on, and is given as it stands.

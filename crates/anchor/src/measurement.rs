@@ -18,7 +18,7 @@ use crate::ledger::account::Account;
 use crate::ledger::inputs::Inputs;
 use crate::ledger::queue::Queue;
 use crate::rollup::Rollups;
-use crate::store::record::{Dispatched, Entry, KeptBatch, Meta, Note, Section};
+use crate::store::record::{Accept, Dispatched, Entry, KeptBatch, Meta, Note, Section};
 
 /// A measurement that is not done.
 #[derive(Debug)]
@@ -42,6 +42,8 @@ pub(crate) struct Running {
     pub(crate) accepted: u64,
     /// Steps (close, cancel) that are being written.
     pub(crate) steps: usize,
+    /// The acceptance and its id, while it may still be written together with all results.
+    pub(crate) held: Option<(String, Accept)>,
     /// Whether the first group's acceptance is acknowledged.
     pub(crate) durable: bool,
     pub(crate) keep: Keep,
@@ -125,6 +127,7 @@ impl Running {
             released: 0,
             accepted: 0,
             steps: 0,
+            held: None,
             durable: false,
             keep: Keep::default(),
             rollups: Rollups::default(),
@@ -146,6 +149,11 @@ impl Running {
         let task = self.account.append((end - first) * self.width());
         self.groups.push_back(Group { first, end, until, writes, reply: None });
         task
+    }
+
+    /// Whether `records` records are those of all its tasks, and none will be added.
+    pub(crate) fn is_whole(&self, records: usize) -> bool {
+        !self.open && self.groups.len() == 1 && self.account.len() == records as u64
     }
 
     /// How many tasks an input becomes.

@@ -1,7 +1,8 @@
 //! What an anchor finds when it becomes active: every acceptance without an end, less the records that are kept.
 //!
 //! LEDGER is read from its beginning by a plain pull consumer, which is asked again where a message is missing: an
-//! ordered one was seen to stall under load. RES is read for the measurements that run, by direct gets.
+//! ordered one was seen to stall under load. The end of RES is read in the same way, for measurements that were accepted
+//! by their results. RES is read for the measurements that run, by direct gets.
 
 use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::sync::Arc;
@@ -23,7 +24,7 @@ use crate::ledger::account::Offer;
 use crate::measurement::Running;
 use crate::problems;
 use crate::store::Store;
-use crate::store::record::{Accept, Chunk, Done, Meta, Roll, Step};
+use crate::store::record::{Accept, Chunk, Done, KeptBatch, Meta, Roll, Step};
 
 /// What was found.
 #[derive(Debug)]
@@ -37,6 +38,10 @@ pub(crate) struct Recovered {
     /// Idempotency keys, in the order in which they came.
     pub(crate) keys: Vec<(Tenant, String, MeasurementId, u64, Timestamp)>,
     pub(crate) next_number: u64,
+    /// The newest message of RES.
+    pub(crate) results_last: u64,
+    /// Of those that run the ones that were accepted in RES, by their messages there.
+    pub(crate) brief: Vec<(u64, MeasurementId)>,
 }
 
 /// What LEDGER says of a measurement that has no end yet.
@@ -87,10 +92,11 @@ pub(crate) async fn recover(
         evicted: 0,
         keys: Vec::new(),
         next_number: 1,
+        results_last: 0,
+        brief: Vec::new(),
     };
-    let mut ended_with_key = HashSet::new();
-    let oldest_key = u64::try_from(keys_for.as_nanos()).unwrap_or(u64::MAX);
-    read_all(&store.ledger, |seq, subject, payload| {
+    let mut keys = Keys { of: HashSet::new(), ended: HashSet::new(), most: keys_for, at };
+    read_all(&store.ledger, 1, |seq, subject, payload| {
         let Ok(Subject::Log(log, id)) = Subject::parse(&store.prefix, subject) else {
             tracing::warn!(subject, "LEDGER holds a message of an unknown subject");
             return;
@@ -98,22 +104,17 @@ pub(crate) async fn recover(
         let result = match log {
             Log::Accept => Encoding::Cbor.decode(payload).map(|accept: Accept| {
                 if let Step::Inputs(Chunk { meta: Some(meta), .. }) = &accept.step {
-                    recovered.next_number = recovered.next_number.max(meta.number + 1);
-                    if let Some((key, hash)) = &meta.key
-                        && at.since_ns(meta.accepted_at).is_none_or(|age| age <= oldest_key)
-                    {
-                        recovered.keys.push((meta.tenant.clone(), key.clone(), id, *hash, meta.accepted_at));
-                    }
+                    keys.meet(&mut recovered, meta);
                 }
                 partials.entry(id).or_default().enter(accept);
             }),
             Log::Done => Encoding::Cbor.decode(payload).map(|done: Done| {
                 partials.remove(&id);
+                // Its acceptance may have expired, or may be in RES alone.
+                keys.meet(&mut recovered, &done.meta);
                 if done.meta.key.is_some() {
-                    ended_with_key.insert(id);
+                    keys.ended.insert(id);
                 }
-                // It may be older than its acceptance, which has expired.
-                recovered.next_number = recovered.next_number.max(done.meta.number + 1);
                 recovered.ended.push_back((seq, Arc::new(done)));
                 if recovered.ended.len() > closed_in_memory
                     && let Some((seq, _)) = recovered.ended.pop_front()
@@ -133,6 +134,17 @@ pub(crate) async fn recover(
         }
     })
     .await?;
+    for (seq, id, accept) in accepted_in_results(store, &mut recovered.results_last).await? {
+        let known = partials.get(&id).is_some_and(|partial| partial.meta.is_some());
+        if !known
+            && let Step::Inputs(Chunk { meta: Some(meta), .. }) = &accept.step
+            && store.done(id).await?.is_none()
+        {
+            keys.meet(&mut recovered, meta);
+            partials.entry(id).or_default().enter(accept);
+            recovered.brief.push((seq, id));
+        }
+    }
     for (id, partial) in partials {
         let through = partial.through;
         if let Some(mut running) = partial.resume(now, at) {
@@ -142,8 +154,60 @@ pub(crate) async fn recover(
     }
     // A key leads somewhere only when its measurement was accepted as a whole.
     let known: HashSet<_> = recovered.running.iter().map(|running| running.meta.id).collect();
-    recovered.keys.retain(|(_, _, id, ..)| known.contains(id) || ended_with_key.contains(id));
+    recovered.keys.retain(|(_, _, id, ..)| known.contains(id) || keys.ended.contains(id));
     Ok(recovered)
+}
+
+/// What is gathered on the way.
+struct Keys {
+    /// Measurements whose keys were taken.
+    of: HashSet<MeasurementId>,
+    /// Measurements that ended, of those with keys.
+    ended: HashSet<MeasurementId>,
+    /// How old a key may be.
+    most: Duration,
+    at: Timestamp,
+}
+
+impl Keys {
+    /// A measurement is met, perhaps not for the first time.
+    fn meet(&mut self, recovered: &mut Recovered, meta: &Meta) {
+        recovered.next_number = recovered.next_number.max(meta.number + 1);
+        let age = self.at.since_ns(meta.accepted_at).unwrap_or_default();
+        if let Some((key, hash)) = &meta.key
+            && u128::from(age) <= self.most.as_nanos()
+            && self.of.insert(meta.id)
+        {
+            recovered.keys.push((meta.tenant.clone(), key.clone(), meta.id, *hash, meta.accepted_at));
+        }
+    }
+}
+
+/// The acceptances that RES holds, from where on its newest message says that there may be some without an end.
+async fn accepted_in_results(
+    store: &Store,
+    last: &mut u64,
+) -> Result<Vec<(u64, MeasurementId, Accept)>, Problem> {
+    let mut results = store.results.clone();
+    *last = results.info().await.map_err(problems::storage_away)?.state.last_sequence;
+    if *last == 0 {
+        return Ok(Vec::new());
+    }
+    let Some(newest) = store.kept_at(*last).await?.filter(|newest| newest.accepts_from > 0) else {
+        return Ok(Vec::new());
+    };
+    let mut found = Vec::new();
+    read_all(&store.results, newest.accepts_from, |seq, subject, payload| {
+        let id = Subject::parse(&store.prefix, subject);
+        if let (Ok(Subject::Log(Log::Res, id)), Ok(batch)) = (id, Encoding::Cbor.decode::<KeptBatch>(payload))
+        {
+            found.extend(batch.accept.map(|accept| (seq, id, *accept)));
+        } else {
+            tracing::error!(subject, seq, "RES holds a message that can't be read");
+        }
+    })
+    .await?;
+    Ok(found)
 }
 
 impl Partial {
@@ -243,11 +307,15 @@ async fn replay(
     Ok(())
 }
 
-/// Reads a stream from its beginning up to where it ends now.
-async fn read_all(stream: &Stream, mut take: impl FnMut(u64, &str, &Bytes)) -> Result<(), Problem> {
+/// Reads a stream from this message up to where it ends now.
+async fn read_all(
+    stream: &Stream,
+    from: u64,
+    mut take: impl FnMut(u64, &str, &Bytes),
+) -> Result<(), Problem> {
     let mut stream = stream.clone();
     let state = stream.info().await.map_err(problems::storage_away)?.state.clone();
-    let (mut next, last) = (state.first_sequence.max(1), state.last_sequence);
+    let (mut next, last) = (state.first_sequence.max(from).max(1), state.last_sequence);
     while next <= last {
         let config = pull::Config {
             deliver_policy: DeliverPolicy::ByStartSequence { start_sequence: next },
@@ -270,7 +338,7 @@ async fn read_all(stream: &Stream, mut take: impl FnMut(u64, &str, &Bytes)) -> R
                 delivered += 1;
                 count += 1;
                 if number != delivered {
-                    tracing::warn!(seq, "a message of LEDGER was missing and is read again");
+                    tracing::warn!(seq, "a message of a stream was missing and is read again");
                     break 'consumer;
                 }
                 take(seq, message.subject.as_str(), &message.payload);

@@ -23,15 +23,16 @@ pub(crate) fn through_rest(up: &Up, report: &mut Report) -> anyhow::Result<()> {
     let mut connection = http::Connection::open(&up.api, &up.token)?;
     let body = r#"{"kind":"ping","params":{"count":1},"inputs":["127.0.0.1"]}"#;
     for _ in 0..200 {
-        ping(&mut connection, body)?;
+        measured(&ping(&mut connection, body)?)?;
     }
     let (mut pings, mut raws, mut last) = (Vec::new(), Vec::new(), Value::Null);
     for _ in 0..ROUNDS {
         raws.extend(raw.round()?);
         for _ in 0..PINGS {
             let begin = clock::now();
-            last = ping(&mut connection, body)?;
+            let answer = ping(&mut connection, body)?;
             pings.push(clock::now() - begin);
+            last = measured(&answer)?;
         }
     }
     let rtt_ns = last["results"][0]["summary"]["rtt_min_ns"].as_f64().context("no rtt in the last result")?;
@@ -46,13 +47,16 @@ pub(crate) fn through_rest(up: &Up, report: &mut Report) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn ping(connection: &mut http::Connection, body: &str) -> anyhow::Result<Value> {
-    let (status, answer) = connection.request("POST", "/api/v1/measurements?wait=10s", Some(body))?;
-    let answer: Value = serde_json::from_slice(&answer)?;
-    anyhow::ensure!(
-        status == 200 && answer["ledger"]["ok"] == 1 && answer["ledger"]["answered"] == 1,
-        "{status} {answer}"
-    );
+/// From the request to the last byte of the answer.
+fn ping(connection: &mut http::Connection, body: &str) -> anyhow::Result<(u16, Vec<u8>)> {
+    connection.request("POST", "/api/v1/measurements?wait=10s", Some(body))
+}
+
+/// Checks that it is the answer to a ping that was kept, with one reply.
+fn measured((status, answer): &(u16, Vec<u8>)) -> anyhow::Result<Value> {
+    let answer: Value = serde_json::from_slice(answer)?;
+    let ledger = &answer["ledger"];
+    anyhow::ensure!(*status == 200 && ledger["ok"] == 1 && ledger["answered"] == 1, "{status} {answer}");
     Ok(answer)
 }
 

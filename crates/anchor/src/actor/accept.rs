@@ -10,7 +10,7 @@ use mmn_schema::problem::Problem;
 use mmn_schema::subject::{Log, Subject};
 use tokio::sync::oneshot;
 
-use super::{About, Actor, Deadline, Sweep, Tag, What};
+use super::{About, Actor, Deadline, MAX_LATE, Sweep, Tag, What};
 use crate::admission::{self, Checked};
 use crate::clock;
 use crate::command::{Entered, Prepared, Reply};
@@ -18,6 +18,9 @@ use crate::handle::Appended;
 use crate::measurement::{MAX_COLLECTED, Running, reject, size};
 use crate::problems;
 use crate::store::record::{Accept, CHUNK_BYTES, CHUNK_INPUTS, Chunk, Meta, Step};
+
+/// The most tasks of a measurement that may be accepted by its results: they fit a message together.
+const MAX_BRIEF: u64 = 64;
 
 impl Actor {
     pub(super) fn prepare(&mut self, request: &MeasurementRequest) -> Result<Prepared, Problem> {
@@ -104,7 +107,7 @@ impl Actor {
         });
         self.running.insert(id, running);
         self.counters.measurements_total += 1;
-        self.take_in(id, &checked.inputs, now);
+        self.take_in(id, &checked.inputs, now, wait && (1..=MAX_BRIEF).contains(&checked.tasks));
         if wait {
             self.release(id, checked.inputs.len() as u64);
         }
@@ -134,8 +137,8 @@ impl Actor {
         Entered { id, existing: true, plan: None, accepted, done }
     }
 
-    /// Enters inputs and writes their acceptance.
-    fn take_in(&mut self, id: MeasurementId, inputs: &[Input], now: Instant) -> u64 {
+    /// Enters inputs and writes their acceptance. `hold`: it may go together with the results, if they come soon.
+    fn take_in(&mut self, id: MeasurementId, inputs: &[Input], now: Instant, hold: bool) -> u64 {
         let Some(running) = self.running.get_mut(&id) else {
             return 0;
         };
@@ -166,11 +169,32 @@ impl Actor {
             // where this one does: neither may be taken for it.
             let name = format!("{id}-a-{}-{group}-{}-{number}", self.epoch.0, inputs.len());
             at += chunk.len() as u64;
-            self.write(Tag::Accept(id, group), &subject, name, &accept);
+            if hold && first {
+                self.hold(id, name, accept);
+            } else {
+                self.write(Tag::Accept(id, group), &subject, name, &accept);
+            }
         }
         self.end_refused(&meta, id, first, tasks);
         self.watch_deadline(id, first, first + tasks, until);
         first
+    }
+
+    fn hold(&mut self, id: MeasurementId, name: String, accept: Accept) {
+        if let Some(running) = self.running.get_mut(&id) {
+            running.held = Some((name, accept));
+            self.held.push(id);
+        }
+        if self.held.len() >= MAX_LATE {
+            self.send_late();
+        }
+    }
+
+    /// Writes an acceptance that waited.
+    pub(super) fn write_held(&mut self, id: MeasurementId) {
+        if let Some((name, accept)) = self.running.get_mut(&id).and_then(|running| running.held.take()) {
+            self.write(Tag::Accept(id, 0), &Subject::Log(Log::Accept, id), name, &accept);
+        }
     }
 
     /// Ends the tasks of assignments that are refused at once.
@@ -268,7 +292,7 @@ impl Actor {
             let _ = reply.send(Ok(Appended { first, tasks: 0 }));
             return;
         }
-        self.take_in(id, inputs, clock::now());
+        self.take_in(id, inputs, clock::now(), false);
         if let Some(group) = self.running.get_mut(&id).and_then(|running| running.groups.back_mut()) {
             group.reply = Some(reply);
         }

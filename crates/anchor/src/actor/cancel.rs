@@ -112,6 +112,7 @@ impl Actor {
         if let Some(running) = self.running.get_mut(&id) {
             running.steps += 1;
         }
+        self.write_held(id);
         let accept = Accept { anchor: self.id.clone(), epoch: self.epoch, at: clock::wall(), step };
         self.write(Tag::Step(id, reply), &Subject::Log(Log::Accept, id), name, &accept);
     }

@@ -13,7 +13,7 @@ use crate::clock;
 use crate::command::Live;
 use crate::measurement::{MAX_COLLECTED, Parcel, Writing};
 use crate::problems;
-use crate::store::record::{Kept, KeptBatch};
+use crate::store::record::{Kept, KeptBatch, Section};
 use crate::store::write::{self, Write};
 
 /// About how many bytes of records go into one message.
@@ -42,8 +42,22 @@ impl Actor {
             sections.push(parcel.section);
         }
         let notes = running.notes.drain(..running.notes.len().min(MAX_NOTES)).collect();
+        let records = sections.iter().map(|section: &Section| section.entries.len()).sum();
+        let whole = running.is_whole(records);
+        let held = running.held.take_if(|_| whole).map(|(_, accept)| Box::new(accept));
+        if !whole {
+            self.write_held(id);
+        }
+        let Some(running) = self.running.get_mut(&id) else {
+            return;
+        };
+        let newest = self.results_last + 1;
+        let accepts_from = self.brief.first_key_value().map_or(newest, |(&seq, _)| seq.min(newest));
+        self.told_from = self.told_from.max(accepts_from);
         let ledger = running.account.ledger();
         let batch = KeptBatch {
+            accept: held,
+            accepts_from,
             anchor: self.id.clone(),
             epoch: self.epoch,
             kind: running.meta.kind.clone(),
@@ -81,13 +95,17 @@ impl Actor {
                     Tag::Step(id, reply) => self.on_step_kept(id, reply),
                     Tag::Kept(id) => self.on_results_kept(id, seq),
                     Tag::Roll => {}
-                    Tag::Done(id) => self.ended.kept(seq, id),
+                    Tag::Done(id) => {
+                        self.brief.retain(|_, brief| *brief != id);
+                        self.ended.kept(seq, id);
+                    }
                 }
             }
             write::Outcome::Full => {
                 self.found_none(&tag);
                 let again = match tag {
                     Tag::Accept(id, first) => self.on_accept_full(id, first),
+                    Tag::Kept(id) => self.on_results_full(id),
                     _ => true,
                 };
                 if again {
@@ -105,6 +123,24 @@ impl Actor {
         }
     }
 
+    /// There was no room for results. Whether they are to be tried again: not when they are the acceptance too.
+    fn on_results_full(&mut self, id: MeasurementId) -> bool {
+        let running = self.running.get_mut(&id);
+        let writing =
+            running.and_then(|running| running.keep.writing.take_if(|it| it.batch.accept.is_some()));
+        let Some(Writing { sources, bytes, .. }) = writing else {
+            return true;
+        };
+        self.unkept_bytes = self.unkept_bytes.saturating_sub(bytes);
+        for (slot, source) in sources {
+            if let Some(instance) = self.registry.instances.get_mut(&slot) {
+                instance.inbound.kept(source);
+            }
+        }
+        self.unaccept(id, &problems::storage_full("results"));
+        false
+    }
+
     fn on_results_kept(&mut self, id: MeasurementId, seq: u64) {
         let at = clock::wall();
         if self.running.get(&id).is_some_and(|running| running.rollups.is_over(at)) {
@@ -118,6 +154,19 @@ impl Actor {
         };
         running.keep.last = seq;
         self.unkept_bytes = self.unkept_bytes.saturating_sub(bytes);
+        self.results_last = self.results_last.max(seq);
+        if let Some(accept) = &batch.accept {
+            if seq >= self.told_from {
+                self.brief.insert(seq, id);
+                self.on_accept_kept(id, 0);
+            } else {
+                // Its acknowledgement was long in coming: an anchor that takes over would not look so far back.
+                self.write(Tag::Accept(id, 0), &Subject::Log(Log::Accept, id), format!("{id}-a"), accept);
+            }
+        }
+        let Some(running) = self.running.get_mut(&id) else {
+            return;
+        };
         for section in &batch.sections {
             for entry in &section.entries {
                 let record = &entry.record;
@@ -162,9 +211,12 @@ impl Actor {
         let Some(running) = self.running.get_mut(&id) else {
             return;
         };
-        let Some(Writing { batch, sources, bytes }) = running.keep.writing.take() else {
+        let Some(Writing { mut batch, sources, bytes }) = running.keep.writing.take() else {
             return;
         };
+        if let Some(accept) = batch.accept.take() {
+            running.held = Some((format!("{id}-a"), *accept));
+        }
         tracing::warn!(why, measurement = %id, bytes, "a message of results is too large and is divided");
         let count: usize = batch.sections.iter().map(|section| section.entries.len()).sum();
         let mut parcels: Vec<Parcel> = Vec::new();

@@ -20,7 +20,7 @@ mod sync;
 mod tick;
 
 use std::cmp::Reverse;
-use std::collections::{BTreeSet, BinaryHeap, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -77,6 +77,14 @@ pub(crate) struct Actor {
     outgoing: Vec<Outgoing>,
     /// Events, which nobody waits for: they are sent at the next tick, out of the way of work.
     late: Vec<Arc<Event>>,
+    /// Measurements whose acceptance waits for their results, at most until the next tick.
+    held: Vec<MeasurementId>,
+    /// Measurements that were accepted in RES, by the sequence there, while their ends are not in LEDGER.
+    brief: BTreeMap<u64, MeasurementId>,
+    /// The newest message of RES that is known.
+    results_last: u64,
+    /// From where on RES may hold acceptances: the latest that a message of RES says.
+    told_from: u64,
     /// Measurements that ended, whose sums are written at the next tick: together, and out of the way of work.
     dones: Vec<Arc<Done>>,
     writes: FuturesUnordered<BoxFuture<'static, Written>>,
@@ -222,6 +230,10 @@ impl Actor {
             next_number: recovered.next_number,
             outgoing: Vec::new(),
             late: Vec::new(),
+            held: Vec::new(),
+            brief: BTreeMap::new(),
+            results_last: recovered.results_last,
+            told_from: 0,
             dones: Vec::new(),
             writes: FuturesUnordered::new(),
             infos: FuturesUnordered::new(),
@@ -379,6 +391,9 @@ impl Actor {
 
     /// Sends and writes what could wait.
     fn send_late(&mut self) {
+        for id in std::mem::take(&mut self.held) {
+            self.write_held(id);
+        }
         for event in std::mem::take(&mut self.late) {
             let subject = Subject::Evt(event.kind.clone()).on(&self.shared.prefix);
             self.send(subject, None, Encoding::Json, &*event);

@@ -17,6 +17,7 @@ impl Actor {
         for (tenant, key, id, hash, at) in recovered.keys {
             self.keys.insert(&tenant, &key, id, hash, at);
         }
+        self.brief.extend(recovered.brief);
         for mut running in recovered.running {
             let meta = running.meta.clone();
             running.lines = self.lines(&meta);

@@ -19,7 +19,7 @@ use serde::de::DeserializeOwned;
 
 use crate::handle::Viewer;
 use crate::problems;
-use record::{Done, Kept, Roll};
+use record::{Done, Kept, KeptBatch, Roll};
 
 /// The reading side. Clones share it.
 #[derive(Debug, Clone)]
@@ -83,6 +83,15 @@ impl Store {
             all.extend(done.rollups);
         }
         Ok(all)
+    }
+
+    /// The message of RES with this sequence.
+    pub(crate) async fn kept_at(&self, seq: u64) -> Result<Option<KeptBatch>, Problem> {
+        match self.results.direct_get(seq).await {
+            Ok(message) => Encoding::Cbor.decode(&message.payload).map(Some).map_err(problems::storage_away),
+            Err(error) if error.kind() == DirectGetErrorKind::NotFound => Ok(None),
+            Err(error) => Err(problems::storage_away(error)),
+        }
     }
 
     /// The message of LEDGER with this sequence, when it says that a measurement ended.

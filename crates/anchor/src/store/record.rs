@@ -2,7 +2,7 @@
 //!
 //! LEDGER holds [`Accept`] messages (inputs in groups of chunks; a group with chunks missing was never answered),
 //! one [`Done`] for each measurement that ended, and [`Roll`] messages. RES holds [`KeptBatch`] messages: a kept
-//! batch is at once the results and the ledger's delta.
+//! batch is at once the results and the ledger's delta, and the acceptance where it is the whole of a measurement.
 
 use mmn_schema::api::{
     Coverage, Cursor, Ledger, Measurement, MeasurementState, ResultRecord, Rollup, Visibility,
@@ -117,6 +117,12 @@ pub(crate) struct KeptBatch {
     pub(crate) kind: KindName,
     /// How many of the measurement's tasks were closed by the messages before this one.
     pub(crate) before: u64,
+    /// The measurement's acceptance, when all of it is in this message: LEDGER gets its end alone, soon after.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) accept: Option<Box<Accept>>,
+    /// From this message of RES on there may be acceptances whose measurements have no end in LEDGER.
+    #[serde(default)]
+    pub(crate) accepts_from: u64,
     pub(crate) sections: Vec<Section>,
     /// Attempts that came to nothing.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

@@ -265,8 +265,12 @@ async fn garbage_is_answered_and_the_connection_goes_on() {
     // An answer takes the form of its question.
     let text = r#"{"close": {"id": 5, "measurement": "00000000000000000000000000"}}"#;
     socket.0.send(Message::Text(text.into())).await.unwrap();
-    let answer = socket.0.next().await.unwrap().unwrap();
-    let answer: FromAnchor = serde_json::from_str(answer.to_text().unwrap()).unwrap();
+    let answer = loop {
+        if let Message::Text(answer) = socket.0.next().await.unwrap().unwrap() {
+            break answer;
+        }
+    };
+    let answer: FromAnchor = serde_json::from_str(&answer).unwrap();
     assert!(matches!(answer, FromAnchor::Problem { id: Some(5), .. }), "{answer:?}");
     socket.measure(6, 1, None).await;
 }

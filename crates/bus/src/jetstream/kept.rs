@@ -38,14 +38,11 @@ impl Bus {
         msg_id: &str,
     ) -> Result<Kept, KeptError> {
         let _slot = self.kept.acquire().await.map_err(|_| KeptError::Closed)?;
-        let mut headers = headers.unwrap_or_default();
-        headers.insert(
-            async_nats::header::NATS_MESSAGE_ID,
-            HeaderValue::from_str(msg_id).map_err(|_| KeptError::MessageId)?,
-        );
+        let id = HeaderValue::from_str(msg_id).map_err(|_| KeptError::MessageId)?;
         loop {
-            let request =
-                Request::new().headers(headers.clone()).payload(payload.clone()).timeout(Some(ACK_TIMEOUT));
+            let mut headers = headers.clone().unwrap_or_default();
+            headers.insert(async_nats::header::NATS_MESSAGE_ID, id.clone());
+            let request = Request::new().headers(headers).payload(payload.clone()).timeout(Some(ACK_TIMEOUT));
             match self.client().send_request(subject.to_owned(), request).await {
                 Ok(answer) => match serde_json::from_slice(&answer.payload) {
                     Ok(Answer { error: None, seq: Some(sequence), duplicate }) => {

@@ -1,0 +1,93 @@
+//! Brief measurements that are waited for: their results are their acceptance, and an anchor that takes over knows them.
+
+#![allow(clippy::unwrap_used, reason = "what fails here fails the test, with its reason")]
+
+mod common;
+
+use std::time::Duration;
+
+use common::module::{Behaviour, FakeModule};
+use common::{LONG, TestAnchor, eventually, request, tenant};
+use mmn_bus::testing::TestServer;
+use mmn_schema::api::MeasurementState;
+use mmn_schema::id::MeasurementId;
+
+/// The messages of a log about one measurement.
+async fn written(server: &TestServer, stream: &str, log: &str, id: MeasurementId) -> usize {
+    let anchor = server.anchor("reader").await;
+    let stream = anchor.jetstream().get_stream(stream).await.unwrap();
+    let (subject, mut from, mut count) = (format!("mmn.v1.log.{log}.{id}"), 1, 0);
+    while let Ok(message) = stream.direct_get_next_for_subject(subject.as_str(), Some(from)).await {
+        from = message.sequence + 1;
+        count += 1;
+    }
+    count
+}
+
+#[tokio::test]
+async fn what_was_answered_is_known_after_a_crash() {
+    let server = TestServer::start().await;
+    let mut number = 0;
+    for round in 0..3 {
+        let anchor = TestAnchor::start(&server).await;
+        let module = FakeModule::start(&server, "x", &format!("noop-{round}"), Behaviour::default()).await;
+        anchor.offers("x", "noop").await;
+        let (key, ask) = (Some(format!("key {round}")), request(3, "all"));
+        let answer = anchor.anchor.accept_and_wait(&tenant(), ask.clone(), key.clone(), LONG).await.unwrap();
+        // Before its end is written, most of the time.
+        anchor.crash().await;
+        let measured = answer.measurement;
+        let id = measured.id;
+        assert_eq!((measured.state, measured.ledger.ok), (MeasurementState::Done, 3));
+        assert!(measured.number > number, "numbers are not given twice");
+        number = measured.number;
+        assert_eq!(written(&server, "LEDGER", "accept", id).await, 0);
+        assert_eq!(written(&server, "RES", "res", id).await, 1);
+
+        let next = TestAnchor::start(&server).await;
+        let done = next.done(id).await;
+        assert_eq!((done.ledger.ok, done.ledger.accepted, done.number), (3, 3, number));
+        assert_eq!(next.each(id).await.len(), 3);
+        let again = next.anchor.accept_and_wait(&tenant(), ask, key, LONG).await.unwrap();
+        assert_eq!((again.measurement.id, again.existing), (id, true));
+        // It is written once, and not looked for in the results again.
+        let wrote = || async { (written(&server, "LEDGER", "done", id).await == 1).then_some(()) };
+        eventually(wrote).await;
+        drop(module);
+        next.stop().await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn an_acceptance_does_not_wait_for_results_that_are_long_in_coming() {
+    let server = TestServer::start().await;
+    let anchor = TestAnchor::start(&server).await;
+    let held = Behaviour { prompt: false, ..Behaviour::default() };
+    let module = FakeModule::start(&server, "x", "noop-1", held).await;
+    anchor.offers("x", "noop").await;
+    let wait = Duration::from_millis(1);
+    let answer = anchor.anchor.accept_and_wait(&tenant(), request(2, "all"), None, wait).await.unwrap();
+    let id = answer.measurement.id;
+    assert_eq!(answer.measurement.state, MeasurementState::Running);
+    assert!(answer.measurement.plan.is_some());
+    assert_eq!(written(&server, "LEDGER", "accept", id).await, 1);
+    module.given(2).await;
+    anchor.crash().await;
+    let next = TestAnchor::start(&server).await;
+    assert_eq!(next.measurement(id).await.ledger.pending, 2);
+    next.anchor.cancel(&tenant(), id).await.unwrap();
+    assert_eq!(next.done(id).await.ledger.accepted, 2);
+}
+
+#[tokio::test]
+async fn what_is_not_whole_in_one_message_is_accepted_apart() {
+    let server = TestServer::start().await;
+    let anchor = TestAnchor::start(&server).await;
+    let one = Behaviour { credits: Some(1), ..Behaviour::default() };
+    let _module = FakeModule::start(&server, "x", "noop-1", one).await;
+    anchor.offers("x", "noop").await;
+    let answer = anchor.anchor.accept_and_wait(&tenant(), request(5, "all"), None, LONG).await.unwrap();
+    let id = answer.measurement.id;
+    assert_eq!(answer.measurement.ledger.ok, 5);
+    assert_eq!(written(&server, "LEDGER", "accept", id).await, 1);
+}
