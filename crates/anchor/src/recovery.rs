@@ -47,7 +47,7 @@ pub(crate) struct Recovered {
 /// What LEDGER says of a measurement that has no end yet.
 #[derive(Debug, Default)]
 struct Partial {
-    meta: Option<Box<Meta>>,
+    meta: Option<Arc<Meta>>,
     /// The newest term that took inputs in.
     epoch: Epoch,
     groups: Vec<Gathered>,
@@ -250,7 +250,7 @@ impl Partial {
 
     /// The measurement, unless its acceptance is incomplete: then nobody was told of it.
     fn resume(self, now: Instant, at: Timestamp) -> Option<Running> {
-        let meta = Arc::new(*self.meta?);
+        let meta = self.meta?;
         let deadline = meta.deadline_ns;
         let mut running = Running::new(meta, Vec::new());
         let mut groups = self.groups;

@@ -2,11 +2,21 @@
 //!
 //! `Content-Type` says which; where it is absent the first byte does.
 
+use std::cell::Cell;
+
 use serde::de::{self, DeserializeOwned};
 use serde::{Deserialize, Deserializer, Serialize};
 
 /// The header that names the encoding of a NATS message.
 pub const CONTENT_TYPE: &str = "Content-Type";
+
+/// The largest buffer that is kept for the next value.
+const MAX_SCRATCH: usize = 64 * 1024;
+
+thread_local! {
+    /// Where values are written before their size is known.
+    static SCRATCH: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
 
 /// An encoding of messages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -65,14 +75,22 @@ impl Encoding {
         }
     }
 
-    /// Writes `value`.
+    /// Writes `value`. The bytes take no more memory than they are.
     pub fn encode<T: Serialize>(self, value: &T) -> Result<Vec<u8>, EncodeError> {
-        match self {
-            Self::Json => serde_json::to_vec(value).map_err(|error| EncodeError(error.to_string())),
-            Self::Cbor => {
-                cbor4ii::serde::to_vec(Vec::with_capacity(256), value).map_err(|e| EncodeError(e.to_string()))
-            }
+        // What is written inside of a value finds no scratch, and makes its own.
+        let mut scratch = SCRATCH.take();
+        scratch.clear();
+        let written = match self {
+            Self::Json => serde_json::to_writer(&mut scratch, value).map_err(|error| error.to_string()),
+            Self::Cbor => cbor4ii::serde::to_vec(std::mem::take(&mut scratch), value)
+                .map(|bytes| scratch = bytes)
+                .map_err(|error| error.to_string()),
+        };
+        let bytes = written.map(|()| scratch.as_slice().to_vec()).map_err(EncodeError);
+        if scratch.capacity() <= MAX_SCRATCH {
+            SCRATCH.set(scratch);
         }
+        bytes
     }
 
     /// Reads a value. Fields that it does not know are passed over.

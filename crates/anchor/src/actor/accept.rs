@@ -158,7 +158,7 @@ impl Actor {
                 epoch: self.epoch,
                 at: clock::wall(),
                 step: Step::Inputs(Chunk {
-                    meta: first.then(|| Box::new((*meta).clone())),
+                    meta: first.then(|| Arc::clone(&meta)),
                     group,
                     total: inputs.len() as u64,
                     first: at,

@@ -27,13 +27,12 @@ impl Actor {
         };
         let done = Arc::new(Done {
             rollups: running.rollups.take(id),
-            meta: (*running.meta).clone(),
+            meta: Arc::clone(&running.meta),
             ledger: running.account.ledger().clone(),
             cancelled: running.cancelled.is_some(),
             done_at: clock::wall(),
         });
-        let ledger = Arc::new(done.ledger.clone());
-        running.tell(|| Live::Done(ledger));
+        running.tell(|| Live::Done(Arc::new(done.ledger.clone())));
         let mut view = done.view();
         view.results = running.collected.take();
         // Whoever does not wait any more reads it from the store.

@@ -4,6 +4,8 @@
 //! one [`Done`] for each measurement that ended, and [`Roll`] messages. RES holds [`KeptBatch`] messages: a kept
 //! batch is at once the results and the ledger's delta, and the acceptance where it is the whole of a measurement.
 
+use std::sync::Arc;
+
 use mmn_schema::api::{
     Coverage, Cursor, Ledger, Measurement, MeasurementState, ResultRecord, Rollup, Visibility,
 };
@@ -71,7 +73,8 @@ pub(crate) enum Step {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Chunk {
     /// On the first chunk of the first group.
-    pub(crate) meta: Option<Box<Meta>>,
+    #[serde(with = "shared_if_any")]
+    pub(crate) meta: Option<Arc<Meta>>,
     /// The position of the group's first input in the measurement.
     pub(crate) group: u64,
     /// How many inputs the group has.
@@ -91,7 +94,8 @@ pub(crate) const CHUNK_BYTES: usize = 384 * 1024;
 #[expect(clippy::struct_field_names, reason = "when it was done")]
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Done {
-    pub(crate) meta: Meta,
+    #[serde(with = "shared")]
+    pub(crate) meta: Arc<Meta>,
     pub(crate) ledger: Ledger,
     pub(crate) cancelled: bool,
     #[serde(with = "compact")]
@@ -99,6 +103,44 @@ pub(crate) struct Done {
     /// The rollups of its last interval.
     #[serde(default)]
     pub(crate) rollups: Vec<Rollup>,
+}
+
+/// What is shared in memory is written as what it is.
+mod shared {
+    use std::sync::Arc;
+
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    use super::Meta;
+
+    pub(super) fn serialize<S: Serializer>(meta: &Arc<Meta>, serializer: S) -> Result<S::Ok, S::Error> {
+        Meta::serialize(meta, serializer)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Arc<Meta>, D::Error> {
+        Meta::deserialize(deserializer).map(Arc::new)
+    }
+}
+
+mod shared_if_any {
+    use std::sync::Arc;
+
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    use super::Meta;
+
+    pub(super) fn serialize<S: Serializer>(
+        meta: &Option<Arc<Meta>>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        meta.as_deref().serialize(serializer)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Option<Arc<Meta>>, D::Error> {
+        Option::<Meta>::deserialize(deserializer).map(|meta| meta.map(Arc::new))
+    }
 }
 
 /// Rollups whose intervals are over.
