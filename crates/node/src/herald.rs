@@ -43,6 +43,11 @@ impl Herald {
     }
 }
 
+/// The headers that a message in `encoding` needs: CBOR, of which there is much, is known by its first byte.
+pub(crate) fn needed(encoding: Encoding) -> Option<HeaderMap> {
+    (encoding == Encoding::Json).then(|| headers(encoding))
+}
+
 /// The headers of a message in `encoding`.
 pub(crate) fn headers(encoding: Encoding) -> HeaderMap {
     let mut headers = HeaderMap::new();

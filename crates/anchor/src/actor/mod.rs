@@ -316,12 +316,20 @@ impl Actor {
         self.dispatch();
         for message in std::mem::take(&mut self.outgoing) {
             let Outgoing { subject, reply, encoding, payload } = message;
-            let mut headers = HeaderMap::new();
-            headers.insert(CONTENT_TYPE, encoding.content_type());
             let client = self.shared.bus.client();
-            let sent = match reply {
-                Some(reply) => client.publish_with_reply_and_headers(subject, reply, headers, payload).await,
-                None => client.publish_with_headers(subject, headers, payload).await,
+            // CBOR is known by its first byte.
+            let headers = (encoding == Encoding::Json).then(|| {
+                let mut headers = HeaderMap::new();
+                headers.insert(CONTENT_TYPE, encoding.content_type());
+                headers
+            });
+            let sent = match (reply, headers) {
+                (Some(reply), Some(headers)) => {
+                    client.publish_with_reply_and_headers(subject, reply, headers, payload).await
+                }
+                (Some(reply), None) => client.publish_with_reply(subject, reply, payload).await,
+                (None, Some(headers)) => client.publish_with_headers(subject, headers, payload).await,
+                (None, None) => client.publish(subject, payload).await,
             };
             if let Err(error) = sent {
                 tracing::debug!(%error, "a message was not sent: the connection is closed");

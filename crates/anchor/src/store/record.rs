@@ -129,6 +129,7 @@ mod shared_if_any {
 
     use super::Meta;
 
+    #[expect(clippy::ref_option, reason = "as serde calls it")]
     pub(super) fn serialize<S: Serializer>(
         meta: &Option<Arc<Meta>>,
         serializer: S,

@@ -37,7 +37,7 @@ use super::service::{SUBJECTS, Service, Stats};
 use super::settings::Change;
 use crate::clock;
 use crate::context::Site;
-use crate::herald::{Herald, encoding_of, headers};
+use crate::herald::{Herald, encoding_of, needed};
 use crate::host;
 
 /// How many events that are ready are handled before results leave.
@@ -450,13 +450,13 @@ impl Work {
             let Some(Outgoing { subject, encoding, payload }) = self.desk.next_out() else { return };
             self.send_receipts();
             let subject = subject.on(&self.outfit.prefix).into();
-            self.outbox.push(subject, Some(headers(encoding)), payload);
+            self.outbox.push(subject, needed(encoding), payload);
         }
     }
 
     fn reply<T: serde::Serialize>(&mut self, to: async_nats::Subject, encoding: Encoding, message: &T) {
         match encoding.encode(message) {
-            Ok(bytes) => self.outbox.push(to, Some(headers(encoding)), bytes.into()),
+            Ok(bytes) => self.outbox.push(to, needed(encoding), bytes.into()),
             Err(error) => tracing::error!(%error, "an answer can't be written"),
         }
     }
