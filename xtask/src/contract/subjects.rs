@@ -65,10 +65,10 @@ const fn described(subject: &Subject) -> (&'static str, &'static str) {
         Subject::Discover => ("anchor → module, node", "nothing; everybody announces"),
         Subject::Task(..) => ("anchor → instance", "`ToInstance`; reply `Receipt`"),
         Subject::Pool(..) => {
-            ("anchor or caller → one instance of a VP (queue group `mmn`)", "`TaskBatch`; reply `Receipt`")
+            ("anchor or caller → one instance of a VP (queue group `q`)", "`TaskBatch`; reply `Receipt`")
         }
         Subject::PoolAny(..) => {
-            ("caller → one instance anywhere (queue group `mmn`)", "`TaskBatch`; reply `Receipt`")
+            ("caller → one instance anywhere (queue group `q`)", "`TaskBatch`; reply `Receipt`")
         }
         Subject::Receipt(..) => ("instance → anchor", "`Receipt`; the reply subject of a batch"),
         Subject::Ctl(..) => ("anchor → instance", "`Control`; reply `Controlled`"),
