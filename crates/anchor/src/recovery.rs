@@ -189,15 +189,19 @@ async fn accepted_in_results(
     last: &mut u64,
 ) -> Result<Vec<(u64, MeasurementId, Accept)>, Problem> {
     let mut results = store.results.clone();
-    *last = results.info().await.map_err(problems::storage_away)?.state.last_sequence;
-    if *last == 0 {
-        return Ok(Vec::new());
-    }
-    let Some(newest) = store.kept_at(*last).await?.filter(|newest| newest.accepts_from > 0) else {
-        return Ok(Vec::new());
-    };
+    let state = results.info().await.map_err(problems::storage_away)?.state.clone();
+    *last = state.last_sequence;
     let mut found = Vec::new();
-    read_all(&store.results, newest.accepts_from, |seq, subject, payload| {
+    // One that can't be read says nothing: the one before it looks back at least as far.
+    let mut from = None;
+    for seq in (state.first_sequence.max(1)..=state.last_sequence).rev() {
+        from = store.accepts_from(seq).await?;
+        if from.is_some() {
+            break;
+        }
+    }
+    let Some(from) = from.filter(|&from| from > 0) else { return Ok(found) };
+    read_all(&store.results, from, |seq, subject, payload| {
         let id = Subject::parse(&store.prefix, subject);
         if let (Ok(Subject::Log(Log::Res, id)), Ok(batch)) = (id, Encoding::Cbor.decode::<KeptBatch>(payload))
         {

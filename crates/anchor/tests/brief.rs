@@ -91,3 +91,46 @@ async fn what_is_not_whole_in_one_message_is_accepted_apart() {
     assert_eq!(answer.measurement.ledger.ok, 5);
     assert_eq!(written(&server, "LEDGER", "accept", id).await, 1);
 }
+
+#[tokio::test]
+async fn a_message_that_can_not_be_read_keeps_no_anchor_from_its_work() {
+    let server = TestServer::start().await;
+    let anchor = TestAnchor::start(&server).await;
+    let _module = FakeModule::start(&server, "x", "noop-1", Behaviour::default()).await;
+    anchor.offers("x", "noop").await;
+    let answer = anchor.anchor.accept_and_wait(&tenant(), request(3, "all"), None, LONG).await.unwrap();
+    anchor.crash().await;
+    let writer = server.anchor("writer").await;
+    for nonsense in ["", "nonsense"] {
+        let number = format!("x{nonsense}");
+        writer.publish_kept("mmn.v1.log.res.x", None, nonsense.into(), &number).await.unwrap();
+    }
+    let next = TestAnchor::start(&server).await;
+    assert_eq!(next.done(answer.measurement.id).await.ledger.ok, 3);
+}
+
+#[tokio::test]
+async fn what_finds_no_room_is_refused() {
+    let server = TestServer::start().await;
+    let small = |config: &mut mmn_anchor::Config| config.results.max_bytes = 100_000;
+    let anchor = TestAnchor::start_with(&server, "a1", small).await;
+    let _module = FakeModule::start(&server, "x", "noop-1", Behaviour::default()).await;
+    anchor.offers("x", "noop").await;
+    let me = tenant();
+    let ask = || anchor.anchor.accept_and_wait(&me, request(3, "all"), None, LONG);
+    let kept = ask().await.unwrap().measurement.id;
+    // Faster than the anchor looks at the stream, most of the time: what it admits then finds no room.
+    let writer = server.anchor("writer").await;
+    let mut number = 0;
+    while writer
+        .publish_kept("mmn.v1.log.res.x", None, vec![0; 1000].into(), &number.to_string())
+        .await
+        .is_ok()
+    {
+        number += 1;
+    }
+    let problem = ask().await.unwrap_err();
+    assert_eq!((problem.status, &*problem.reason), (503, "storage-full"));
+    assert_eq!(anchor.anchor.limits().await.unwrap().pending_tasks, 0);
+    assert_eq!(anchor.each(kept).await.len(), 3);
+}

@@ -85,10 +85,17 @@ impl Store {
         Ok(all)
     }
 
-    /// The message of RES with this sequence.
-    pub(crate) async fn kept_at(&self, seq: u64) -> Result<Option<KeptBatch>, Problem> {
+    /// From where on RES may hold acceptances without an end, as its message with this sequence says; nothing when there
+    /// is no such message or it can't be read.
+    pub(crate) async fn accepts_from(&self, seq: u64) -> Result<Option<u64>, Problem> {
         match self.results.direct_get(seq).await {
-            Ok(message) => Encoding::Cbor.decode(&message.payload).map(Some).map_err(problems::storage_away),
+            Ok(message) => match Encoding::Cbor.decode::<KeptBatch>(&message.payload) {
+                Ok(batch) => Ok(Some(batch.accepts_from)),
+                Err(error) => {
+                    tracing::error!(%error, seq, "RES holds a message that can't be read");
+                    Ok(None)
+                }
+            },
             Err(error) if error.kind() == DirectGetErrorKind::NotFound => Ok(None),
             Err(error) => Err(problems::storage_away(error)),
         }
