@@ -11,7 +11,8 @@
 mod common;
 
 use common::kinds::{GATE, KINDS};
-use common::{Anchor, Said, plain, soon, vp};
+use common::{Anchor, Said, plain, read, soon, vp};
+use futures::StreamExt;
 use mmn_bus::testing::TestServer;
 use mmn_node::module::{Kind, ModuleArgs, ModuleError};
 use mmn_schema::announce::InstanceState;
@@ -21,7 +22,7 @@ use mmn_schema::dispatch::{Held, Input, Receipt, TaskBatch};
 use mmn_schema::encoding::Encoding;
 use mmn_schema::id::{Epoch, InstanceId};
 use mmn_schema::outcome::{Outcome, code};
-use mmn_schema::subject::{Prefix, Subject};
+use mmn_schema::subject::{Prefix, Subject, filter};
 use serde_json::json;
 use tokio::task::{JoinHandle, LocalSet};
 use tokio_util::sync::CancellationToken;
@@ -104,6 +105,33 @@ async fn a_task_is_taken_performed_and_answered() {
             assert_eq!(record.body.to_json().unwrap(), json!({ "text": target }));
         }
         anchor.nothing_was_said().await;
+        module.end().await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_receipt_is_left_out_after_all_results_of_its_batch() {
+    scene(async |_, anchor, module| {
+        let collected = filter::receipts(&Prefix::default(), &anchor.id);
+        let mut receipts = anchor.bus.client().subscribe(collected).await.unwrap();
+        anchor.bus.barrier().await.unwrap();
+        let quick = anchor.batch(plain(), &["a"]);
+        anchor.dispatch(&module.instance, quick).await;
+        assert_eq!(anchor.records(1).await.len(), 1);
+        let slow = anchor.batch(json!({ "does": "hold" }), &["x"]);
+        let seq = slow.seq;
+        anchor.dispatch(&module.instance, slow).await;
+        let message = soon(receipts.next()).await.unwrap();
+        let subject = Subject::parse(&Prefix::default(), &message.subject).unwrap();
+        assert_eq!(subject, Subject::Receipt(vp(), module.instance.clone(), anchor.id.clone(), seq));
+        accepted(&read(&message));
+        release(1);
+        anchor.records(1).await;
+        // What is refused has no results: its receipt comes in any case.
+        let wrong = anchor.batch(json!({ "does": 7 }), &["x"]);
+        anchor.dispatch(&module.instance, wrong).await;
+        assert_eq!(refused(&read(&soon(receipts.next()).await.unwrap())), code::PARAMETERS);
         module.end().await;
     })
     .await;

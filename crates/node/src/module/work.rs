@@ -6,7 +6,7 @@
 //! the connection: a slow server slows the module down, and its memory stays bounded.
 
 use std::collections::BTreeMap;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::time::Duration;
 
 use async_nats::{Message, Subscriber};
@@ -29,7 +29,7 @@ use mmn_schema::time::Timestamp;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
-use super::desk::{Desk, Ended, Identity, Now, Outgoing, Room, Ticket, Way};
+use super::desk::{Desk, Ended, Identity, Now, Origin, Outgoing, Room, Ticket, Way};
 use super::orders;
 use super::outbox::Outbox;
 use super::perform::{Measure, perform};
@@ -42,7 +42,7 @@ use crate::host;
 
 /// How many events that are ready are handled before results leave.
 const DRAIN: usize = 64;
-/// How long a receipt waits for a result to leave with. A short measurement costs one message to the anchor less.
+/// How long a receipt waits for results: with them it costs no packet of its own, and after all of them it is left out.
 const RECEIPT_WAITS: Duration = Duration::from_millis(10);
 const HEARTBEAT: Duration = Duration::from_millis(500);
 /// How long to wait before a barrier that was not passed is tried again.
@@ -77,6 +77,15 @@ enum By {
     Service,
 }
 
+/// A receipt that waits for results to leave with.
+struct Waiting {
+    reply: async_nats::Subject,
+    encoding: Encoding,
+    receipt: Receipt,
+    /// Lives as long as a task of the batch has no final record; absent where somebody waits for the receipt itself.
+    work: Option<Weak<Origin<Measure>>>,
+}
+
 type Performance = Abortable<LocalBoxFuture<'static, (Ticket, Ended)>>;
 
 pub(super) struct Work {
@@ -88,7 +97,7 @@ pub(super) struct Work {
     stops: BTreeMap<Ticket, AbortHandle>,
     inputs: SelectAll<futures::stream::LocalBoxStream<'static, (By, Message)>>,
     outbox: Outbox,
-    receipts: Vec<(async_nats::Subject, Encoding, Receipt)>,
+    receipts: Vec<Waiting>,
     service: Service,
     stats: BTreeMap<String, Stats>,
     boot: BootId,
@@ -345,7 +354,7 @@ impl Work {
                 .find(|info| info.name == *kind)
                 .and_then(|info| unavailable(info, kinds, &self.outfit.site))
         };
-        let receipt = self.desk.offer(now(), batch, way, encoding, |kind, params| {
+        let (receipt, work) = self.desk.offer(now(), batch, way, encoding, |kind, params| {
             let registered = kinds.get(kind).ok_or_else(|| Reason::new(code::UNSUPPORTED))?;
             if !policy.allows_kind(kind) {
                 return Err(Reason::with(code::POLICY, format_args!("the site does not offer {kind}")));
@@ -356,17 +365,23 @@ impl Work {
             prepare(*registered, params)
         });
         if let Some(reply) = &message.reply {
-            let may_wait = matches!(receipt, Receipt::Accepted { .. }) && self.receipts.len() < DRAIN;
-            self.receipts.push((reply.clone(), encoding, receipt));
+            let accepted = matches!(receipt, Receipt::Accepted { .. });
+            let may_wait = accepted && self.receipts.len() < DRAIN;
+            let to_anchor = matches!(Subject::parse(&self.outfit.prefix, reply), Ok(Subject::Receipt(..)));
+            let work = (accepted && to_anchor).then_some(work);
+            self.receipts.push(Waiting { reply: reply.clone(), encoding, receipt, work });
             if !may_wait {
                 self.send_receipts();
             }
         }
     }
 
+    /// Sends receipts, but for those of batches whose results are all on their way: these say that it was taken.
     fn send_receipts(&mut self) {
-        for (reply, encoding, receipt) in std::mem::take(&mut self.receipts) {
-            self.reply(reply, encoding, &receipt);
+        for Waiting { reply, encoding, receipt, work } in std::mem::take(&mut self.receipts) {
+            if work.is_none_or(|work| work.strong_count() > 0) {
+                self.reply(reply, encoding, &receipt);
+            }
         }
     }
 

@@ -228,6 +228,15 @@ impl Anchor {
         self.request(subject, &ToInstance::Tasks(batch)).await
     }
 
+    /// As an anchor does, which collects receipts on a subject of its own.
+    pub async fn dispatch(&self, instance: &InstanceId, batch: TaskBatch) {
+        let prefix = Prefix::default();
+        let subject = Subject::Task(vp(), batch.kind.clone(), instance.clone()).on(&prefix);
+        let receipt = Subject::Receipt(vp(), instance.clone(), self.id.clone(), batch.seq).on(&prefix);
+        let payload = self.encoding.encode(&ToInstance::Tasks(batch)).unwrap();
+        self.bus.client().publish_with_reply(subject, receipt, payload.into()).await.unwrap();
+    }
+
     pub async fn sync(&self, instance: &InstanceId, ack: u64, resend: bool, fresh: bool) {
         let sync = Sync { anchor: self.id.clone(), epoch: self.epoch, seq: self.seq, ack, resend, fresh };
         let subject = Subject::Task(vp(), "note".parse().unwrap(), instance.clone());

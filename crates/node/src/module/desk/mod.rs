@@ -13,7 +13,7 @@ mod ledger;
 mod tests;
 
 use std::collections::{BTreeMap, VecDeque};
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 
 use mmn_probe::time::{Instant, Nanos};
 use mmn_schema::body::Body;
@@ -218,7 +218,8 @@ impl<M> Desk<M> {
         self.held() == 0 && !self.ledgers.has_out()
     }
 
-    /// Takes a batch whole, or declines it whole. `prepare` reads the parameters.
+    /// Takes a batch whole, or declines it whole. `prepare` reads the parameters. Gives the receipt, and what lives as
+    /// long as a task of the batch has no final record.
     pub(crate) fn offer(
         &mut self,
         now: Now,
@@ -226,19 +227,20 @@ impl<M> Desk<M> {
         way: Way,
         encoding: Encoding,
         prepare: impl FnOnce(&KindName, &Body) -> Result<M, Reason>,
-    ) -> Receipt {
+    ) -> (Receipt, Weak<Origin<M>>) {
         if let Err(reason) = self.check_term(&batch, way) {
-            return self.refuse(&batch, reason);
+            return (self.refuse(&batch, reason), Weak::new());
         }
         self.ledgers.heard(&batch.anchor, batch.epoch, now.at);
         if way == Way::Addressed {
             self.ledgers.acknowledge(&batch.anchor, batch.ack);
         }
         if self.draining {
-            return self.refuse(&batch, Reason::new(code::DRAINING));
+            return (self.refuse(&batch, Reason::new(code::DRAINING)), Weak::new());
         }
         if batch.tasks.is_empty() {
-            return self.refuse(&batch, Reason::with(code::PARAMETERS, "the batch has no tasks"));
+            let reason = Reason::with(code::PARAMETERS, "the batch has no tasks");
+            return (self.refuse(&batch, reason), Weak::new());
         }
         let count = u32::try_from(batch.tasks.len()).unwrap_or(u32::MAX);
         if self.ledgers.owed_bytes() >= self.room.max_owed_bytes {
@@ -246,18 +248,19 @@ impl<M> Desk<M> {
         }
         let free = self.free();
         if count > free {
-            return Receipt::Busy { instance: self.identity.instance.clone(), free };
+            return (Receipt::Busy { instance: self.identity.instance.clone(), free }, Weak::new());
         }
         let measure = match prepare(&batch.kind, &batch.params) {
             Ok(measure) => measure,
-            Err(reason) => return self.refuse(&batch, reason),
+            Err(reason) => return (self.refuse(&batch, reason), Weak::new()),
         };
-        self.take(now, batch, encoding, measure);
-        Receipt::Accepted {
+        let work = self.take(now, batch, encoding, measure);
+        let accepted = Receipt::Accepted {
             instance: self.identity.instance.clone(),
             boot: self.identity.boot,
             free: self.free(),
-        }
+        };
+        (accepted, work)
     }
 
     /// Calls off tasks of a measurement. Returns how many it concerned, and which running attempts are to be stopped:
@@ -429,7 +432,7 @@ impl<M> Desk<M> {
         Receipt::Refused { instance: self.identity.instance.clone(), reason }
     }
 
-    fn take(&mut self, now: Now, batch: TaskBatch, encoding: Encoding, measure: M) {
+    fn take(&mut self, now: Now, batch: TaskBatch, encoding: Encoding, measure: M) -> Weak<Origin<M>> {
         let called_off = self.cancelled.contains(&batch.measurement);
         let origin = Rc::new(Origin {
             anchor: batch.anchor,
@@ -449,6 +452,7 @@ impl<M> Desk<M> {
                 self.queues.entry(origin.kind.clone()).or_default().push_back(waiting);
             }
         }
+        Rc::downgrade(&origin)
     }
 
     fn remove_waiting(&mut self, mut which: impl FnMut(&Waiting<M>) -> bool) -> Vec<Waiting<M>> {

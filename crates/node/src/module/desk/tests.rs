@@ -155,7 +155,7 @@ impl World {
         let batch = batch(from, self.epoch, self.offers, kind, tasks, deadline);
         let way = if pool { Way::Pool } else { Way::Addressed };
         let free = self.desk.free();
-        let receipt = self.desk.offer(at(self.now), batch, way, Encoding::Cbor, |_, _| Ok(()));
+        let (receipt, _) = self.desk.offer(at(self.now), batch, way, Encoding::Cbor, |_, _| Ok(()));
         match receipt {
             Receipt::Accepted { free: left, .. } => {
                 assert!(tasks > 0 && tasks <= u64::from(free));
@@ -284,7 +284,7 @@ proptest! {
 fn what_is_owed_beyond_the_bound_stops_new_work() {
     let mut desk = desk();
     for number in 1..100 {
-        let receipt =
+        let (receipt, _) =
             desk.offer(at(1), batch(0, 1, number, "a", 1, 1_000), Way::Addressed, Encoding::Cbor, |_, _| {
                 Ok(())
             });
@@ -310,7 +310,7 @@ fn an_anchor_that_never_comes_back_does_not_block_the_others() {
     let mut number = 0;
     let mut offer = |desk: &mut Desk<()>, from: u8, ns: u64| {
         number += 1;
-        desk.offer(at(ns), batch(from, 1, number, "a", 1, 1_000), Way::Pool, Encoding::Json, |_, _| Ok(()))
+        desk.offer(at(ns), batch(from, 1, number, "a", 1, 1_000), Way::Pool, Encoding::Json, |_, _| Ok(())).0
     };
     while matches!(offer(&mut desk, 0, 1), Receipt::Accepted { .. }) {
         let started = desk.start(at(1)).unwrap();
