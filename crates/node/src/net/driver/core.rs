@@ -201,6 +201,16 @@ impl Core {
     /// is spent goes on as soon as the runtime has let others do their work.
     fn settle(&mut self) {
         self.budget = SENDS_AT_A_TIME;
+        self.advance_all();
+        if self.unread > 0 {
+            // The stamps of what left are there by now, and from nearby the replies: the runtime need not wake for them.
+            self.drain_sent();
+            self.advance_all();
+        }
+        self.arm();
+    }
+
+    fn advance_all(&mut self) {
         while self.budget > 0
             && let Some(key) = self.dirty.pop_front()
         {
@@ -209,7 +219,6 @@ impl Core {
                 self.advance(key);
             }
         }
-        self.arm();
     }
 
     /// Asks a machine what to do until it has nothing to do now, or has had its turn.

@@ -19,6 +19,8 @@ pub(super) struct Link {
     /// The kernel's count of dropped packets when it last told.
     pub(super) dropped: u32,
     transmit_stamps: bool,
+    /// Something left since it was read.
+    pub(super) unread: bool,
     /// The number that the kernel will give the next packet.
     next_number: u32,
     awaited: VecDeque<Awaited>,
@@ -53,6 +55,7 @@ impl Link {
             socket,
             dropped: 0,
             transmit_stamps,
+            unread: false,
             next_number: 0,
             awaited: VecDeque::new(),
         })
@@ -64,6 +67,7 @@ impl Link {
 
     /// A packet has been handed to the kernel.
     pub(super) fn sent(&mut self, job: JobKey, probe: ProbeId, handed: Instant) {
+        self.unread = true;
         if !self.transmit_stamps {
             return;
         }

@@ -136,13 +136,14 @@ fn a_set_clock_is_flagged_and_does_not_bend_the_rtt() {
     in_namespace(|| {
         block_on(async {
             let driver = driver(Mode::Raw, LOOSE);
-            let run = driver.start(ping("127.0.0.1", |_| {})).unwrap();
-            // As if civil time had been an hour behind when the probe left.
+            let two = |spec: &mut Spec| (spec.count, spec.interval) = (2, Nanos::from_millis(1));
+            let run = driver.start(ping("127.0.0.1", two)).unwrap();
+            // The first reply is there already. As if civil time had been an hour behind when the second probe left.
             driver.handle.shared.lock().distance_ns -= 3_600_000_000_000;
             let done = run.await.unwrap();
-            let [sample] = samples(&done)[..] else { panic!("one sample") };
+            let [before, sample] = samples(&done)[..] else { panic!("two samples") };
             let Fate::Replied(reply) = sample.fate else { panic!("{sample:?}") };
-            assert!(sample.clock_stepped);
+            assert!(!before.clock_stepped && sample.clock_stepped);
             assert!(sample.rtt.unwrap() < Nanos::from_secs(20));
             assert_eq!(driver.counters().clock_steps, 1);
             assert!(reply.received.utc >= sample.sent.unwrap().utc);

@@ -22,9 +22,21 @@ impl Core {
         }
     }
 
+    /// Reads the sockets that something left by since they were read.
+    pub(super) fn drain_sent(&mut self) {
+        for index in 0..self.links.len() {
+            if self.links.get(index).is_some_and(|link| link.unread) {
+                self.drain(index);
+            }
+        }
+    }
+
     /// Reads what a socket has, up to a bound. Returns whether it has no more.
     pub(super) fn drain(&mut self, index: usize) -> bool {
         self.unread = 0;
+        if let Some(link) = self.links.get_mut(index) {
+            link.unread = false;
+        }
         self.drain_errors(index);
         let Some(socket) = self.links.get(index).map(|link| link.socket.clone()) else { return true };
         let mut buffer = self.buffer.take().unwrap_or_default();
