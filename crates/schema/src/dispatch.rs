@@ -9,7 +9,9 @@
 //! with a number up to the sync's, and does not find among `held`, is lost.
 
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer};
+use serde::de::{self, MapAccess, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::body::Body;
 use crate::id::{AnchorId, BootId, Epoch, InstanceId, KindName, MeasurementId, VpId};
@@ -64,8 +66,8 @@ pub struct Task {
 }
 
 /// What a task is about; which form it takes is the kind's.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Deserialize, JsonSchema)]
-#[serde(untagged)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, JsonSchema)]
+#[schemars(untagged)]
 pub enum Input {
     /// Nothing.
     #[default]
@@ -94,6 +96,55 @@ impl Serialize for Input {
             Self::Targets(targets) => targets.serialize(serializer),
             Self::Peer { vp } => Peer { vp }.serialize(serializer),
         }
+    }
+}
+
+impl<'de> Deserialize<'de> for Input {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(AnyInput)
+    }
+}
+
+/// The form of an input tells what it is.
+struct AnyInput;
+
+impl<'de> Visitor<'de> for AnyInput {
+    type Value = Input;
+
+    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("an input: null, a text, a list of texts, or {\"vp\": …}")
+    }
+
+    fn visit_unit<E: de::Error>(self) -> Result<Input, E> {
+        Ok(Input::Nothing)
+    }
+
+    fn visit_none<E: de::Error>(self) -> Result<Input, E> {
+        Ok(Input::Nothing)
+    }
+
+    fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<Input, D::Error> {
+        Input::deserialize(deserializer)
+    }
+
+    fn visit_str<E: de::Error>(self, target: &str) -> Result<Input, E> {
+        Ok(Input::Target(target.to_owned()))
+    }
+
+    fn visit_string<E: de::Error>(self, target: String) -> Result<Input, E> {
+        Ok(Input::Target(target))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, targets: A) -> Result<Input, A::Error> {
+        Vec::deserialize(SeqAccessDeserializer::new(targets)).map(Input::Targets)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, peer: A) -> Result<Input, A::Error> {
+        #[derive(Deserialize)]
+        struct Peer {
+            vp: VpId,
+        }
+        Peer::deserialize(MapAccessDeserializer::new(peer)).map(|Peer { vp }| Input::Peer { vp })
     }
 }
 

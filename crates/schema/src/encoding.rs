@@ -102,13 +102,7 @@ impl Encoding {
     }
 }
 
-/// Reads a real number that JSON can hold too: CBOR has infinities and NaN, which would be null there.
-pub(crate) fn finite<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
-    let number = f64::deserialize(deserializer)?;
-    if number.is_finite() { Ok(number) } else { Err(de::Error::custom("the number is not finite")) }
-}
-
-/// The same for a number that may be absent.
+/// Reads a real number that JSON can hold too, or nothing: CBOR has infinities and NaN, which would be null there.
 pub(crate) fn finite_if_any<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<f64>, D::Error> {
     let number = Option::<f64>::deserialize(deserializer)?;
     if number.is_none_or(f64::is_finite) {

@@ -5,6 +5,7 @@
 use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use data_encoding::{Encoding, Specification};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
@@ -66,7 +67,7 @@ macro_rules! token_id {
     ($(#[$doc:meta])* $name:ident, $what:literal, $pattern:literal, $check:expr, $why:literal) => {
         $(#[$doc])*
         #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-        pub struct $name(Box<str>);
+        pub struct $name(Arc<str>);
 
         impl $name {
             /// The identifier as it is written.

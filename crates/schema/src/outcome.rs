@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::de::{self, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
 
 /// How a task ended. Every accepted task ends in exactly one of these.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
@@ -143,13 +144,47 @@ pub mod code {
 }
 
 /// A number of a summary.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, JsonSchema)]
 #[serde(untagged)]
 pub enum Number {
     /// A count or an integer quantity.
     Integer(i64),
     /// A ratio or another real quantity; always finite.
-    Real(#[serde(deserialize_with = "crate::encoding::finite")] f64),
+    Real(f64),
+}
+
+impl<'de> Deserialize<'de> for Number {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(AnyNumber)
+    }
+}
+
+/// An integer as long as it fits, else a real.
+struct AnyNumber;
+
+impl Visitor<'_> for AnyNumber {
+    type Value = Number;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a number that is finite")
+    }
+
+    fn visit_i64<E: de::Error>(self, number: i64) -> Result<Number, E> {
+        Ok(Number::Integer(number))
+    }
+
+    #[expect(clippy::cast_precision_loss, reason = "what is beyond an integer is real")]
+    fn visit_u64<E: de::Error>(self, number: u64) -> Result<Number, E> {
+        Ok(i64::try_from(number).map_or(Number::Real(number as f64), Number::Integer))
+    }
+
+    fn visit_f64<E: de::Error>(self, number: f64) -> Result<Number, E> {
+        if number.is_finite() {
+            Ok(Number::Real(number))
+        } else {
+            Err(E::invalid_value(de::Unexpected::Float(number), &self))
+        }
+    }
 }
 
 impl Number {

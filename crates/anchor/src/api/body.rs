@@ -35,6 +35,11 @@ where
 
 /// Reads bytes as a value.
 pub(crate) fn decode<T: DeserializeOwned>(encoding: Encoding, bytes: &[u8]) -> Result<T, Problem> {
+    // What can't be read is read again, with an eye on where it goes wrong.
+    encoding.decode(bytes).or_else(|_| explained(encoding, bytes))
+}
+
+fn explained<T: DeserializeOwned>(encoding: Encoding, bytes: &[u8]) -> Result<T, Problem> {
     match encoding {
         Encoding::Json => {
             let mut reader = serde_json::Deserializer::from_slice(bytes);

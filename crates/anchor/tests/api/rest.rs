@@ -118,7 +118,7 @@ async fn what_is_wrong_is_pointed_at() {
         ("invalid-request", &json!("/from"), &json!(8))
     );
     let (_, error) = refused(json!({ "kind": "echo", "inputs": [[1]] })).await;
-    assert_eq!(error["pointer"], "/inputs/0");
+    assert_eq!(error["pointer"], "/inputs/0/0");
     let (_, error) = refused(json!({ "kind": "nothing-like-it", "inputs": ["a"] })).await;
     assert_eq!(error["pointer"], "/kind");
     let unread = ask(&network, Method::POST, "/api/v1/measurements").body("{").send().await;

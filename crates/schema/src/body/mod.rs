@@ -4,6 +4,8 @@
 //! it stands as the JSON value that it means. Both ways are known without knowing the kind: bytes become base64url
 //! text (RFC 4648, section 5), and everything else has its counterpart.
 
+mod json;
+
 use std::borrow::Cow;
 use std::fmt;
 
@@ -11,16 +13,13 @@ use bytes::Bytes;
 use data_encoding::BASE64URL_NOPAD;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{DeserializeOwned, Visitor};
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use crate::encoding::{DecodeError, EncodeError, Encoding};
 
 /// An encoded value of a kind.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Body(Bytes);
-
-/// The deepest nesting that a body is read to.
-const MAX_DEPTH: usize = 64;
 
 impl Body {
     /// The body that holds nothing (CBOR null).
@@ -55,9 +54,7 @@ impl Body {
 
     /// The JSON value that it means.
     pub fn to_json(&self) -> Result<serde_json::Value, DecodeError> {
-        let value: cbor4ii::core::Value =
-            cbor4ii::serde::from_slice(&self.0).map_err(|error| DecodeError::Cbor(error.to_string()))?;
-        json_of(value, MAX_DEPTH)
+        serde_json::to_value(json::Json(&self.0)).map_err(|error| DecodeError::Cbor(error.to_string()))
     }
 }
 
@@ -96,51 +93,10 @@ fn cbor_of(value: serde_json::Value) -> cbor4ii::core::Value {
     }
 }
 
-fn json_of(value: cbor4ii::core::Value, depth: usize) -> Result<serde_json::Value, DecodeError> {
-    use cbor4ii::core::Value as Cbor;
-    use serde_json::Value as Json;
-    let refuse = |why: &str| Err(DecodeError::Cbor(why.to_owned()));
-    if depth == 0 {
-        return refuse("nested too deeply");
-    }
-    Ok(match value {
-        Cbor::Null => Json::Null,
-        Cbor::Bool(flag) => Json::Bool(flag),
-        Cbor::Integer(number) => match (u64::try_from(number), i64::try_from(number)) {
-            (Ok(number), _) => number.into(),
-            (_, Ok(number)) => number.into(),
-            _ => return refuse("an integer beyond 64 bits"),
-        },
-        Cbor::Float(number) => match serde_json::Number::from_f64(number) {
-            Some(number) => Json::Number(number),
-            None => return refuse("a number that is not finite"),
-        },
-        Cbor::Bytes(bytes) => Json::String(BASE64URL_NOPAD.encode(&bytes)),
-        Cbor::Text(text) => Json::String(text),
-        Cbor::Array(items) => {
-            Json::Array(items.into_iter().map(|item| json_of(item, depth - 1)).collect::<Result<_, _>>()?)
-        }
-        Cbor::Map(entries) => {
-            let mut object = serde_json::Map::with_capacity(entries.len());
-            for (key, value) in entries {
-                let key = match key {
-                    Cbor::Text(text) => text,
-                    Cbor::Integer(number) => number.to_string(),
-                    _ => return refuse("a key that is neither text nor integer"),
-                };
-                object.insert(key, json_of(value, depth - 1)?);
-            }
-            Json::Object(object)
-        }
-        Cbor::Tag(_, inner) => json_of(*inner, depth - 1)?,
-        _ => return refuse("a value that has no JSON counterpart"),
-    })
-}
-
 impl Serialize for Body {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         if serializer.is_human_readable() {
-            self.to_json().map_err(ser::Error::custom)?.serialize(serializer)
+            json::Json(&self.0).serialize(serializer)
         } else {
             serializer.serialize_bytes(&self.0)
         }
@@ -272,6 +228,25 @@ mod tests {
         #[test]
         fn garbage_never_panics(bytes: Vec<u8>) {
             let _ = Body::from_cbor(bytes.into()).to_json();
+        }
+    }
+
+    #[test]
+    fn what_has_no_json_form_says_why_in_few_words() {
+        let nested = |depth: usize, inside: &[u8]| [&vec![0x81; depth][..], inside].concat();
+        let infinite = [0xfb, 0x7f, 0xf0, 0, 0, 0, 0, 0, 0];
+        for (bytes, why) in [
+            (nested(30, &infinite), "a number that is not finite"),
+            (nested(100, &[0]), "nested too deeply"),
+            (vec![0xa1, 0xf4, 0], "a key that is text or an integer"),
+            (vec![0xc2, 0x49, 1, 0, 0, 0, 0, 0, 0, 0, 0], "an integer beyond 64 bits"),
+            // It claims 2^62 items, and has one.
+            (vec![0x9b, 0x40, 0, 0, 0, 0, 0, 0, 0, 0], ""),
+        ] {
+            let body = Body::from_cbor(bytes.into());
+            let error = body.to_json().unwrap_err().to_string();
+            assert!(error.contains(why) && error.len() < 200, "{error}");
+            assert!(serde_json::to_string(&body).unwrap_err().to_string().contains(why));
         }
     }
 
