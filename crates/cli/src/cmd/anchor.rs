@@ -39,7 +39,7 @@ pub(crate) fn run(session: &mut Session, args: &Args) -> Result<Exit, Failure> {
     super::in_runtime(async {
         let shutdown = args.role.shutdown()?;
         let (ready, is_ready) = oneshot::channel();
-        let mut running = Box::pin(mmn_anchor::run(config, ready, shutdown));
+        let mut running = Box::pin(super::as_task(mmn_anchor::run(config, ready, shutdown)));
         let ended = tokio::select! {
             ended = &mut running => ended,
             told = is_ready => {

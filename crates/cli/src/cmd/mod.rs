@@ -22,6 +22,8 @@ pub(crate) mod vps;
 pub(crate) mod watch;
 pub(crate) mod why;
 
+use tokio::runtime::LocalOptions;
+
 use crate::args::Command;
 use crate::failure::{Exit, Failure};
 use crate::session::Session;
@@ -56,5 +58,14 @@ pub(crate) fn in_runtime<F>(command: F) -> Result<Exit, Failure>
 where
     F: Future<Output = Result<Exit, Failure>>,
 {
-    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(command)
+    let mut builder = tokio::runtime::Builder::new_current_thread();
+    builder.enable_all().build_local(LocalOptions::default())?.block_on(command)
+}
+
+/// What a role does, as a task: the future that the runtime itself waits for asks the system for news at each wake.
+pub(crate) async fn as_task<T: 'static>(role: impl Future<Output = T> + 'static) -> T {
+    match tokio::task::spawn_local(role).await {
+        Ok(ended) => ended,
+        Err(error) => std::panic::resume_unwind(error.into_panic()),
+    }
 }

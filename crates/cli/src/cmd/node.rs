@@ -73,7 +73,7 @@ pub(crate) fn serve(session: &mut Session, role: &RoleArgs, config: Config) -> R
     super::in_runtime(async {
         let shutdown = role.shutdown()?;
         let (ready, is_ready) = oneshot::channel();
-        let mut running = Box::pin(mmn_node::run(config, ready, shutdown));
+        let mut running = Box::pin(super::as_task(mmn_node::run(config, ready, shutdown)));
         let ended = tokio::select! {
             ended = &mut running => ended,
             told = is_ready => {

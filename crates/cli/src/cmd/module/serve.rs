@@ -68,7 +68,8 @@ pub(super) fn run(session: &mut Session, args: &ServeArgs) -> Result<Exit, Failu
 fn serve(args: &ServeArgs, module: ModuleArgs) -> Result<Exit, Failure> {
     crate::cmd::in_runtime(async {
         let shutdown = args.role.shutdown()?;
-        module::run(module, shutdown).await.map(|()| Exit::Good).map_err(|error| failed(&error))
+        let ended = crate::cmd::as_task(module::run(module, shutdown)).await;
+        ended.map(|()| Exit::Good).map_err(|error| failed(&error))
     })
 }
 
