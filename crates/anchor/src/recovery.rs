@@ -188,8 +188,7 @@ async fn accepted_in_results(
     store: &Store,
     last: &mut u64,
 ) -> Result<Vec<(u64, MeasurementId, Accept)>, Problem> {
-    let mut results = store.results.clone();
-    let state = results.info().await.map_err(problems::storage_away)?.state.clone();
+    let state = store.results.get_info().await.map_err(problems::storage_away)?.state;
     *last = state.last_sequence;
     let mut found = Vec::new();
     // One that can't be read says nothing: the one before it looks back at least as far.

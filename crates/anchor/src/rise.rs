@@ -1,6 +1,7 @@
 //! How an anchor becomes active: the connection, the lease, the streams, what they keep. Each step is tried until it
 //! works, and while it does not the readiness says why.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_nats::jetstream::stream::{self, DiscardPolicy, StorageType};
@@ -58,6 +59,7 @@ pub(crate) async fn store(
     let Some((sizes, ledger, results)) = made.await? else { return Ok(None) };
     config.ledger.max_bytes = sizes.ledger;
     config.results.max_bytes = sizes.results;
+    let (ledger, results) = (Arc::new(ledger), Arc::new(results));
     let store = Store { prefix: config.bus.prefix.clone(), ledger, results };
     shared.say(false, "recovering");
     let keys_for = Duration::from_secs(config.ledger.idempotency_s);

@@ -364,16 +364,16 @@ impl Actor {
     }
 
     fn push_write(&mut self, tag: Tag, write: Write, later: bool) {
-        let bus = self.shared.bus.clone();
+        let shared = Arc::clone(&self.shared);
         let stream = match tag {
-            Tag::Kept(_) => self.store.results.clone(),
-            _ => self.store.ledger.clone(),
+            Tag::Kept(_) => Arc::clone(&self.store.results),
+            _ => Arc::clone(&self.store.ledger),
         };
         self.writes.push(Box::pin(async move {
             let outcome = if later {
-                write::write_later(&bus, &stream, &write).await
+                write::write_later(&shared.bus, &stream, &write).await
             } else {
-                write::write(&bus, &stream, &write).await
+                write::write(&shared.bus, &stream, &write).await
             };
             Written { tag, write, outcome }
         }));

@@ -2,6 +2,7 @@
 
 use std::cmp::Reverse;
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use mmn_schema::api::Health;
 
@@ -160,9 +161,9 @@ impl Actor {
     /// Asks how many bytes LEDGER and RES take.
     pub(super) fn look_at_store(&mut self) {
         if self.infos.is_empty() {
-            let (mut ledger, mut results) = (self.store.ledger.clone(), self.store.results.clone());
+            let (ledger, results) = (Arc::clone(&self.store.ledger), Arc::clone(&self.store.results));
             self.infos.push(Box::pin(async move {
-                let (ledger, results) = tokio::join!(ledger.info(), results.info());
+                let (ledger, results) = tokio::join!(ledger.get_info(), results.get_info());
                 Some([ledger.ok()?.state.bytes, results.ok()?.state.bytes])
             }));
         }

@@ -25,8 +25,8 @@ use record::{Done, Kept, KeptBatch, Roll};
 #[derive(Debug, Clone)]
 pub(crate) struct Store {
     pub(crate) prefix: Prefix,
-    pub(crate) ledger: Stream,
-    pub(crate) results: Stream,
+    pub(crate) ledger: Arc<Stream>,
+    pub(crate) results: Arc<Stream>,
 }
 
 /// How often a read is tried while the server is away.
