@@ -133,7 +133,9 @@ fn record(hops: &mut Vec<Hop>, kept: &Kept, section: &Section, entry: &Entry) {
     }
     if section.instance.is_some() {
         let mut started = whose(hop(record.started_at, Clock::Vp, "started"));
-        started.detail = Some(format!("after {} ns in the instance's queue", record.queued_ns));
+        let queued_us = record.queued_ns / 1000;
+        let (ms, us) = (queued_us / 1000, queued_us % 1000);
+        started.detail = Some(format!("after {ms}.{us:03} ms in the instance's queue"));
         let took = i64::try_from(record.duration_ns).unwrap_or(i64::MAX);
         let ended = Timestamp::from_unix_ns(record.started_at.unix_ns().saturating_add(took));
         hops.extend([started, whose(hop(ended, Clock::Vp, "ended"))]);
