@@ -4,6 +4,11 @@
 //! timers, the node. Up to [`DRAIN`] events that are ready are handled before results are packed and sent, so that
 //! messages grow under load and leave at once when there is none. Nothing is read while what was to be sent waits for
 //! the connection: a slow server slows the module down, and its memory stays bounded.
+//!
+//! What is done with what comes is in [`incoming`], what is sent in [`outgoing`].
+
+mod incoming;
+mod outgoing;
 
 use std::collections::BTreeMap;
 use std::rc::{Rc, Weak};
@@ -16,11 +21,9 @@ use futures::{FutureExt, StreamExt};
 use mmn_bus::connect::{BarrierError, Bus, Link};
 use mmn_bus::identity::permissions::POOL_QUEUE;
 use mmn_kit::Registered;
-use mmn_schema::announce::{
-    Announcement, Heartbeat, InstanceState, KindInfo, Load, ModuleInfo, Role, Unavailable,
-};
+use mmn_schema::announce::{KindInfo, Unavailable};
 use mmn_schema::body::Body;
-use mmn_schema::dispatch::{Receipt, TaskBatch, ToInstance};
+use mmn_schema::dispatch::Receipt;
 use mmn_schema::encoding::Encoding;
 use mmn_schema::id::{BootId, InstanceId, KindName, VpId};
 use mmn_schema::outcome::{Reason, code};
@@ -29,16 +32,14 @@ use mmn_schema::time::Timestamp;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
-use super::desk::{Desk, Ended, Identity, Now, Origin, Outgoing, Room, Ticket, Way};
-use super::orders;
+use super::desk::{Desk, Ended, Identity, Now, Origin, Room, Ticket};
 use super::outbox::Outbox;
 use super::perform::{Measure, perform};
 use super::service::{SUBJECTS, Service, Stats};
 use super::settings::Change;
 use crate::clock;
 use crate::context::Site;
-use crate::herald::{Herald, encoding_of, needed};
-use crate::host;
+use crate::herald::Herald;
 
 /// How many events that are ready are handled before results leave.
 const DRAIN: usize = 64;
@@ -47,8 +48,6 @@ const RECEIPT_WAITS: Duration = Duration::from_millis(10);
 const HEARTBEAT: Duration = Duration::from_millis(500);
 /// How long to wait before a barrier that was not passed is tried again.
 const BARRIER_AGAIN: Duration = Duration::from_millis(500);
-/// One line of the log for what can't be read, in this time.
-const GARBAGE_LOG_NS: u64 = 10_000_000_000;
 
 /// What a module is, and what it was given.
 pub(super) struct Outfit {
@@ -308,131 +307,6 @@ impl Work {
         Some(async move { bus.barrier().await }.boxed_local())
     }
 
-    fn came(&mut self, by: By, message: &Message) {
-        match by {
-            By::Task | By::Pool => self.work_came(by, message),
-            By::Ctl => self.order_came(message),
-            By::Discover => self.announce(),
-            By::Service => {
-                if let Some(reply) = &message.reply
-                    && let Some(answer) = self.service.answer(&message.subject, &self.stats)
-                {
-                    self.outbox.push(reply.clone(), None, answer.into());
-                }
-            }
-        }
-    }
-
-    fn work_came(&mut self, by: By, message: &Message) {
-        let read = encoding_of(message).and_then(|encoding| {
-            let read = match by {
-                By::Pool => encoding.decode::<TaskBatch>(&message.payload).map(ToInstance::Tasks),
-                _ => encoding.decode::<ToInstance>(&message.payload),
-            };
-            read.ok().map(|read| (encoding, read))
-        });
-        match read {
-            None => self.garbage(message),
-            Some((encoding, ToInstance::Sync(sync))) => self.desk.sync(now(), &sync, encoding),
-            Some((encoding, ToInstance::Tasks(batch))) => {
-                let way = if by == By::Pool { Way::Pool } else { Way::Addressed };
-                self.batch_came(message, batch, way, encoding);
-            }
-        }
-    }
-
-    fn batch_came(&mut self, message: &Message, batch: TaskBatch, way: Way, encoding: Encoding) {
-        if way == Way::Pool {
-            self.stats.entry(batch.kind.to_string()).or_default().requests += 1;
-        }
-        let kinds = &self.kinds;
-        let policy = self.outfit.site.policy();
-        let infos = &self.infos;
-        let unavailable = |kind: &KindName| {
-            infos
-                .iter()
-                .find(|info| info.name == *kind)
-                .and_then(|info| unavailable(info, kinds, &self.outfit.site))
-        };
-        let (receipt, work) = self.desk.offer(now(), batch, way, encoding, |kind, params| {
-            let registered = kinds.get(kind).ok_or_else(|| Reason::new(code::UNSUPPORTED))?;
-            if !policy.allows_kind(kind) {
-                return Err(Reason::with(code::POLICY, format_args!("the site does not offer {kind}")));
-            }
-            if let Some(unavailable) = unavailable(kind) {
-                return Err(unavailable.reason);
-            }
-            prepare(*registered, params)
-        });
-        if let Some(reply) = &message.reply {
-            let accepted = matches!(receipt, Receipt::Accepted { .. });
-            let may_wait = accepted && self.receipts.len() < DRAIN;
-            let to_anchor = matches!(Subject::parse(&self.outfit.prefix, reply), Ok(Subject::Receipt(..)));
-            let work = (accepted && to_anchor).then_some(work);
-            self.receipts.push(Waiting { reply: reply.clone(), encoding, receipt, work });
-            if !may_wait {
-                self.send_receipts();
-            }
-        }
-    }
-
-    /// Sends receipts, but for those of batches whose results are all on their way: these say that it was taken.
-    fn send_receipts(&mut self) {
-        for Waiting { reply, encoding, receipt, work } in std::mem::take(&mut self.receipts) {
-            if work.is_none_or(|work| work.strong_count() > 0) {
-                self.reply(reply, encoding, &receipt);
-            }
-        }
-    }
-
-    fn order_came(&mut self, message: &Message) {
-        let Some((encoding, order)) = encoding_of(message)
-            .and_then(|encoding| Some((encoding, encoding.decode(&message.payload).ok()?)))
-        else {
-            self.garbage(message);
-            return;
-        };
-        let controlled = self.order(order);
-        if let Some(reply) = &message.reply {
-            self.reply(reply.clone(), encoding, &controlled);
-        }
-    }
-
-    fn order(&mut self, order: mmn_schema::control::Control) -> mmn_schema::control::Controlled {
-        use mmn_schema::control::{Control, Controlled};
-        match order {
-            Control::Cancel { epoch, measurement, indices } => {
-                match self.desk.cancel(now(), epoch, measurement, indices.as_deref()) {
-                    Ok((tasks, stopped)) => {
-                        for ticket in stopped {
-                            if let Some(stop) = self.stops.remove(&ticket) {
-                                stop.abort();
-                            }
-                        }
-                        Controlled::Done { tasks }
-                    }
-                    Err(reason) => Controlled::Refused { reason },
-                }
-            }
-            Control::Drain => {
-                self.drain();
-                Controlled::Done { tasks: u64::from(self.desk.running()) + u64::from(self.desk.queued()) }
-            }
-            Control::Quote { kind, params, inputs } => {
-                let policy = self.outfit.site.policy();
-                let measure = self
-                    .kinds
-                    .get(&kind)
-                    .ok_or_else(|| Reason::new(code::UNSUPPORTED))
-                    .and_then(|registered| prepare(*registered, &params));
-                match measure.and_then(|measure| orders::quote(&policy, &kind, measure.cost(), &inputs)) {
-                    Ok(quote) => Controlled::Quoted(quote),
-                    Err(reason) => Controlled::Refused { reason },
-                }
-            }
-        }
-    }
-
     fn performed(&mut self, ticket: Ticket, ended: Ended) {
         self.stops.remove(&ticket);
         self.desk.finish(ticket, now(), ended);
@@ -454,125 +328,6 @@ impl Work {
             self.desk.drain();
             self.beat();
         }
-    }
-
-    /// Hands results to the connection, while there is one that takes them.
-    fn flush(&mut self, link: &watch::Receiver<Link>) {
-        if !matches!(*link.borrow(), Link::Up { .. }) {
-            return;
-        }
-        while self.outbox.is_clear() {
-            let Some(Outgoing { subject, encoding, payload }) = self.desk.next_out() else { return };
-            self.send_receipts();
-            let subject = subject.on(&self.outfit.prefix).into();
-            self.outbox.push(subject, needed(encoding), payload);
-        }
-    }
-
-    fn reply<T: serde::Serialize>(&mut self, to: async_nats::Subject, encoding: Encoding, message: &T) {
-        match encoding.encode(message) {
-            Ok(bytes) => self.outbox.push(to, needed(encoding), bytes.into()),
-            Err(error) => tracing::error!(%error, "an answer can't be written"),
-        }
-    }
-
-    fn announce(&mut self) {
-        // Before the barrier the subscriptions may not stand; it is followed by an announcement anyway.
-        if !self.announced {
-            return;
-        }
-        let kinds = self
-            .infos
-            .iter()
-            .map(|info| KindInfo {
-                unavailable: unavailable(info, &self.kinds, &self.outfit.site),
-                ..info.clone()
-            })
-            .collect();
-        let info =
-            ModuleInfo { module: self.outfit.module.clone(), kinds, credits: Some(self.outfit.room.credits) };
-        self.publish_announcement(Role::Module(info));
-    }
-
-    fn publish_announcement(&mut self, role: Role) {
-        let announcement = Announcement {
-            schema: mmn_schema::VERSION,
-            vp: self.outfit.vp.clone(),
-            instance: self.outfit.instance.clone(),
-            boot: self.boot,
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            started_at: self.started_at,
-            role,
-        };
-        match self.outfit.herald.sign(&announcement) {
-            Ok((headers, payload)) => {
-                let subject = Subject::Announce.on(&self.outfit.prefix);
-                self.outbox.push(subject.into(), Some(headers), payload);
-            }
-            Err(error) => tracing::error!(%error, "not announced"),
-        }
-    }
-
-    fn beat(&mut self) {
-        if !self.announced || !self.outbox.is_clear() {
-            return;
-        }
-        self.heartbeats += 1;
-        let counts = self.desk.counts();
-        let vitals = host::vitals();
-        let state = if self.desk.is_draining() { InstanceState::Draining } else { InstanceState::Ready };
-        let heartbeat = Heartbeat {
-            boot: self.boot,
-            seq: self.heartbeats,
-            sent_at: now().utc,
-            interval_ms: u32::try_from(HEARTBEAT.as_millis()).unwrap_or(u32::MAX),
-            state,
-            load: Load {
-                running: self.desk.running(),
-                queued: self.desk.queued(),
-                free: self.desk.free(),
-                done: counts.done,
-                refused: counts.refused,
-                garbage: self.garbage,
-                rss_bytes: vitals.rss_bytes,
-                cpu_ns: vitals.cpu_ns,
-            },
-            clock: clock::state(),
-        };
-        let subject = Subject::Hb(self.outfit.vp.clone(), self.outfit.instance.clone());
-        let subject = subject.on(&self.outfit.prefix).into();
-        self.reply(subject, Encoding::Cbor, &heartbeat);
-    }
-
-    fn garbage(&mut self, message: &Message) {
-        self.garbage += 1;
-        let now_ns = clock::monotonic().0;
-        if self.garbage == 1 || now_ns.saturating_sub(self.garbage_logged_ns) > GARBAGE_LOG_NS {
-            self.garbage_logged_ns = now_ns;
-            tracing::warn!(
-                subject = %message.subject,
-                bytes = message.payload.len(),
-                so_far = self.garbage,
-                "a message that can't be read was dropped"
-            );
-        }
-    }
-
-    /// Says goodbye, and makes sure that the server has it, and the results before it.
-    async fn leave(mut self) {
-        if self.announced {
-            self.publish_announcement(Role::Bye);
-        }
-        let goodbye = async {
-            self.outbox.settle().await;
-            if let Err(error) = self.outfit.bus.barrier().await {
-                tracing::debug!(%error, "the server did not confirm the goodbye");
-            }
-        };
-        if tokio::time::timeout(Duration::from_secs(1), goodbye).await.is_err() {
-            tracing::debug!("no time left for a goodbye");
-        }
-        self.outfit.bus.close().await;
     }
 }
 

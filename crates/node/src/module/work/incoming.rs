@@ -1,0 +1,149 @@
+//! What comes by the bus: work, orders, questions.
+
+use async_nats::Message;
+use mmn_schema::control::{Control, Controlled};
+use mmn_schema::dispatch::{Receipt, TaskBatch, ToInstance};
+use mmn_schema::encoding::Encoding;
+use mmn_schema::id::KindName;
+use mmn_schema::outcome::{Reason, code};
+use mmn_schema::subject::Subject;
+
+use super::{By, DRAIN, Waiting, Work, now, prepare, unavailable};
+use crate::clock;
+use crate::herald::encoding_of;
+use crate::module::desk::Way;
+use crate::module::orders;
+
+/// One line of the log for what can't be read, in this time.
+const GARBAGE_LOG_NS: u64 = 10_000_000_000;
+
+impl Work {
+    pub(super) fn came(&mut self, by: By, message: &Message) {
+        match by {
+            By::Task | By::Pool => self.work_came(by, message),
+            By::Ctl => self.order_came(message),
+            By::Discover => self.announce(),
+            By::Service => {
+                if let Some(reply) = &message.reply
+                    && let Some(answer) = self.service.answer(&message.subject, &self.stats)
+                {
+                    self.outbox.push(reply.clone(), None, answer.into());
+                }
+            }
+        }
+    }
+
+    fn work_came(&mut self, by: By, message: &Message) {
+        let read = encoding_of(message).and_then(|encoding| {
+            let read = match by {
+                By::Pool => encoding.decode::<TaskBatch>(&message.payload).map(ToInstance::Tasks),
+                _ => encoding.decode::<ToInstance>(&message.payload),
+            };
+            read.ok().map(|read| (encoding, read))
+        });
+        match read {
+            None => self.garbage(message),
+            Some((encoding, ToInstance::Sync(sync))) => self.desk.sync(now(), &sync, encoding),
+            Some((encoding, ToInstance::Tasks(batch))) => {
+                let way = if by == By::Pool { Way::Pool } else { Way::Addressed };
+                self.batch_came(message, batch, way, encoding);
+            }
+        }
+    }
+
+    fn batch_came(&mut self, message: &Message, batch: TaskBatch, way: Way, encoding: Encoding) {
+        if way == Way::Pool {
+            self.stats.entry(batch.kind.to_string()).or_default().requests += 1;
+        }
+        let kinds = &self.kinds;
+        let policy = self.outfit.site.policy();
+        let infos = &self.infos;
+        let unavailable = |kind: &KindName| {
+            infos
+                .iter()
+                .find(|info| info.name == *kind)
+                .and_then(|info| unavailable(info, kinds, &self.outfit.site))
+        };
+        let (receipt, work) = self.desk.offer(now(), batch, way, encoding, |kind, params| {
+            let registered = kinds.get(kind).ok_or_else(|| Reason::new(code::UNSUPPORTED))?;
+            if !policy.allows_kind(kind) {
+                return Err(Reason::with(code::POLICY, format_args!("the site does not offer {kind}")));
+            }
+            if let Some(unavailable) = unavailable(kind) {
+                return Err(unavailable.reason);
+            }
+            prepare(*registered, params)
+        });
+        if let Some(reply) = &message.reply {
+            let accepted = matches!(receipt, Receipt::Accepted { .. });
+            let may_wait = accepted && self.receipts.len() < DRAIN;
+            let to_anchor = matches!(Subject::parse(&self.outfit.prefix, reply), Ok(Subject::Receipt(..)));
+            let work = (accepted && to_anchor).then_some(work);
+            self.receipts.push(Waiting { reply: reply.clone(), encoding, receipt, work });
+            if !may_wait {
+                self.send_receipts();
+            }
+        }
+    }
+
+    fn order_came(&mut self, message: &Message) {
+        let Some((encoding, order)) = encoding_of(message)
+            .and_then(|encoding| Some((encoding, encoding.decode(&message.payload).ok()?)))
+        else {
+            self.garbage(message);
+            return;
+        };
+        let controlled = self.order(order);
+        if let Some(reply) = &message.reply {
+            self.reply(reply.clone(), encoding, &controlled);
+        }
+    }
+
+    fn order(&mut self, order: Control) -> Controlled {
+        match order {
+            Control::Cancel { epoch, measurement, indices } => {
+                match self.desk.cancel(now(), epoch, measurement, indices.as_deref()) {
+                    Ok((tasks, stopped)) => {
+                        for ticket in stopped {
+                            if let Some(stop) = self.stops.remove(&ticket) {
+                                stop.abort();
+                            }
+                        }
+                        Controlled::Done { tasks }
+                    }
+                    Err(reason) => Controlled::Refused { reason },
+                }
+            }
+            Control::Drain => {
+                self.drain();
+                Controlled::Done { tasks: u64::from(self.desk.running()) + u64::from(self.desk.queued()) }
+            }
+            Control::Quote { kind, params, inputs } => {
+                let policy = self.outfit.site.policy();
+                let measure = self
+                    .kinds
+                    .get(&kind)
+                    .ok_or_else(|| Reason::new(code::UNSUPPORTED))
+                    .and_then(|registered| prepare(*registered, &params));
+                match measure.and_then(|measure| orders::quote(&policy, &kind, measure.cost(), &inputs)) {
+                    Ok(quote) => Controlled::Quoted(quote),
+                    Err(reason) => Controlled::Refused { reason },
+                }
+            }
+        }
+    }
+
+    fn garbage(&mut self, message: &Message) {
+        self.garbage += 1;
+        let now_ns = clock::monotonic().0;
+        if self.garbage == 1 || now_ns.saturating_sub(self.garbage_logged_ns) > GARBAGE_LOG_NS {
+            self.garbage_logged_ns = now_ns;
+            tracing::warn!(
+                subject = %message.subject,
+                bytes = message.payload.len(),
+                so_far = self.garbage,
+                "a message that can't be read was dropped"
+            );
+        }
+    }
+}

@@ -1,0 +1,135 @@
+//! What leaves: receipts and results, and what the module says of itself.
+
+use std::time::Duration;
+
+use mmn_bus::connect::Link;
+use mmn_schema::announce::{Announcement, Heartbeat, InstanceState, KindInfo, Load, ModuleInfo, Role};
+use mmn_schema::encoding::Encoding;
+use mmn_schema::subject::Subject;
+use tokio::sync::watch;
+
+use super::{HEARTBEAT, Waiting, Work, now, unavailable};
+use crate::herald::needed;
+use crate::module::desk::Outgoing;
+use crate::{clock, host};
+
+impl Work {
+    /// Sends receipts, but for those of batches whose results are all on their way: these say that it was taken.
+    pub(super) fn send_receipts(&mut self) {
+        for Waiting { reply, encoding, receipt, work } in std::mem::take(&mut self.receipts) {
+            if work.is_none_or(|work| work.strong_count() > 0) {
+                self.reply(reply, encoding, &receipt);
+            }
+        }
+    }
+
+    /// Hands results to the connection, while there is one that takes them.
+    pub(super) fn flush(&mut self, link: &watch::Receiver<Link>) {
+        if !matches!(*link.borrow(), Link::Up { .. }) {
+            return;
+        }
+        while self.outbox.is_clear() {
+            let Some(Outgoing { subject, encoding, payload }) = self.desk.next_out() else { return };
+            self.send_receipts();
+            let subject = subject.on(&self.outfit.prefix).into();
+            self.outbox.push(subject, needed(encoding), payload);
+        }
+    }
+
+    pub(super) fn reply<T: serde::Serialize>(
+        &mut self,
+        to: async_nats::Subject,
+        encoding: Encoding,
+        message: &T,
+    ) {
+        match encoding.encode(message) {
+            Ok(bytes) => self.outbox.push(to, needed(encoding), bytes.into()),
+            Err(error) => tracing::error!(%error, "an answer can't be written"),
+        }
+    }
+
+    pub(super) fn announce(&mut self) {
+        // Before the barrier the subscriptions may not stand; it is followed by an announcement anyway.
+        if !self.announced {
+            return;
+        }
+        let kinds = self
+            .infos
+            .iter()
+            .map(|info| KindInfo {
+                unavailable: unavailable(info, &self.kinds, &self.outfit.site),
+                ..info.clone()
+            })
+            .collect();
+        let info =
+            ModuleInfo { module: self.outfit.module.clone(), kinds, credits: Some(self.outfit.room.credits) };
+        self.publish_announcement(Role::Module(info));
+    }
+
+    pub(super) fn publish_announcement(&mut self, role: Role) {
+        let announcement = Announcement {
+            schema: mmn_schema::VERSION,
+            vp: self.outfit.vp.clone(),
+            instance: self.outfit.instance.clone(),
+            boot: self.boot,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            started_at: self.started_at,
+            role,
+        };
+        match self.outfit.herald.sign(&announcement) {
+            Ok((headers, payload)) => {
+                let subject = Subject::Announce.on(&self.outfit.prefix);
+                self.outbox.push(subject.into(), Some(headers), payload);
+            }
+            Err(error) => tracing::error!(%error, "not announced"),
+        }
+    }
+
+    pub(super) fn beat(&mut self) {
+        if !self.announced || !self.outbox.is_clear() {
+            return;
+        }
+        self.heartbeats += 1;
+        let counts = self.desk.counts();
+        let vitals = host::vitals();
+        let state = if self.desk.is_draining() { InstanceState::Draining } else { InstanceState::Ready };
+        let heartbeat = Heartbeat {
+            boot: self.boot,
+            seq: self.heartbeats,
+            sent_at: now().utc,
+            interval_ms: u32::try_from(HEARTBEAT.as_millis()).unwrap_or(u32::MAX),
+            state,
+            load: Load {
+                running: self.desk.running(),
+                queued: self.desk.queued(),
+                free: self.desk.free(),
+                done: counts.done,
+                refused: counts.refused,
+                garbage: self.garbage,
+                rss_bytes: vitals.rss_bytes,
+                cpu_ns: vitals.cpu_ns,
+            },
+            clock: clock::state(),
+        };
+        let subject = Subject::Hb(self.outfit.vp.clone(), self.outfit.instance.clone());
+        let subject = subject.on(&self.outfit.prefix).into();
+        self.reply(subject, Encoding::Cbor, &heartbeat);
+    }
+
+    /// Says goodbye, and makes sure that the server has it, and the results before it.
+    pub(super) async fn leave(mut self) {
+        if self.announced {
+            self.publish_announcement(Role::Bye);
+        }
+        let goodbye = async {
+            self.outbox.settle().await;
+            if let Err(error) = self.outfit.bus.barrier().await {
+                tracing::debug!(%error, "the server did not confirm the goodbye");
+            }
+        };
+        if tokio::time::timeout(Duration::from_secs(1), goodbye).await.is_err() {
+            tracing::debug!("no time left for a goodbye");
+        }
+        self.outfit.bus.close().await;
+    }
+}
