@@ -166,17 +166,21 @@ impl Default for LimitsConfig {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct LivenessConfig {
-    /// Silence in milliseconds after which an instance is suspected, and given no new work.
+    /// Silence in milliseconds after which an instance is suspected, and given no new work. One whose heartbeats come
+    /// unevenly is borne longer.
     pub suspect_ms: u64,
-    /// Silence in milliseconds after which it counts as gone, and its work goes elsewhere.
+    /// Silence in milliseconds after which it counts as gone, and its work goes elsewhere; longer for one whose
+    /// heartbeats come unevenly.
     pub lost_ms: u64,
+    /// Silence in milliseconds after which it counts as gone, however unevenly its heartbeats come.
+    pub lost_most_ms: u64,
     /// For how many milliseconds one that is gone is still shown.
     pub forget_ms: u64,
 }
 
 impl Default for LivenessConfig {
     fn default() -> Self {
-        Self { suspect_ms: 1500, lost_ms: 4000, forget_ms: 600_000 }
+        Self { suspect_ms: 1500, lost_ms: 4000, lost_most_ms: 9000, forget_ms: 600_000 }
     }
 }
 

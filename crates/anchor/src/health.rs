@@ -1,7 +1,9 @@
 //! How an instance is, from what was heard of it and when: a state machine that is given the time.
 //!
-//! Only the anchor's own clock counts; what a message says of the time is never looked at.
+//! Only the anchor's own clock counts; what a message says of the time is never looked at. How long a silence may be
+//! depends on how evenly the instance was heard before: a slow network is not a crash.
 
+use std::fmt;
 use std::time::{Duration, Instant};
 
 use mmn_schema::announce::InstanceState;
@@ -10,8 +12,12 @@ use mmn_schema::api::Health;
 /// The bounds for silence.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Bounds {
+    /// Of one that is heard evenly.
     pub(crate) suspect: Duration,
+    /// Of one that is heard evenly.
     pub(crate) lost: Duration,
+    /// However unevenly it is heard, it is lost after that.
+    pub(crate) lost_most: Duration,
 }
 
 /// What is known of one instance's health.
@@ -19,6 +25,7 @@ pub(crate) struct Bounds {
 pub(crate) struct Liveness {
     heard: Instant,
     condition: Condition,
+    rhythm: Rhythm,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,13 +40,81 @@ enum Condition {
     Gone,
 }
 
+/// Why an instance is thought to be as it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Evidence {
+    /// It said goodbye.
+    Goodbye,
+    /// Nobody listens on its subject.
+    Deaf,
+    /// It was not heard of for so long, and so long is borne.
+    Silent(Duration, Duration),
+    /// It did not acknowledge a batch in time.
+    Mute,
+    /// It says so.
+    Said,
+    /// It was heard so long ago.
+    Heard(Duration),
+}
+
+impl fmt::Display for Evidence {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Goodbye => f.write_str("it said goodbye"),
+            Self::Deaf => f.write_str("nobody listens on its subject"),
+            Self::Silent(silence, borne) => {
+                write!(f, "not heard of for {} ms, {} ms are borne", silence.as_millis(), borne.as_millis())
+            }
+            Self::Mute => f.write_str("it did not acknowledge a batch in time"),
+            Self::Said => f.write_str("it says so"),
+            Self::Heard(silence) => write!(f, "heard {} ms ago", silence.as_millis()),
+        }
+    }
+}
+
+/// How evenly heartbeats come: their gap and its deviation, smoothed as the retransmission timer of TCP does (RFC 6298,
+/// section 2). Unevenness is believed at once and forgotten slowly: stalls come in bursts.
+#[derive(Debug, Clone, Copy, Default)]
+struct Rhythm {
+    last: Option<Instant>,
+    gap: Duration,
+    deviation: Duration,
+}
+
+impl Rhythm {
+    /// A heartbeat has come. `most`: a longer gap was a cut, and says nothing of the rhythm.
+    fn beat(&mut self, now: Instant, most: Duration) {
+        let Some(last) = self.last.replace(now) else { return };
+        let gap = now.saturating_duration_since(last).min(most);
+        if self.gap.is_zero() {
+            self.gap = gap;
+            return;
+        }
+        let off = gap.abs_diff(self.gap);
+        let weight = if off > self.deviation { 4 } else { 64 };
+        self.deviation = self.deviation * (weight - 1) / weight + off / weight;
+        self.gap = self.gap * 7 / 8 + gap / 8;
+    }
+
+    /// The longest gap that is nothing unusual.
+    fn longest(&self) -> Duration {
+        self.gap + self.deviation * 4
+    }
+}
+
 impl Liveness {
     /// It has announced itself: it has passed its self-test.
     pub(crate) fn announced(now: Instant) -> Self {
-        Self { heard: now, condition: Condition::Said(InstanceState::Ready) }
+        Self { heard: now, condition: Condition::Said(InstanceState::Ready), rhythm: Rhythm::default() }
     }
 
-    /// It has announced itself again, or sent a heartbeat or anything else.
+    /// A heartbeat has come.
+    pub(crate) fn beat(&mut self, now: Instant, state: InstanceState, bounds: Bounds) {
+        self.rhythm.beat(now, bounds.lost);
+        self.hear(now, Some(state));
+    }
+
+    /// It has announced itself again, or sent anything else.
     pub(crate) fn hear(&mut self, now: Instant, state: Option<InstanceState>) {
         self.heard = self.heard.max(now);
         self.condition = match (state, self.condition) {
@@ -67,30 +142,37 @@ impl Liveness {
     }
 
     /// How it is at `now`, and why it is thought to be so.
-    pub(crate) fn judge(&self, now: Instant, bounds: Bounds) -> (Health, String) {
+    pub(crate) fn judge(&self, now: Instant, bounds: Bounds) -> (Health, Evidence) {
         let silence = now.saturating_duration_since(self.heard);
-        let for_ms = silence.as_millis();
+        let (suspect, lost) = self.borne(bounds);
         match self.condition {
-            Condition::Gone => (Health::Stopped, "it said goodbye".to_owned()),
-            Condition::Deaf => (Health::Lost, "nobody listens on its subject".to_owned()),
-            _ if silence >= bounds.lost => (Health::Lost, format!("not heard of for {for_ms} ms")),
-            _ if silence >= bounds.suspect => (Health::Suspect, format!("not heard of for {for_ms} ms")),
-            Condition::Mute => (Health::Suspect, "it did not acknowledge a batch in time".to_owned()),
-            Condition::Said(InstanceState::Starting) => (Health::Starting, "it says so".to_owned()),
-            Condition::Said(InstanceState::Draining) => (Health::Draining, "it says so".to_owned()),
-            Condition::Said(InstanceState::Ready) => (Health::Healthy, format!("heard {for_ms} ms ago")),
+            Condition::Gone => (Health::Stopped, Evidence::Goodbye),
+            Condition::Deaf => (Health::Lost, Evidence::Deaf),
+            _ if silence >= lost => (Health::Lost, Evidence::Silent(silence, lost)),
+            _ if silence >= suspect => (Health::Suspect, Evidence::Silent(silence, suspect)),
+            Condition::Mute => (Health::Suspect, Evidence::Mute),
+            Condition::Said(InstanceState::Starting) => (Health::Starting, Evidence::Said),
+            Condition::Said(InstanceState::Draining) => (Health::Draining, Evidence::Said),
+            Condition::Said(InstanceState::Ready) => (Health::Healthy, Evidence::Heard(silence)),
         }
     }
 
     /// Whether it is given new work.
     pub(crate) fn takes_work(&self, now: Instant, bounds: Bounds) -> bool {
         self.condition == Condition::Said(InstanceState::Ready)
-            && now.saturating_duration_since(self.heard) < bounds.suspect
+            && now.saturating_duration_since(self.heard) < self.borne(bounds).0
     }
 
     /// When it was last heard.
     pub(crate) fn heard(&self) -> Instant {
         self.heard
+    }
+
+    /// After which silence it is suspect, and lost.
+    fn borne(&self, bounds: Bounds) -> (Duration, Duration) {
+        let longest = self.rhythm.longest();
+        let lost = (longest * 3).min(bounds.lost_most).max(bounds.lost);
+        (longest.min(lost / 2).max(bounds.suspect), lost)
     }
 
     fn set(&mut self, condition: Condition) {
@@ -104,7 +186,11 @@ impl Liveness {
 mod tests {
     use super::*;
 
-    const BOUNDS: Bounds = Bounds { suspect: Duration::from_millis(1500), lost: Duration::from_secs(4) };
+    const BOUNDS: Bounds = Bounds {
+        suspect: Duration::from_millis(1500),
+        lost: Duration::from_secs(4),
+        lost_most: Duration::from_secs(9),
+    };
 
     #[test]
     fn silence_makes_suspect_then_lost_and_a_word_heals() {
@@ -128,5 +214,73 @@ mod tests {
         liveness.bye();
         liveness.hear(at(5300), Some(InstanceState::Ready));
         assert_eq!(health(&liveness, 5301), Health::Stopped);
+    }
+
+    /// Five minutes of heartbeats each half second over one connection, in order: each is up to `jitter_ms` on its way,
+    /// and one write in `one_in` takes `stall_ms`, for which the next ones wait. Gives how often, looked at each 50 ms, it
+    /// was suspect and lost.
+    fn five_minutes(seed: u64, jitter_ms: u64, one_in: u32, stall_ms: u64, bounds: Bounds) -> (u32, u32) {
+        use rand::{RngExt, SeedableRng};
+        let mut random = rand::rngs::StdRng::seed_from_u64(seed);
+        let start = crate::clock::now();
+        let mut liveness = Liveness::announced(start);
+        let (mut written, mut arrived, mut suspect, mut lost) = (0, 0, 0, 0);
+        for beat in 1..=600 {
+            written = written.max(beat * 500);
+            if random.random_range(0..one_in) == 0 {
+                written += stall_ms;
+            }
+            let comes = arrived.max(written + random.random_range(0..=jitter_ms));
+            for ms in (arrived..comes).step_by(50) {
+                match liveness.judge(start + Duration::from_millis(ms), bounds).0 {
+                    Health::Suspect => suspect += 1,
+                    Health::Lost => lost += 1,
+                    _ => {}
+                }
+            }
+            arrived = comes;
+            liveness.beat(start + Duration::from_millis(arrived), InstanceState::Ready, bounds);
+        }
+        (suspect, lost)
+    }
+
+    #[test]
+    fn a_slow_network_is_not_a_crash() {
+        let fixed = Bounds { lost_most: BOUNDS.lost, ..BOUNDS };
+        let mut lost = [0, 0];
+        for seed in 0..50 {
+            assert_eq!(five_minutes(seed, 50, u32::MAX, 0, BOUNDS), (0, 0), "calm, seed {seed}");
+            assert_eq!(five_minutes(seed, 500, 10, 1000, BOUNDS).1, 0, "uneven, seed {seed}");
+            // Far worse than that: what helps is to bear more.
+            lost[0] += five_minutes(seed, 1000, 10, 4000, fixed).1;
+            lost[1] += five_minutes(seed, 1000, 10, 4000, BOUNDS).1;
+        }
+        assert!(lost[0] > 10 * lost[1], "{lost:?}");
+    }
+
+    #[test]
+    fn one_that_is_uneven_is_borne_longer_and_not_for_ever() {
+        let start = crate::clock::now();
+        let mut liveness = Liveness::announced(start);
+        let mut at = 0;
+        for beat in 0..100 {
+            at += if beat % 10 == 9 { 2500 } else { 400 };
+            liveness.beat(start + Duration::from_millis(at), InstanceState::Ready, BOUNDS);
+        }
+        let health = |after: u64| liveness.judge(start + Duration::from_millis(at + after), BOUNDS).0;
+        assert_eq!(health(1600), Health::Healthy);
+        assert_eq!(health(4600), Health::Suspect);
+        assert_eq!(health(9000), Health::Lost);
+        // It comes back after a cut, and is even: in a minute all is as before.
+        at += 60_000;
+        for _ in 0..240 {
+            at += 500;
+            liveness.beat(start + Duration::from_millis(at), InstanceState::Ready, BOUNDS);
+        }
+        let health = |after: u64| liveness.judge(start + Duration::from_millis(at + after), BOUNDS).0;
+        assert_eq!(
+            (health(1499), health(1500), health(4000)),
+            (Health::Healthy, Health::Suspect, Health::Lost)
+        );
     }
 }

@@ -49,7 +49,7 @@ impl Actor {
             && let Some(node) =
                 point.node.as_mut().filter(|node| node.name == instance && node.boot == heartbeat.boot)
         {
-            node.liveness.hear(now, Some(heartbeat.state));
+            node.liveness.beat(now, heartbeat.state, self.registry.bounds);
             point.seen_at = at;
             return;
         }
@@ -58,7 +58,7 @@ impl Actor {
         match known {
             Some(known) if known.boot == heartbeat.boot => {
                 known.hear(now, at);
-                known.liveness.hear(now, Some(heartbeat.state));
+                known.liveness.beat(now, heartbeat.state, self.registry.bounds);
                 known.heartbeat = Some(heartbeat);
                 self.dirty.extend(known.lanes.iter().copied());
                 if let Some(vp) = self.registry.vps.get_mut(&vp) {

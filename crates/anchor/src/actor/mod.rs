@@ -218,7 +218,12 @@ pub(crate) struct Birth {
 impl Actor {
     pub(crate) fn new(birth: Birth) -> Self {
         let Birth { shared, store, config, id, epoch, issuer, trust, recovered } = birth;
-        let bounds = Bounds { suspect: ms(config.liveness.suspect_ms), lost: ms(config.liveness.lost_ms) };
+        let liveness = &config.liveness;
+        let bounds = Bounds {
+            suspect: ms(liveness.suspect_ms),
+            lost: ms(liveness.lost_ms),
+            lost_most: ms(liveness.lost_most_ms),
+        };
         let first_seq = u64::try_from(clock::wall().unix_ns() / 1000).unwrap_or_default();
         let inbox = shared.bus.client().new_inbox();
         let mut actor = Self {

@@ -10,6 +10,7 @@ use super::{About, Actor, Deadline, Sweep, What};
 use crate::clock;
 use crate::config::ms;
 use crate::dispatch::lane::SlotId;
+use crate::health::Evidence;
 
 /// Ticks between looks at what changes slowly: 1 s.
 const SLOW: u64 = 20;
@@ -113,11 +114,11 @@ impl Actor {
             };
             touched.insert(vp.clone());
             if after == Health::Lost {
-                self.lose(slot, &evidence);
+                self.lose(slot, evidence);
             } else if after == Health::Suspect || matches!(before, Health::Suspect | Health::Lost) {
                 let kind = if after == Health::Suspect { "module-suspect" } else { "module-healthy" };
                 let about = About { vp: Some(&vp), instance: Some(&name), measurement: None };
-                self.event(kind, about, evidence);
+                self.event(kind, about, evidence.to_string());
             }
         }
         if self.ticks.is_multiple_of(SLOW) {
@@ -141,13 +142,13 @@ impl Actor {
             let (health, evidence) = instance.liveness.judge(now, bounds);
             let before = std::mem::replace(&mut instance.health, health);
             if before != Health::Lost {
-                self.lose(slot, &evidence);
+                self.lose(slot, evidence);
             }
         }
     }
 
     /// An instance counts as gone: what it held goes elsewhere.
-    fn lose(&mut self, slot: SlotId, evidence: &str) {
+    fn lose(&mut self, slot: SlotId, evidence: Evidence) {
         let Some((vp, name)) = self.registry.instances.get(&slot).map(|it| (it.vp.clone(), it.id.clone()))
         else {
             return;
@@ -155,7 +156,7 @@ impl Actor {
         let returned = self.registry.part(slot);
         self.give_back(returned, Some(&name), true, "the instance was lost");
         let about = About { vp: Some(&vp), instance: Some(&name), measurement: None };
-        self.event("module-lost", about, evidence.to_owned());
+        self.event("module-lost", about, evidence.to_string());
     }
 
     /// Asks how many bytes LEDGER and RES take.

@@ -61,7 +61,7 @@ impl Registry {
                     vp_name: self.vps.get(&instance.vp).map(|vp| vp.point.name.clone()),
                     kinds: instance.kinds.iter().map(|kind| kind.name.clone()).collect(),
                     health,
-                    evidence,
+                    evidence: evidence.to_string(),
                     credits: instance.credits,
                     out: instance.slot.holding.len() as u64,
                     heartbeat: instance.heartbeat.clone(),
