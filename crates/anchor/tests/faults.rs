@@ -310,3 +310,24 @@ async fn a_full_store_refuses_new_work_and_forgets_nothing() {
     // An expired result shows as expired.
     eventually(|| async { (anchor.measurement(id).await.ledger.expired > 0).then_some(()) }).await;
 }
+
+#[tokio::test]
+async fn who_has_not_announced_themselves_yet_is_not_denied() {
+    let server = TestServer::start().await;
+    let anchor = TestAnchor::start(&server).await;
+    let problem = anchor.anchor.accept(&tenant(), request(1, "all"), None).await.unwrap_err();
+    assert_eq!(problem.status, 422, "nobody was there before: {problem}");
+    let module = FakeModule::start(&server, "x", "noop-1", Behaviour::default()).await;
+    anchor.offers("x", "noop").await;
+    let first = anchor.anchor.accept(&tenant(), request(1, "all"), None).await.unwrap().measurement.id;
+    anchor.done(first).await;
+    module.crash().await;
+    anchor.crash().await;
+    let next = TestAnchor::start(&server).await;
+    let problem = next.anchor.accept(&tenant(), request(1, "all"), None).await.unwrap_err();
+    assert_eq!((problem.status, &*problem.reason), (503, "not-ready"), "{problem}");
+    let _module = FakeModule::start(&server, "x", "noop-2", Behaviour::default()).await;
+    next.offers("x", "noop").await;
+    let second = next.anchor.accept(&tenant(), request(1, "all"), None).await.unwrap().measurement.id;
+    assert_eq!(next.done(second).await.ledger.ok, 1);
+}

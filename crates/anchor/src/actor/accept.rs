@@ -41,7 +41,18 @@ impl Actor {
             return Err(full);
         }
         let seed = rand::random::<u32>().into();
-        admission::check(&self.registry, &self.config.limits, request, self.pending, seed)
+        let checked = admission::check(&self.registry, &self.config.limits, request, self.pending, seed);
+        checked.map_err(|problem| if self.is_of_settling(&problem) { Self::settling() } else { problem })
+    }
+
+    /// Whether what is wrong may be that an anchor has just taken over, and not everybody has announced themselves.
+    fn is_of_settling(&self, problem: &Problem) -> bool {
+        self.settles_at.is_some_and(|at| clock::now() < at)
+            && problem.errors.iter().any(|error| matches!(&*error.pointer, "/kind" | "/from"))
+    }
+
+    fn settling() -> Problem {
+        problems::not_ready("it has just begun, and those that offer this have not announced themselves yet")
     }
 
     pub(super) fn accept(

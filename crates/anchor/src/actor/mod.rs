@@ -103,6 +103,8 @@ pub(crate) struct Actor {
     garbage: Garbage,
     ticks: u64,
     discovered: Option<Instant>,
+    /// Until then not everybody who was there before this anchor may have announced themselves.
+    settles_at: Option<Instant>,
 }
 
 /// A message to be sent.
@@ -172,6 +174,8 @@ struct Sweep {
 const DRAIN: Duration = Duration::from_secs(1);
 /// How often liveness, receipts and deadlines are looked at.
 const TICK: Duration = Duration::from_millis(50);
+/// For how long after an anchor's start a kind or a vantage point that is missing may be on its way.
+const SETTLES: Duration = Duration::from_secs(2);
 /// How many events, or ends of measurements, may wait for the next tick.
 const MAX_LATE: usize = 256;
 
@@ -256,6 +260,8 @@ impl Actor {
             garbage: Garbage::default(),
             ticks: 0,
             discovered: None,
+            // On a first start nobody was there before.
+            settles_at: (recovered.next_number > 1).then(|| clock::now() + SETTLES),
             shared,
             store,
             config,
