@@ -82,10 +82,13 @@ struct Rhythm {
 }
 
 impl Rhythm {
-    /// A heartbeat has come. `most`: a longer gap was a cut, and says nothing of the rhythm.
-    fn beat(&mut self, now: Instant, most: Duration) {
+    /// A heartbeat has come. `cut`: a gap of so long says nothing of the rhythm.
+    fn beat(&mut self, now: Instant, cut: Duration) {
         let Some(last) = self.last.replace(now) else { return };
-        let gap = now.saturating_duration_since(last).min(most);
+        let gap = now.saturating_duration_since(last);
+        if gap >= cut {
+            return;
+        }
         if self.gap.is_zero() {
             self.gap = gap;
             return;
@@ -108,9 +111,14 @@ impl Liveness {
         Self { heard: now, condition: Condition::Said(InstanceState::Ready), rhythm: Rhythm::default() }
     }
 
+    /// It has announced itself again, in the same life: its rhythm is what it was.
+    pub(crate) fn announced_again(self, now: Instant) -> Self {
+        Self { rhythm: self.rhythm, ..Self::announced(now) }
+    }
+
     /// A heartbeat has come.
     pub(crate) fn beat(&mut self, now: Instant, state: InstanceState, bounds: Bounds) {
-        self.rhythm.beat(now, bounds.lost);
+        self.rhythm.beat(now, bounds.lost_most);
         self.hear(now, Some(state));
     }
 
@@ -271,13 +279,27 @@ mod tests {
         assert_eq!(health(1600), Health::Healthy);
         assert_eq!(health(4600), Health::Suspect);
         assert_eq!(health(9000), Health::Lost);
-        // It comes back after a cut, and is even: in a minute all is as before.
+        // It comes back after a cut, and is even: in two minutes all is as before.
         at += 60_000;
         for _ in 0..240 {
             at += 500;
             liveness.beat(start + Duration::from_millis(at), InstanceState::Ready, BOUNDS);
         }
         let health = |after: u64| liveness.judge(start + Duration::from_millis(at + after), BOUNDS).0;
+        assert_eq!(
+            (health(1499), health(1500), health(4000)),
+            (Health::Healthy, Health::Suspect, Health::Lost)
+        );
+    }
+
+    #[test]
+    fn a_cut_says_nothing_of_the_rhythm() {
+        let start = crate::clock::now();
+        let mut liveness = Liveness::announced(start);
+        let mut beat = |ms| liveness.beat(start + Duration::from_millis(ms), InstanceState::Ready, BOUNDS);
+        (1..20_u64).for_each(|n| beat(n * 500));
+        beat(60_000);
+        let health = |ms: u64| liveness.judge(start + Duration::from_millis(60_000 + ms), BOUNDS).0;
         assert_eq!(
             (health(1499), health(1500), health(4000)),
             (Health::Healthy, Health::Suspect, Health::Lost)

@@ -163,12 +163,14 @@ impl Registry {
         let vp = self.vp_mut(&announcement.vp, at);
         vp.point = info.vantage_point.clone();
         vp.seen_at = at;
-        let anew = vp.node.as_ref().is_none_or(|node| node.boot != announcement.boot);
+        let before = vp.node.take().filter(|node| node.boot == announcement.boot);
+        let anew = before.is_none();
         vp.node = Some(Node {
             name: announcement.instance.clone(),
             boot: announcement.boot,
             info,
-            liveness: Liveness::announced(now),
+            liveness: before
+                .map_or_else(|| Liveness::announced(now), |node| node.liveness.announced_again(now)),
         });
         self.refresh(&announcement.vp, now);
         anew
