@@ -7,7 +7,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-SECONDS_TO_RUN=${MMN_OPENAPI_SECONDS:-30}
+SECONDS_TO_RUN=${MMN_OPENAPI_SECONDS:-45}
 SEED=20260501
 venv=.cache/check-openapi
 mmn=${CARGO_TARGET_DIR:-target}/debug/mmn
