@@ -84,7 +84,7 @@ impl Actor {
 
     /// A write came to an end.
     pub(super) fn on_written(&mut self, written: Written) {
-        let Written { tag, write, outcome } = written;
+        let Written { tag, write, outcome, .. } = written;
         match outcome {
             write::Outcome::Kept(seq) => {
                 self.counters.kept_messages_total += 1;
