@@ -85,15 +85,13 @@ async fn module(world: &World, at: usize, nth: usize, what: What, pause: Duratio
     }
     let children = world.nodes[at].children();
     let Some(&pid) = children.get(nth % children.len().max(1)) else { return };
-    match what {
-        What::Kill => process::signal(pid, Signal::KILL),
-        _ => {
-            process::signal(pid, Signal::STOP);
-            tokio::time::sleep(pause).await;
-            // It may have been killed meanwhile, and its id may be another's only long after that.
-            if world.nodes[at].children().contains(&pid) {
-                process::signal(pid, Signal::CONT);
-            }
-        }
+    if what == What::Kill {
+        return process::signal(pid, Signal::KILL);
+    }
+    process::signal(pid, Signal::STOP);
+    tokio::time::sleep(pause).await;
+    // It may have been killed meanwhile.
+    if world.nodes[at].children().contains(&pid) {
+        process::signal(pid, Signal::CONT);
     }
 }

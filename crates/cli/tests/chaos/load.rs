@@ -50,13 +50,13 @@ pub(crate) fn begin(world: &Arc<World>, seed: u64) -> Vec<Job> {
     let mut at = |most: u64| Duration::from_millis(random.random_range(0..most));
     let spawn = |job: Ask| tokio::task::spawn_local(job.run(Arc::clone(world)));
     let mut jobs = vec![
-        spawn(Ask::new("bulk-all", bulk("left, right", 700, 15), Duration::ZERO)),
-        spawn(Ask::new("bulk-any", bulk("any(left, right)", 900, 15), Duration::ZERO).by_pages()),
-        spawn(Ask::new("amid-all", bulk("left, right", 400, 10), at(WINDOW_MS)).by_pages()),
-        spawn(Ask::new("amid-any", bulk("any(left, right)", 400, 10), at(WINDOW_MS))),
-        spawn(Ask::new("brief", bulk("left, right", 300, 10), at(WINDOW_MS)).brief()),
+        spawn(Ask::new("bulk-all", bulk("left, right", 400, 30), Duration::ZERO)),
+        spawn(Ask::new("bulk-any", bulk("any(left, right)", 500, 30), Duration::ZERO).by_pages()),
+        spawn(Ask::new("amid-all", bulk("left, right", 200, 20), at(WINDOW_MS)).by_pages()),
+        spawn(Ask::new("amid-any", bulk("any(left, right)", 250, 20), at(WINDOW_MS))),
+        spawn(Ask::new("brief", bulk("left, right", 150, 20), at(WINDOW_MS)).brief()),
     ];
-    let called_off = Ask::new("cancelled", bulk("left, right", 2000, 40), Duration::ZERO);
+    let called_off = Ask::new("cancelled", bulk("left, right", 1000, 80), Duration::ZERO);
     jobs.push(spawn(called_off.cancel_after(Duration::from_millis(100) + at(2500))));
     jobs.push(tokio::task::spawn_local(open(Arc::clone(world))));
     jobs.push(tokio::task::spawn_local(singles(Arc::clone(world))));
@@ -64,7 +64,8 @@ pub(crate) fn begin(world: &Arc<World>, seed: u64) -> Vec<Job> {
 }
 
 fn bulk(from: &str, inputs: usize, takes_ms: u64) -> MeasurementRequest {
-    request(from, (0..inputs).map(input).collect(), takes_ms, Duration::from_secs(300))
+    let inputs: Vec<Input> = (0..inputs).map(input).collect();
+    request(from, &inputs, takes_ms, Duration::from_secs(300))
 }
 
 /// One in ten can't be measured.
@@ -72,7 +73,7 @@ fn input(number: usize) -> Input {
     Input::Target(format!("{}-{number}", if number % 10 == 7 { kind::FAILS } else { "good" }))
 }
 
-fn request(from: &str, inputs: Vec<Input>, takes_ms: u64, deadline: Duration) -> MeasurementRequest {
+fn request(from: &str, inputs: &[Input], takes_ms: u64, deadline: Duration) -> MeasurementRequest {
     let deadline = format!("{}ms", deadline.as_millis());
     serde_json::from_value(json!({
         "kind": kind::NAME, "params": { "takes_ms": takes_ms }, "inputs": inputs, "from": from, "deadline": deadline,
@@ -171,7 +172,7 @@ async fn accept(
 
 /// An open measurement that gets inputs as long as things break, and a while longer.
 async fn open(world: Arc<World>) -> Result<Vec<Asked>, String> {
-    let mut opening = request("any(left, right)", Vec::new(), 5, Duration::from_secs(300));
+    let mut opening = request("any(left, right)", &[], 5, Duration::from_secs(300));
     opening.open = true;
     opening.label = Some("open".to_owned());
     let (mut asked, _) = accept(&world, "open", opening, None).await?;
@@ -187,7 +188,7 @@ async fn open(world: Arc<World>) -> Result<Vec<Asked>, String> {
                 () = &mut over => break,
                 () = tokio::time::sleep(Duration::from_millis(60)) => {}
             }
-            let inputs: Vec<Input> = (number..number + 30).map(input).collect();
+            let inputs: Vec<Input> = (number..number + 20).map(input).collect();
             let anchor = world.net.preferred();
             match world
                 .net
@@ -196,11 +197,11 @@ async fn open(world: Arc<World>) -> Result<Vec<Asked>, String> {
             {
                 Ok(taken) => {
                     appended.push((taken.first, inputs));
-                    number += 30;
+                    number += 20;
                 }
                 // It may have been accepted, once, and nobody knows. These inputs are never sent again.
                 Err(Trouble::Unheard(_)) => {
-                    number += 30;
+                    number += 20;
                     world.net.prefer(anchor + 1);
                 }
                 Err(Trouble::Declined(error)) => return Err(format!("open: inputs were declined: {error}")),
@@ -228,7 +229,7 @@ async fn singles(world: Arc<World>) -> Result<Vec<Asked>, String> {
             () = tokio::time::sleep(Duration::from_millis(100)) => {}
         }
         let what = format!("single-{}", all.len());
-        let mut one = request("any(left, right)", vec![input(all.len())], 0, Duration::from_secs(300));
+        let mut one = request("any(left, right)", &[input(all.len())], 0, Duration::from_secs(300));
         one.label = Some(what.clone());
         let (mut asked, measurement) = accept(&world, &what, one, Some(Span::from_millis(4000))).await?;
         if measurement.state == MeasurementState::Done {

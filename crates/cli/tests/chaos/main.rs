@@ -22,6 +22,7 @@ mod streams;
 mod verdict;
 mod world;
 
+use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -110,7 +111,7 @@ async fn run(common: &Common, number: usize, seed: u64) -> Option<String> {
         text.push_str(what);
         text.push('\n');
     }
-    text.push_str(&format!("again: MMN_FAULT_SEED={seed} cargo nextest run -p mmn --test chaos replay\n"));
+    let _ = writeln!(text, "again: MMN_FAULT_SEED={seed} cargo nextest run -p mmn --test chaos replay");
     eprintln!("{text}");
     Some(text)
 }

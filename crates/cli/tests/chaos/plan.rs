@@ -101,8 +101,9 @@ fn whom(random: &mut StdRng) -> Whom {
 fn what(random: &mut StdRng, whom: Whom) -> What {
     let choices: &[What] = match whom {
         Whom::Server => &[What::Kill, What::Kill, What::Term, What::Stop],
-        Whom::Active | Whom::Standby => &[What::Kill, What::Term, What::Stop, What::Drop, What::Hold],
-        Whom::Node(_) => &[What::Kill, What::Term, What::Stop, What::Drop, What::Hold],
+        Whom::Active | Whom::Standby | Whom::Node(_) => {
+            &[What::Kill, What::Term, What::Stop, What::Drop, What::Hold]
+        }
         Whom::Module(..) => &[What::Kill, What::Kill, What::Stop, What::Restart],
     };
     choices[random.random_range(0..choices.len())]

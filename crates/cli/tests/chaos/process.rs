@@ -86,7 +86,8 @@ impl Process {
         self.signal(Signal::TERM);
         let Some(child) = self.child() else { return Ok(()) };
         match tokio::time::timeout(END, child.ended()).await {
-            Ok(status) if status.signal().is_none() => Ok(()),
+            // By the signal itself, where it came before the process could listen for it.
+            Ok(status) if matches!(status.signal(), None | Some(15)) => Ok(()),
             Ok(status) => Err(format!("{} ended with {status} when it was told to end", self.recipe.name)),
             Err(_) => {
                 self.kill().await;

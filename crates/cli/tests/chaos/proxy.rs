@@ -38,7 +38,7 @@ impl Proxy {
                 tokio::task::spawn_local(async move { carry(client, to, mode).await });
             }
         });
-        Self { address, mode: mode, task }
+        Self { address, mode, task }
     }
 
     pub(crate) fn set(&self, mode: Mode) {

@@ -117,7 +117,9 @@ fn ends(
                 found.entry(id).or_default().entry(index).or_default().push(end);
                 return;
             }
-            fields.iter().for_each(|(_, value)| ends(value, id, seq, found));
+            for (_, value) in fields {
+                ends(value, id, seq, found);
+            }
         }
         _ => {}
     }

@@ -267,7 +267,8 @@ fn node_dir(dir: &Path, name: &str, instances: usize) {
     }
     let own = std::env::current_exe().unwrap();
     let manifest = format!(
-        "command = [{own:?}, \"--exact\", {:?}, \"--nocapture\", \"--test-threads=1\"]\ninstances = {instances}\n",
+        "command = [\"{}\", \"--exact\", {:?}, \"--nocapture\", \"--test-threads=1\"]\ninstances = {instances}\n",
+        own.display(),
         kind::PROCESS
     );
     std::fs::write(modules.join(format!("{}.toml", kind::NAME)), manifest).unwrap();
@@ -275,10 +276,10 @@ fn node_dir(dir: &Path, name: &str, instances: usize) {
 
 fn server_conf(common: &Common, listen: SocketAddr, dir: &Path) -> String {
     let mut conf = format!(
-        "listen: \"{listen}\"\nserver_name: chaos\nlog_file: {:?}\nping_interval: \"5s\"\nping_max: 2\n\
-         write_deadline: \"5s\"\njetstream {{ store_dir: {:?}, max_file_store: 300000000 }}\n",
-        dir.join("nats.log"),
-        dir.join("js"),
+        "listen: \"{listen}\"\nserver_name: chaos\nlog_file: \"{}\"\nping_interval: \"5s\"\nping_max: 2\n\
+         write_deadline: \"5s\"\njetstream {{ store_dir: \"{}\", max_file_store: 300000000 }}\n",
+        dir.join("nats.log").display(),
+        dir.join("js").display(),
     );
     let _ = write!(conf, "{}", common.trust);
     conf
