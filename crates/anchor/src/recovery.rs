@@ -24,6 +24,7 @@ use crate::ledger::account::Offer;
 use crate::measurement::Running;
 use crate::problems;
 use crate::store::Store;
+use crate::store::fence::Fence;
 use crate::store::record::{Accept, Chunk, Done, KeptBatch, Meta, Roll, Step};
 
 /// What was found.
@@ -97,6 +98,9 @@ pub(crate) async fn recover(
     };
     let mut keys = Keys { of: HashSet::new(), ended: HashSet::new(), most: keys_for, at };
     read_all(&store.ledger, 1, |seq, subject, payload| {
+        if Fence::is_mark(subject) {
+            return;
+        }
         let Ok(Subject::Log(log, id)) = Subject::parse(&store.prefix, subject) else {
             tracing::warn!(subject, "LEDGER holds a message of an unknown subject");
             return;
@@ -201,6 +205,9 @@ async fn accepted_in_results(
     }
     let Some(from) = from.filter(|&from| from > 0) else { return Ok(found) };
     read_all(&store.results, from, |seq, subject, payload| {
+        if Fence::is_mark(subject) {
+            return;
+        }
         let id = Subject::parse(&store.prefix, subject);
         if let (Ok(Subject::Log(Log::Res, id)), Ok(batch)) = (id, Encoding::Cbor.decode::<KeptBatch>(payload))
         {

@@ -1,8 +1,10 @@
 //! An anchor's life: connect, listen, take the lease, recover, serve.
 
+use std::sync::Arc;
+
 use mmn_bus::connect::{Connect, ConnectError, Tls};
 use mmn_bus::identity::{CREDS, Creds, CredsError, Issuer, KeysetError, Role, TrustError};
-use mmn_bus::jetstream::EnsureError;
+use mmn_bus::jetstream::{EnsureError, KeptError};
 use mmn_schema::id::AnchorId;
 use mmn_schema::problem::Problem;
 use tokio::sync::oneshot;
@@ -51,6 +53,9 @@ pub enum RunError {
     /// JetStream is not as it should be.
     #[error("JetStream")]
     Store(#[from] EnsureError),
+    /// The mark of its term can't be set.
+    #[error("the mark of this term can't be set")]
+    Mark(#[from] KeptError),
     /// What is kept can't be read.
     #[error("what is kept can't be read: {0}")]
     Recover(Problem),
@@ -112,27 +117,27 @@ pub async fn run(
         let epoch = lease.epoch();
         let lost = CancellationToken::new();
         let stop = shutdown.child_token();
+        // The lease is given back when nothing more is written.
+        let release = CancellationToken::new();
+        shared.hold_until(lease.until());
         let renewal = tokio::spawn({
-            let (lost, stop, hold) = (lost.clone(), stop.clone(), CancellationToken::new());
-            let release = hold.clone();
+            let sure = Arc::clone(&shared);
+            let (lost, stop, release) = (lost.clone(), stop.clone(), release.clone());
             async move {
-                let holding = lease.hold(hold);
+                let holding = lease.hold(release.clone(), move |until| sure.hold_until(until));
                 tokio::pin!(holding);
-                tokio::select! {
-                    taken = &mut holding => {
-                        if taken {
-                            lost.cancel();
-                            stop.cancel();
-                        }
-                    }
-                    () = stop.cancelled() => {
-                        release.cancel();
-                        holding.await;
-                    }
+                let taken = tokio::select! {
+                    taken = &mut holding => taken,
+                    () = lost.cancelled() => true,
+                };
+                if taken {
+                    lost.cancel();
+                    stop.cancel();
                 }
             }
         });
-        let result = match Box::pin(rise::store(&shared, &mut config, &stop)).await {
+        let risen = Box::pin(rise::store(&shared, &mut config, (&id, epoch), &stop, &lost)).await;
+        let result = match risen {
             Ok(Some((store, recovered))) => {
                 tracing::info!(anchor = %id, epoch = epoch.0, running = recovered.running.len(), "active");
                 let birth =
@@ -143,6 +148,7 @@ pub async fn run(
             Err(error) => Err(error),
         };
         stop.cancel();
+        release.cancel();
         if renewal.await.is_err() {
             tracing::warn!("the lease was not given back");
         }

@@ -383,16 +383,17 @@ impl Actor {
 
     fn push_write(&mut self, tag: Tag, write: Write, later: bool) {
         let shared = Arc::clone(&self.shared);
-        let stream = match tag {
-            Tag::Kept(_) => Arc::clone(&self.store.results),
-            _ => Arc::clone(&self.store.ledger),
+        let store = &self.store;
+        let (stream, fence) = match tag {
+            Tag::Kept(_) => (Arc::clone(&store.results), Arc::clone(&store.results_fence)),
+            _ => (Arc::clone(&store.ledger), Arc::clone(&store.ledger_fence)),
         };
         let since = clock::now();
         self.writes.push(Box::pin(async move {
             let outcome = if later {
-                write::write_later(&shared.bus, &stream, &write).await
+                write::write_later(&shared.bus, &stream, &fence, &write).await
             } else {
-                write::write(&shared.bus, &stream, &write).await
+                write::write(&shared.bus, &stream, &fence, &write).await
             };
             Written { tag, write, since, outcome }
         }));

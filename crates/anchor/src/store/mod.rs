@@ -3,6 +3,7 @@
 //! Reading is stateless: direct gets by subject and sequence, so that a reader costs the server nothing between two
 //! of its questions.
 
+pub(crate) mod fence;
 pub(crate) mod record;
 pub(crate) mod room;
 pub(crate) mod write;
@@ -19,6 +20,7 @@ use serde::de::DeserializeOwned;
 
 use crate::handle::Viewer;
 use crate::problems;
+use fence::Fence;
 use record::{Done, Kept, KeptBatch, Roll};
 
 /// The reading side. Clones share it.
@@ -27,6 +29,10 @@ pub(crate) struct Store {
     pub(crate) prefix: Prefix,
     pub(crate) ledger: Arc<Stream>,
     pub(crate) results: Arc<Stream>,
+    /// Of LEDGER.
+    pub(crate) ledger_fence: Arc<Fence>,
+    /// Of RES.
+    pub(crate) results_fence: Arc<Fence>,
 }
 
 /// How often a read is tried while the server is away.
@@ -89,6 +95,7 @@ impl Store {
     /// is no such message or it can't be read.
     pub(crate) async fn accepts_from(&self, seq: u64) -> Result<Option<u64>, Problem> {
         match self.results.direct_get(seq).await {
+            Ok(message) if Fence::is_mark(&message.subject) => Ok(None),
             Ok(message) => match Encoding::Cbor.decode::<KeptBatch>(&message.payload) {
                 Ok(batch) => Ok(Some(batch.accepts_from)),
                 Err(error) => {
