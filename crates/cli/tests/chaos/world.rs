@@ -297,9 +297,9 @@ lost_ms = 2000
 lost_most_ms = 4000
 [dispatch]
 receipt_ms = 300
-sync_ms = 100
+sync_ms = 200
 [lease]
 renew_ms = 250
 term_ms = 1000
-look_ms = 50
+look_ms = 150
 ";
