@@ -61,6 +61,8 @@ enum Order {
     Answer,
     /// Send the last result message again, as a new one.
     Repeat,
+    /// Send a heartbeat now.
+    Beat,
     Bye,
 }
 
@@ -92,9 +94,21 @@ impl FakeModule {
         instance: &str,
         behaviour: Behaviour,
     ) -> Self {
+        let url = server.url();
+        Self::start_over(server, url, [vp_name, really], instance, behaviour).await
+    }
+
+    /// One that reaches the server at another address. `[vp_name, really]`: where it says it is, and where it is.
+    pub async fn start_over(
+        server: &TestServer,
+        url: String,
+        [vp_name, really]: [&str; 2],
+        instance: &str,
+        behaviour: Behaviour,
+    ) -> Self {
         let vp = super::vp(vp_name);
         let dir = server.module_dir(instance, &[super::vp(really).as_str()]);
-        let bus = Connect::new(server.url(), dir.join(CREDS), instance).open().await.unwrap();
+        let bus = Connect::new(url, dir.join(CREDS), instance).open().await.unwrap();
         let creds = Creds::read(&dir.join(CREDS)).unwrap();
         let (orders, receiver) = mpsc::unbounded_channel();
         let seen = Arc::new(Mutex::new(Seen::default()));
@@ -125,6 +139,10 @@ impl FakeModule {
 
     pub fn repeat(&self) {
         self.orders.send(Order::Repeat).unwrap();
+    }
+
+    pub fn beat(&self) {
+        self.orders.send(Order::Beat).unwrap();
     }
 
     pub fn bye(&self) {
@@ -237,6 +255,7 @@ impl Worker {
                             self.publish(subject, Encoding::Cbor, &batch).await;
                         }
                     }
+                    Order::Beat => self.heartbeat().await,
                     Order::Bye => self.announce(Role::Bye).await,
                 },
                 _ = beat.tick(), if self.behaviour.heartbeats => self.heartbeat().await,
