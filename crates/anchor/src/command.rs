@@ -16,7 +16,6 @@ use tokio::sync::{broadcast, oneshot};
 
 use crate::handle::{Accepted, Anchor, Appended, InputCredits, Viewer};
 use crate::metrics::Metrics;
-use crate::problems;
 use crate::store::record::Kept;
 use crate::trace::TaskState;
 
@@ -34,7 +33,7 @@ pub(crate) enum Command {
         tenant: Tenant,
         request: Box<MeasurementRequest>,
         key: Option<String>,
-        wait: bool,
+        wait: Wait,
         reply: Reply<Entered>,
     },
     Append {
@@ -116,6 +115,17 @@ pub(crate) struct Prepared {
     pub(crate) coverage: Coverage,
 }
 
+/// What whoever asks for a measurement waits for, besides its acceptance.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Wait {
+    /// Nothing.
+    Acceptance,
+    /// Its results, as they are kept.
+    Results,
+    /// Its end, with all results.
+    End,
+}
+
 /// A measurement that is entered in the ledger; what follows comes through the channels.
 #[derive(Debug)]
 pub(crate) struct Entered {
@@ -123,16 +133,21 @@ pub(crate) struct Entered {
     pub(crate) existing: bool,
     /// What it will do; absent when it was there before.
     pub(crate) plan: Option<Plan>,
-    /// Comes when the acceptance is acknowledged.
-    pub(crate) accepted: oneshot::Receiver<Result<(), Problem>>,
+    /// Comes when the acceptance is acknowledged: the measurement as it stands then.
+    pub(crate) accepted: oneshot::Receiver<Result<Measurement, Problem>>,
     /// Comes when, besides, all tasks have ended; absent when nobody waits for that.
     pub(crate) done: Option<oneshot::Receiver<Measurement>>,
+    /// What is kept, from the first on; absent when it was there before, or nobody waits for that.
+    pub(crate) live: Option<broadcast::Receiver<Live>>,
 }
 
 impl Entered {
     pub(crate) async fn accepted(self, anchor: &Anchor, tenant: &Tenant) -> Result<Accepted, Problem> {
-        self.accepted.await.map_err(|_| problems::not_ready("stopping"))??;
-        let mut measurement = anchor.measurement(&Viewer::Tenant(tenant.clone()), self.id).await?;
+        let mut measurement = match self.accepted.await {
+            Ok(accepted) => accepted?,
+            // It ended long ago; or the anchor stops, and says so.
+            Err(_) => anchor.measurement(&Viewer::Tenant(tenant.clone()), self.id).await?,
+        };
         measurement.plan = self.plan;
         Ok(Accepted { measurement, existing: self.existing })
     }

@@ -21,7 +21,7 @@ use mmn_schema::problem::Problem;
 use mmn_schema::time::Timestamp;
 use tokio::sync::{broadcast, oneshot, watch};
 
-use crate::command::{self, Command};
+use crate::command::{self, Command, Wait};
 use crate::metrics::Metrics;
 use crate::problems;
 use crate::reader::ResultReader;
@@ -124,7 +124,7 @@ impl Anchor {
         request: MeasurementRequest,
         idempotency_key: Option<String>,
     ) -> Result<Accepted, Problem> {
-        self.enter(tenant, request, idempotency_key, false).await?.accepted(self, tenant).await
+        self.enter(tenant, request, idempotency_key, Wait::Acceptance).await?.accepted(self, tenant).await
     }
 
     /// Accepts a measurement and waits at most `wait` for its end. Tasks go out at once. When it is brief, so that all
@@ -139,8 +139,26 @@ impl Anchor {
         idempotency_key: Option<String>,
         wait: Duration,
     ) -> Result<Accepted, Problem> {
-        let entered = self.enter(tenant, request, idempotency_key, true).await?;
+        let entered = self.enter(tenant, request, idempotency_key, Wait::End).await?;
         entered.done_within(wait, self, tenant).await
+    }
+
+    /// Accepts a measurement, and gives a reader of its results from the first on.
+    pub async fn accept_and_follow(
+        &self,
+        tenant: &Tenant,
+        request: MeasurementRequest,
+        idempotency_key: Option<String>,
+    ) -> Result<(Accepted, ResultReader), Problem> {
+        let mut entered = self.enter(tenant, request, idempotency_key, Wait::Results).await?;
+        let (id, live) = (entered.id, entered.live.take());
+        let accepted = entered.accepted(self, tenant).await?;
+        let viewer = Viewer::Tenant(tenant.clone());
+        let reader = match live {
+            Some(live) => ResultReader::from_the_first(self.clone(), viewer, id, live),
+            None => ResultReader::open(self.clone(), viewer, id, None).await?,
+        };
+        Ok((accepted, reader))
     }
 
     async fn enter(
@@ -148,7 +166,7 @@ impl Anchor {
         tenant: &Tenant,
         request: MeasurementRequest,
         key: Option<String>,
-        wait: bool,
+        wait: Wait,
     ) -> Result<command::Entered, Problem> {
         if request.budget.is_some_and(|budget| budget.max_packets.is_some()) {
             let plan = self.plan(tenant, request.clone()).await?;

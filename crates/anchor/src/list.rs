@@ -1,8 +1,11 @@
 //! The list of measurements: first those in memory, by id from the newest; then those that ended longer ago, from
 //! LEDGER, by the end of each.
 //!
-//! A page's `next` is `m<id>` while the list is in memory and `l<sequence>` after that.
+//! A page's `next` is `m<id>` while the list is in memory and `l<sequence>` after that, with the number of those that are left in that
+//! message where a page ends within it.
 
+use std::fmt;
+use std::str::FromStr;
 use std::sync::Arc;
 
 use mmn_schema::api::{Measurement, Page};
@@ -30,7 +33,7 @@ pub(crate) async fn measurements(
         None => (None, None),
         Some(after) => match (after.strip_prefix('m'), after.strip_prefix('l')) {
             (Some(id), _) => (Some(id.parse().map_err(|_| wrong())?), None),
-            (_, Some(seq)) => (None, Some(seq.parse::<u64>().map_err(|_| wrong())?)),
+            (_, Some(place)) => (None, Some(place.parse::<Place>().map_err(|()| wrong())?)),
             _ => return Err(wrong()),
         },
     };
@@ -43,19 +46,49 @@ pub(crate) async fn measurements(
             let next = items.last().map(|last| format!("m{}", last.id));
             return Ok(Page { items, next });
         }
-        at = Some(evicted);
+        at = Some(Place { seq: evicted, left: None });
     }
     let store = shared.store()?;
-    let mut seq = at.unwrap_or_default();
+    let Place { mut seq, mut left } = at.unwrap_or(Place { seq: 0, left: None });
     let mut reads = 0;
     while seq > 0 && items.len() < limit && reads < MAX_READS {
-        if let Some(done) = store.done_at(seq).await?
-            && viewer.may_see(&done.meta.tenant, done.meta.visibility)
-        {
-            items.push(done.view());
-        }
-        seq -= 1;
+        let mut dones = store.dones_at(seq).await?;
         reads += 1;
+        dones.truncate(left.take().unwrap_or(dones.len()));
+        while items.len() < limit
+            && let Some(done) = dones.pop()
+        {
+            if viewer.may_see(&done.meta.tenant, done.meta.visibility) {
+                items.push(done.view());
+            }
+        }
+        if dones.is_empty() {
+            seq -= 1;
+        } else {
+            left = Some(dones.len());
+        }
     }
-    Ok(Page { items, next: (seq > 0).then(|| format!("l{seq}")) })
+    Ok(Page { items, next: (seq > 0).then(|| format!("l{}", Place { seq, left })) })
+}
+
+/// Where a page ends: the message of LEDGER that comes next, and how many of its measurements are left.
+struct Place {
+    seq: u64,
+    left: Option<usize>,
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.seq)?;
+        self.left.map_or(Ok(()), |left| write!(f, ".{left}"))
+    }
+}
+
+impl FromStr for Place {
+    type Err = ();
+    fn from_str(text: &str) -> Result<Self, ()> {
+        let (seq, left) = text.split_once('.').map_or((text, None), |(seq, left)| (seq, Some(left)));
+        let left = left.map(str::parse).transpose().map_err(drop)?;
+        Ok(Self { seq: seq.parse().map_err(drop)?, left })
+    }
 }

@@ -1,24 +1,28 @@
 //! A measurement that runs: what is fixed about it, its account, and who waits for what.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Instant;
 
+use bytes::Bytes;
 use mmn_schema::api::{Measurement, MeasurementState, ResultRecord};
 use mmn_schema::dispatch::Input;
 use mmn_schema::outcome::{Outcome, Reason};
 use mmn_schema::problem::Problem;
 use mmn_schema::time::Timestamp;
+use rustc_hash::FxHashMap;
 use tokio::sync::{broadcast, oneshot, watch};
 
 use crate::command::{Live, Reply};
-use crate::dispatch::lane::{LaneId, SlotId};
+use crate::dispatch::lane::LaneId;
 use crate::handle::Appended;
 use crate::ledger::account::Account;
 use crate::ledger::inputs::Inputs;
 use crate::ledger::queue::Queue;
 use crate::rollup::Rollups;
-use crate::store::record::{Accept, Dispatched, Entry, KeptBatch, Meta, Note, Section};
+use crate::store::group::SMALL_TASKS;
+use crate::store::parcel::Parcel;
+use crate::store::record::{Accept, Dispatched, Entry, Meta, Note};
 
 /// A measurement that is not done.
 #[derive(Debug)]
@@ -30,7 +34,7 @@ pub(crate) struct Running {
     /// Groups of inputs that were accepted together, in order.
     pub(crate) groups: VecDeque<Group>,
     /// Tasks that have gone out before, with the number of their next attempt.
-    pub(crate) attempts: HashMap<u64, u32>,
+    pub(crate) attempts: FxHashMap<u64, u32>,
     pub(crate) notes: Vec<Note>,
     /// Whether inputs may be appended.
     pub(crate) open: bool,
@@ -42,14 +46,14 @@ pub(crate) struct Running {
     pub(crate) accepted: u64,
     /// Steps (close, cancel) that are being written.
     pub(crate) steps: usize,
-    /// The acceptance and its id, while it may still be written together with all results.
-    pub(crate) held: Option<(String, Accept)>,
+    /// The acceptance, while it may still be written together with all results.
+    pub(crate) held: Option<Accept>,
     /// Whether the first group's acceptance is acknowledged.
     pub(crate) durable: bool,
     pub(crate) keep: Keep,
     pub(crate) rollups: Rollups,
     pub(crate) live: Option<broadcast::Sender<Live>>,
-    pub(crate) accept_waiters: Vec<Reply<()>>,
+    pub(crate) accept_waiters: Vec<Reply<Measurement>>,
     pub(crate) done_waiters: Vec<oneshot::Sender<Measurement>>,
     /// The results so far, while somebody waits for them and they are few.
     pub(crate) collected: Option<Vec<ResultRecord>>,
@@ -88,20 +92,14 @@ pub(crate) struct Keep {
     pub(crate) last: u64,
 }
 
-/// Records that came together, of a size that fits a message.
-#[derive(Debug)]
-pub(crate) struct Parcel {
-    pub(crate) section: Section,
-    pub(crate) bytes: usize,
-    /// The result message that they came with.
-    pub(crate) source: Option<(SlotId, u64)>,
-}
-
-/// A message that is being written.
+/// A message that is being written, or this measurement's part of one.
 #[derive(Debug)]
 pub(crate) struct Writing {
-    pub(crate) batch: KeptBatch,
-    pub(crate) sources: Vec<(SlotId, u64)>,
+    pub(crate) parcels: Vec<Parcel>,
+    /// The acceptance, when it is in it too.
+    pub(crate) accept: Option<Box<Accept>>,
+    /// A [`KeptBatch`](crate::store::record::KeptBatch), written.
+    pub(crate) batch: Bytes,
     pub(crate) bytes: usize,
 }
 
@@ -121,7 +119,7 @@ impl Running {
             account: Account::default(),
             lines,
             groups: VecDeque::new(),
-            attempts: HashMap::new(),
+            attempts: FxHashMap::default(),
             notes: Vec::new(),
             cancelled: None,
             released: 0,
@@ -151,6 +149,12 @@ impl Running {
         task
     }
 
+    /// Whether it shares messages with others. What it was accepted with decides it for good.
+    pub(crate) fn is_small(&self) -> bool {
+        let tasks = self.groups.front().map_or(0, |group| group.end * self.width());
+        !self.meta.open && tasks <= SMALL_TASKS
+    }
+
     /// Whether `records` records are those of all its tasks, and none will be added.
     pub(crate) fn is_whole(&self, records: usize) -> bool {
         !self.open && self.groups.len() == 1 && self.account.len() == records as u64
@@ -175,13 +179,16 @@ impl Running {
     /// Until when a task may take.
     pub(crate) fn until(&self, index: u64) -> Option<Instant> {
         let input = self.place(index).0;
+        if let (1, Some(only)) = (self.groups.len(), self.groups.front()) {
+            return (input < only.end).then_some(only.until);
+        }
         let at = self.groups.partition_point(|group| group.end <= input);
         self.groups.get(at).map(|group| group.until)
     }
 
     /// The attempt that a task is at.
     pub(crate) fn attempt(&self, index: u64) -> u32 {
-        self.attempts.get(&index).copied().unwrap_or_default()
+        if self.attempts.is_empty() { 0 } else { self.attempts.get(&index).copied().unwrap_or_default() }
     }
 
     /// Takes down an attempt that came to nothing.
@@ -273,18 +280,6 @@ pub(crate) fn size(input: &Input) -> usize {
     }
 }
 
-/// About how many bytes an entry takes.
-pub(crate) fn weight(entry: &Entry) -> usize {
-    let input = size(&entry.input);
-    let reason = entry
-        .record
-        .reason
-        .as_ref()
-        .map_or(0, |r| 32 + r.code.len() + r.detail.as_ref().map_or(0, String::len));
-    let summary: usize = entry.record.summary.keys().map(|name| name.len() + 10).sum();
-    128 + input + reason + summary + entry.record.body.cbor().len()
-}
-
 /// The dispatches of a section, each once.
 #[derive(Debug, Default)]
 pub(crate) struct Dispatches {
@@ -306,7 +301,7 @@ impl Dispatches {
 }
 
 /// A problem, sent to all who wait for an acceptance.
-pub(crate) fn reject(waiters: Vec<Reply<()>>, problem: &Problem) {
+pub(crate) fn reject(waiters: Vec<Reply<Measurement>>, problem: &Problem) {
     for waiter in waiters {
         let _ = waiter.send(Err(problem.clone()));
     }

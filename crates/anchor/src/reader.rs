@@ -10,6 +10,7 @@ use std::sync::atomic::Ordering;
 use mmn_schema::api::{Cursor, Ledger, ResultRecord};
 use mmn_schema::id::MeasurementId;
 use mmn_schema::problem::Problem;
+use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::{RecvError, TryRecvError};
 
 use crate::command::{Command, Live, Watch};
@@ -82,6 +83,30 @@ impl ResultReader {
         Ok(reader)
     }
 
+    /// A reader of a measurement that has just been accepted: it has missed nothing of `live`.
+    pub(crate) fn from_the_first(
+        anchor: Anchor,
+        viewer: Viewer,
+        measurement: MeasurementId,
+        live: Receiver<Live>,
+    ) -> Self {
+        Self {
+            anchor,
+            viewer,
+            measurement,
+            parts: false,
+            position: None,
+            taken: 0,
+            seen: Some(0),
+            waiting: VecDeque::new(),
+            expired: None,
+            watch: Some(Watch { live: Some(live), done: None }),
+            behind: false,
+            lagging: None,
+            done: None,
+        }
+    }
+
     /// Gives the parts of kinds that stream, too. They are not kept: who was not there misses them.
     #[must_use]
     pub fn with_parts(mut self, parts: bool) -> Self {
@@ -126,7 +151,9 @@ impl ResultReader {
             if self.watch.is_none() {
                 self.follow().await?;
             }
-            if !self.behind {
+            // All that the account counts was given: nothing more is looked for.
+            let all = self.done.as_ref().is_some_and(|done| self.seen == Some(done.accepted));
+            if !self.behind || all {
                 return Ok(self.done.clone().map(Next::Done));
             }
             let store = self.anchor.shared().store()?;

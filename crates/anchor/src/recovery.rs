@@ -4,7 +4,7 @@
 //! ordered one was seen to stall under load. The end of RES is read in the same way, for measurements that were accepted
 //! by their results. RES is read for the measurements that run, by direct gets.
 
-use std::collections::{BTreeMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -23,9 +23,9 @@ use mmn_schema::time::Timestamp;
 use crate::ledger::account::Offer;
 use crate::measurement::Running;
 use crate::problems;
-use crate::store::Store;
 use crate::store::fence::Fence;
 use crate::store::record::{Accept, Chunk, Done, KeptBatch, Meta, Roll, Step};
+use crate::store::{Store, group, kept_of};
 
 /// What was found.
 #[derive(Debug)]
@@ -97,64 +97,88 @@ pub(crate) async fn recover(
         brief: Vec::new(),
     };
     let mut keys = Keys { of: HashSet::new(), ended: HashSet::new(), most: keys_for, at };
+    let mut brief = accepted_in_results(store, &mut recovered.results_last).await?;
     read_all(&store.ledger, 1, |seq, subject, payload| {
         if Fence::is_mark(subject) {
             return;
         }
-        let Ok(Subject::Log(log, id)) = Subject::parse(&store.prefix, subject) else {
-            tracing::warn!(subject, "LEDGER holds a message of an unknown subject");
+        let parts = match Subject::parse(&store.prefix, subject) {
+            Ok(Subject::Log(log, id)) => Some((log, vec![(id, payload.clone())])),
+            Ok(Subject::Logs(log, _)) => group::read(payload).map(|parts| (log, parts)),
+            _ => None,
+        };
+        let Some((log, parts)) = parts else {
+            tracing::error!(subject, seq, "LEDGER holds a message that can't be read");
             return;
         };
-        let result = match log {
-            Log::Accept => Encoding::Cbor.decode(payload).map(|accept: Accept| {
-                if let Step::Inputs(Chunk { meta: Some(meta), .. }) = &accept.step {
-                    keys.meet(&mut recovered, meta);
-                }
-                partials.entry(id).or_default().enter(accept);
-            }),
-            Log::Done => Encoding::Cbor.decode(payload).map(|done: Done| {
-                partials.remove(&id);
-                // Its acceptance may have expired, or may be in RES alone.
-                keys.meet(&mut recovered, &done.meta);
-                if done.meta.key.is_some() {
-                    keys.ended.insert(id);
-                }
-                recovered.ended.push_back((seq, Arc::new(done)));
-                if recovered.ended.len() > closed_in_memory
-                    && let Some((seq, _)) = recovered.ended.pop_front()
-                {
-                    recovered.evicted = seq;
-                }
-            }),
-            Log::Roll => Encoding::Cbor.decode(payload).map(|roll: Roll| {
-                if let Some(partial) = partials.get_mut(&id) {
-                    partial.through = partial.through.max(roll.through);
-                }
-            }),
-            Log::Res => Ok(()),
-        };
-        if let Err(error) = result {
-            tracing::error!(%error, subject, seq, "LEDGER holds a message that can't be read");
+        for (id, part) in parts {
+            let result = match log {
+                Log::Accept => Encoding::Cbor.decode(&part).map(|accept: Accept| {
+                    if let Step::Inputs(Chunk { meta: Some(meta), .. }) = &accept.step {
+                        keys.meet(&mut recovered, meta);
+                    }
+                    partials.entry(id).or_default().enter(accept);
+                }),
+                Log::Done => Encoding::Cbor.decode(&part).map(|done: Done| {
+                    partials.remove(&id);
+                    brief.remove(&id);
+                    // Its acceptance may have expired, or may be in RES alone.
+                    keys.meet(&mut recovered, &done.meta);
+                    if done.meta.key.is_some() {
+                        keys.ended.insert(id);
+                    }
+                    recovered.ended.push_back((seq, Arc::new(done)));
+                    if recovered.ended.len() > closed_in_memory
+                        && let Some((seq, _)) = recovered.ended.pop_front()
+                    {
+                        recovered.evicted = seq;
+                    }
+                }),
+                Log::Roll => Encoding::Cbor.decode(&part).map(|roll: Roll| {
+                    if let Some(partial) = partials.get_mut(&id) {
+                        partial.through = partial.through.max(roll.through);
+                    }
+                }),
+                Log::Res => Ok(()),
+            };
+            if let Err(error) = result {
+                tracing::error!(%error, subject, seq, "LEDGER holds a message that can't be read");
+            }
         }
     })
     .await?;
-    for (seq, id, accept) in accepted_in_results(store, &mut recovered.results_last).await? {
+    // Those of one message are remembered together, or not at all.
+    while recovered.ended.front().is_some_and(|(seq, _)| *seq == recovered.evicted) {
+        recovered.ended.pop_front();
+    }
+    for (id, (seq, accept)) in brief {
         let known = partials.get(&id).is_some_and(|partial| partial.meta.is_some());
-        if !known
-            && let Step::Inputs(Chunk { meta: Some(meta), .. }) = &accept.step
-            && store.done(id).await?.is_none()
-        {
+        if !known && let Step::Inputs(Chunk { meta: Some(meta), .. }) = &accept.step {
             keys.meet(&mut recovered, meta);
             partials.entry(id).or_default().enter(accept);
             recovered.brief.push((seq, id));
         }
     }
+    let mut small: BTreeMap<u64, HashMap<MeasurementId, (Running, u64)>> = BTreeMap::new();
     for (id, partial) in partials {
         let through = partial.through;
-        if let Some(mut running) = partial.resume(now, at) {
-            replay(store, id, &mut running, through).await?;
-            recovered.running.push(running);
+        let Some(mut running) = partial.resume(now, at) else { continue };
+        if running.is_small() {
+            small.entry(id.unix_s()).or_default().insert(id, (running, through));
+            continue;
         }
+        while let Some(kept) = store.next_kept(id, running.keep.last + 1).await? {
+            replay(&mut running, kept.seq, &kept.batch, through);
+        }
+        recovered.running.push(running);
+    }
+    for (second, mut small) in small {
+        for (seq, id, batch) in store.shared_in(second).await? {
+            if let Some((running, through)) = small.get_mut(&id) {
+                replay(running, seq, &batch, *through);
+            }
+        }
+        recovered.running.extend(small.into_values().map(|(running, _)| running));
     }
     // A key leads somewhere only when its measurement was accepted as a whole.
     let known: HashSet<_> = recovered.running.iter().map(|running| running.meta.id).collect();
@@ -191,10 +215,10 @@ impl Keys {
 async fn accepted_in_results(
     store: &Store,
     last: &mut u64,
-) -> Result<Vec<(u64, MeasurementId, Accept)>, Problem> {
+) -> Result<BTreeMap<MeasurementId, (u64, Accept)>, Problem> {
     let state = store.results.get_info().await.map_err(problems::storage_away)?.state;
     *last = state.last_sequence;
-    let mut found = Vec::new();
+    let mut found = BTreeMap::new();
     // One that can't be read says nothing: the one before it looks back at least as far.
     let mut from = None;
     for seq in (state.first_sequence.max(1)..=state.last_sequence).rev() {
@@ -208,12 +232,15 @@ async fn accepted_in_results(
         if Fence::is_mark(subject) {
             return;
         }
-        let id = Subject::parse(&store.prefix, subject);
-        if let (Ok(Subject::Log(Log::Res, id)), Ok(batch)) = (id, Encoding::Cbor.decode::<KeptBatch>(payload))
-        {
-            found.extend(batch.accept.map(|accept| (seq, id, *accept)));
-        } else {
+        let Some(parts) = kept_of(&store.prefix, subject, payload) else {
             tracing::error!(subject, seq, "RES holds a message that can't be read");
+            return;
+        };
+        for (id, part) in parts {
+            match Encoding::Cbor.decode::<KeptBatch>(&part) {
+                Ok(batch) => found.extend(batch.accept.map(|accept| (id, (seq, *accept)))),
+                Err(error) => tracing::error!(%error, subject, seq, "RES holds a message that can't be read"),
+            }
         }
     })
     .await?;
@@ -288,33 +315,21 @@ impl Partial {
     }
 }
 
-/// Closes the tasks whose records are kept.
-async fn replay(
-    store: &Store,
-    id: MeasurementId,
-    running: &mut Running,
-    through: u64,
-) -> Result<(), Problem> {
-    while let Some(kept) = store.next_kept(id, running.keep.last + 1).await? {
-        running.keep.last = kept.seq;
-        for section in &kept.batch.sections {
-            for entry in &section.entries {
-                let record = &entry.record;
-                if running.account.offer(record.index) == Offer::First {
-                    running.account.close(
-                        record.index,
-                        record.outcome,
-                        record.reason.as_ref(),
-                        record.answered,
-                    );
-                    if kept.seq > through {
-                        running.rollups.add(section.received_at, section.vp.as_ref(), record);
-                    }
+/// Closes the tasks whose records a message keeps.
+fn replay(running: &mut Running, seq: u64, batch: &KeptBatch, through: u64) {
+    running.keep.last = seq;
+    for section in &batch.sections {
+        for entry in &section.entries {
+            let record = &entry.record;
+            if running.account.offer(record.index) == Offer::First {
+                let (outcome, reason) = (record.outcome, record.reason.as_ref());
+                running.account.close(record.index, outcome, reason, record.answered);
+                if seq > through {
+                    running.rollups.of(section.received_at, section.vp.as_ref()).add_record(record);
                 }
             }
         }
     }
-    Ok(())
 }
 
 /// Reads a stream from this message up to where it ends now.

@@ -3,7 +3,6 @@
 //! Intervals are aligned to the anchor's time of day. Only the current one is in memory; one that is over is written
 //! to LEDGER and forgotten.
 
-use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 
 use mmn_schema::api::Rollup;
@@ -26,11 +25,38 @@ pub(crate) struct Rollups {
     sums: HashMap<Option<VpId>, Sums>,
 }
 
+/// The sums of one vantage point in one interval.
 #[derive(Debug, Default)]
-struct Sums {
+pub(crate) struct Sums {
     outcomes: BTreeMap<Outcome, u64>,
     answered: u64,
-    numbers: BTreeMap<Cow<'static, str>, Sketch>,
+    numbers: BTreeMap<String, Sketch>,
+}
+
+impl Sums {
+    /// Enters a task that ended, with the numbers of its summary.
+    pub(crate) fn add<'a>(
+        &mut self,
+        outcome: Outcome,
+        answered: Option<bool>,
+        numbers: impl Iterator<Item = (&'a str, f64)>,
+    ) {
+        *self.outcomes.entry(outcome).or_default() += 1;
+        self.answered += u64::from(outcome == Outcome::Ok && answered == Some(true));
+        for (name, number) in numbers {
+            if let Some(sketch) = self.numbers.get_mut(name) {
+                sketch.add(number);
+            } else if self.numbers.len() < MAX_NAMES {
+                self.numbers.entry(name.to_owned()).or_default().add(number);
+            }
+        }
+    }
+
+    /// Enters a record that was read in full.
+    pub(crate) fn add_record(&mut self, record: &Record) {
+        let numbers = record.summary.iter().map(|(name, number)| (&**name, number.as_f64()));
+        self.add(record.outcome, record.answered, numbers);
+    }
 }
 
 /// The start of the interval in which `at` lies.
@@ -50,24 +76,12 @@ impl Rollups {
         self.sums.len()
     }
 
-    /// Enters a task that ended at `at`. The caller has taken an interval that is over before.
-    pub(crate) fn add(&mut self, at: Timestamp, vp: Option<&VpId>, record: &Record) {
+    /// The sums of a vantage point, for tasks that ended at `at`. The caller has taken an interval that is over before.
+    pub(crate) fn of(&mut self, at: Timestamp, vp: Option<&VpId>) -> &mut Sums {
         if self.sums.is_empty() {
             self.start = start_of(at);
         }
-        let sums = match self.sums.get_mut(&vp.cloned()) {
-            Some(sums) => sums,
-            None => self.sums.entry(vp.cloned()).or_default(),
-        };
-        *sums.outcomes.entry(record.outcome).or_default() += 1;
-        sums.answered += u64::from(record.outcome == Outcome::Ok && record.answered == Some(true));
-        for (name, number) in &record.summary {
-            if let Some(sketch) = sums.numbers.get_mut(name) {
-                sketch.add(number.as_f64());
-            } else if sums.numbers.len() < MAX_NAMES {
-                sums.numbers.entry(name.clone()).or_default().add(number.as_f64());
-            }
-        }
+        self.sums.entry(vp.cloned()).or_default()
     }
 
     /// What is summed so far.
@@ -82,7 +96,7 @@ impl Rollups {
             numbers: sums
                 .numbers
                 .iter()
-                .filter_map(|(name, sketch)| Some((name.to_string(), sketch.number()?)))
+                .filter_map(|(name, sketch)| Some((name.clone(), sketch.number()?)))
                 .collect(),
         };
         self.sums.iter().map(rollup).collect()
@@ -126,7 +140,7 @@ mod tests {
         let mut rollups = Rollups::default();
         let at = Timestamp::from_unix_ns(1_800_000_059_000_000_000);
         for rtt_ns in [100, 200, 300, 400, 500] {
-            rollups.add(at, None, &record(rtt_ns));
+            rollups.of(at, None).add_record(&record(rtt_ns));
         }
         assert!(!rollups.is_over(at));
         assert!(rollups.is_over(Timestamp::from_unix_ns(1_800_000_060_000_000_000)));

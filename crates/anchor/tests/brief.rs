@@ -12,14 +12,19 @@ use mmn_bus::testing::TestServer;
 use mmn_schema::api::MeasurementState;
 use mmn_schema::id::MeasurementId;
 
-/// The messages of a log about one measurement.
+/// The messages of a log about one measurement: its own, and those that it shares.
 async fn written(server: &TestServer, stream: &str, log: &str, id: MeasurementId) -> usize {
     let anchor = server.anchor("reader").await;
     let stream = anchor.jetstream().get_stream(stream).await.unwrap();
-    let (subject, mut from, mut count) = (format!("mmn.v1.log.{log}.{id}"), 1, 0);
-    while let Ok(message) = stream.direct_get_next_for_subject(subject.as_str(), Some(from)).await {
-        from = message.sequence + 1;
-        count += 1;
+    let (name, mut count) = (id.to_string(), 0);
+    for (token, own) in [(name.clone(), true), (format!("s{}", id.unix_s()), false)] {
+        let (subject, mut from) = (format!("mmn.v1.log.{log}.{token}"), 1);
+        while let Ok(message) = stream.direct_get_next_for_subject(subject.as_str(), Some(from)).await {
+            from = message.sequence + 1;
+            // The id stands before its part, and in what the part says of it.
+            let named = message.payload.windows(name.len()).any(|bytes| bytes == name.as_bytes());
+            count += usize::from(own || named);
+        }
     }
     count
 }

@@ -166,6 +166,12 @@ impl MeasurementId {
     pub fn new(unix_ms: u64, random: &[u8; 10]) -> Self {
         Self(uuid::Builder::from_unix_timestamp_millis(unix_ms, random).into_uuid())
     }
+
+    /// The time that it was made for, in whole seconds since the Unix epoch.
+    pub fn unix_s(self) -> u64 {
+        let [b0, b1, b2, b3, b4, b5, ..] = *self.0.as_bytes();
+        u64::from_be_bytes([0, 0, b0, b1, b2, b3, b4, b5]) / 1000
+    }
 }
 
 /// base32hex in lower case, which data-encoding has with padding only.

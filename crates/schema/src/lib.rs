@@ -16,6 +16,7 @@
 pub mod announce;
 pub mod api;
 pub mod body;
+pub mod cbor;
 pub mod control;
 pub mod dispatch;
 pub mod encoding;
@@ -26,6 +27,7 @@ pub mod outcome;
 pub mod problem;
 pub mod rest;
 pub mod select;
+pub mod skim;
 pub mod stream;
 pub mod subject;
 pub mod time;

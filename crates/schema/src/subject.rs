@@ -88,8 +88,10 @@ pub enum Subject {
     Node(VpId),
     /// A node asks an anchor for the credentials of a module ([`crate::enrol::EnrolRequest`]).
     Enrol(VpId),
-    /// What anchors keep.
+    /// What anchors keep of one measurement.
     Log(Log, MeasurementId),
+    /// What anchors keep of several measurements whose ids are of this second (Unix time).
+    Logs(Log, u64),
 }
 
 /// What anchors keep in JetStream. No module may publish here.
@@ -142,6 +144,8 @@ pub enum SubjectError {
 
 /// The token that stands where an instance's answers concern no single kind.
 const SYNC: &str = "_sync";
+/// What stands before a second where a log is of several measurements. No id begins with it and is so short.
+const SECOND: &str = "s";
 
 impl Subject {
     /// The subject as text, below `prefix`.
@@ -163,6 +167,7 @@ impl Subject {
             Self::Node(vp) => format!("{prefix}.v1.node.{vp}"),
             Self::Enrol(vp) => format!("{prefix}.v1.enrol.{vp}"),
             Self::Log(log, msm) => format!("{prefix}.v1.log.{}.{msm}", log.token()),
+            Self::Logs(log, second) => format!("{prefix}.v1.log.{}.{SECOND}{second}", log.token()),
         }
     }
 
@@ -186,8 +191,8 @@ impl Subject {
             ["v1", "pool", "any", kind, ..] if count == 4 => Self::PoolAny(kind.parse()?),
             ["v1", "pool", vp, kind, ..] if count == 4 => Self::Pool(vp.parse()?, kind.parse()?),
             ["v1", "rcpt", vp, instance, anchor, batch] => {
-                let number = || batch.parse().ok().filter(|number: &u64| number.to_string() == batch);
-                Self::Receipt(vp.parse()?, instance.parse()?, anchor.parse()?, number().ok_or_else(form)?)
+                let number = whole_number(batch).ok_or_else(form)?;
+                Self::Receipt(vp.parse()?, instance.parse()?, anchor.parse()?, number)
             }
             ["v1", "ctl", vp, instance, ..] if count == 4 => Self::Ctl(vp.parse()?, instance.parse()?),
             ["v1", "hb", vp, instance, ..] if count == 4 => Self::Hb(vp.parse()?, instance.parse()?),
@@ -207,7 +212,10 @@ impl Subject {
             ["v1", "enrol", vp, ..] if count == 3 => Self::Enrol(vp.parse()?),
             ["v1", "log", log, msm, ..] if count == 4 => {
                 let log = Log::ALL.into_iter().find(|known| known.token() == log).ok_or_else(form)?;
-                Self::Log(log, msm.parse()?)
+                match msm.strip_prefix(SECOND).filter(|_| msm.len() < MeasurementId::LEN) {
+                    Some(text) => Self::Logs(log, whole_number(text).ok_or_else(form)?),
+                    None => Self::Log(log, msm.parse()?),
+                }
             }
             [version, ..] if is_other_version(version) => {
                 return Err(SubjectError::Version(text.chars().take(200).collect()));
@@ -215,6 +223,11 @@ impl Subject {
             _ => return Err(form()),
         })
     }
+}
+
+/// A number as it is written, and in no other way.
+fn whole_number(text: &str) -> Option<u64> {
+    text.parse().ok().filter(|number: &u64| number.to_string() == text)
 }
 
 fn is_other_version(token: &str) -> bool {
@@ -279,7 +292,7 @@ mod tests {
         let instance = "[A-Za-z0-9_-]{1,64}".prop_map(|text| text.parse::<InstanceId>().unwrap());
         let msm = (0u64..1 << 48, any::<[u8; 10]>()).prop_map(|(ms, bits)| MeasurementId::new(ms, &bits));
         let log = proptest::sample::select(Log::ALL.to_vec());
-        (0..14u8, vp, kind, instance, msm, log, any::<u64>()).prop_map(
+        (0..15u8, vp, kind, instance, msm, log, any::<u64>()).prop_map(
             |(which, vp, kind, instance, msm, log, batch)| match which {
                 0 => Subject::Announce,
                 1 => Subject::Discover,
@@ -293,6 +306,7 @@ mod tests {
                 9 => Subject::Evt(instance.to_string()),
                 10 => Subject::Node(vp),
                 11 => Subject::Enrol(vp),
+                13 => Subject::Logs(log, batch),
                 12 => Subject::Receipt(vp, instance, "anchor-1".parse().unwrap(), batch),
                 _ => Subject::Log(log, msm),
             },

@@ -10,17 +10,15 @@ use mmn_schema::problem::Problem;
 use mmn_schema::subject::{Log, Subject};
 use tokio::sync::oneshot;
 
-use super::{About, Actor, Deadline, MAX_LATE, Sweep, Tag, What};
+use super::{Actor, Deadline, MAX_LATE, Sweep, Tag, What};
 use crate::admission::{self, Checked};
 use crate::clock;
-use crate::command::{Entered, Prepared, Reply};
+use crate::command::{Entered, Prepared, Reply, Wait};
 use crate::handle::Appended;
 use crate::measurement::{MAX_COLLECTED, Running, reject, size};
 use crate::problems;
+use crate::store::group::SMALL_TASKS;
 use crate::store::record::{Accept, CHUNK_BYTES, CHUNK_INPUTS, Chunk, Meta, Step};
-
-/// The most tasks of a measurement that may be accepted by its results: they fit a message together.
-const MAX_BRIEF: u64 = 64;
 
 impl Actor {
     pub(super) fn prepare(&mut self, request: &MeasurementRequest) -> Result<Prepared, Problem> {
@@ -60,7 +58,7 @@ impl Actor {
         tenant: &Tenant,
         request: &MeasurementRequest,
         key: Option<String>,
-        wait: bool,
+        wait: Wait,
     ) -> Result<Entered, Problem> {
         let hash = key.as_ref().map_or(0, |_| fingerprint(request));
         if let Some((id, known)) = key.as_ref().and_then(|key| self.keys.get(tenant, key)) {
@@ -68,7 +66,7 @@ impl Actor {
                 return Err(Problem::new(422, "idempotency-key", "The idempotency key was used before")
                     .detail("with another request"));
             }
-            return Ok(self.existing(id, wait));
+            return Ok(self.existing(id, wait == Wait::End));
         }
         let checked = self.check(request)?;
         let (now, at) = (clock::now(), clock::wall());
@@ -110,6 +108,8 @@ impl Actor {
         let mut running = Running::new(Arc::clone(&meta), lines);
         let (waiter, accepted) = oneshot::channel();
         running.accept_waiters.push(waiter);
+        let live = (wait == Wait::Results).then(|| running.subscribe());
+        let wait = wait == Wait::End;
         let done = wait.then(|| {
             let (waiter, done) = oneshot::channel();
             running.done_waiters.push(waiter);
@@ -118,13 +118,13 @@ impl Actor {
         });
         self.running.insert(id, running);
         self.counters.measurements_total += 1;
-        self.take_in(id, &checked.inputs, now, wait && (1..=MAX_BRIEF).contains(&checked.tasks));
+        self.take_in(id, &checked.inputs, now, wait && (1..=SMALL_TASKS).contains(&checked.tasks));
         if wait {
             self.release(id, checked.inputs.len() as u64);
         }
-        let text = format!("{} with {} tasks", request.kind, checked.tasks);
-        self.event("measurement-accepted", About { measurement: Some(id), ..About::default() }, text);
-        Ok(Entered { id, existing: false, plan: Some(plan), accepted, done })
+        let (kind, tasks) = (&request.kind, checked.tasks);
+        self.event_of("measurement-accepted", id, || format!("{kind} with {tasks} tasks"));
+        Ok(Entered { id, existing: false, plan: Some(plan), accepted, done, live })
     }
 
     /// A measurement that is there under the same idempotency key.
@@ -133,7 +133,7 @@ impl Actor {
         let mut done = None;
         if let Some(running) = self.running.get_mut(&id) {
             if running.durable {
-                let _ = waiter.send(Ok(()));
+                let _ = waiter.send(Ok(running.view()));
             } else {
                 running.accept_waiters.push(waiter);
             }
@@ -142,10 +142,11 @@ impl Actor {
                 running.done_waiters.push(waiter);
                 done = Some(receiver);
             }
-        } else {
-            let _ = waiter.send(Ok(()));
+        } else if let Some(done) = self.ended.get(id) {
+            let _ = waiter.send(Ok(done.view()));
         }
-        Entered { id, existing: true, plan: None, accepted, done }
+        // Without an answer it is read from LEDGER.
+        Entered { id, existing: true, plan: None, accepted, done, live: None }
     }
 
     /// Enters inputs and writes their acceptance. `hold`: it may go together with the results, if they come soon.
@@ -161,6 +162,7 @@ impl Actor {
         let tasks = running.account.len() - first;
         self.pending += tasks;
         self.counters.tasks_accepted_total += tasks;
+        let shares = running.is_small() && chunks.len() == 1;
         let (subject, mut at) = (Subject::Log(Log::Accept, id), group);
         for (number, chunk) in chunks.into_iter().enumerate() {
             let first = group == 0 && number == 0 && at == 0;
@@ -176,35 +178,32 @@ impl Actor {
                     inputs: chunk.to_vec(),
                 }),
             };
+            at += chunk.len() as u64;
+            if shares {
+                self.hold(id, accept, hold);
+                continue;
+            }
             // The first group of an open measurement may be empty, and one that a former term left in pieces may begin
             // where this one does: neither may be taken for it.
             let name = format!("{id}-a-{}-{group}-{}-{number}", self.epoch.0, inputs.len());
-            at += chunk.len() as u64;
-            if hold && first {
-                self.hold(id, name, accept);
-            } else {
-                self.write(Tag::Accept(id, group), &subject, name, &accept);
-            }
+            self.write(Tag::Accept(id, group), &subject, name, &accept);
         }
         self.end_refused(&meta, id, first, tasks);
         self.watch_deadline(id, first, first + tasks, until);
         first
     }
 
-    fn hold(&mut self, id: MeasurementId, name: String, accept: Accept) {
+    /// An acceptance waits for a place in a message. `long`: until the next tick, for its results may come before.
+    fn hold(&mut self, id: MeasurementId, accept: Accept, long: bool) {
         if let Some(running) = self.running.get_mut(&id) {
-            running.held = Some((name, accept));
-            self.held.push(id);
+            running.held = Some(accept);
         }
+        if !long {
+            return self.group_accept(id);
+        }
+        self.held.push(id);
         if self.held.len() >= MAX_LATE {
             self.send_late();
-        }
-    }
-
-    /// Writes an acceptance that waited.
-    pub(super) fn write_held(&mut self, id: MeasurementId) {
-        if let Some((name, accept)) = self.running.get_mut(&id).and_then(|running| running.held.take()) {
-            self.write(Tag::Accept(id, 0), &Subject::Log(Log::Accept, id), name, &accept);
         }
     }
 
@@ -256,9 +255,10 @@ impl Actor {
         }
         running.accepted = released;
         running.durable = running.groups.front().is_some_and(|group| group.writes == 0);
-        if running.durable {
+        if running.durable && !running.accept_waiters.is_empty() {
+            let view = running.view();
             for waiter in std::mem::take(&mut running.accept_waiters) {
-                let _ = waiter.send(Ok(()));
+                let _ = waiter.send(Ok(view.clone()));
             }
         }
         self.release(id, released);

@@ -14,13 +14,16 @@ use crate::clock;
 use crate::command::Reply;
 use crate::dispatch::lane::LaneId;
 use crate::ledger::account::{Offer, State};
-use crate::measurement::{Parcel, Running, ended_by_anchor, weight};
+use crate::measurement::{Running, ended_by_anchor, size};
 use crate::problems;
 use crate::registry::instance::Instance;
+use crate::store::parcel::Parcel;
 use crate::store::record::{Accept, Section, Step};
 
 /// How many tasks a sweep ends at a time.
 const SWEEP: u64 = 2048;
+/// About how many bytes a record of the anchor's own takes beside its input.
+const ENDED_BYTES: usize = 256;
 /// How long instances may take to end what is called off.
 const CANCEL_GRACE: Duration = Duration::from_secs(3);
 
@@ -112,7 +115,7 @@ impl Actor {
         if let Some(running) = self.running.get_mut(&id) {
             running.steps += 1;
         }
-        self.write_held(id);
+        self.group_accept(id);
         let accept = Accept { anchor: self.id.clone(), epoch: self.epoch, at: clock::wall(), step };
         self.write(Tag::Step(id, reply), &Subject::Log(Log::Accept, id), name, &accept);
     }
@@ -179,7 +182,7 @@ impl Actor {
                     parts.push((Vec::new(), 0));
                 }
                 if let Some((entries, bytes)) = parts.last_mut() {
-                    *bytes += weight(&entry);
+                    *bytes += ENDED_BYTES + size(&entry.input);
                     entries.push(entry);
                 }
             }
@@ -199,10 +202,10 @@ impl Actor {
                 dispatches: Vec::new(),
                 entries: Vec::new(),
             };
-            for (entries, bytes) in parts {
-                self.unkept_bytes += bytes;
-                let section = Section { entries, ..empty.clone() };
-                running.keep.waiting.push_back(Parcel { section, bytes, source: None });
+            for (entries, _) in parts {
+                let parcel = Parcel::made(Section { entries, ..empty.clone() });
+                self.unkept_bytes += parcel.bytes;
+                running.keep.waiting.push_back(parcel);
             }
         }
         if sweep.next < sweep.end {

@@ -1,11 +1,13 @@
 //! The latest measurements that ended, and idempotency keys: both in bounded memory.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
 use mmn_schema::id::{MeasurementId, Tenant};
 use mmn_schema::time::Timestamp;
+use rustc_hash::FxHashMap;
 
 use crate::store::record::Done;
 
@@ -35,14 +37,17 @@ impl Ended {
         self.by_id.insert(done.meta.id, done);
     }
 
-    /// The end of one is kept.
-    pub(super) fn kept(&mut self, seq: u64, id: MeasurementId) {
-        self.order.push_back((seq, id));
+    /// The ends of some are kept, in one message.
+    pub(super) fn kept(&mut self, seq: u64, ids: &[MeasurementId]) {
+        self.order.extend(ids.iter().map(|&id| (seq, id)));
         while (self.order.len() > self.most || self.bytes > MAX_ENDED_BYTES)
-            && let Some((seq, old)) = self.order.pop_front()
+            && let Some(&(first, _)) = self.order.front()
         {
-            self.bytes -= self.by_id.remove(&old).map_or(0, |done| done.weight());
-            self.evicted = self.evicted.max(seq);
+            // Those of one message go together, since they are listed by their messages.
+            while let Some((_, old)) = self.order.pop_front_if(|(seq, _)| *seq == first) {
+                self.bytes -= self.by_id.remove(&old).map_or(0, |done| done.weight());
+            }
+            self.evicted = self.evicted.max(first);
         }
     }
 
@@ -67,6 +72,38 @@ impl Ended {
     /// Says that older ones are in LEDGER only.
     pub(super) fn set_evicted(&mut self, seq: u64) {
         self.evicted = self.evicted.max(seq);
+    }
+}
+
+/// Measurements that were accepted in RES, while their ends are not in LEDGER.
+#[derive(Debug, Default)]
+pub(super) struct Brief {
+    /// How many there are in each message.
+    by_seq: BTreeMap<u64, u32>,
+    by_id: FxHashMap<MeasurementId, u64>,
+}
+
+impl Brief {
+    pub(super) fn insert(&mut self, seq: u64, id: MeasurementId) {
+        if self.by_id.insert(id, seq).is_none() {
+            *self.by_seq.entry(seq).or_default() += 1;
+        }
+    }
+
+    pub(super) fn remove(&mut self, id: MeasurementId) {
+        if let Some(seq) = self.by_id.remove(&id)
+            && let Entry::Occupied(mut count) = self.by_seq.entry(seq)
+        {
+            *count.get_mut() -= 1;
+            if *count.get() == 0 {
+                count.remove();
+            }
+        }
+    }
+
+    /// The first message that holds one.
+    pub(super) fn first(&self) -> Option<u64> {
+        self.by_seq.first_key_value().map(|(&seq, _)| seq)
     }
 }
 

@@ -48,7 +48,7 @@ const OVERHEAD: u64 = 200;
 
 impl Fills {
     pub(super) const fn of(&mut self, tag: &Tag) -> &mut Fill {
-        if matches!(tag, Tag::Kept(_)) { &mut self.results } else { &mut self.ledger }
+        if matches!(tag, Tag::Kept(_) | Tag::Results(_)) { &mut self.results } else { &mut self.ledger }
     }
 }
 

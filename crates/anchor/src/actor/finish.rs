@@ -2,14 +2,19 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
+use mmn_schema::encoding::Encoding;
 use mmn_schema::id::MeasurementId;
 use mmn_schema::subject::{Log, Subject};
 
-use super::{About, Actor, MAX_LATE, Tag};
+use super::keep::message_bytes;
+use super::{Actor, Tag};
 use crate::clock;
 use crate::command::Live;
 use crate::store::record::{Done, Roll};
 
+/// How many ends wait for the next tick at most.
+const MAX_DONES: usize = 2048;
 /// How many rollups go into one message.
 const MAX_ROLLUPS: usize = 500;
 
@@ -46,21 +51,46 @@ impl Actor {
             }
             let _ = last.send(view);
         }
-        let text = format!("{} ok of {}", done.ledger.ok, done.ledger.accepted);
+        let (ok, accepted) = (done.ledger.ok, done.ledger.accepted);
         self.dones.push(Arc::clone(&done));
         self.ended.insert(done);
-        if self.dones.len() >= MAX_LATE {
+        self.event_of("measurement-done", id, || format!("{ok} ok of {accepted}"));
+        if self.dones.len() >= MAX_DONES {
             self.write_dones();
         }
-        self.event("measurement-done", About { measurement: Some(id), ..About::default() }, text);
     }
 
-    /// Writes the ends of measurements. An anchor that dies before finds them over at its next start.
+    /// Writes the ends of measurements, several to a message. An anchor that dies before finds them over at its next
+    /// start.
     pub(super) fn write_dones(&mut self) {
-        for done in std::mem::take(&mut self.dones) {
+        let most = message_bytes(self.config.ledger.max_bytes);
+        let (mut parts, mut bytes) = (Vec::new(), 0);
+        let mut dones = std::mem::take(&mut self.dones);
+        dones.sort_by_key(|done| done.meta.id.unix_s());
+        for done in dones {
             let id = done.meta.id;
-            self.write(Tag::Done(id), &Subject::Log(Log::Done, id), format!("{id}-done"), &*done);
+            let written = match Encoding::Cbor.encode(&*done) {
+                Ok(written) => Bytes::from(written),
+                Err(error) => {
+                    tracing::error!(%error, %id, "the end of a measurement can't be written");
+                    continue;
+                }
+            };
+            let of_another =
+                parts.first().is_some_and(|(first, _): &(MeasurementId, _)| first.unix_s() != id.unix_s());
+            if of_another || !parts.is_empty() && bytes + written.len() > most {
+                self.push_dones(&std::mem::take(&mut parts));
+                bytes = 0;
+            }
+            bytes += written.len();
+            parts.push((id, written));
         }
+        self.push_dones(&parts);
+    }
+
+    fn push_dones(&mut self, parts: &[(MeasurementId, Bytes)]) {
+        let ids = parts.iter().map(|(id, _)| *id).collect();
+        self.push_group(Tag::Dones(ids), Log::Done, parts, false);
     }
 
     /// Writes the rollups of an interval that is over, or of a measurement that is.

@@ -1,8 +1,9 @@
-//! Results are kept: one write at a time for each measurement, and whatever comes meanwhile goes as the next one.
-//! Once JetStream has acknowledged it the tasks close, and readers are told.
+//! Results are kept: one write at a time for each measurement, and whatever comes meanwhile goes as the next one. Those
+//! of small measurements share messages. Once JetStream has acknowledged it the tasks close, and readers are told.
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use mmn_schema::encoding::Encoding;
 use mmn_schema::id::MeasurementId;
 use mmn_schema::outcome::{Outcome, Reason, code};
@@ -11,9 +12,10 @@ use mmn_schema::subject::{Log, Subject};
 use super::{Actor, Tag, Written};
 use crate::clock;
 use crate::command::Live;
-use crate::measurement::{MAX_COLLECTED, Parcel, Writing};
+use crate::measurement::{MAX_COLLECTED, Writing};
 use crate::problems;
-use crate::store::record::{Kept, KeptBatch, Section};
+use crate::store::parcel::{Final, Parcel};
+use crate::store::record::{Kept, KeptBatch};
 use crate::store::write::{self, Write};
 
 /// About how many bytes of records go into one message.
@@ -31,54 +33,57 @@ impl Actor {
             return;
         }
         let most = message_bytes(self.config.results.max_bytes);
-        let (mut sections, mut sources, mut bytes) = (Vec::new(), Vec::new(), 0);
+        let (mut parcels, mut bytes, mut records) = (Vec::new(), 0, 0);
         while let Some(parcel) = running.keep.waiting.front() {
-            if !sections.is_empty() && bytes + parcel.bytes > most {
+            if !parcels.is_empty() && bytes + parcel.bytes > most {
                 break;
             }
             let Some(parcel) = running.keep.waiting.pop_front() else { break };
             bytes += parcel.bytes;
-            sources.extend(parcel.source);
-            sections.push(parcel.section);
+            records += parcel.finals.len();
+            parcels.push(parcel);
         }
         let notes = running.notes.drain(..running.notes.len().min(MAX_NOTES)).collect();
-        let records = sections.iter().map(|section: &Section| section.entries.len()).sum();
         let whole = running.is_whole(records);
-        let held = running.held.take_if(|_| whole).map(|(_, accept)| Box::new(accept));
-        if !whole {
-            self.write_held(id);
+        let accept = running.held.take_if(|_| whole).map(Box::new);
+        if running.held.is_some() {
+            self.group_accept(id);
         }
         let Some(running) = self.running.get_mut(&id) else {
             return;
         };
         let newest = self.results_last + 1;
-        let accepts_from = self.brief.first_key_value().map_or(newest, |(&seq, _)| seq.min(newest));
+        let accepts_from = self.brief.first().map_or(newest, |seq| seq.min(newest));
         self.told_from = self.told_from.max(accepts_from);
         let ledger = running.account.ledger();
         let batch = KeptBatch {
-            accept: held,
+            accept,
             accepts_from,
             anchor: self.id.clone(),
             epoch: self.epoch,
             kind: running.meta.kind.clone(),
             before: ledger.accepted - ledger.pending,
-            sections,
+            sections: Vec::new(),
             notes,
         };
-        let payload = match Encoding::Cbor.encode(&batch) {
-            Ok(payload) => payload.into(),
+        let written = match batch.with(&parcels, &running.inputs, running.width()) {
+            Ok(written) => Bytes::from(written),
             Err(error) => {
                 tracing::error!(%error, measurement = %id, "results can't be written");
                 return;
             }
         };
+        running.keep.writing = Some(Writing { parcels, accept: batch.accept, batch: written.clone(), bytes });
+        if running.is_small() {
+            self.group_results(id, written);
+            return;
+        }
         running.keep.next += 1;
         let write = Write {
             subject: Subject::Log(Log::Res, id).on(&self.shared.prefix),
-            payload,
+            payload: written,
             id: format!("{id}-r-{}-{}", self.epoch.0, running.keep.next),
         };
-        running.keep.writing = Some(Writing { batch, sources, bytes });
         self.push_write(Tag::Kept(id), write, false);
     }
 
@@ -90,55 +95,101 @@ impl Actor {
                 self.counters.kept_messages_total += 1;
                 self.counters.kept_bytes_total += write.payload.len() as u64;
                 self.found_room(&tag, write.payload.len());
-                match tag {
-                    Tag::Accept(id, first) => self.on_accept_kept(id, first),
-                    Tag::Step(id, reply) => self.on_step_kept(id, reply),
-                    Tag::Kept(id) => self.on_results_kept(id, seq),
-                    Tag::Roll => {}
-                    Tag::Done(id) => {
-                        self.brief.retain(|_, brief| *brief != id);
-                        self.ended.kept(seq, id);
-                    }
-                }
+                self.group_written(&tag);
+                self.on_kept(tag, seq);
             }
             write::Outcome::Full => {
                 self.found_none(&tag);
-                let again = match tag {
-                    Tag::Accept(id, first) => self.on_accept_full(id, first),
-                    Tag::Kept(id) => self.on_results_full(id),
-                    _ => true,
-                };
-                if again {
-                    self.push_write(tag, write, true);
+                self.on_full(tag, write);
+            }
+            write::Outcome::Never(why) => {
+                self.group_written(&tag);
+                self.on_never(tag, &write, &why);
+            }
+            write::Outcome::Closed => {}
+        }
+    }
+
+    fn on_kept(&mut self, tag: Tag, seq: u64) {
+        match tag {
+            Tag::Accept(id, first) => self.on_accept_kept(id, first),
+            Tag::Accepts(ids) => ids.into_iter().for_each(|id| self.on_accept_kept(id, 0)),
+            Tag::Step(id, reply) => self.on_step_kept(id, reply),
+            Tag::Kept(id) => self.on_results_kept(id, seq),
+            Tag::Results(ids) => ids.into_iter().for_each(|id| self.on_results_kept(id, seq)),
+            Tag::Roll => {}
+            Tag::Dones(ids) => {
+                for &id in &ids {
+                    self.brief.remove(id);
+                }
+                self.ended.kept(seq, &ids);
+            }
+        }
+    }
+
+    /// There was no room. What nobody was told of is given up; the rest is tried again.
+    fn on_full(&mut self, tag: Tag, write: Write) {
+        match tag {
+            Tag::Accept(id, first) => {
+                if self.on_accept_full(id, first) {
+                    self.push_write(Tag::Accept(id, first), write, true);
                 }
             }
-            write::Outcome::Never(why) => match tag {
-                Tag::Kept(id) => self.on_too_large(id, &why),
-                Tag::Accept(id, 0) => {
-                    self.unaccept(id, &problems::invalid().detail("it is too large to be kept"));
+            Tag::Accepts(ids) => {
+                self.group_written(&Tag::Accepts(Vec::new()));
+                for id in ids {
+                    self.on_accept_full(id, 0);
                 }
-                _ => tracing::error!(id = write.id, why, "a record can't be kept"),
-            },
-            write::Outcome::Closed => {}
+            }
+            Tag::Results(ids) => {
+                let kept: Vec<_> = ids.into_iter().filter(|&id| self.on_results_full(id)).collect();
+                let batch = |id: &MeasurementId| {
+                    let writing = self.running.get(id)?.keep.writing.as_ref()?;
+                    Some((*id, writing.batch.clone()))
+                };
+                let parts: Vec<_> = kept.iter().filter_map(batch).collect();
+                if parts.is_empty() {
+                    self.group_written(&Tag::Results(Vec::new()));
+                } else {
+                    let kept = parts.iter().map(|(id, _)| *id).collect();
+                    self.push_group(Tag::Results(kept), Log::Res, &parts, true);
+                }
+            }
+            again => self.push_write(again, write, true),
+        }
+    }
+
+    fn on_never(&mut self, tag: Tag, write: &Write, why: &str) {
+        let too_large = || problems::invalid().detail("it is too large to be kept");
+        match tag {
+            Tag::Kept(id) => self.on_too_large(id, why),
+            Tag::Results(ids) => ids.into_iter().for_each(|id| self.on_too_large(id, why)),
+            Tag::Accept(id, 0) => self.unaccept(id, &too_large()),
+            Tag::Accepts(ids) => ids.into_iter().for_each(|id| self.unaccept(id, &too_large())),
+            _ => tracing::error!(id = write.id, why, "a record can't be kept"),
         }
     }
 
     /// There was no room for results. Whether they are to be tried again: not when they are the acceptance too.
     fn on_results_full(&mut self, id: MeasurementId) -> bool {
         let running = self.running.get_mut(&id);
-        let writing =
-            running.and_then(|running| running.keep.writing.take_if(|it| it.batch.accept.is_some()));
-        let Some(Writing { sources, bytes, .. }) = writing else {
+        let writing = running.and_then(|running| running.keep.writing.take_if(|it| it.accept.is_some()));
+        let Some(writing) = writing else {
             return true;
         };
-        self.unkept_bytes = self.unkept_bytes.saturating_sub(bytes);
-        for (slot, source) in sources {
+        self.unkept_bytes = self.unkept_bytes.saturating_sub(writing.bytes);
+        self.is_kept(&writing);
+        self.unaccept(id, &problems::storage_full("results"));
+        false
+    }
+
+    /// The instances may forget what is kept.
+    fn is_kept(&mut self, writing: &Writing) {
+        for (slot, source) in writing.parcels.iter().filter_map(|parcel| parcel.source) {
             if let Some(instance) = self.registry.instances.get_mut(&slot) {
                 instance.inbound.kept(source);
             }
         }
-        self.unaccept(id, &problems::storage_full("results"));
-        false
     }
 
     fn on_results_kept(&mut self, id: MeasurementId, seq: u64) {
@@ -149,50 +200,55 @@ impl Actor {
         let Some(running) = self.running.get_mut(&id) else {
             return;
         };
-        let Some(Writing { batch, sources, bytes }) = running.keep.writing.take() else {
+        let Some(mut writing) = running.keep.writing.take() else {
             return;
         };
         running.keep.last = seq;
-        self.unkept_bytes = self.unkept_bytes.saturating_sub(bytes);
+        self.unkept_bytes = self.unkept_bytes.saturating_sub(writing.bytes);
         self.results_last = self.results_last.max(seq);
-        if let Some(accept) = &batch.accept {
+        self.is_kept(&writing);
+        if let Some(accept) = writing.accept.take() {
             if seq >= self.told_from {
                 self.brief.insert(seq, id);
                 self.on_accept_kept(id, 0);
-            } else {
+            } else if let Some(running) = self.running.get_mut(&id) {
                 // Its acknowledgement was long in coming: an anchor that takes over would not look so far back.
-                self.write(Tag::Accept(id, 0), &Subject::Log(Log::Accept, id), format!("{id}-a"), accept);
+                running.held = Some(*accept);
+                self.group_accept(id);
             }
         }
         let Some(running) = self.running.get_mut(&id) else {
             return;
         };
-        for section in &batch.sections {
-            for entry in &section.entries {
-                let record = &entry.record;
-                let (outcome, reason) = (record.outcome, record.reason.as_ref());
-                if running.account.close(record.index, outcome, reason, record.answered) {
+        for parcel in &writing.parcels {
+            let sums = running.rollups.of(at, parcel.head.vp.as_ref());
+            for Final { skim, .. } in &parcel.finals {
+                let (outcome, answered) = (skim.outcome, skim.answered);
+                if running.account.close(skim.index, outcome, skim.reason.as_deref(), answered) {
                     self.pending -= 1;
                     *self.counters.tasks_ended_total.entry(outcome).or_default() += 1;
-                    running.attempts.remove(&record.index);
-                    running.rollups.add(at, section.vp.as_ref(), record);
+                    if !running.attempts.is_empty() {
+                        running.attempts.remove(&skim.index);
+                    }
+                    sums.add(outcome, answered, skim.numbers(&parcel.payload));
                 }
             }
         }
-        for (slot, source) in sources {
-            if let Some(instance) = self.registry.instances.get_mut(&slot) {
-                instance.inbound.kept(source);
+        if running.collected.is_some() || running.has_readers() {
+            // It was written a moment ago by this very process.
+            match Encoding::Cbor.decode::<KeptBatch>(&writing.batch) {
+                Ok(batch) => {
+                    let kept = Kept { measurement: id, seq, batch };
+                    if let Some(collected) = &mut running.collected {
+                        collected.extend(kept.results());
+                        if collected.len() as u64 > MAX_COLLECTED {
+                            running.collected = None;
+                        }
+                    }
+                    running.tell(|| Live::Kept(Arc::new(kept)));
+                }
+                Err(error) => tracing::error!(%error, "what was written can't be read"),
             }
-        }
-        let kept = Kept { measurement: id, seq, batch };
-        if let Some(collected) = &mut running.collected {
-            collected.extend(kept.results());
-            if collected.len() as u64 > MAX_COLLECTED {
-                running.collected = None;
-            }
-        }
-        if running.has_readers() {
-            running.tell(|| Live::Kept(Arc::new(kept)));
         }
         if let Some(credits) = &running.credits {
             let granted = running.granted(self.config.limits.open_inputs);
@@ -211,48 +267,43 @@ impl Actor {
         let Some(running) = self.running.get_mut(&id) else {
             return;
         };
-        let Some(Writing { mut batch, sources, bytes }) = running.keep.writing.take() else {
+        let Some(writing) = running.keep.writing.take() else {
             return;
         };
-        if let Some(accept) = batch.accept.take() {
-            running.held = Some((format!("{id}-a"), *accept));
-        }
+        let bytes = writing.bytes;
         tracing::warn!(why, measurement = %id, bytes, "a message of results is too large and is divided");
-        let count: usize = batch.sections.iter().map(|section| section.entries.len()).sum();
-        let mut parcels: Vec<Parcel> = Vec::new();
+        let count: usize = writing.parcels.iter().map(|parcel| parcel.finals.len()).sum();
         let most = message_bytes(self.config.results.max_bytes);
-        for mut section in batch.sections {
+        let mut parts: Vec<Parcel> = Vec::new();
+        for parcel in &writing.parcels {
+            // Each goes alone: together they were too large.
+            let alone = Parcel { bytes: most, source: None, finals: Vec::new(), ..parcel.clone() };
             if count == 1 {
-                for entry in &mut section.entries {
-                    let record = &mut entry.record;
+                let without = parcel.with_records(|record| {
                     record.body = mmn_schema::body::Body::null();
                     record.summary.clear();
                     record.outcome = Outcome::Failed;
                     record.reason = Some(Reason::with(code::INTERNAL, "its result is larger than a message"));
+                });
+                match without {
+                    Ok((payload, finals)) => parts.push(Parcel { payload, finals, ..alone }),
+                    Err(error) => tracing::error!(%error, "a record that was skimmed can't be read"),
                 }
+                continue;
             }
-            let half = section.entries.len().div_ceil(2).max(1);
-            let mut rest = section.entries.split_off(half.min(section.entries.len()));
-            for entries in [std::mem::take(&mut section.entries), std::mem::take(&mut rest)] {
-                if !entries.is_empty() {
-                    let section = crate::store::record::Section { entries, ..section.clone() };
-                    // Each goes alone: together they were too large.
-                    parcels.push(Parcel { section, bytes: most, source: None });
-                }
-            }
+            let half = parcel.finals.len().div_ceil(2).max(1);
+            let halves = parcel.finals.chunks(half);
+            parts.extend(halves.map(|finals| Parcel { finals: finals.to_vec(), ..alone.clone() }));
         }
-        let extra = parcels.len().saturating_mul(most).saturating_sub(bytes);
+        let extra = parts.len().saturating_mul(most).saturating_sub(bytes);
         self.unkept_bytes += extra;
+        for part in parts.into_iter().rev() {
+            running.keep.waiting.push_front(part);
+        }
+        running.held = writing.accept.as_deref().cloned().or(running.held.take());
         // Their instance may forget these records now. Should the anchor die before they are kept, the tasks run
         // again: the price of a message that nobody should send.
-        for (slot, source) in sources {
-            if let Some(instance) = self.registry.instances.get_mut(&slot) {
-                instance.inbound.kept(source);
-            }
-        }
-        for parcel in parcels.into_iter().rev() {
-            running.keep.waiting.push_front(parcel);
-        }
+        self.is_kept(&writing);
         self.flush(id);
     }
 }

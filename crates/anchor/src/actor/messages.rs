@@ -2,9 +2,10 @@
 
 use async_nats::{Message, StatusCode};
 use mmn_schema::announce::{Announcement, Heartbeat, Role};
-use mmn_schema::dispatch::{Receipt, ResultBatch, Synced};
+use mmn_schema::dispatch::{Receipt, Synced};
 use mmn_schema::encoding::{self, CONTENT_TYPE, DecodeError, Encoding};
 use mmn_schema::outcome::{Outcome, code};
+use mmn_schema::skim::Skimmed;
 use mmn_schema::subject::Subject;
 use serde::de::DeserializeOwned;
 
@@ -13,16 +14,17 @@ use crate::clock;
 use crate::dispatch::holding::Returned;
 use crate::dispatch::lane::LaneId;
 use crate::ledger::account::Offer;
-use crate::measurement::{Parcel, ended_by_anchor, weight};
+use crate::measurement::ended_by_anchor;
 use crate::registry::Sink;
 use crate::registry::instance::Slot;
+use crate::store::parcel::Parcel;
 use crate::store::record::Section;
 
 impl Actor {
     pub(super) fn on_result_message(&mut self, message: &Message) {
         let subject = message.subject.as_str();
         match Subject::parse(&self.shared.prefix, subject) {
-            Ok(Subject::Res(vp, kind, id)) => match read::<ResultBatch>(message) {
+            Ok(Subject::Res(vp, kind, id)) => match Skimmed::read(content_type(message), &message.payload) {
                 Ok(batch) => self.on_results(&vp, &kind, id, batch),
                 Err(error) => self.drop_garbage("res", subject, &error),
             },
@@ -232,7 +234,6 @@ impl Actor {
                 continue;
             }
             let entry = ended_by_anchor(running, task.index, Outcome::Refused, reason.clone(), at);
-            let bytes = weight(&entry);
             let point = self.registry.vps.get(&task.vp).map(|vp| &vp.point);
             let section = Section {
                 vp_name: point.map(|point| point.name.clone()),
@@ -243,14 +244,18 @@ impl Actor {
                 dispatches: vec![task.dispatched],
                 entries: vec![crate::store::record::Entry { dispatch: Some(0), ..entry }],
             };
-            self.unkept_bytes += bytes;
-            running.keep.waiting.push_back(Parcel { section, bytes, source: None });
+            let parcel = Parcel::made(section);
+            self.unkept_bytes += parcel.bytes;
+            running.keep.waiting.push_back(parcel);
             self.flush(task.measurement);
         }
     }
 }
 
 fn read<T: DeserializeOwned>(message: &Message) -> Result<T, DecodeError> {
-    let kind = message.headers.as_ref().and_then(|headers| headers.get(CONTENT_TYPE));
-    encoding::decode(kind.map(async_nats::HeaderValue::as_str), &message.payload)
+    encoding::decode(content_type(message), &message.payload)
+}
+
+fn content_type(message: &Message) -> Option<&str> {
+    message.headers.as_ref()?.get(CONTENT_TYPE).map(async_nats::HeaderValue::as_str)
 }

@@ -13,6 +13,7 @@ mod enrol;
 mod fill;
 mod finish;
 mod gauges;
+mod group;
 mod keep;
 mod messages;
 mod restore;
@@ -21,12 +22,13 @@ mod sync;
 mod tick;
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet, BinaryHeap, HashMap, VecDeque};
+use std::collections::{BTreeSet, BinaryHeap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use async_nats::{HeaderMap, Subscriber};
 use bytes::Bytes;
+use futures::FutureExt;
 use futures::future::BoxFuture;
 use futures::stream::{FuturesUnordered, StreamExt};
 use mmn_bus::identity::{Issuer, Trust};
@@ -37,6 +39,7 @@ use mmn_schema::id::{AnchorId, Epoch, InstanceId, MeasurementId, VpId};
 use mmn_schema::problem::Problem;
 use mmn_schema::subject::{Subject, filter};
 use mmn_schema::time::Timestamp;
+use rustc_hash::FxHashMap;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -56,8 +59,9 @@ use crate::shared::Shared;
 use crate::store::Store;
 use crate::store::record::Done;
 use crate::store::write::{self, Write};
-use ended::{Ended, Keys};
+use ended::{Brief, Ended, Keys};
 use fill::{Fill, Fills};
+use group::Groups;
 
 /// The state of an active anchor.
 pub(crate) struct Actor {
@@ -69,7 +73,7 @@ pub(crate) struct Actor {
     issuer: Issuer,
     verifier: Verifier,
     registry: Registry,
-    running: HashMap<MeasurementId, Running>,
+    running: FxHashMap<MeasurementId, Running>,
     ended: Ended,
     keys: Keys,
     next_number: u64,
@@ -80,8 +84,12 @@ pub(crate) struct Actor {
     late: Vec<Arc<Event>>,
     /// Measurements whose acceptance waits for their results, at most until the next tick.
     held: Vec<MeasurementId>,
-    /// Measurements that were accepted in RES, by the sequence there, while their ends are not in LEDGER.
-    brief: BTreeMap<u64, MeasurementId>,
+    /// Measurements that were accepted in RES, while their ends are not in LEDGER.
+    brief: Brief,
+    /// What waits for a place in a message.
+    groups: Groups,
+    /// Events of single measurements since the last tick.
+    told: usize,
     /// The newest message of RES that is known.
     results_last: u64,
     /// From where on RES may hold acceptances: the latest that a message of RES says.
@@ -132,14 +140,18 @@ struct Written {
 enum Tag {
     /// A part of the acceptance of the group of inputs that begins there.
     Accept(MeasurementId, u64),
+    /// The acceptances of small measurements.
+    Accepts(Vec<MeasurementId>),
     /// A measurement is closed or called off.
     Step(MeasurementId, Reply<Measurement>),
     /// Final records.
     Kept(MeasurementId),
+    /// Final records of small measurements.
+    Results(Vec<MeasurementId>),
     /// Rollups.
     Roll,
-    /// The end of a measurement.
-    Done(MeasurementId),
+    /// The ends of measurements.
+    Dones(Vec<MeasurementId>),
 }
 
 /// When something is to be looked at.
@@ -179,8 +191,12 @@ const DRAIN: Duration = Duration::from_secs(1);
 const TICK: Duration = Duration::from_millis(50);
 /// For how long after an anchor's start a kind or a vantage point that is missing may be on its way.
 const SETTLES: Duration = Duration::from_secs(2);
-/// How many events, or ends of measurements, may wait for the next tick.
+/// How many events, or acceptances, may wait for the next tick.
 const MAX_LATE: usize = 256;
+/// How many things of each sort are taken before what they lead to is sent.
+const MAX_AT_ONCE: usize = 64;
+/// How many events of single measurements are told between two ticks.
+const MAX_TOLD: usize = 64;
 
 /// What the actor listens to.
 struct Ears {
@@ -236,14 +252,16 @@ impl Actor {
         let mut actor = Self {
             registry: Registry::new(bounds, first_seq, config.dispatch.pool_tasks),
             verifier: Verifier::new(trust),
-            running: HashMap::new(),
+            running: FxHashMap::default(),
             ended: Ended::new(config.ledger.closed_in_memory),
             keys: Keys::new(Duration::from_secs(config.ledger.idempotency_s)),
             next_number: recovered.next_number,
             outgoing: Vec::new(),
             late: Vec::new(),
             held: Vec::new(),
-            brief: BTreeMap::new(),
+            brief: Brief::default(),
+            groups: Groups::default(),
+            told: 0,
             results_last: recovered.results_last,
             told_from: 0,
             dones: Vec::new(),
@@ -312,6 +330,7 @@ impl Actor {
                 () = std::future::ready(()), if self.may_sweep() => self.sweep(),
                 _ = tick.tick() => self.on_tick(),
             }
+            self.take_what_is_there(&mut ears, &mut commands);
             self.settle().await;
         }
         self.shared.say(false, "stopping");
@@ -329,9 +348,32 @@ impl Actor {
         Ok(())
     }
 
+    /// Takes more of what has come: under load it is cheaper to do much before anything is sent.
+    fn take_what_is_there(&mut self, ears: &mut Ears, commands: &mut mpsc::Receiver<Command>) {
+        for _ in 0..MAX_AT_ONCE {
+            let mut idle = true;
+            if let Some(Some(message)) = ears.results.next().now_or_never() {
+                self.on_result_message(&message);
+                idle = false;
+            }
+            if let Ok(command) = commands.try_recv() {
+                self.on_command(command);
+                idle = false;
+            }
+            if let Some(Some(message)) = ears.receipts.next().now_or_never() {
+                self.on_receipt_message(&message);
+                idle = false;
+            }
+            if idle {
+                return;
+            }
+        }
+    }
+
     /// Gives work to whoever has room, and sends what is to be sent.
     async fn settle(&mut self) {
         self.dispatch();
+        self.write_groups();
         for message in std::mem::take(&mut self.outgoing) {
             let Outgoing { subject, reply, encoding, payload } = message;
             let client = self.shared.bus.client();
@@ -385,7 +427,7 @@ impl Actor {
         let shared = Arc::clone(&self.shared);
         let store = &self.store;
         let (stream, fence) = match tag {
-            Tag::Kept(_) => (Arc::clone(&store.results), Arc::clone(&store.results_fence)),
+            Tag::Kept(_) | Tag::Results(_) => (Arc::clone(&store.results), Arc::clone(&store.results_fence)),
             _ => (Arc::clone(&store.ledger), Arc::clone(&store.ledger_fence)),
         };
         let since = clock::now();
@@ -417,10 +459,22 @@ impl Actor {
         let _ = self.shared.events.send(event);
     }
 
+    /// Something happened to a measurement. Under load not each of them is told: watchers are told how many were not.
+    fn event_of(&mut self, kind: &str, id: MeasurementId, text: impl FnOnce() -> String) {
+        self.told += 1;
+        if self.told <= MAX_TOLD {
+            self.event(kind, About { measurement: Some(id), ..About::default() }, text());
+        }
+    }
+
     /// Sends and writes what could wait.
     fn send_late(&mut self) {
         for id in std::mem::take(&mut self.held) {
-            self.write_held(id);
+            self.group_accept(id);
+        }
+        let untold = std::mem::take(&mut self.told).saturating_sub(MAX_TOLD);
+        if untold > 0 {
+            self.event("measurements", About::default(), format!("{untold} more were accepted or done"));
         }
         for event in std::mem::take(&mut self.late) {
             let subject = Subject::Evt(event.kind.clone()).on(&self.shared.prefix);

@@ -12,12 +12,14 @@ impl Actor {
         for (seq, done) in recovered.ended {
             let id = done.meta.id;
             self.ended.insert(done);
-            self.ended.kept(seq, id);
+            self.ended.kept(seq, &[id]);
         }
         for (tenant, key, id, hash, at) in recovered.keys {
             self.keys.insert(&tenant, &key, id, hash, at);
         }
-        self.brief.extend(recovered.brief);
+        for (seq, id) in recovered.brief {
+            self.brief.insert(seq, id);
+        }
         for mut running in recovered.running {
             let meta = running.meta.clone();
             running.lines = self.lines(&meta);

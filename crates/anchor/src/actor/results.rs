@@ -2,21 +2,22 @@
 
 use std::sync::Arc;
 
-use mmn_schema::dispatch::ResultBatch;
 use mmn_schema::id::{KindName, MeasurementId, VpId};
-use mmn_schema::time::Timestamp;
+use mmn_schema::skim::{Skim, Skimmed};
 
 use super::Actor;
 use super::keep::message_bytes;
 use crate::clock;
 use crate::command::Live;
-use crate::dispatch::lane::SlotId;
 use crate::ledger::account::Offer;
-use crate::measurement::{Dispatches, Parcel, weight};
+use crate::measurement::{Dispatches, Running};
+use crate::registry::Registry;
+use crate::registry::instance::Instance;
+use crate::store::parcel::{Final, Parcel};
 use crate::store::record::{Dispatched, Entry, Note, Section, result_of};
 
 impl Actor {
-    pub(super) fn on_results(&mut self, vp: &VpId, kind: &KindName, id: MeasurementId, batch: ResultBatch) {
+    pub(super) fn on_results(&mut self, vp: &VpId, kind: &KindName, id: MeasurementId, batch: Skimmed) {
         let (now, at) = (clock::now(), clock::wall());
         let slot = self.registry.find(vp, &batch.instance);
         let mut source = None;
@@ -37,122 +38,158 @@ impl Actor {
                 }
             }
         }
-        let right = self.running.get(&id).is_none_or(|running| running.meta.kind == *kind);
-        if !right {
+        let Some(running) = self.running.get_mut(&id) else {
+            self.counters.superseded_total +=
+                batch.records.iter().filter(|record| record.last).count() as u64;
+            // Where it is held is where it ends, even so.
+            for record in batch.records.iter().filter(|record| record.last) {
+                end_out(&mut self.registry, slot, vp, kind, id, record.index, at);
+            }
+            return;
+        };
+        if running.meta.kind != *kind {
             self.drop_garbage("res", kind.as_str(), &"the measurement is of another kind");
             return;
         }
         let point = self.registry.vps.get(vp).map(|vp| (vp.point.name.clone(), vp.point.simulated));
         let (name, simulated) = point.unzip();
-        let mut section = Section {
-            vp: Some(vp.clone()),
-            vp_name: name,
-            simulated: simulated.unwrap_or_default(),
-            instance: Some(batch.instance.clone()),
-            received_at: at,
-            dispatches: Vec::new(),
-            entries: Vec::new(),
+        let mut incoming = Incoming {
+            parcel: Parcel {
+                head: Section {
+                    vp: Some(vp.clone()),
+                    vp_name: name,
+                    simulated: simulated.unwrap_or_default(),
+                    instance: Some(batch.instance.clone()),
+                    received_at: at,
+                    dispatches: Vec::new(),
+                    entries: Vec::new(),
+                },
+                payload: batch.payload.clone(),
+                finals: Vec::with_capacity(batch.records.len()),
+                bytes: 0,
+                source,
+            },
+            dispatches: Dispatches::default(),
+            parcels: 0,
+            bytes: 0,
         };
         let most = message_bytes(self.config.results.max_bytes) / 4 * 3;
-        let (mut dispatches, mut bytes, mut parts, mut parcels) = (Dispatches::default(), 0, Vec::new(), 0);
-        for record in batch.records {
-            let index = record.index;
-            let sent = record.last.then(|| self.end_out(slot, vp, kind, id, index, at)).flatten();
-            let Some(running) = self.running.get_mut(&id) else {
-                self.counters.superseded_total += u64::from(record.last);
-                continue;
+        let (mut parts, mut strangers) = (Vec::new(), 0_u32);
+        // Where the record before this one belonged to: most come from one assignment.
+        let mut theirs = None;
+        for skim in batch.records {
+            let index = skim.index;
+            let sent = match skim.last {
+                true => end_out(&mut self.registry, slot, vp, kind, id, index, at),
+                false => None,
             };
-            let (_, line) = running.place(index);
-            let assigned = running.meta.assignments.get(line);
-            let theirs = assigned.is_some_and(|assigned| assigned.vps.contains(vp));
-            if !theirs || index >= running.account.len() {
-                self.drop_garbage("res", vp.as_str(), &"a record of a task that is not this vantage point's");
+            let (input, line) = running.place(index);
+            if theirs.is_none_or(|(known, _)| known != line) {
+                let assigned = running.meta.assignments.get(line);
+                theirs = Some((line, assigned.is_some_and(|assigned| assigned.vps.contains(vp))));
+            }
+            if !theirs.is_some_and(|(_, theirs)| theirs) || index >= running.account.len() {
+                strangers += 1;
                 continue;
             }
-            if !record.last {
-                if running.has_readers() {
-                    let entry = Entry { input: running.input_of(index), dispatch: None, record };
-                    parts.push(result_of(id, kind, &section, &entry));
-                }
+            if !skim.last {
+                parts.extend(part(running, &incoming.parcel, &skim));
                 continue;
             }
             match running.account.offer(index) {
                 Offer::First => {
-                    let dispatch = sent.map(|(seq, sent)| dispatches.position(seq, sent));
-                    let entry = Entry { input: running.input_of(index), dispatch, record };
-                    bytes += weight(&entry);
-                    section.entries.push(entry);
+                    let dispatch = sent.map(|(seq, sent)| incoming.dispatches.position(seq, sent));
+                    let record = Final { skim, dispatch };
+                    incoming.parcel.bytes += record.weight(&running.inputs, input);
+                    incoming.parcel.finals.push(record);
                 }
                 Offer::Superseded => {
                     self.counters.superseded_total += 1;
                     running.note(Note {
                         index,
-                        attempt: record.attempt,
+                        attempt: skim.attempt,
                         vp: vp.clone(),
                         instance: Some(batch.instance.clone()),
                         dispatched: sent.map(|(_, sent)| sent),
                         at,
-                        detail: format!("superseded: the task had ended when {} came", record.outcome),
+                        detail: format!("superseded: the task had ended when {} came", skim.outcome),
                     });
                 }
                 Offer::Unknown => {}
             }
-            if bytes >= most {
-                let full = Section { entries: std::mem::take(&mut section.entries), ..section.clone() };
-                parcels += self.parcel(id, full, &mut dispatches, bytes, source);
-                bytes = 0;
+            if incoming.parcel.bytes >= most {
+                incoming.full(running);
             }
         }
-        parcels += self.parcel(id, section, &mut dispatches, bytes, source);
+        incoming.full(running);
+        self.unkept_bytes += incoming.bytes;
+        if !parts.is_empty() {
+            running.tell(|| Live::Parts(Arc::new(parts)));
+        }
         if let Some((slot, seq)) = source
             && let Some(instance) = self.registry.instances.get_mut(&slot)
         {
-            instance.inbound.writes(seq, parcels);
+            instance.inbound.writes(seq, incoming.parcels);
         }
-        if !parts.is_empty()
-            && let Some(running) = self.running.get_mut(&id)
-        {
-            running.tell(|| Live::Parts(Arc::new(parts)));
+        for _ in 0..strangers {
+            self.drop_garbage("res", vp.as_str(), &"a record of a task that is not this vantage point's");
         }
         self.flush(id);
     }
+}
 
-    /// Puts records on their way to be kept. How many parcels they made.
-    fn parcel(
-        &mut self,
-        id: MeasurementId,
-        mut section: Section,
-        dispatches: &mut Dispatches,
-        bytes: usize,
-        source: Option<(SlotId, u64)>,
-    ) -> u32 {
-        let Some(running) = self.running.get_mut(&id).filter(|_| !section.entries.is_empty()) else {
-            return 0;
-        };
-        section.dispatches = std::mem::take(dispatches).all;
-        self.unkept_bytes += bytes;
-        running.keep.waiting.push_back(Parcel { section, bytes, source });
-        1
-    }
+/// The records of one message, on their way into parcels.
+struct Incoming {
+    parcel: Parcel,
+    dispatches: Dispatches,
+    parcels: u32,
+    bytes: usize,
+}
 
-    /// A task is no longer out. Gives when it went out, and in which batch.
-    fn end_out(
-        &mut self,
-        slot: Option<SlotId>,
-        vp: &VpId,
-        kind: &KindName,
-        id: MeasurementId,
-        index: u64,
-        at: Timestamp,
-    ) -> Option<(u64, Dispatched)> {
-        let instance = slot.and_then(|slot| self.registry.instances.get_mut(&slot))?;
-        if let Some(ended) = instance.slot.holding.end(id, index, at) {
-            return Some(ended);
+impl Incoming {
+    /// A parcel is large enough, or the last one.
+    fn full(&mut self, running: &mut Running) {
+        if self.parcel.finals.is_empty() {
+            return;
         }
-        if instance.credits.is_some() {
-            return None;
-        }
-        let lane = self.registry.lanes.find(vp, kind)?;
-        self.registry.pools.get_mut(&lane)?.slot.holding.end(id, index, at)
+        let finals = std::mem::take(&mut self.parcel.finals);
+        let mut parcel = Parcel { finals, ..self.parcel.clone() };
+        parcel.head.dispatches = std::mem::take(&mut self.dispatches).all;
+        self.bytes += parcel.bytes;
+        self.parcels += 1;
+        self.parcel.bytes = 0;
+        running.keep.waiting.push_back(parcel);
     }
+}
+
+/// A part of a task's result, for those who follow.
+fn part(running: &Running, parcel: &Parcel, skim: &Skim) -> Option<mmn_schema::api::ResultRecord> {
+    if !running.has_readers() {
+        return None;
+    }
+    // It was skimmed, hence it can be read.
+    let record = skim.decode(&parcel.payload).ok()?;
+    let entry = Entry { input: running.input_of(skim.index), dispatch: None, record };
+    Some(result_of(running.meta.id, &running.meta.kind, &parcel.head, &entry))
+}
+
+/// A task is no longer out. Gives when it went out, and in which batch.
+fn end_out(
+    registry: &mut Registry,
+    slot: Option<crate::dispatch::lane::SlotId>,
+    vp: &VpId,
+    kind: &KindName,
+    id: MeasurementId,
+    index: u64,
+    at: mmn_schema::time::Timestamp,
+) -> Option<(u64, Dispatched)> {
+    let instance: &mut Instance = slot.and_then(|slot| registry.instances.get_mut(&slot))?;
+    if let Some(ended) = instance.slot.holding.end(id, index, at) {
+        return Some(ended);
+    }
+    if instance.credits.is_some() {
+        return None;
+    }
+    let lane = registry.lanes.find(vp, kind)?;
+    registry.pools.get_mut(&lane)?.slot.holding.end(id, index, at)
 }

@@ -1,17 +1,18 @@
 //! What the anchor has out to one instance, or to the instances of one pool.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashSet};
 use std::time::{Duration, Instant};
 
 use mmn_schema::id::{InstanceId, MeasurementId, VpId};
 use mmn_schema::time::Timestamp;
+use rustc_hash::FxHashMap;
 
 use crate::store::record::Dispatched;
 
 /// Tasks that are out, in the batches in which they went.
 #[derive(Debug)]
 pub(crate) struct Holding {
-    tasks: HashMap<(MeasurementId, u64), u64>,
+    tasks: FxHashMap<(MeasurementId, u64), u64>,
     batches: BTreeMap<u64, Batch>,
     last: u64,
 }
@@ -40,7 +41,7 @@ pub(crate) struct Returned {
 impl Holding {
     /// Nothing is out; the next batch has the number after `last`.
     pub(crate) fn new(last: u64) -> Self {
-        Self { tasks: HashMap::new(), batches: BTreeMap::new(), last }
+        Self { tasks: FxHashMap::default(), batches: BTreeMap::new(), last }
     }
 
     /// How many tasks are out.

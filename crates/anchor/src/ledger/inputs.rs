@@ -1,6 +1,7 @@
 //! The inputs of one measurement, packed: each is stored once, however many vantage points measure it.
 
 use bytes::{BufMut, Bytes, BytesMut};
+use mmn_schema::cbor;
 use mmn_schema::dispatch::Input;
 use mmn_schema::encoding::Encoding;
 
@@ -57,6 +58,30 @@ impl Inputs {
     }
 
     pub(crate) fn input(&self, position: u64) -> Option<Input> {
+        let (form, rest) = self.packed(position)?;
+        Some(match form {
+            NOTHING => Input::Nothing,
+            TARGET => Input::Target(std::str::from_utf8(rest).ok()?.to_owned()),
+            _ => Encoding::Cbor.decode(rest).ok()?,
+        })
+    }
+
+    /// Writes an input as CBOR; null where there is none.
+    pub(crate) fn put(&self, position: u64, to: &mut Vec<u8>) {
+        match self.packed(position) {
+            Some((TARGET, text)) => cbor::put_text(to, std::str::from_utf8(text).unwrap_or_default()),
+            Some((OTHER, bytes)) => to.extend_from_slice(bytes),
+            _ => cbor::put_null(to),
+        }
+    }
+
+    /// About how many bytes an input takes.
+    pub(crate) fn size(&self, position: u64) -> usize {
+        self.packed(position).map_or(1, |(_, bytes)| bytes.len() + 4)
+    }
+
+    /// The form of an input, and its bytes.
+    fn packed(&self, position: u64) -> Option<(u8, &[u8])> {
         let position = usize::try_from(position).ok()?;
         let (bytes, ends) = match self.full.get(position / CHUNK) {
             Some(chunk) => (&chunk.bytes[..], &chunk.ends[..]),
@@ -67,11 +92,7 @@ impl Inputs {
         let end = *ends.get(at)? as usize;
         let start = at.checked_sub(1).and_then(|before| ends.get(before)).map_or(0, |&start| start as usize);
         let (form, rest) = bytes.get(start..end)?.split_first()?;
-        Some(match *form {
-            NOTHING => Input::Nothing,
-            TARGET => Input::Target(std::str::from_utf8(rest).ok()?.to_owned()),
-            _ => Encoding::Cbor.decode(rest).ok()?,
-        })
+        Some((*form, rest))
     }
 }
 

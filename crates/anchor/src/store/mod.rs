@@ -4,6 +4,8 @@
 //! of its questions.
 
 pub(crate) mod fence;
+pub(crate) mod group;
+pub(crate) mod parcel;
 pub(crate) mod record;
 pub(crate) mod room;
 pub(crate) mod write;
@@ -11,6 +13,7 @@ pub(crate) mod write;
 use std::sync::Arc;
 
 use async_nats::jetstream::stream::{DirectGetErrorKind, Stream};
+use bytes::Bytes;
 use mmn_schema::api::{Measurement, Rollup};
 use mmn_schema::encoding::Encoding;
 use mmn_schema::id::MeasurementId;
@@ -41,11 +44,8 @@ const ATTEMPTS: u32 = 3;
 impl Store {
     /// The first kept message of a measurement with a sequence of at least `seq`.
     pub(crate) async fn next_kept(&self, id: MeasurementId, seq: u64) -> Result<Option<Kept>, Problem> {
-        let subject = Subject::Log(Log::Res, id).on(&self.prefix);
-        let Some((seq, batch)) = next(&self.results, &subject, seq).await? else {
-            return Ok(None);
-        };
-        Ok(Some(Kept { measurement: id, seq, batch }))
+        let found = self.next(&self.results, Log::Res, id, seq).await?;
+        found.map(|(seq, batch)| Ok(Kept { measurement: id, seq, batch: read(&batch)? })).transpose()
     }
 
     /// A measurement that is no longer in memory, if the viewer may see it.
@@ -63,8 +63,8 @@ impl Store {
 
     /// The last word on a measurement.
     pub(crate) async fn done(&self, id: MeasurementId) -> Result<Option<Done>, Problem> {
-        let subject = Subject::Log(Log::Done, id).on(&self.prefix);
-        Ok(next(&self.ledger, &subject, 1).await?.map(|(_, done)| done))
+        let found = self.next(&self.ledger, Log::Done, id, 1).await?;
+        found.map(|(_, done)| read(&done)).transpose()
     }
 
     /// The same measurement with the count of results that have expired. They expire from the first on.
@@ -79,10 +79,9 @@ impl Store {
 
     /// The rollups of a measurement that are written.
     pub(crate) async fn rollups(&self, id: MeasurementId) -> Result<Vec<Rollup>, Problem> {
-        let subject = Subject::Log(Log::Roll, id).on(&self.prefix);
         let (mut all, mut from) = (Vec::new(), 1);
-        while let Some((seq, roll)) = next::<Roll>(&self.ledger, &subject, from).await? {
-            all.extend(roll.rollups);
+        while let Some((seq, roll)) = self.next(&self.ledger, Log::Roll, id, from).await? {
+            all.extend(read::<Roll>(&roll)?.rollups);
             from = seq + 1;
         }
         if let Some(done) = self.done(id).await? {
@@ -91,51 +90,109 @@ impl Store {
         Ok(all)
     }
 
+    /// All results of measurements that share messages, of ids of one second, in order.
+    pub(crate) async fn shared_in(
+        &self,
+        second: u64,
+    ) -> Result<Vec<(u64, MeasurementId, KeptBatch)>, Problem> {
+        let subject = Subject::Logs(Log::Res, second).on(&self.prefix);
+        let (mut all, mut from) = (Vec::new(), 1);
+        while let Some((seq, message)) = next_of(&self.results, &subject, from).await? {
+            for (id, part) in parts(&message)? {
+                all.push((seq, id, read(&part)?));
+            }
+            from = seq + 1;
+        }
+        Ok(all)
+    }
+
     /// From where on RES may hold acceptances without an end, as its message with this sequence says; nothing when there
     /// is no such message or it can't be read.
     pub(crate) async fn accepts_from(&self, seq: u64) -> Result<Option<u64>, Problem> {
-        match self.results.direct_get(seq).await {
-            Ok(message) if Fence::is_mark(&message.subject) => Ok(None),
-            Ok(message) => match Encoding::Cbor.decode::<KeptBatch>(&message.payload) {
-                Ok(batch) => Ok(Some(batch.accepts_from)),
-                Err(error) => {
-                    tracing::error!(%error, seq, "RES holds a message that can't be read");
-                    Ok(None)
-                }
-            },
-            Err(error) if error.kind() == DirectGetErrorKind::NotFound => Ok(None),
-            Err(error) => Err(problems::storage_away(error)),
+        let message = match self.results.direct_get(seq).await {
+            Ok(message) => message,
+            Err(error) if error.kind() == DirectGetErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(problems::storage_away(error)),
+        };
+        if Fence::is_mark(&message.subject) {
+            return Ok(None);
+        }
+        // The first of several looks back farthest.
+        let first = |(_, batch): &(MeasurementId, Bytes)| Encoding::Cbor.decode::<KeptBatch>(batch).ok();
+        let batches = kept_of(&self.prefix, &message.subject, &message.payload);
+        let from = batches.and_then(|all| all.iter().filter_map(first).map(|batch| batch.accepts_from).min());
+        if from.is_none() {
+            tracing::error!(seq, subject = %message.subject, "RES holds a message that can't be read");
+        }
+        Ok(from)
+    }
+
+    /// The measurements that ended as the message of LEDGER with this sequence says, in order.
+    pub(crate) async fn dones_at(&self, seq: u64) -> Result<Vec<Done>, Problem> {
+        let message = match self.ledger.direct_get(seq).await {
+            Ok(message) => message,
+            Err(error) if error.kind() == DirectGetErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) => return Err(problems::storage_away(error)),
+        };
+        match Subject::parse(&self.prefix, &message.subject) {
+            Ok(Subject::Logs(Log::Done, _)) => {
+                parts(&message.payload)?.iter().map(|(_, done)| read(done)).collect()
+            }
+            _ => Ok(Vec::new()),
         }
     }
 
-    /// The message of LEDGER with this sequence, when it says that a measurement ended.
-    pub(crate) async fn done_at(&self, seq: u64) -> Result<Option<Arc<Done>>, Problem> {
-        let done = Log::Done.all(&self.prefix);
-        match self.ledger.direct_get(seq).await {
-            Ok(message) if message.subject.starts_with(done.trim_end_matches('*')) => Encoding::Cbor
-                .decode(&message.payload)
-                .map(|done| Some(Arc::new(done)))
-                .map_err(problems::storage_away),
-            Ok(_) => Ok(None),
-            Err(error) if error.kind() == DirectGetErrorKind::NotFound => Ok(None),
-            Err(error) => Err(problems::storage_away(error)),
+    /// The next message about a measurement: one of its own, or its part of one that it shares.
+    async fn next(
+        &self,
+        stream: &Stream,
+        log: Log,
+        id: MeasurementId,
+        seq: u64,
+    ) -> Result<Option<(u64, Bytes)>, Problem> {
+        let own = Subject::Log(log, id).on(&self.prefix);
+        if let Some(found) = next_of(stream, &own, seq).await? {
+            return Ok(Some(found));
         }
+        let subject = Subject::Logs(log, id.unix_s()).on(&self.prefix);
+        let mut from = seq;
+        while let Some((seq, message)) = next_of(stream, &subject, from).await? {
+            if let Some((_, part)) = parts(&message)?.into_iter().find(|(other, _)| *other == id) {
+                return Ok(Some((seq, part)));
+            }
+            from = seq + 1;
+        }
+        Ok(None)
     }
 }
 
-async fn next<T: DeserializeOwned>(
-    stream: &Stream,
+/// The results in a message of RES, by measurement; `None` where it is no such message.
+pub(crate) fn kept_of(
+    prefix: &Prefix,
     subject: &str,
-    seq: u64,
-) -> Result<Option<(u64, T)>, Problem> {
+    payload: &Bytes,
+) -> Option<Vec<(MeasurementId, Bytes)>> {
+    match Subject::parse(prefix, subject).ok()? {
+        Subject::Log(Log::Res, id) => Some(vec![(id, payload.clone())]),
+        Subject::Logs(Log::Res, _) => group::read(payload),
+        _ => None,
+    }
+}
+
+fn parts(message: &Bytes) -> Result<Vec<(MeasurementId, Bytes)>, Problem> {
+    group::read(message).ok_or_else(|| problems::storage_away("a message that can't be read"))
+}
+
+fn read<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
+    Encoding::Cbor.decode(bytes).map_err(problems::storage_away)
+}
+
+async fn next_of(stream: &Stream, subject: &str, seq: u64) -> Result<Option<(u64, Bytes)>, Problem> {
     let mut attempt = 0;
     loop {
         attempt += 1;
         match stream.direct_get_next_for_subject(subject, Some(seq.max(1))).await {
-            Ok(message) => {
-                let value = Encoding::Cbor.decode(&message.payload).map_err(problems::storage_away)?;
-                return Ok(Some((message.sequence, value)));
-            }
+            Ok(message) => return Ok(Some((message.sequence, message.payload))),
             Err(error) if error.kind() == DirectGetErrorKind::NotFound => return Ok(None),
             Err(error) if attempt == ATTEMPTS => return Err(problems::storage_away(error)),
             Err(error) => tracing::debug!(%error, subject, "a read from JetStream is tried again"),

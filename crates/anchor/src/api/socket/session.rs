@@ -45,8 +45,17 @@ enum Done {
 
 /// What begins when a question is answered.
 enum Begin {
-    Accepted { id: u64, measurement: MeasurementId, credits: Option<u32>, inputs: Option<InputCredits> },
-    Grants { measurement: MeasurementId, inputs: InputCredits },
+    Accepted {
+        id: u64,
+        measurement: MeasurementId,
+        /// A reader of its results, and so many credits.
+        follow: Option<(Box<ResultReader>, u32)>,
+        inputs: Option<InputCredits>,
+    },
+    Grants {
+        measurement: MeasurementId,
+        inputs: InputCredits,
+    },
 }
 
 /// What a number of the client's stands for.
@@ -326,15 +335,21 @@ impl Session {
     fn begin(&mut self, form: Encoding, begin: Option<Begin>) {
         match begin {
             None => {}
-            Some(Begin::Accepted { id, measurement, credits, inputs }) => {
+            Some(Begin::Accepted { id, measurement, follow, inputs }) => {
                 if let Some(inputs) = inputs {
                     self.tell_grants(form, measurement, inputs);
                 }
+                let Some((reader, credits)) = follow else { return };
                 // The number may have been taken while the anchor was asked.
-                match (credits, self.check_free(id)) {
-                    (Some(credits), Ok(())) => self.subscribe(id, form, measurement, None, credits),
-                    (Some(_), Err(problem)) => self.say(form, FromAnchor::Problem { id: Some(id), problem }),
-                    (None, _) => {}
+                match self.check_free(id) {
+                    Ok(()) => {
+                        let subscription = Subscription::new(id, form, credits, None);
+                        let step = subscription.read(reader);
+                        let (abort, _) = AbortHandle::new_pair();
+                        self.subscribed.insert(id, Subscribed::Results(subscription, abort));
+                        self.step(id, step);
+                    }
+                    Err(problem) => self.say(form, FromAnchor::Problem { id: Some(id), problem }),
                 }
             }
             Some(Begin::Grants { measurement, inputs }) => self.tell_grants(form, measurement, inputs),
@@ -373,8 +388,15 @@ impl Measure {
     async fn ask(self, anchor: Anchor, form: Encoding) -> Done {
         let Self { id, tenant, request, key, credits } = self;
         let open = request.open;
-        let measurement = match anchor.accept(&tenant, *request, key).await {
-            Ok(accepted) => accepted.measurement,
+        let accepted = match credits {
+            Some(credits) => anchor
+                .accept_and_follow(&tenant, *request, key)
+                .await
+                .map(|(accepted, reader)| (accepted, Some((Box::new(reader.with_parts(true)), credits)))),
+            None => anchor.accept(&tenant, *request, key).await.map(|accepted| (accepted, None)),
+        };
+        let (measurement, follow) = match accepted {
+            Ok((accepted, follow)) => (accepted.measurement, follow),
             Err(problem) => {
                 let answer = FromAnchor::Problem { id: Some(id), problem };
                 return Done::Answered(form, Box::new(answer), None);
@@ -386,7 +408,7 @@ impl Measure {
             inputs = Some(free);
         }
         let answer = FromAnchor::Accepted { id, measurement: Box::new(measurement), inputs: granted };
-        Done::Answered(form, Box::new(answer), Some(Begin::Accepted { id, measurement: of, credits, inputs }))
+        Done::Answered(form, Box::new(answer), Some(Begin::Accepted { id, measurement: of, follow, inputs }))
     }
 }
 
