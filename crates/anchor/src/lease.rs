@@ -4,13 +4,14 @@
 //!
 //! The same anchor started again takes its lease back at once: its former process finds it taken and ends.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use async_nats::jetstream::kv::{self, UpdateErrorKind};
-use mmn_bus::connect::Bus;
+use mmn_bus::connect::{Bus, Link};
 use mmn_bus::jetstream::{Bucket, EnsureError};
 use mmn_schema::id::{AnchorId, Epoch};
 use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock;
@@ -121,9 +122,16 @@ impl Lease {
 
     /// Renews the lease until `shutdown`, then gives it back. Returns before that when it is lost: whether it was.
     /// `sure` is told until when it is certainly this anchor's.
-    pub(crate) async fn hold(mut self, shutdown: CancellationToken, sure: impl Fn(Instant)) -> bool {
-        let term = ms(self.config.term_ms);
+    /// A connection that comes back is used at once.
+    pub(crate) async fn hold(
+        mut self,
+        shutdown: CancellationToken,
+        mut link: watch::Receiver<Link>,
+        sure: impl Fn(Instant),
+    ) -> bool {
+        let (renew, term) = (ms(self.config.renew_ms), ms(self.config.term_ms));
         let mut renewed = clock::now();
+        let mut pause = renew;
         loop {
             tokio::select! {
                 () = shutdown.cancelled() => {
@@ -133,12 +141,14 @@ impl Lease {
                     }
                     return false;
                 }
-                () = tokio::time::sleep(ms(self.config.renew_ms)) => {}
+                () = tokio::time::sleep(pause) => {}
+                Ok(()) = link.changed() => {}
             }
+            pause = renew;
             self.holder.renewed += 1;
             let asked = clock::now();
             // An answer that is lost must not cost the term.
-            match tokio::time::timeout(ms(self.config.renew_ms), self.put()).await {
+            match tokio::time::timeout(renew, self.put()).await {
                 Ok(Ok(())) => {
                     renewed = clock::now();
                     sure(asked + term);
@@ -149,6 +159,8 @@ impl Lease {
                         Ok(Some(entry)) if self.is_own(&entry.value) => {
                             self.revision = entry.revision;
                             renewed = clock::now();
+                            // Since when is not known: it is renewed for certain at once.
+                            pause = Duration::ZERO;
                         }
                         Ok(Some(_)) => return true,
                         _ => {}
@@ -162,6 +174,7 @@ impl Lease {
                     };
                     let for_ms = clock::now().saturating_duration_since(renewed).as_millis();
                     tracing::warn!(error, for_ms, "the lease was not renewed");
+                    pause = ms(self.config.look_ms);
                 }
             }
         }

@@ -1,6 +1,9 @@
 //! An anchor's life: connect, listen, take the lease, recover, serve.
 
+use std::fs::{File, TryLockError};
+use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use mmn_bus::connect::{Connect, ConnectError, Tls};
 use mmn_bus::identity::{CREDS, Creds, CredsError, Issuer, KeysetError, Role, TrustError};
@@ -56,6 +59,9 @@ pub enum RunError {
     /// The mark of its term can't be set.
     #[error("the mark of this term can't be set")]
     Mark(#[from] KeptError),
+    /// The credentials can't be opened.
+    #[error("the credentials can't be opened")]
+    Lock(#[from] std::io::Error),
     /// What is kept can't be read.
     #[error("what is kept can't be read: {0}")]
     Recover(Problem),
@@ -111,6 +117,9 @@ pub async fn run(
     let _ = ready.send(Ready { url, anchor });
 
     let ended = async {
+        let Some(_alone) = alone(&dir, &shared, &shutdown).await? else {
+            return Ok(());
+        };
         let Some(lease) = rise::lease(&shared, &config, &id, &shutdown).await? else {
             return Ok(());
         };
@@ -122,15 +131,17 @@ pub async fn run(
         shared.hold_until(lease.until());
         let renewal = tokio::spawn({
             let sure = Arc::clone(&shared);
+            let unsure = Arc::clone(&shared);
             let (lost, stop, release) = (lost.clone(), stop.clone(), release.clone());
             async move {
-                let holding = lease.hold(release.clone(), move |until| sure.hold_until(until));
+                let holding = lease.hold(release.clone(), sure.bus.link(), |until| sure.hold_until(until));
                 tokio::pin!(holding);
                 let taken = tokio::select! {
                     taken = &mut holding => taken,
                     () = lost.cancelled() => true,
                 };
                 if taken {
+                    unsure.hold_until(clock::now());
                     lost.cancel();
                     stop.cancel();
                 }
@@ -163,3 +174,33 @@ pub async fn run(
     bus.close().await;
     ended
 }
+
+/// Waits until no other process runs with these credentials: the lease is taken back at once by an anchor of the same
+/// name, and one that is merely stopped would not know. What it gives is to be kept. `None` at `shutdown`.
+async fn alone(
+    dir: &Path,
+    shared: &Shared,
+    shutdown: &CancellationToken,
+) -> Result<Option<File>, std::io::Error> {
+    let file = File::open(dir.join(CREDS))?;
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(Some(file)),
+            Err(TryLockError::WouldBlock) => {
+                shared.say(false, "standing by: another process runs with the same credentials");
+            }
+            // Not every file system has locks.
+            Err(TryLockError::Error(error)) => {
+                tracing::warn!(%error, "whether another process runs with the same credentials is not known");
+                return Ok(Some(file));
+            }
+        }
+        tokio::select! {
+            () = shutdown.cancelled() => return Ok(None),
+            () = tokio::time::sleep(LOOK) => {}
+        }
+    }
+}
+
+/// How often one looks whether another process has ended.
+const LOOK: Duration = Duration::from_millis(50);

@@ -40,7 +40,10 @@ pub(crate) async fn read(jetstream: &jetstream::Context) -> Result<Kept, String>
     each(jetstream, "LEDGER", |_, subject, value| {
         if subject.contains(".log.done.") {
             let shared = pairs(value).map(|(id, _)| id);
-            of_subject(subject).into_iter().chain(shared).for_each(|id| *kept.done.entry(id).or_default() += 1);
+            of_subject(subject)
+                .into_iter()
+                .chain(shared)
+                .for_each(|id| *kept.done.entry(id).or_default() += 1);
         }
     })
     .await?;
