@@ -36,6 +36,16 @@ pub(crate) fn nats_server(root: u32) -> anyhow::Result<u32> {
         .context("no nats-server")
 }
 
+/// The process of an instance of a module.
+pub(crate) fn instance(root: u32, instance: &str) -> anyhow::Result<u32> {
+    let word = format!("MMN_INSTANCE={instance}");
+    let is_it = |pid: &u32| {
+        let environment = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+        environment.split(|byte| *byte == 0).any(|variable| variable == word.as_bytes())
+    };
+    descendants(root)?.into_iter().find(is_it).with_context(|| format!("no process of {instance}"))
+}
+
 /// The command line of a process; its words end in NUL.
 pub(crate) fn command(pid: u32) -> String {
     fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default()

@@ -12,13 +12,17 @@ use mmn_schema::stream::FromClient;
 /// The number that a prepared question has until it gets its own.
 const PLACE: u64 = 0x0123_4567_89ab_cdef;
 
+/// The room for what was read.
+const ROOM: usize = 256 << 10;
+
 /// One connection.
 #[derive(Debug)]
 pub(super) struct Socket {
     stream: TcpStream,
-    /// What was read and not looked at yet.
+    /// From `begin` to `end` it holds what was read and not looked at yet.
     buffer: Vec<u8>,
     begin: usize,
+    end: usize,
     out: Vec<u8>,
 }
 
@@ -50,7 +54,7 @@ impl Question {
         let payload = Encoding::Cbor.encode(question)?;
         let place = PLACE.to_be_bytes();
         let at = payload.windows(8).position(|window| window == place).context("no place for the number")?;
-        let frame = frame(&payload)?;
+        let frame = frame(&payload);
         Ok(Self { at: frame.len() - payload.len() + at, frame })
     }
 }
@@ -73,7 +77,7 @@ impl Socket {
         }
         let head = String::from_utf8_lossy(&head);
         anyhow::ensure!(head.starts_with("HTTP/1.1 101"), "no WebSocket: {head}");
-        Ok(Self { stream, buffer: Vec::new(), begin: 0, out: Vec::new() })
+        Ok(Self { stream, buffer: vec![0; ROOM], begin: 0, end: 0, out: Vec::new() })
     }
 
     /// How long a call of [`Self::read`] waits for something to come.
@@ -93,7 +97,7 @@ impl Socket {
     /// Puts any other message into what is sent next.
     pub(super) fn say(&mut self, message: &FromClient) -> anyhow::Result<()> {
         let payload = Encoding::Cbor.encode(message)?;
-        self.out.extend(frame(&payload)?);
+        self.out.extend(frame(&payload));
         Ok(())
     }
 
@@ -107,20 +111,25 @@ impl Socket {
     /// Reads what has come, at least one byte, and hands each whole message to `take`. Whether anything came before
     /// patience was at an end.
     pub(super) fn read(&mut self, mut take: impl FnMut(Answer<'_>)) -> std::io::Result<bool> {
-        const ROOM: usize = 256 << 10;
-        let end = self.buffer.len();
-        self.buffer.resize(end + ROOM, 0);
-        let room = self.buffer.get_mut(end..).unwrap_or_default();
-        let read = self.stream.read(room);
-        self.buffer.truncate(end + *read.as_ref().unwrap_or(&0));
-        match read {
+        if self.begin > 0 {
+            self.buffer.copy_within(self.begin..self.end, 0);
+            self.end -= self.begin;
+            self.begin = 0;
+        }
+        if self.end == self.buffer.len() {
+            // A message that is longer than all the room.
+            self.buffer.resize(2 * self.end, 0);
+        }
+        match self.stream.read(self.buffer.get_mut(self.end..).unwrap_or_default()) {
             Ok(0) => return Err(std::io::ErrorKind::UnexpectedEof.into()),
-            Ok(_) => {}
+            Ok(read) => self.end += read,
             Err(error) if matches!(error.kind(), std::io::ErrorKind::WouldBlock) => return Ok(false),
             Err(error) => return Err(error),
         }
         let mut pings = 0;
-        while let Some((code, payload, length)) = parse(self.buffer.get(self.begin..).unwrap_or_default()) {
+        while let Some((code, payload, length)) =
+            parse(self.buffer.get(self.begin..self.end).unwrap_or_default())
+        {
             match code {
                 2 => take(answer(payload)),
                 8 => return Err(std::io::ErrorKind::ConnectionReset.into()),
@@ -128,13 +137,6 @@ impl Socket {
                 _ => {}
             }
             self.begin += length;
-        }
-        if self.begin == self.buffer.len() {
-            self.buffer.clear();
-            self.begin = 0;
-        } else if self.begin > ROOM {
-            self.buffer.drain(..self.begin);
-            self.begin = 0;
         }
         for _ in 0..pings {
             self.out.extend([0x8a, 0x80, 0, 0, 0, 0]);
@@ -144,18 +146,22 @@ impl Socket {
 }
 
 /// A client's frame of binary data.
-fn frame(payload: &[u8]) -> anyhow::Result<Vec<u8>> {
+fn frame(payload: &[u8]) -> Vec<u8> {
     let mut frame = vec![0x82];
-    match u8::try_from(payload.len()) {
-        Ok(length @ ..126) => frame.push(0x80 | length),
-        _ => {
+    match (u8::try_from(payload.len()), u16::try_from(payload.len())) {
+        (Ok(length @ ..126), _) => frame.push(0x80 | length),
+        (_, Ok(length)) => {
             frame.push(0x80 | 126);
-            frame.extend(u16::try_from(payload.len())?.to_be_bytes());
+            frame.extend(length.to_be_bytes());
+        }
+        _ => {
+            frame.push(0x80 | 127);
+            frame.extend((payload.len() as u64).to_be_bytes());
         }
     }
     frame.extend([0; 4]);
     frame.extend(payload);
-    Ok(frame)
+    frame
 }
 
 /// The first frame: its opcode, its payload, and its length. Absent when it is not whole yet.
