@@ -1,8 +1,7 @@
 //! A module of kinds that do nothing: what is measured with them is everything around a measurement.
 //!
 //! This program is the module's too: a manifest in `modules.d/` names it with [`ROLE`]. It uses the module runtime as
-//! `mmn module` does. `--sleep-ms N` makes every task of an instance take so long, whatever its parameters say;
-//! `--nats URL` leads its connection another way, through a proxy.
+//! `mmn module` does. `--sleep-ms N` makes every task of an instance take so long, whatever its parameters say.
 
 use std::ffi::OsString;
 use std::sync::OnceLock;
@@ -123,7 +122,6 @@ pub(crate) fn run(arguments: &[OsString]) -> anyhow::Result<()> {
         let value = value.to_str().context("an argument is not UTF-8")?;
         match name.to_str() {
             Some("--sleep-ms") => drop(SLEEP.set(Duration::from_millis(value.parse()?))),
-            Some("--nats") => module.urls = vec![value.to_owned()],
             Some("--kind") => value.clone_into(&mut kind),
             _ => anyhow::bail!("{} {value} is no argument of the module", name.display()),
         }

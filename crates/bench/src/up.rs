@@ -10,6 +10,7 @@ use anyhow::{Context, bail};
 use serde_json::Value;
 
 use crate::clock;
+use crate::http::Connection;
 use crate::report::{Report, ms, quantile};
 use crate::started::{Dir, Started};
 
@@ -46,46 +47,14 @@ impl Up {
     /// Starts it with modules of this program.
     pub(crate) fn start_with(mmn: &Path, setup: &Setup) -> anyhow::Result<Self> {
         let data = Dir::new()?;
-        lift_limits(data.path(), setup)?;
-        for (name, manifest) in &setup.modules {
-            write_manifest(data.path(), name, manifest)?;
-        }
-        if setup.bare {
-            for name in ["packet", "dns", "http"] {
-                write_manifest(data.path(), name, "enabled = false\n")?;
-            }
-        }
+        prepare_node(&data.path().join("node"), setup)?;
         let config = data.path().join("anchor.toml");
         std::fs::write(&config, &setup.anchor)?;
         let child = spawn(mmn, data.path(), &["--anchor-config".as_ref(), config.as_os_str()])?;
         let (api, token) = wait_for_api(data.path())?;
         let up = Self { child, data, api, token };
-        up.wait_for_instances(setup.instances)?;
+        wait_for_instances(&up.api, &up.token, setup.instances)?;
         Ok(up)
-    }
-
-    /// Adds a module while it runs.
-    pub(crate) fn plug(&self, name: &str, manifest: &str, instances: usize) -> anyhow::Result<()> {
-        write_manifest(self.data(), name, manifest)?;
-        self.wait_for_instances(instances)
-    }
-
-    /// Waits until so many instances of modules are at work.
-    pub(crate) fn wait_for_instances(&self, instances: usize) -> anyhow::Result<()> {
-        let begin = clock::now();
-        loop {
-            if let Ok(modules) = self.get("/api/v1/modules") {
-                let items = modules["items"].as_array().map_or(&[][..], Vec::as_slice);
-                let healthy = |item: &&Value| item["health"] == "healthy" && item["kinds"][0] != Value::Null;
-                if items.iter().filter(healthy).count() >= instances {
-                    return Ok(());
-                }
-            }
-            if clock::now() - begin > Duration::from_secs(20) {
-                bail!("{instances} instances were not ready within 20 s");
-            }
-            std::thread::sleep(Duration::from_millis(20));
-        }
     }
 
     /// The data directory.
@@ -100,7 +69,7 @@ impl Up {
 
     /// A GET of the API.
     pub(crate) fn get(&self, path: &str) -> anyhow::Result<Value> {
-        let mut connection = crate::http::Connection::open(&self.api, &self.token)?;
+        let mut connection = Connection::open(&self.api, &self.token)?;
         let (status, body) = connection.request("GET", path, None)?;
         anyhow::ensure!(status == 200, "GET {path}: {status} {}", String::from_utf8_lossy(&body));
         Ok(serde_json::from_slice(&body)?)
@@ -112,26 +81,47 @@ impl Up {
     }
 }
 
-/// The site's default limits, 1,000 packets/s and 100 to one target, shall not be what is measured.
-fn lift_limits(data: &Path, setup: &Setup) -> anyhow::Result<()> {
-    let node = data.join("node");
-    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&node)?;
+/// Waits until so many instances of modules are at work.
+pub(crate) fn wait_for_instances(api: &str, token: &str, instances: usize) -> anyhow::Result<()> {
+    let begin = clock::now();
+    loop {
+        let modules = Connection::open(api, token)
+            .and_then(|mut api| api.request("GET", "/api/v1/modules", None))
+            .and_then(|(_, body)| Ok(serde_json::from_slice::<Value>(&body)?))
+            .unwrap_or_default();
+        let items = modules["items"].as_array().map_or(&[][..], Vec::as_slice);
+        let at_work = |item: &&Value| item["health"] == "healthy" && item["kinds"][0] != Value::Null;
+        if items.iter().filter(at_work).count() >= instances {
+            return Ok(());
+        }
+        anyhow::ensure!(
+            clock::now() - begin < Duration::from_secs(20),
+            "{instances} instances were not ready within 20 s: {modules}"
+        );
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// The directory of a node. The site's default limits, 1,000 packets/s and 100 to one target, shall not be what is
+/// measured.
+pub(crate) fn prepare_node(node: &Path, setup: &Setup) -> anyhow::Result<()> {
+    let manifests = node.join("modules.d");
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&manifests)?;
     // Those that are named get the settings of their manifests, their concurrency among them.
     let names: Vec<_> = setup.modules.iter().map(|(name, _)| name).collect();
     let policy = format!(
         "max_pps = 1000000\nmax_bps = \"10Gbit/s\"\nmax_pps_per_target = 1000000\nallow_loopback = true\n\
          sockets_for = {names:?}\n"
     );
-    Ok(std::fs::write(node.join("policy.toml"), policy)?)
-}
-
-fn write_manifest(data: &Path, name: &str, text: &str) -> anyhow::Result<()> {
-    let dir = data.join("node/modules.d");
-    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&dir)?;
-    // Renamed into place: the node watches.
-    let draft = data.join("node").join(format!("{name}.draft"));
-    std::fs::write(&draft, text)?;
-    Ok(std::fs::rename(draft, dir.join(format!("{name}.toml")))?)
+    std::fs::write(node.join("policy.toml"), policy)?;
+    for (name, manifest) in &setup.modules {
+        std::fs::write(manifests.join(format!("{name}.toml")), manifest)?;
+    }
+    let off = if setup.bare { &["packet", "dns", "http"][..] } else { &[] };
+    for name in off {
+        std::fs::write(manifests.join(format!("{name}.toml")), "enabled = false\n")?;
+    }
+    Ok(())
 }
 
 fn spawn(mmn: &Path, data: &Path, more: &[&OsStr]) -> anyhow::Result<Started> {

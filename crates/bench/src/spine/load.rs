@@ -7,12 +7,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use mmn_schema::encoding::Encoding;
+use mmn_schema::api::ResultRecord;
 use mmn_schema::outcome::Outcome;
 use mmn_schema::stream::FromAnchor;
 
 use super::network;
-use super::socket::{Answer, Question, Socket};
+use super::socket::{Question, Socket};
 use crate::clock;
 use crate::http::Connection;
 
@@ -27,16 +27,17 @@ pub(super) struct Plan {
     pub(super) token: String,
     /// Requests, asked in turn.
     pub(super) bodies: Vec<String>,
+    /// How many tasks each of them is.
+    pub(super) tasks: u32,
     /// The most under way at a time.
     pub(super) under_way: usize,
     /// The most per second; absent: as many as come back.
     pub(super) per_s: Option<f64>,
 }
 
-/// A measurement that came to its end.
+/// A measurement that came to its end, with the last of its results.
 #[derive(Debug, Clone)]
 pub(super) struct Done {
-    pub(super) asked: Instant,
     pub(super) at: Instant,
     pub(super) measurement: String,
     pub(super) instance: Option<String>,
@@ -44,6 +45,7 @@ pub(super) struct Done {
     pub(super) started_ns: i128,
     pub(super) attempt: u32,
     pub(super) outcome: Outcome,
+    pub(super) reason: Option<String>,
 }
 
 /// What came of everything.
@@ -56,8 +58,8 @@ pub(super) struct Log {
     pub(super) breaks: u64,
     /// Of measurements accepted: those whose end was not seen, since the connection broke.
     pub(super) unseen: Vec<String>,
-    /// Results beyond one of a measurement.
-    pub(super) twice: u64,
+    /// Measurements that had another number of results than of tasks.
+    pub(super) miscounted: u64,
     /// The most that were under way.
     pub(super) most_under_way: usize,
 }
@@ -135,9 +137,10 @@ impl Load {
     fn is_closed(&self, id: &str) -> anyhow::Result<bool> {
         let mut last = anyhow::anyhow!("no host");
         for host in &self.plan.hosts {
-            let ledger = Connection::open(host, &self.plan.token).and_then(|mut api| network::ledger(&mut api, id));
+            let ledger =
+                Connection::open(host, &self.plan.token).and_then(|mut api| network::ledger(&mut api, id));
             match ledger {
-                Ok(ledger) => return Ok(ledger["pending"] == 0 && ledger["accepted"] == 1),
+                Ok(ledger) => return Ok(ledger["pending"] == 0 && ledger["accepted"] == self.plan.tasks),
                 Err(error) => last = error,
             }
         }
@@ -162,9 +165,9 @@ impl Drop for Load {
 /// A measurement under way.
 #[derive(Debug)]
 struct UnderWay {
-    asked: Instant,
     measurement: Option<String>,
-    result: Option<(Option<String>, i128, u32, Outcome)>,
+    results: u32,
+    last: Option<ResultRecord>,
 }
 
 /// The thread's own.
@@ -214,7 +217,7 @@ impl Work {
                 last = now;
                 let read = socket.flush().and_then(|()| {
                     let mut answers = Vec::new();
-                    socket.read(|answer| answers.extend(decode(answer)))?;
+                    socket.read(|answer| answers.extend(answer.decode()))?;
                     Ok(answers)
                 });
                 match read {
@@ -241,7 +244,7 @@ impl Work {
             let turn = usize::try_from(self.next).unwrap_or(0) % self.questions.len().max(1);
             let Some(question) = self.questions.get(turn) else { return };
             socket.ask(question, self.next);
-            self.under_way.insert(self.next, UnderWay { asked: now, measurement: None, result: None });
+            self.under_way.insert(self.next, UnderWay { measurement: None, results: 0, last: None });
             self.next += 1;
         }
         let under_way = self.under_way.len();
@@ -266,18 +269,23 @@ impl Work {
                 FromAnchor::Results { id, records } => {
                     for record in records.into_iter().filter(|record| record.last) {
                         let Some(one) = self.under_way.get_mut(&id) else { continue };
-                        let started_ns = record.started_at.map_or(0, |at| i128::from(at.unix_ns()));
-                        let instance = record.instance.map(|instance| instance.to_string());
-                        let result = (instance, started_ns, record.attempt, record.outcome);
-                        log.twice += u64::from(one.result.replace(result).is_some());
+                        one.results += 1;
+                        one.last = Some(record);
                     }
                 }
                 FromAnchor::Done { id, .. } => {
                     let Some(one) = self.under_way.remove(&id) else { continue };
-                    let (Some(measurement), Some(result)) = (one.measurement, one.result) else { continue };
-                    let (instance, started_ns, attempt, outcome) = result;
-                    let asked = one.asked;
-                    log.done.push(Done { asked, at: now, measurement, instance, started_ns, attempt, outcome });
+                    log.miscounted += u64::from(one.results != self.plan.tasks);
+                    let (Some(measurement), Some(record)) = (one.measurement, one.last) else { continue };
+                    log.done.push(Done {
+                        at: now,
+                        measurement,
+                        started_ns: record.started_at.map_or(0, |at| i128::from(at.unix_ns())),
+                        instance: record.instance.map(|instance| instance.to_string()),
+                        attempt: record.attempt,
+                        outcome: record.outcome,
+                        reason: record.reason.map(|reason| reason.code.to_string()),
+                    });
                 }
                 FromAnchor::Problem { id, problem } => {
                     *log.problems.entry((problem.status, problem.reason)).or_default() += 1;
@@ -302,13 +310,4 @@ impl Work {
     fn log(&self) -> std::sync::MutexGuard<'_, Log> {
         self.log.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-fn decode(answer: Answer<'_>) -> Option<FromAnchor> {
-    let (Answer::Accepted(bytes)
-    | Answer::Results(bytes)
-    | Answer::Done(bytes)
-    | Answer::Problem(bytes)
-    | Answer::Other(bytes)) = answer;
-    Encoding::Cbor.decode(bytes).ok()
 }

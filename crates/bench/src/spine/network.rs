@@ -1,11 +1,16 @@
 //! An `mmn up` with modules of this program.
 
+use std::time::Duration;
+
+use mmn_schema::api::ResultRecord;
+use mmn_schema::stream::{FromAnchor, FromClient};
 use serde_json::Value;
 
 use super::Bench;
+use super::socket::Socket;
 use crate::http::Connection;
-use crate::processes;
 use crate::up::{Setup, Up};
+use crate::{clock, processes};
 
 /// A module of this program, as its manifest says.
 #[derive(Debug, Clone)]
@@ -16,14 +21,12 @@ pub(super) struct Module {
     pub(super) concurrency: u32,
     /// How long each task takes; absent: as the task's parameters say.
     pub(super) sleep_ms: Option<u64>,
-    /// Another way to nats-server.
-    pub(super) nats: Option<String>,
 }
 
 impl Module {
     /// Instances of the kind `noop`.
     pub(super) const fn noop(instances: usize, concurrency: u32) -> Self {
-        Self { name: "noop", kind: "noop", instances, concurrency, sleep_ms: None, nats: None }
+        Self { name: "noop", kind: "noop", instances, concurrency, sleep_ms: None }
     }
 
     pub(super) fn named(self, name: &'static str) -> Self {
@@ -42,9 +45,6 @@ impl Module {
         if let Some(ms) = self.sleep_ms {
             words.extend(["--sleep-ms".to_owned(), ms.to_string()]);
         }
-        if let Some(nats) = &self.nats {
-            words.extend(["--nats".to_owned(), nats.clone()]);
-        }
         Ok(format!(
             "command = {words:?}\ninstances = {}\nconcurrency = {{ {} = {} }}\n",
             self.instances, self.kind, self.concurrency
@@ -52,18 +52,20 @@ impl Module {
     }
 }
 
-/// Starts a network of these modules and no others, with room for as many requests as a machine can make.
-pub(super) fn start(bench: &Bench, modules: &[Module]) -> anyhow::Result<Up> {
+/// Modules of this program and no others, with room for as many requests as a machine can make.
+pub(super) fn setup(modules: &[Module]) -> anyhow::Result<Setup> {
     let manifests = modules.iter().map(|module| Ok((module.name.to_owned(), module.manifest()?)));
-    Up::start_with(
-        &bench.mmn,
-        &Setup {
-            modules: manifests.collect::<anyhow::Result<_>>()?,
-            bare: true,
-            anchor: "[api]\nmax_requests_per_s = 1000000\n".to_owned(),
-            instances: modules.iter().map(|module| module.instances).sum(),
-        },
-    )
+    Ok(Setup {
+        modules: manifests.collect::<anyhow::Result<_>>()?,
+        bare: true,
+        anchor: "[api]\nmax_requests_per_s = 1000000\n".to_owned(),
+        instances: modules.iter().map(|module| module.instances).sum(),
+    })
+}
+
+/// Starts a network of these modules.
+pub(super) fn start(bench: &Bench, modules: &[Module]) -> anyhow::Result<Up> {
+    Up::start_with(&bench.mmn, &setup(modules)?)
 }
 
 /// The processes of a network, by role.
@@ -127,6 +129,48 @@ pub(super) fn submit(api: &mut Connection, body: &str) -> anyhow::Result<String>
     );
     let answer: Value = serde_json::from_slice(&answer)?;
     answer["id"].as_str().map(str::to_owned).ok_or_else(|| anyhow::anyhow!("a measurement without id"))
+}
+
+/// Asks for a kind's measurement of so many inputs that are not alike.
+pub(super) fn body(kind: &str, params: &str, deadline: &str, inputs: u32) -> String {
+    let inputs: Vec<_> = (0..inputs)
+        .map(|input| {
+            let [_, a, b, c] = input.to_be_bytes();
+            format!("\"10.{a}.{b}.{c}\"")
+        })
+        .collect();
+    let inputs = inputs.join(",");
+    format!(r#"{{"kind":"{kind}","params":{params},"deadline":"{deadline}","inputs":[{inputs}]}}"#)
+}
+
+/// Waits until a measurement is done, and gives its ledger.
+pub(super) fn closed(api: &mut Connection, id: &str, patience: Duration) -> anyhow::Result<Value> {
+    let begin = clock::now();
+    loop {
+        let ledger = ledger(api, id)?;
+        if ledger["pending"] == 0 {
+            return Ok(ledger);
+        }
+        anyhow::ensure!(clock::now() - begin < patience, "{id} is not done within {patience:?}: {ledger}");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+/// The results of a measurement that is done.
+pub(super) fn results(up: &Up, id: &str) -> anyhow::Result<Vec<ResultRecord>> {
+    let mut socket = Socket::open(&up.api, &up.token)?;
+    socket.say(&FromClient::Subscribe { id: 1, measurement: id.parse()?, after: None, credits: u32::MAX })?;
+    socket.flush()?;
+    let (mut results, mut done) = (Vec::new(), false);
+    while !done {
+        let came = socket.read(|answer| match answer.decode() {
+            Some(FromAnchor::Results { records, .. }) => results.extend(records),
+            Some(FromAnchor::Done { .. } | FromAnchor::Problem { .. }) => done = true,
+            _ => {}
+        })?;
+        anyhow::ensure!(came, "the results of {id} don't come");
+    }
+    Ok(results)
 }
 
 /// The ledger of a measurement.

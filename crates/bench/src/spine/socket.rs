@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use mmn_schema::encoding::Encoding;
-use mmn_schema::stream::FromClient;
+use mmn_schema::stream::{FromAnchor, FromClient};
 
 /// The number that a prepared question has until it gets its own.
 const PLACE: u64 = 0x0123_4567_89ab_cdef;
@@ -34,6 +34,18 @@ pub(super) enum Answer<'a> {
     Done(&'a [u8]),
     Problem(&'a [u8]),
     Other(&'a [u8]),
+}
+
+impl Answer<'_> {
+    /// The whole message; absent when it is none of this program's version.
+    pub(super) fn decode(self) -> Option<FromAnchor> {
+        let (Self::Accepted(bytes)
+        | Self::Results(bytes)
+        | Self::Done(bytes)
+        | Self::Problem(bytes)
+        | Self::Other(bytes)) = self;
+        Encoding::Cbor.decode(bytes).ok()
+    }
 }
 
 /// A question whose number is filled in before it is sent.
