@@ -118,7 +118,7 @@ impl Seen {
         let mut lines = self.instances();
         lines.extend(self.vps.iter().flat_map(|vp| self.without(vp)));
         let mut columns = vec![
-            Column::left("INSTANCE").shrinks_to(12),
+            Column::left("INSTANCE").shrinks_to(20),
             Column::left("VP").shrinks_to(8),
             Column::left("STATE"),
             Column::left("KINDS").shrinks_to(8),

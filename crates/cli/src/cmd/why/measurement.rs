@@ -158,7 +158,7 @@ fn reasons(
                     many => format!(" at {}", units::count(many.len() as u64, "vantage point")),
                 };
                 let detail = example.detail.as_ref().map(|detail| format!(": {detail}")).unwrap_or_default();
-                Cell::new(format!("mmn why {}{place}{detail}", example.task))
+                Cell::new(format!("task {}{place}{detail}", example.task.index))
             });
             let outcome = Cell::new(outcome.as_str()).tone(view::tone(*outcome));
             let cells = vec![outcome, code.clone().into(), count.to_string().into()];
@@ -221,6 +221,9 @@ fn notes(measurement: &Measurement, seen: &Seen) -> Vec<String> {
     }
     if ledger.expired > 0 {
         notes.push(format!("{} no longer kept", units::count(ledger.expired, "result")));
+    }
+    if let Some(example) = seen.examples.values().next() {
+        notes.push(format!("`mmn why {}` tells of one in full", example.task));
     }
     let ended = ledger.accepted - ledger.pending;
     if seen.looked_at < ended.saturating_sub(ledger.expired) {
