@@ -55,7 +55,7 @@ pub(crate) enum Command {
     Results(cmd::results::Args),
     /// Show the account of a measurement's tasks
     Ledger(cmd::ledger::Args),
-    /// Show what happened to a task, hop by hop
+    /// Show what happened to a task, or why a measurement ended as it did
     Why(cmd::why::Args),
     /// Watch results, or what happens in the network, as it happens
     Watch(cmd::watch::Args),
@@ -126,7 +126,7 @@ pub(crate) struct MeasureArgs {
 }
 
 /// A measurement by its id, or the newest.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum MsmArg {
     Id(mmn_schema::id::MeasurementId),
     Last,

@@ -122,6 +122,8 @@ pub mod code {
         PARAMETERS = "parameters";
         /// refused: the vantage point does not offer the kind.
         UNSUPPORTED = "unsupported";
+        /// refused: the instance's self-test of the kind has not passed.
+        SELF_TEST = "self-test";
         /// refused: no instance had room before the deadline.
         SATURATED = "saturated";
         /// refused: the instance is going out of service and there is no other.

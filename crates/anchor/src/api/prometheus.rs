@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use mmn_schema::announce::ModuleState;
 use mmn_schema::api::Health;
+use mmn_schema::outcome::{Outcome, code};
 
 use crate::gauge::Gauge;
 use crate::metrics::{Histogram, Metrics, ModuleRow, Standing, health_label};
@@ -65,9 +66,13 @@ fn work(page: &mut Page, metrics: &Metrics) {
     let help = "From the acceptance of a measurement to the acknowledged write of each of its results.";
     page.histogram("mmn_result_latency_seconds", help, &metrics.result_latency);
     page.one("mmn_tasks_accepted_total", COUNTER, "Tasks accepted.", metrics.tasks_accepted_total);
-    let ended = metrics.tasks_ended_reasons.iter();
+    let mut ended = metrics.tasks_ended_reasons.clone();
+    for key in EXPECTED {
+        ended.entry(key).or_default();
+    }
+    let ended = ended.into_iter();
     let ended =
-        ended.map(|((outcome, reason), count)| ([("outcome", outcome.as_str()), ("reason", reason)], *count));
+        ended.map(|((outcome, reason), count)| ([("outcome", outcome.as_str()), ("reason", reason)], count));
     page.many("mmn_tasks_ended_total", COUNTER, "Tasks that ended; ok has no reason.", ended);
     page.one("mmn_tasks_pending", GAUGE, "Tasks that are pending.", metrics.tasks_pending);
     page.one("mmn_tasks_out", GAUGE, "Tasks that instances hold.", metrics.tasks_out);
@@ -200,6 +205,15 @@ const HEALTHS: [Health; 7] = [
     Health::Draining,
     Health::Stopped,
 ];
+/// Ends that alerts look at: there from the beginning, so that the first is seen to come.
+const EXPECTED: [(Outcome, &str); 6] = [
+    (Outcome::Ok, ""),
+    (Outcome::Failed, code::INTERNAL),
+    (Outcome::Refused, code::SATURATED),
+    (Outcome::Lost, code::NO_INSTANCE),
+    (Outcome::Lost, code::INSTANCE_LOST),
+    (Outcome::Lost, code::DEADLINE),
+];
 /// The classes of subjects that garbage is counted by: there from the beginning, so that the first is seen to come.
 const SUBJECTS: [&str; 5] = ["announce", "enrol", "hb", "receipt", "res"];
 
@@ -275,7 +289,6 @@ fn escaped(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use mmn_schema::outcome::Outcome;
 
     #[test]
     fn the_text_is_prometheus() {
@@ -318,6 +331,7 @@ mod tests {
         }
         for line in [
             "mmn_tasks_ended_total{outcome=\"ok\",reason=\"\"} 7",
+            "mmn_tasks_ended_total{outcome=\"lost\",reason=\"deadline\"} 0",
             "mmn_http_answers_total{status=\"2xx\"} 1",
             "mmn_instances{health=\"lost\"} 0",
             "mmn_kind_tasks_pending{kind=\"ping\"} 5",

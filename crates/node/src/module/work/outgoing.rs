@@ -8,7 +8,7 @@ use mmn_schema::encoding::Encoding;
 use mmn_schema::subject::Subject;
 use tokio::sync::watch;
 
-use super::{HEARTBEAT, Waiting, Work, now, unavailable};
+use super::{HEARTBEAT, Waiting, Work, now};
 use crate::herald::needed;
 use crate::module::desk::Outgoing;
 use crate::{clock, host};
@@ -25,11 +25,12 @@ impl Work {
 
     /// Hands results to the connection, while there is one that takes them.
     pub(super) fn flush(&mut self, link: &watch::Receiver<Link>) {
-        if !matches!(*link.borrow(), Link::Up { .. }) {
+        if !self.desk.has_out() || !matches!(*link.borrow(), Link::Up { .. }) {
             return;
         }
+        let now = clock::monotonic();
         while self.outbox.is_clear() {
-            let Some(Outgoing { subject, encoding, payload }) = self.desk.next_out() else { return };
+            let Some(Outgoing { subject, encoding, payload }) = self.desk.next_out(now) else { return };
             self.send_receipts();
             let subject = subject.on(&self.outfit.prefix).into();
             self.outbox.push(subject, needed(encoding), payload);
@@ -56,14 +57,19 @@ impl Work {
         let kinds = self
             .infos
             .iter()
-            .map(|info| KindInfo {
-                unavailable: unavailable(info, &self.kinds, &self.outfit.site),
-                ..info.clone()
-            })
+            .map(|info| KindInfo { unavailable: self.unavailable(&info.name), ..info.clone() })
             .collect();
         let info =
-            ModuleInfo { module: self.outfit.module.clone(), kinds, credits: Some(self.outfit.room.credits) };
+            ModuleInfo { module: self.outfit.module.clone(), kinds, credits: Some(self.desk.credits()) };
         self.publish_announcement(Role::Module(info));
+    }
+
+    /// Announces how many tasks it can hold, where that has changed.
+    pub(super) fn tell_credits(&mut self) {
+        if let Some(credits) = self.desk.new_credits(clock::monotonic()) {
+            tracing::debug!(credits, "can hold");
+            self.announce();
+        }
     }
 
     pub(super) fn publish_announcement(&mut self, role: Role) {
@@ -92,7 +98,13 @@ impl Work {
         self.heartbeats += 1;
         let counts = self.desk.counts();
         let vitals = host::vitals();
-        let state = if self.desk.is_draining() { InstanceState::Draining } else { InstanceState::Ready };
+        let state = if self.desk.is_draining() {
+            InstanceState::Draining
+        } else if self.trials.is_starting() {
+            InstanceState::Starting
+        } else {
+            InstanceState::Ready
+        };
         let heartbeat = Heartbeat {
             boot: self.boot,
             seq: self.heartbeats,
