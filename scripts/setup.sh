@@ -53,3 +53,7 @@ if [ "${1:-}" = --test ]; then
 fi
 
 scripts/nats-server.sh >/dev/null
+# For check-alerts.sh alone, which says what is wrong where it can't be had.
+if [ "${1:-}" = --test ]; then
+    scripts/prometheus.sh >/dev/null || say "without promtool and prometheus, scripts/check-alerts.sh will fail"
+fi

@@ -25,6 +25,8 @@ pub struct Config {
     pub liveness: LivenessConfig,
     /// How work goes out.
     pub dispatch: DispatchConfig,
+    /// Which of several anchors is active.
+    pub lease: LeaseConfig,
 }
 
 /// The connection to NATS.
@@ -203,6 +205,24 @@ pub struct DispatchConfig {
 impl Default for DispatchConfig {
     fn default() -> Self {
         Self { max_batch: 256, receipt_ms: 500, sync_ms: 250, grace_ms: 500, pool_tasks: 4 }
+    }
+}
+
+/// Which of several anchors is active. All anchors of a network want the same values here.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct LeaseConfig {
+    /// How often the active anchor renews its lease, in milliseconds: at least three times a term.
+    pub renew_ms: u64,
+    /// After how many milliseconds without renewal another anchor takes over.
+    pub term_ms: u64,
+    /// How often one that stands by looks, in milliseconds.
+    pub look_ms: u64,
+}
+
+impl Default for LeaseConfig {
+    fn default() -> Self {
+        Self { renew_ms: 1000, term_ms: 3500, look_ms: 250 }
     }
 }
 

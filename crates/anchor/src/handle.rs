@@ -173,7 +173,9 @@ impl Anchor {
             problems::check_packets(&request, &plan)?;
         }
         let tenant = tenant.clone();
-        self.ask(|reply| Command::Accept { tenant, request: Box::new(request), key, wait, reply }).await
+        let asked =
+            self.ask(|reply| Command::Accept { tenant, request: Box::new(request), key, wait, reply });
+        asked.await.inspect_err(|problem| self.shared.tallies.refuse(problem))
     }
 
     /// Appends inputs to an open measurement, within the credits granted. Returns once JetStream has acknowledged
@@ -185,7 +187,8 @@ impl Anchor {
         inputs: Vec<Input>,
     ) -> Result<Appended, Problem> {
         let tenant = tenant.clone();
-        self.ask(|reply| Command::Append { tenant, measurement, inputs, reply }).await
+        let asked = self.ask(|reply| Command::Append { tenant, measurement, inputs, reply });
+        asked.await.inspect_err(|problem| self.shared.tallies.refuse(problem))
     }
 
     /// Says that no more inputs will come. Closing a closed measurement does nothing. Returns once JetStream has
@@ -334,9 +337,11 @@ impl Anchor {
         self.shared.readiness.subscribe()
     }
 
-    /// The anchor's counters and gauges at this moment. While it stands by they are those of a fresh start.
+    /// The anchor's counters and gauges at this moment. While it stands by, all but [`Metrics::standing`] are those of a
+    /// fresh start.
     pub async fn metrics(&self) -> Metrics {
-        self.ask(|reply| Command::Metrics { reply }).await.map(|metrics| *metrics).unwrap_or_default()
+        let asked = self.ask(|reply| Command::Metrics { reply }).await;
+        Metrics { standing: self.shared.standing(), ..asked.map(|metrics| *metrics).unwrap_or_default() }
     }
 
     /// What was asked of a measurement that does not run any more: it stands as it ended, if it is the tenant's.

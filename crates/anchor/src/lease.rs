@@ -4,7 +4,7 @@
 //!
 //! The same anchor started again takes its lease back at once: its former process finds it taken and ends.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use async_nats::jetstream::kv::{self, UpdateErrorKind};
 use mmn_bus::connect::Bus;
@@ -14,19 +14,15 @@ use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 
 use crate::clock;
+use crate::config::{LeaseConfig, ms};
 
-/// How often the lease is renewed.
-const RENEW: Duration = Duration::from_secs(1);
-/// After how long without renewal it is free.
-const TERM: Duration = Duration::from_millis(3500);
-/// How often a standby looks.
-const LOOK: Duration = Duration::from_millis(250);
 const KEY: &str = "active";
 
 /// The lease, held.
 #[derive(Debug)]
 pub(crate) struct Lease {
     bucket: kv::Store,
+    config: LeaseConfig,
     holder: Holder,
     revision: u64,
 }
@@ -52,6 +48,7 @@ impl Lease {
     /// Takes the lease as soon as it is free. `waiting` is told, in words, what it waits for. `None` at `shutdown`.
     pub(crate) async fn take(
         bucket: kv::Store,
+        config: &LeaseConfig,
         anchor: &AnchorId,
         shutdown: &CancellationToken,
         waiting: impl Fn(&str),
@@ -68,7 +65,8 @@ impl Lease {
                     if seen.is_none_or(|(known, _)| known != revision) {
                         seen = Some((revision, now));
                     }
-                    let stale = seen.is_some_and(|(_, at)| now.saturating_duration_since(at) >= TERM);
+                    let stale =
+                        seen.is_some_and(|(_, at)| now.saturating_duration_since(at) >= ms(config.term_ms));
                     let free = former
                         .as_ref()
                         .is_none_or(|former| former.released || former.anchor == *anchor || stale);
@@ -76,7 +74,8 @@ impl Lease {
                         let epoch = Epoch(former.map_or(0, |former| former.epoch.0) + 1);
                         let holder =
                             Holder { anchor: anchor.clone(), epoch, life, renewed: 0, released: false };
-                        let mut lease = Self { bucket: bucket.clone(), holder, revision };
+                        let config = config.clone();
+                        let mut lease = Self { bucket: bucket.clone(), config, holder, revision };
                         match lease.put().await {
                             Ok(()) => return Some(lease),
                             Err(error) if error.kind() == UpdateErrorKind::WrongLastRevision => {
@@ -95,7 +94,7 @@ impl Lease {
             }
             tokio::select! {
                 () = shutdown.cancelled() => return None,
-                () = tokio::time::sleep(LOOK) => {}
+                () = tokio::time::sleep(ms(config.look_ms)) => {}
             }
         }
     }
@@ -117,7 +116,7 @@ impl Lease {
                     }
                     return false;
                 }
-                () = tokio::time::sleep(RENEW) => {}
+                () = tokio::time::sleep(ms(self.config.renew_ms)) => {}
             }
             self.holder.renewed += 1;
             match self.put().await {

@@ -5,6 +5,7 @@
 //! records come in the order of their cursors, each once.
 
 use std::collections::VecDeque;
+use std::sync::atomic::Ordering;
 
 use mmn_schema::api::{Cursor, Ledger, ResultRecord};
 use mmn_schema::id::MeasurementId;
@@ -13,6 +14,7 @@ use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::{RecvError, TryRecvError};
 
 use crate::command::{Command, Live, Watch};
+use crate::gauge::Counted;
 use crate::handle::{Anchor, Viewer};
 use crate::problems;
 use crate::store::record::Kept;
@@ -46,6 +48,8 @@ pub struct ResultReader {
     watch: Option<Watch>,
     /// Whether kept messages may be missing between `taken` and what `watch` tells.
     behind: bool,
+    /// It has fallen behind what `watch` tells, and reads from the store again.
+    lagging: Option<Counted>,
     done: Option<Ledger>,
 }
 
@@ -72,6 +76,7 @@ impl ResultReader {
             expired: None,
             watch: None,
             behind: true,
+            lagging: None,
             done: None,
         };
         reader.follow().await?;
@@ -97,6 +102,7 @@ impl ResultReader {
             expired: None,
             watch: Some(Watch { live: Some(live), done: None }),
             behind: false,
+            lagging: None,
             done: None,
         }
     }
@@ -151,9 +157,11 @@ impl ResultReader {
                 return Ok(self.done.clone().map(Next::Done));
             }
             let store = self.anchor.shared().store()?;
-            match store.next_kept(self.measurement, self.taken + 1).await? {
-                Some(kept) => self.take(&kept),
-                None => self.behind = false,
+            if let Some(kept) = store.next_kept(self.measurement, self.taken + 1).await? {
+                self.take(&kept);
+            } else {
+                self.behind = false;
+                self.lagging = None;
             }
         }
     }
@@ -190,6 +198,9 @@ impl ResultReader {
                 Ok(Live::Done(ledger)) => self.done = Some((*ledger).clone()),
                 Err(RecvError::Lagged(_)) => {
                     self.behind = true;
+                    let tallies = &self.anchor.shared().tallies;
+                    tallies.lagged.fetch_add(1, Ordering::Relaxed);
+                    self.lagging = Some(tallies.behind.count());
                     return;
                 }
                 Err(RecvError::Closed) => {

@@ -41,7 +41,7 @@ pub(crate) async fn lease(
         lease::open(&shared.bus, config.bus.replicas).await.map_err(RoomError::from)
     });
     let Some(bucket) = opened.await? else { return Ok(None) };
-    Ok(Lease::take(bucket, id, shutdown, |what| shared.say(false, what)).await)
+    Ok(Lease::take(bucket, &config.lease, id, shutdown, |what| shared.say(false, what)).await)
 }
 
 /// Makes the streams and reads what they keep. The configuration gets the sizes that they have. `None` at shutdown.

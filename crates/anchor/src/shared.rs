@@ -1,6 +1,6 @@
 //! What handles, readers and the actor have in common.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use mmn_bus::connect::{Bus, Link};
@@ -10,7 +10,9 @@ use mmn_schema::subject::Prefix;
 use tokio::sync::{broadcast, mpsc, watch};
 
 use crate::command::Command;
+use crate::gauge::Gauge;
 use crate::handle::Readiness;
+use crate::metrics::{REFUSALS, Standing};
 use crate::problems;
 use crate::store::Store;
 
@@ -26,10 +28,34 @@ pub(crate) struct Shared {
     pub(crate) commands: mpsc::Sender<Command>,
     pub(crate) events: broadcast::Sender<Arc<Event>>,
     pub(crate) readiness: watch::Sender<Readiness>,
+    pub(crate) tallies: Tallies,
     /// Where NATS is, for people.
     nats: String,
     active: AtomicBool,
     store: OnceLock<Store>,
+}
+
+/// What is counted outside the actor.
+#[derive(Debug, Default)]
+pub(crate) struct Tallies {
+    /// Readers that have fallen behind and catch up.
+    pub(crate) behind: Gauge,
+    /// How often one has fallen behind.
+    pub(crate) lagged: AtomicU64,
+    /// Requests for work that were refused, by [`REFUSALS`].
+    refused: [AtomicU64; REFUSALS.len()],
+    /// The latest connection to NATS that was seen.
+    connections: AtomicU64,
+}
+
+impl Tallies {
+    /// Work was refused. Only reasons of the anchor's own count: the others are the client's.
+    pub(crate) fn refuse(&self, problem: &Problem) {
+        let at = REFUSALS.iter().position(|reason| *reason == problem.reason);
+        if let Some(count) = at.and_then(|at| self.refused.get(at)) {
+            count.fetch_add(1, Ordering::Relaxed);
+        }
+    }
 }
 
 impl Shared {
@@ -44,6 +70,7 @@ impl Shared {
             commands,
             events: broadcast::Sender::new(EVENTS),
             readiness: watch::Sender::new(readiness),
+            tallies: Tallies::default(),
             nats,
             active: AtomicBool::new(false),
             store: OnceLock::new(),
@@ -84,6 +111,30 @@ impl Shared {
 
     pub(crate) fn is_connected(&self) -> bool {
         matches!(*self.bus.link().borrow(), Link::Up { .. })
+    }
+
+    /// What an anchor knows of itself whether it is active or stands by.
+    pub(crate) fn standing(&self) -> Standing {
+        let tallies = &self.tallies;
+        let connections = match *self.bus.link().borrow() {
+            Link::Up { generation } => {
+                tallies.connections.fetch_max(generation, Ordering::Relaxed);
+                generation
+            }
+            Link::Down | Link::Closed => tallies.connections.load(Ordering::Relaxed),
+        };
+        let mut refused = REFUSALS.map(|reason| (reason, 0));
+        for ((_, sum), count) in refused.iter_mut().zip(&tallies.refused) {
+            *sum = count.load(Ordering::Relaxed);
+        }
+        Standing {
+            ready: self.readiness.borrow().ready,
+            nats_connected: self.is_connected(),
+            nats_connections_total: connections,
+            work_refused_total: refused,
+            readers_behind: tallies.behind.value(),
+            readers_lagged_total: tallies.lagged.load(Ordering::Relaxed),
+        }
     }
 
     /// Where NATS is, for people.

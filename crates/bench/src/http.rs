@@ -11,13 +11,20 @@ pub(crate) struct Connection {
     reader: BufReader<TcpStream>,
     host: String,
     token: String,
+    /// The fields of the last answer, a line each.
+    pub(crate) fields: Vec<String>,
 }
 
 impl Connection {
     pub(crate) fn open(host: &str, token: &str) -> anyhow::Result<Self> {
         let stream = TcpStream::connect(host)?;
         stream.set_nodelay(true)?;
-        Ok(Self { reader: BufReader::new(stream), host: host.to_owned(), token: token.to_owned() })
+        Ok(Self {
+            reader: BufReader::new(stream),
+            host: host.to_owned(),
+            token: token.to_owned(),
+            fields: Vec::new(),
+        })
     }
 
     /// One request and its whole answer: status and body.
@@ -39,6 +46,7 @@ impl Connection {
         self.reader.read_line(&mut line)?;
         let status = line.split(' ').nth(1).and_then(|code| code.parse().ok()).context("no status line")?;
         let mut length = 0;
+        self.fields.clear();
         loop {
             line.clear();
             self.reader.read_line(&mut line)?;
@@ -51,6 +59,7 @@ impl Connection {
             {
                 length = value.trim().parse()?;
             }
+            self.fields.push(header.to_owned());
         }
         let mut body = vec![0; length];
         self.reader.read_exact(&mut body)?;

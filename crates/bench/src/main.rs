@@ -1,7 +1,10 @@
-//! `make bench`: runs the built `mmn` as a person would and prints each figure beside its yardstick of the same run.
+//! `make bench` and `make bench-spine`: run the built `mmn` as a person would and print each figure beside its
+//! yardstick of the same run.
 //!
-//! It measures from outside (processes, HTTP, NATS), changes nothing, and stops what it started. A figure that falls
-//! short is printed as such and makes the exit code 1.
+//! It measures from outside (processes, HTTP, WebSocket, NATS), changes nothing, and stops what it started. A figure
+//! that falls short is printed as such and makes the exit code 1.
+//!
+//! `mmn-bench [MMN]` is the first of them, `mmn-bench spine [--mmn MMN] [--quick] [LINE…]` the second (`spine/mod.rs`).
 
 #![expect(
     clippy::indexing_slicing,
@@ -13,8 +16,12 @@ mod http;
 mod listed;
 mod memory;
 mod nats;
+mod noop;
 mod ping;
+mod processes;
 mod report;
+mod spine;
+mod started;
 mod up;
 
 use std::path::PathBuf;
@@ -25,12 +32,26 @@ use up::Up;
 
 fn main() -> anyhow::Result<()> {
     let arguments: Vec<_> = std::env::args_os().skip(1).collect();
-    if let [role, data] = arguments.as_slice()
-        && role == ping::RESPONDER
-    {
-        return ping::respond(data.as_ref());
+    let report = match arguments.as_slice() {
+        [role, data] if role == ping::RESPONDER => return ping::respond(data.as_ref()),
+        [role, more @ ..] if role == noop::ROLE => return noop::run(more),
+        [what, more @ ..] if what == "spine" => {
+            started::clean_up_when_interrupted()?;
+            spine::run(more)?
+        }
+        more => {
+            started::clean_up_when_interrupted()?;
+            skeleton(more.first().map_or_else(|| PathBuf::from("target/release/mmn"), PathBuf::from))?
+        }
+    };
+    if report.falls_short() {
+        std::process::exit(1);
     }
-    let mmn = arguments.first().map_or_else(|| PathBuf::from("target/release/mmn"), PathBuf::from);
+    Ok(())
+}
+
+fn skeleton(mmn: PathBuf) -> anyhow::Result<Report> {
+    let mmn = std::path::absolute(mmn)?;
     anyhow::ensure!(mmn.is_file(), "{} is not there: cargo build --release", mmn.display());
     let mut report = Report::new();
     report.note(&format!("{} on {} processors", mmn.display(), std::thread::available_parallelism()?));
@@ -41,10 +62,6 @@ fn main() -> anyhow::Result<()> {
     listed::modules(&up, &mut report).context("from connected to listed")?;
     ping::through_rest(&up, &mut report).context("one ping through REST")?;
     up.stop()?;
-
     report.print();
-    if report.falls_short() {
-        std::process::exit(1);
-    }
-    Ok(())
+    Ok(report)
 }

@@ -7,13 +7,18 @@ use mmn_bus::connect::{Bus, Connect};
 
 /// The URL of the nats-server that `mmn up` supervises.
 pub(crate) fn url(data: &Path) -> anyhow::Result<String> {
-    for entry in std::fs::read_dir(data.join("nats/ports"))? {
+    url_in(&data.join("nats/ports"))
+}
+
+/// The URL that a nats-server has written to a directory for its ports.
+pub(crate) fn url_in(ports: &Path) -> anyhow::Result<String> {
+    for entry in std::fs::read_dir(ports)? {
         let ports: serde_json::Value = serde_json::from_slice(&std::fs::read(entry?.path())?)?;
         if let Some(url) = ports["nats"][0].as_str() {
             return Ok(url.to_owned());
         }
     }
-    anyhow::bail!("no ports file in {}", data.display())
+    anyhow::bail!("no ports file in {}", ports.display())
 }
 
 /// A connection with the anchor's rights.

@@ -24,31 +24,50 @@ impl Report {
 
     /// A figure that must not exceed its bound.
     pub(crate) fn at_most(&mut self, name: &str, unit: &str, measured: f64, bound: f64) {
-        let holds = measured <= bound;
-        self.short |= !holds;
-        let verdict = if holds { "holds" } else { "FALLS SHORT" };
-        let _ = writeln!(
-            self.text,
-            "{name:<58} {:>14} {:>14}  {verdict}",
-            format!("{measured:.2} {unit}"),
-            format!("≤ {bound} {unit}")
-        );
+        self.figure(name, unit, measured, &format!("≤ {bound} {unit}"), measured <= bound);
+    }
+
+    /// A figure that must reach its bound.
+    pub(crate) fn at_least(&mut self, name: &str, unit: &str, measured: f64, bound: f64) {
+        self.figure(name, unit, measured, &format!("≥ {bound} {unit}"), measured >= bound);
+    }
+
+    /// A figure that must be exactly this.
+    pub(crate) fn exactly(&mut self, name: &str, unit: &str, measured: f64, bound: f64) {
+        self.figure(name, unit, measured, &format!("= {bound} {unit}"), (measured - bound).abs() < 1e-9);
+    }
+
+    /// A part could not be measured to its end.
+    pub(crate) fn broken(&mut self, name: &str, error: &anyhow::Error) {
+        self.short = true;
+        let _ = writeln!(self.text, "{name}: FALLS SHORT, not measured to its end: {error:#}");
     }
 
     /// A yardstick: measured, with no bound.
     pub(crate) fn yardstick(&mut self, name: &str, unit: &str, measured: f64) {
-        let _ =
-            writeln!(self.text, "{name:<58} {:>14} {:>14}  yardstick", format!("{measured:.2} {unit}"), "");
+        let _ = writeln!(self.text, "{name:<58} {:>14} {:>14}  yardstick", number(measured, unit), "");
     }
 
+    fn figure(&mut self, name: &str, unit: &str, measured: f64, bound: &str, holds: bool) {
+        self.short |= !holds;
+        let verdict = if holds { "holds" } else { "FALLS SHORT" };
+        let _ = writeln!(self.text, "{name:<58} {:>14} {bound:>14}  {verdict}", number(measured, unit));
+    }
+
+    /// Prints what was taken since the last time.
     #[expect(clippy::print_stdout, reason = "the table is this program's output")]
-    pub(crate) fn print(&self) {
-        print!("{}", self.text);
+    pub(crate) fn print(&mut self) {
+        print!("{}", std::mem::take(&mut self.text));
     }
 
     pub(crate) fn falls_short(&self) -> bool {
         self.short
     }
+}
+
+fn number(measured: f64, unit: &str) -> String {
+    // Of large numbers the fraction is noise.
+    if measured.abs() >= 1e4 { format!("{measured:.0} {unit}") } else { format!("{measured:.2} {unit}") }
 }
 
 /// The value below which a share of the samples lies, nearest rank. Sorts them.

@@ -1,50 +1,60 @@
 //! An `mmn up` of its own in a temporary directory.
 
-use std::io::{BufRead, BufReader};
+use std::ffi::OsStr;
 use std::os::unix::fs::DirBuilderExt;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::path::Path;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 use crate::clock;
+use crate::http::Connection;
 use crate::report::{Report, ms, quantile};
+use crate::started::{Dir, Started};
 
 /// A running `mmn up`.
 #[derive(Debug)]
 pub(crate) struct Up {
-    child: Child,
-    data: tempfile::TempDir,
+    child: Started,
+    data: Dir,
     /// `host:port` of the API.
     pub(crate) api: String,
     /// The token of its default tenant.
     pub(crate) token: String,
 }
 
+/// How an `mmn up` differs from one that has just been unpacked.
+#[derive(Debug, Default)]
+pub(crate) struct Setup {
+    /// Manifests of `modules.d/`: name and text.
+    pub(crate) modules: Vec<(String, String)>,
+    /// Whether the built-in modules don't run.
+    pub(crate) bare: bool,
+    /// The anchor's configuration.
+    pub(crate) anchor: String,
+    /// How many instances of modules are waited for.
+    pub(crate) instances: usize,
+}
+
 impl Up {
     /// Starts it, with the site's limits lifted, and waits until the API says that it is ready to measure.
     pub(crate) fn start(mmn: &Path) -> anyhow::Result<Self> {
-        let data = tempfile::tempdir()?;
-        lift_limits(data.path())?;
-        let child = spawn(mmn, data.path())?;
+        Self::start_with(mmn, &Setup { instances: 3, ..Setup::default() })
+    }
+
+    /// Starts it with modules of this program.
+    pub(crate) fn start_with(mmn: &Path, setup: &Setup) -> anyhow::Result<Self> {
+        let data = Dir::new()?;
+        prepare_node(&data.path().join("node"), setup)?;
+        let config = data.path().join("anchor.toml");
+        std::fs::write(&config, &setup.anchor)?;
+        let child = spawn(mmn, data.path(), &["--anchor-config".as_ref(), config.as_os_str()])?;
         let (api, token) = wait_for_api(data.path())?;
         let up = Self { child, data, api, token };
-        let begin = clock::now();
-        loop {
-            if let Ok(kinds) = up.get("/api/v1/kinds") {
-                let ready = kinds["items"].as_array().is_some_and(|items| items.len() >= 3);
-                if ready {
-                    return Ok(up);
-                }
-            }
-            if clock::now() - begin > Duration::from_secs(20) {
-                bail!("the kinds were not ready within 20 s");
-            }
-            std::thread::sleep(Duration::from_millis(20));
-        }
+        wait_for_instances(&up.api, &up.token, setup.instances)?;
+        Ok(up)
     }
 
     /// The data directory.
@@ -54,59 +64,71 @@ impl Up {
 
     /// The process that supervises the others.
     pub(crate) fn pid(&self) -> u32 {
-        self.child.id()
+        self.child.pid()
     }
 
     /// A GET of the API.
     pub(crate) fn get(&self, path: &str) -> anyhow::Result<Value> {
-        let mut connection = crate::http::Connection::open(&self.api, &self.token)?;
+        let mut connection = Connection::open(&self.api, &self.token)?;
         let (status, body) = connection.request("GET", path, None)?;
         anyhow::ensure!(status == 200, "GET {path}: {status} {}", String::from_utf8_lossy(&body));
         Ok(serde_json::from_slice(&body)?)
     }
 
     /// Stops it as Ctrl-C does.
-    pub(crate) fn stop(mut self) -> anyhow::Result<()> {
-        interrupt(&self.child)?;
-        self.child.wait()?;
-        Ok(())
+    pub(crate) fn stop(self) -> anyhow::Result<()> {
+        self.child.interrupt()
     }
 }
 
-impl Drop for Up {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+/// Waits until so many instances of modules are at work.
+pub(crate) fn wait_for_instances(api: &str, token: &str, instances: usize) -> anyhow::Result<()> {
+    let begin = clock::now();
+    loop {
+        let modules = Connection::open(api, token)
+            .and_then(|mut api| api.request("GET", "/api/v1/modules", None))
+            .and_then(|(_, body)| Ok(serde_json::from_slice::<Value>(&body)?))
+            .unwrap_or_default();
+        let items = modules["items"].as_array().map_or(&[][..], Vec::as_slice);
+        let at_work = |item: &&Value| item["health"] == "healthy" && item["kinds"][0] != Value::Null;
+        if items.iter().filter(at_work).count() >= instances {
+            return Ok(());
+        }
+        anyhow::ensure!(
+            clock::now() - begin < Duration::from_secs(20),
+            "{instances} instances were not ready within 20 s: {modules}"
+        );
+        std::thread::sleep(Duration::from_millis(20));
     }
 }
 
-/// The site's default limits, 1,000 packets/s and 100 to one target, shall not be what is measured.
-fn lift_limits(data: &Path) -> anyhow::Result<()> {
-    let node = data.join("node");
-    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&node)?;
-    let policy =
-        "max_pps = 1000000\nmax_bps = \"10Gbit/s\"\nmax_pps_per_target = 1000000\nallow_loopback = true\n";
-    Ok(std::fs::write(node.join("policy.toml"), policy)?)
-}
-
-fn spawn(mmn: &Path, data: &Path) -> anyhow::Result<Child> {
-    let mut child = Command::new(mmn)
-        .args(["up", "--listen", "127.0.0.1:0", "--data"])
-        .arg(data)
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .context("mmn up")?;
-    if let Some(stdout) = child.stdout.take() {
-        std::thread::spawn(move || BufReader::new(stdout).lines().for_each(drop));
+/// The directory of a node. The site's default limits, 1,000 packets/s and 100 to one target, shall not be what is
+/// measured.
+pub(crate) fn prepare_node(node: &Path, setup: &Setup) -> anyhow::Result<()> {
+    let manifests = node.join("modules.d");
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&manifests)?;
+    // Those that are named get the settings of their manifests, their concurrency among them.
+    let names: Vec<_> = setup.modules.iter().map(|(name, _)| name).collect();
+    let policy = format!(
+        "max_pps = 1000000\nmax_bps = \"10Gbit/s\"\nmax_pps_per_target = 1000000\nallow_loopback = true\n\
+         sockets_for = {names:?}\n"
+    );
+    std::fs::write(node.join("policy.toml"), policy)?;
+    for (name, manifest) in &setup.modules {
+        std::fs::write(manifests.join(format!("{name}.toml")), manifest)?;
     }
-    Ok(child)
+    let off = if setup.bare { &["packet", "dns", "http"][..] } else { &[] };
+    for name in off {
+        std::fs::write(manifests.join(format!("{name}.toml")), "enabled = false\n")?;
+    }
+    Ok(())
 }
 
-fn interrupt(child: &Child) -> anyhow::Result<()> {
-    let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw).context("a process id")?;
-    Ok(kill_process(pid, Signal::INT)?)
+fn spawn(mmn: &Path, data: &Path, more: &[&OsStr]) -> anyhow::Result<Started> {
+    let mut arguments: Vec<&OsStr> = ["up", "--listen", "127.0.0.1:0", "--data"].map(OsStr::new).to_vec();
+    arguments.push(data.as_os_str());
+    arguments.extend(more);
+    Started::mmn(mmn, &arguments).context("mmn up")
 }
 
 fn wait_for_api(data: &Path) -> anyhow::Result<(String, String)> {
@@ -132,12 +154,11 @@ fn wait_for_api(data: &Path) -> anyhow::Result<(String, String)> {
 pub(crate) fn first_results(mmn: &Path, report: &mut Report) -> anyhow::Result<()> {
     let mut samples = Vec::new();
     for _ in 0..5 {
-        let data = tempfile::tempdir()?;
+        let data = Dir::new()?;
         let begin = clock::now();
-        let mut child = spawn(mmn, data.path())?;
-        let result = first_result(mmn, &data.path().to_path_buf(), begin);
-        interrupt(&child)?;
-        child.wait()?;
+        let child = spawn(mmn, data.path(), &[])?;
+        let result = first_result(mmn, data.path(), begin);
+        child.interrupt()?;
         samples.push(result?);
     }
     report.at_most(
@@ -149,7 +170,7 @@ pub(crate) fn first_results(mmn: &Path, report: &mut Report) -> anyhow::Result<(
     Ok(())
 }
 
-fn first_result(mmn: &Path, data: &PathBuf, begin: std::time::Instant) -> anyhow::Result<Duration> {
+fn first_result(mmn: &Path, data: &Path, begin: std::time::Instant) -> anyhow::Result<Duration> {
     loop {
         let output = Command::new(mmn)
             .args(["ping", "127.0.0.1", "--count", "1", "--json", "--data"])

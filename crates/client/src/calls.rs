@@ -11,8 +11,9 @@ use mmn_schema::api::{
     Rollup, TaskTrace, VpView,
 };
 use mmn_schema::control::{NodeAnswer, NodeOrder};
+use mmn_schema::dispatch::Input;
 use mmn_schema::id::{KindName, MeasurementId, TaskId};
-use mmn_schema::rest::{SelectRequest, Selected, WhoAmI};
+use mmn_schema::rest::{InputsTaken, MoreInputs, SelectRequest, Selected, WhoAmI};
 use mmn_schema::select::Selection;
 use mmn_schema::time::{Span, Timestamp};
 use serde::Serialize;
@@ -116,6 +117,19 @@ impl Client {
     pub async fn cancel(&self, id: MeasurementId) -> Result<Measurement, ClientError> {
         let path = format!("/api/v1/measurements/{id}");
         self.call(Call { method: Method::DELETE, ..Call::get(path) }).await
+    }
+
+    /// Appends inputs to an open measurement, within what the anchor grants. It is sent once: where the answer is
+    /// missing, nobody knows whether they were taken. A [`Feed`](crate::Feed) finds out.
+    pub async fn append(&self, id: MeasurementId, inputs: &[Input]) -> Result<InputsTaken, ClientError> {
+        let more = MoreInputs { inputs: inputs.to_vec() };
+        self.call(post(format!("/api/v1/measurements/{id}/inputs"), &more)?).await
+    }
+
+    /// Says that an open measurement gets no more inputs, and answers with it as it is then.
+    pub async fn close(&self, id: MeasurementId) -> Result<Measurement, ClientError> {
+        let path = format!("/api/v1/measurements/{id}/close");
+        self.call(Call { method: Method::POST, ..Call::get(path) }).await
     }
 
     /// A page of a measurement's kept results.

@@ -93,6 +93,25 @@ impl Encoding {
         bytes
     }
 
+    /// Writes `value` behind what `buffer` holds; where that fails, the buffer is left as it was.
+    pub fn append<T: Serialize>(self, value: &T, buffer: &mut Vec<u8>) -> Result<(), EncodeError> {
+        let before = buffer.len();
+        let written = match self {
+            Self::Json => serde_json::to_writer(&mut *buffer, value).map_err(|error| error.to_string()),
+            Self::Cbor => {
+                let writer = cbor4ii::core::utils::BufWriter::new(std::mem::take(buffer));
+                let mut writer = cbor4ii::serde::Serializer::new(writer);
+                let written = value.serialize(&mut writer).map_err(|error| error.to_string());
+                *buffer = writer.into_inner().into_inner();
+                written
+            }
+        };
+        if written.is_err() {
+            buffer.truncate(before);
+        }
+        written.map_err(EncodeError)
+    }
+
     /// Reads a value. Fields that it does not know are passed over.
     pub fn decode<T: DeserializeOwned>(self, bytes: &[u8]) -> Result<T, DecodeError> {
         match self {

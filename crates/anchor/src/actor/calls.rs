@@ -13,7 +13,6 @@ use crate::command::{Command, Listed, Watch};
 use crate::handle::{InputCredits, Viewer};
 use crate::ledger::account::State;
 use crate::measurement::Running;
-use crate::metrics::Metrics;
 use crate::problems;
 use crate::store::record::Note;
 use crate::trace::{self, TaskState};
@@ -175,18 +174,5 @@ impl Actor {
             results_bytes: self.fills.results.bytes(),
             results_max_age_s: (results.max_age_s > 0).then_some(results.max_age_s),
         }
-    }
-
-    fn metrics(&self) -> Metrics {
-        let mut metrics = self.counters.clone();
-        metrics.measurements_open = self.running.len() as u64;
-        metrics.tasks_pending = self.pending;
-        metrics.garbage_total.clone_from(self.garbage.counts());
-        metrics.writes_unacknowledged = self.writes.len() as u64;
-        metrics.storage_full = self.refusal().is_some();
-        metrics.results_bytes = self.fills.results.bytes();
-        metrics.ledger_bytes = self.fills.ledger.bytes();
-        self.registry.gauge(&mut metrics, clock::now());
-        metrics
     }
 }

@@ -37,6 +37,10 @@ impl Actor {
             cancelled: running.cancelled.is_some(),
             done_at: clock::wall(),
         });
+        self.ends.add(&done.meta.kind, &done.ledger);
+        if let Some(took) = done.done_at.since_ns(done.meta.accepted_at) {
+            self.counters.measurement_duration.observe(std::time::Duration::from_nanos(took), 1);
+        }
         running.tell(|| Live::Done(Arc::new(done.ledger.clone())));
         let mut view = done.view();
         view.results = running.collected.take();

@@ -12,6 +12,7 @@ mod ended;
 mod enrol;
 mod fill;
 mod finish;
+mod gauges;
 mod group;
 mod keep;
 mod messages;
@@ -49,7 +50,7 @@ use crate::dispatch::lane::LaneId;
 use crate::garbage::Garbage;
 use crate::health::Bounds;
 use crate::measurement::Running;
-use crate::metrics::Metrics;
+use crate::metrics::{Ends, Metrics};
 use crate::problems;
 use crate::recovery::Recovered;
 use crate::registry::Registry;
@@ -108,6 +109,7 @@ pub(crate) struct Actor {
     fills: Fills,
     pending: u64,
     counters: Metrics,
+    ends: Ends,
     garbage: Garbage,
     ticks: u64,
     discovered: Option<Instant>,
@@ -129,6 +131,7 @@ struct Outgoing {
 struct Written {
     tag: Tag,
     write: Write,
+    since: Instant,
     outcome: write::Outcome,
 }
 
@@ -275,6 +278,7 @@ impl Actor {
             },
             pending: 0,
             counters: Metrics { epoch: epoch.0, active: true, ..Metrics::default() },
+            ends: Ends::default(),
             garbage: Garbage::default(),
             ticks: 0,
             discovered: None,
@@ -288,6 +292,9 @@ impl Actor {
             issuer,
             inbox,
         };
+        for running in &recovered.running {
+            actor.ends.found(&running.meta.kind, running.account.ledger());
+        }
         actor.restore(recovered);
         actor
     }
@@ -314,7 +321,7 @@ impl Actor {
                 Some(command) = commands.recv() => self.on_command(command),
                 Some(message) = ears.receipts.next() => self.on_receipt_message(&message),
                 Some(message) = ears.replies.next() => self.on_receipt_message(&message),
-                Some(written) = self.writes.next() => self.on_written(written),
+                Some(written) = self.writes.next() => self.on_write_over(written),
                 Some(message) = ears.heartbeats.next() => self.on_heartbeat_message(&message),
                 Some(message) = ears.announcements.next() => self.on_announcement_message(&message),
                 Some(message) = ears.enrolments.next() => self.on_enrolment_message(&message),
@@ -422,13 +429,14 @@ impl Actor {
             Tag::Kept(_) | Tag::Results(_) => Arc::clone(&self.store.results),
             _ => Arc::clone(&self.store.ledger),
         };
+        let since = clock::now();
         self.writes.push(Box::pin(async move {
             let outcome = if later {
                 write::write_later(&shared.bus, &stream, &write).await
             } else {
                 write::write(&shared.bus, &stream, &write).await
             };
-            Written { tag, write, outcome }
+            Written { tag, write, since, outcome }
         }));
     }
 

@@ -79,7 +79,7 @@ async fn metrics(caller: Caller, call: Call) -> Answer {
     if !call.api.loopback {
         caller.tenant()?;
     }
-    let text = prometheus::text(&call.api.anchor.metrics().await, &call.api.traffic);
+    let text = prometheus::text(&call.api.anchor.metrics().await, &call.api.traffic, &crate::process::read());
     Ok(reply::with_type(StatusCode::OK, METRICS, text))
 }
 

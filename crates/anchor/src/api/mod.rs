@@ -25,7 +25,6 @@ mod call;
 mod explain;
 #[cfg(feature = "fuzzing")]
 pub(crate) mod fuzzing;
-mod gauge;
 mod host;
 mod measurements;
 mod meta;

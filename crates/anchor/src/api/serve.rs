@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use hyper::service::service_fn;
@@ -63,7 +64,11 @@ pub enum ServeError {
 }
 
 #[derive(Clone)]
-struct Tls(TlsAcceptor);
+struct Tls {
+    acceptor: TlsAcceptor,
+    /// When the certificate ends, in seconds since 1970 UTC; 0 when it does not say.
+    ends_s: u64,
+}
 
 impl std::fmt::Debug for Tls {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -103,6 +108,8 @@ impl Server {
         let Self { listener, address, tls, config, key } = self;
         let loopback = address.ip().is_loopback();
         let tasks = TaskTracker::new();
+        let traffic = prometheus::Traffic::default();
+        traffic.certificate_ends_s.store(tls.as_ref().map_or(0, |tls| tls.ends_s), Ordering::Relaxed);
         let api = Arc::new(Api {
             anchor,
             key,
@@ -113,7 +120,7 @@ impl Server {
             },
             loopback,
             buckets: rate::Buckets::new(u32::try_from(config.max_requests_per_s).unwrap_or(u32::MAX)),
-            traffic: prometheus::Traffic::default(),
+            traffic,
             description: openapi::document(&super::routes()).to_string().into(),
             stop: shutdown.clone(),
             tasks: tasks.clone(),
@@ -183,7 +190,7 @@ async fn connection(
     }
     match tls {
         None => converse(stream, peer, service, stop).await,
-        Some(Tls(acceptor)) => match tokio::time::timeout(HANDSHAKE_TIMEOUT, acceptor.accept(stream)).await {
+        Some(tls) => match tokio::time::timeout(HANDSHAKE_TIMEOUT, tls.acceptor.accept(stream)).await {
             Ok(Ok(stream)) => converse(stream, peer, service, stop).await,
             Ok(Err(error)) => tracing::debug!(%peer, %error, "a TLS handshake failed"),
             Err(_) => tracing::debug!(%peer, "a TLS handshake took too long"),
@@ -232,6 +239,7 @@ fn acceptor(cert: &Path, key: &Path) -> Result<Tls, ServeError> {
         .map_err(|error| wrong(cert)(error.to_string()))?;
     let private =
         PrivateKeyDer::from_pem_reader(open(key)?).map_err(|error| wrong(key)(error.to_string()))?;
+    let ends_s = chain.first().map_or(0, |certificate| ends_s(certificate));
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let unusable = |error: rustls::Error| wrong(cert)(error.to_string());
     let builder = rustls::ServerConfig::builder_with_provider(provider)
@@ -239,5 +247,12 @@ fn acceptor(cert: &Path, key: &Path) -> Result<Tls, ServeError> {
         .map_err(unusable)?;
     let mut config = builder.with_no_client_auth().with_single_cert(chain, private).map_err(unusable)?;
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    Ok(Tls(TlsAcceptor::from(Arc::new(config))))
+    Ok(Tls { acceptor: TlsAcceptor::from(Arc::new(config)), ends_s })
+}
+
+/// When a certificate ends (RFC 5280, section 4.1.2.5), in seconds since 1970 UTC; 0 when it can't be read.
+fn ends_s(der: &[u8]) -> u64 {
+    let parsed = x509_parser::parse_x509_certificate(der).ok();
+    let ends = parsed.map(|(_, certificate)| certificate.validity().not_after.timestamp());
+    ends.and_then(|ends| u64::try_from(ends).ok()).unwrap_or_default()
 }

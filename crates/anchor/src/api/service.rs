@@ -4,6 +4,7 @@
 use std::fmt::Write;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use axum::body::Body;
@@ -105,6 +106,9 @@ impl Service {
     fn finish(&self, mut response: Response, quota: Option<Quota>) -> Response {
         self.api.traffic.answered(response.status().as_u16());
         if let Some(quota) = quota {
+            if quota.retry_after.is_some() {
+                self.api.traffic.rate_limited.fetch_add(1, Ordering::Relaxed);
+            }
             let mut text = String::with_capacity(32);
             // Writing to a String does not fail.
             let _ = write!(text, "\"requests\";r={};t={}", quota.remaining, quota.reset_s);

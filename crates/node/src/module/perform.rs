@@ -1,7 +1,9 @@
 //! Performs one attempt: within its time, and so that a kind that panics takes nothing else down.
 
+use std::future::poll_fn;
 use std::panic::AssertUnwindSafe;
 use std::rc::Rc;
+use std::task::Poll;
 
 use futures::FutureExt;
 use mmn_kit::{Body, Failure, Measured, Measurement};
@@ -24,10 +26,22 @@ pub(super) async fn perform(
 ) -> (Ticket, Ended) {
     let context = site.context(origin.deadline);
     let attempt = AssertUnwindSafe(origin.measure.run(&context, &input)).catch_unwind();
-    let remaining = origin.deadline.saturating_since(clock::monotonic());
-    let ended = match tokio::time::timeout(remaining.into(), attempt).await {
-        Ok(Ok(result)) => ended(result),
-        Ok(Err(panic)) => {
+    let mut attempt = std::pin::pin!(attempt);
+    // Made once there is something to wait for: what ends at once needs no timer.
+    let mut out_of_time = None;
+    let finished = poll_fn(|poll| {
+        if let Poll::Ready(finished) = attempt.as_mut().poll(poll) {
+            return Poll::Ready(Some(finished));
+        }
+        let timer = out_of_time.get_or_insert_with(|| {
+            let remaining = origin.deadline.saturating_since(clock::monotonic());
+            Box::pin(tokio::time::sleep(remaining.into()))
+        });
+        timer.as_mut().poll(poll).map(|()| None)
+    });
+    let ended = match finished.await {
+        Some(Ok(result)) => ended(result),
+        Some(Err(panic)) => {
             let words = words(panic.as_ref());
             tracing::error!(kind = %origin.kind, measurement = %origin.measurement, panic = words, "a kind broke");
             Ended::without(
@@ -35,7 +49,7 @@ pub(super) async fn perform(
                 Reason::with(code::INTERNAL, format_args!("the kind broke: {words}")),
             )
         }
-        Err(_) => Ended::without(
+        None => Ended::without(
             Outcome::Lost,
             Reason::with(code::DEADLINE, "the deadline passed while it was being performed"),
         ),

@@ -25,8 +25,8 @@ pub(crate) struct Outgoing {
 pub(super) const MAX_MESSAGE_BYTES: usize = 900_000;
 /// The most records in one message.
 const MAX_RECORDS: usize = 4096;
-/// The envelope of a message without its records.
-const ENVELOPE_BYTES: usize = 512;
+/// What records take of it at most: the rest is for the envelope.
+const MAX_RECORDS_BYTES: usize = MAX_MESSAGE_BYTES - 512;
 /// An anchor that was silent for so long may be forgotten when memory is short.
 const SILENCE: Nanos = Nanos::from_secs(600);
 /// Senders that are remembered; beyond it the one that was silent longest and is owed nothing makes room.
@@ -38,16 +38,42 @@ const MAX_ANSWERS: usize = 4;
 #[derive(Debug, Default)]
 pub(super) struct Ledgers {
     of: BTreeMap<AnchorId, Ledger>,
-    ready: BTreeMap<Key, Vec<(usize, Record)>>,
-    ready_bytes: usize,
+    ready: Ready,
     kept_bytes: usize,
+}
+
+/// Records that wait to be packed, written already.
+#[derive(Debug, Default)]
+struct Ready {
+    parcels: Vec<Parcel>,
+    /// Where the open parcel of each key is.
+    open: BTreeMap<Key, usize>,
+    /// Counts the packings.
+    round: u64,
+    bytes: usize,
+}
+
+/// The records of one message.
+#[derive(Debug)]
+struct Parcel {
+    key: Key,
+    records: Vec<u8>,
+    count: usize,
+    closed: bool,
+}
+
+/// Where records of an origin went last, and in which round: it saves a search.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Place {
+    round: u64,
+    parcel: usize,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 struct Key {
-    anchor: AnchorId,
-    epoch: Epoch,
     measurement: MeasurementId,
+    epoch: Epoch,
+    anchor: AnchorId,
     kind: KindName,
     json: bool,
 }
@@ -77,12 +103,12 @@ struct Kept {
 impl Ledgers {
     /// Bytes of what anchors have not acknowledged.
     pub(super) const fn owed_bytes(&self) -> usize {
-        self.ready_bytes + self.kept_bytes
+        self.ready.bytes + self.kept_bytes
     }
 
     /// Whether there is something to hand out.
     pub(super) fn has_out(&self) -> bool {
-        !self.ready.is_empty() || self.of.values().any(Ledger::has_out)
+        !self.ready.parcels.is_empty() || self.of.values().any(Ledger::has_out)
     }
 
     /// Notes that an anchor lives, and its term.
@@ -114,53 +140,37 @@ impl Ledgers {
     }
 
     /// Writes a record for an anchor; it leaves with the next message.
-    pub(super) fn record<M>(&mut self, origin: &Origin<M>, to: &AnchorId, mut record: Record) {
-        let json = origin.encoding == Encoding::Json;
-        let weight = match weight(&record, json) {
-            Some(weight) if weight <= MAX_MESSAGE_BYTES - ENVELOPE_BYTES => weight,
-            too_much => {
-                let size = record.body.cbor().len();
-                record.outcome = Outcome::Failed;
-                record.reason = Some(match too_much {
-                    Some(_) => {
-                        Reason::with(code::INTERNAL, format_args!("a result of {size} bytes is too large"))
-                    }
-                    None => Reason::with(code::INTERNAL, "the result has no JSON form"),
-                });
-                record.body = Body::null();
-                record.summary = Summary::new();
-                EMPTY_RECORD_BYTES
-            }
+    pub(super) fn record<M>(&mut self, origin: &Origin<M>, to: &AnchorId, record: &Record) {
+        let at = self.ready.parcel_of(origin, to);
+        let encoding = origin.encoding;
+        let size = record.body.cbor().len();
+        let Err(too_much) = self.ready.write(at, encoding, record) else { return };
+        let reason = match too_much {
+            TooMuch::Bytes => format!("a result of {size} bytes is too large"),
+            TooMuch::NoForm => "the result has no JSON form".to_owned(),
         };
-        self.ready_bytes += weight;
-        let key = Key {
-            anchor: to.clone(),
-            epoch: origin.epoch,
-            measurement: origin.measurement,
-            kind: origin.kind.clone(),
-            json,
+        let record = Record {
+            outcome: Outcome::Failed,
+            reason: Some(Reason::with(code::INTERNAL, reason)),
+            body: Body::null(),
+            summary: Summary::new(),
+            ..record.clone()
         };
-        self.ready.entry(key).or_default().push((weight, record));
+        if self.ready.write(at, encoding, &record).is_err() {
+            tracing::error!(measurement = %origin.measurement, "a record can't be written");
+        }
     }
 
     /// Turns all records into messages.
     pub(super) fn pack(&mut self, identity: &Identity, free: u32) {
-        if self.ready.is_empty() {
+        if self.ready.parcels.is_empty() {
             return;
         }
-        self.ready_bytes = 0;
-        for (key, records) in std::mem::take(&mut self.ready) {
-            let mut batch = Vec::new();
-            let mut bytes = ENVELOPE_BYTES;
-            for (weight, record) in records {
-                if !batch.is_empty() && (bytes + weight > MAX_MESSAGE_BYTES || batch.len() >= MAX_RECORDS) {
-                    self.keep(identity, free, &key, std::mem::take(&mut batch));
-                    bytes = ENVELOPE_BYTES;
-                }
-                bytes += weight;
-                batch.push(record);
-            }
-            self.keep(identity, free, &key, batch);
+        self.ready.round += 1;
+        self.ready.bytes = 0;
+        self.ready.open.clear();
+        for parcel in std::mem::take(&mut self.ready.parcels) {
+            self.keep(identity, free, parcel);
         }
     }
 
@@ -243,20 +253,24 @@ impl Ledgers {
         self.of.entry(anchor.clone()).or_default()
     }
 
-    fn keep(&mut self, identity: &Identity, free: u32, key: &Key, records: Vec<Record>) {
-        let encoding = if key.json { Encoding::Json } else { Encoding::Cbor };
+    fn keep(&mut self, identity: &Identity, free: u32, parcel: Parcel) {
+        let Parcel { key, records, count, .. } = parcel;
+        if count == 0 {
+            return;
+        }
+        let encoding = encoding(key.json);
         let ledger = self.ledger(&key.anchor);
-        let batch = ResultBatch {
+        let envelope = ResultBatch {
             instance: identity.instance.clone(),
             boot: identity.boot,
             anchor: key.anchor.clone(),
             epoch: key.epoch,
             seq: ledger.high + 1,
             free: Some(free),
-            records,
+            records: Vec::new(),
         };
-        let payload = encode(encoding, &batch);
-        self.push(&key.anchor, key.epoch, key.measurement, key.kind.clone(), encoding, payload);
+        let payload = filled(encoding, &envelope, &records, count);
+        self.push(&key.anchor, key.epoch, key.measurement, key.kind, encoding, payload);
     }
 
     fn readdress(&mut self, anchor: &AnchorId, kept: &Kept, mut batch: ResultBatch) {
@@ -288,18 +302,117 @@ impl Ledger {
     }
 }
 
-/// What a record takes in a message at most; absent where it has no JSON form.
-fn weight(record: &Record, json: bool) -> Option<usize> {
-    if json {
-        return Encoding::Json.encode(record).ok().map(|bytes| bytes.len() + 1);
+impl Ready {
+    /// The parcel for records of `origin` to an anchor.
+    fn parcel_of<M>(&mut self, origin: &Origin<M>, to: &AnchorId) -> usize {
+        if let Some(place) = origin.place.get()
+            && place.round == self.round
+            && let Some(parcel) = self.parcels.get(place.parcel)
+            && parcel.has_room()
+            && parcel.key.anchor == *to
+        {
+            return place.parcel;
+        }
+        let key = Key {
+            measurement: origin.measurement,
+            epoch: origin.epoch,
+            anchor: to.clone(),
+            kind: origin.kind.clone(),
+            json: origin.encoding == Encoding::Json,
+        };
+        let found = self.open.get(&key).copied();
+        let at =
+            found.filter(|&at| self.parcels.get(at).is_some_and(Parcel::has_room)).unwrap_or_else(|| {
+                self.open.insert(key.clone(), self.parcels.len());
+                self.parcels.push(Parcel { key, records: Vec::new(), count: 0, closed: false });
+                self.parcels.len() - 1
+            });
+        origin.place.set(Some(Place { round: self.round, parcel: at }));
+        at
     }
-    let detail = record.reason.as_ref().and_then(|reason| reason.detail.as_ref()).map_or(0, String::len);
-    let summary: usize = record.summary.keys().map(|name| name.len() + 24).sum();
-    Some(EMPTY_RECORD_BYTES + detail + summary + record.body.cbor().len())
+
+    /// Writes a record into a parcel, or into a new one where it would be too much.
+    fn write(&mut self, at: usize, encoding: Encoding, record: &Record) -> Result<(), TooMuch> {
+        let Some(parcel) = self.parcels.get_mut(at) else { return Err(TooMuch::NoForm) };
+        let before = parcel.records.len();
+        if encoding == Encoding::Json && parcel.count > 0 {
+            parcel.records.push(b',');
+        }
+        let from = parcel.records.len();
+        if encoding.append(record, &mut parcel.records).is_err() {
+            parcel.records.truncate(before);
+            return Err(TooMuch::NoForm);
+        }
+        let size = parcel.records.len() - from;
+        if size > MAX_RECORDS_BYTES {
+            parcel.records.truncate(before);
+            return Err(TooMuch::Bytes);
+        }
+        self.bytes += size;
+        if parcel.records.len() <= MAX_RECORDS_BYTES {
+            parcel.count += 1;
+            return Ok(());
+        }
+        let records = parcel.records.split_off(from);
+        parcel.records.truncate(before);
+        // Other origins still know it.
+        parcel.closed = true;
+        let key = parcel.key.clone();
+        self.open.insert(key.clone(), self.parcels.len());
+        self.parcels.push(Parcel { key, records, count: 1, closed: false });
+        Ok(())
+    }
 }
 
-/// A record without body and summary.
-const EMPTY_RECORD_BYTES: usize = 320;
+impl Parcel {
+    const fn has_room(&self) -> bool {
+        !self.closed && self.count < MAX_RECORDS
+    }
+}
+
+/// Why a record can't be sent as it is.
+enum TooMuch {
+    Bytes,
+    NoForm,
+}
+
+const fn encoding(json: bool) -> Encoding {
+    if json { Encoding::Json } else { Encoding::Cbor }
+}
+
+/// A message of which the records are written already. They are its last field.
+fn filled(encoding: Encoding, envelope: &ResultBatch, records: &[u8], count: usize) -> Bytes {
+    let Ok(empty) = encoding.encode(envelope) else { return encode(encoding, envelope) };
+    let mut message = Vec::with_capacity(empty.len() + records.len() + 3);
+    match encoding {
+        Encoding::Json => {
+            let head = empty.strip_suffix(b"]}").unwrap_or(&empty);
+            message.extend_from_slice(head);
+            message.extend_from_slice(records);
+            message.extend_from_slice(b"]}");
+        }
+        Encoding::Cbor => {
+            let head = empty.strip_suffix(&[CBOR_ARRAY]).unwrap_or(&empty);
+            message.extend_from_slice(head);
+            // RFC 8949, section 3: an array's head holds its length in the low bits, in one octet, or in two.
+            match (u8::try_from(count), u16::try_from(count)) {
+                (Ok(count @ 0..24), _) => message.push(CBOR_ARRAY | count),
+                (Ok(count), _) => message.extend_from_slice(&[CBOR_ARRAY | 0x18, count]),
+                (_, Ok(count)) => {
+                    message.push(CBOR_ARRAY | 0x19);
+                    message.extend_from_slice(&count.to_be_bytes());
+                }
+                // No parcel has so many.
+                _ => {}
+            }
+            message.extend_from_slice(records);
+        }
+    }
+    message.into()
+}
+
+/// The head of an empty array in CBOR.
+const CBOR_ARRAY: u8 = 0x80;
 
 fn encode<T: serde::Serialize>(encoding: Encoding, message: &T) -> Bytes {
     match encoding.encode(message) {

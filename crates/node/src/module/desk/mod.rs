@@ -8,23 +8,33 @@
 //!
 //! Begin with [`Desk::offer`], [`Desk::start`], [`Desk::finish`] and [`Desk::next_out`].
 
+mod lanes;
 mod ledger;
+mod pace;
+#[cfg(test)]
+mod simulation;
+mod slab;
 #[cfg(test)]
 mod tests;
 
+use std::cell::Cell;
 use std::collections::{BTreeMap, VecDeque};
 use std::rc::{Rc, Weak};
 
 use mmn_probe::time::{Instant, Nanos};
 use mmn_schema::body::Body;
-use mmn_schema::dispatch::{Held, Input, Receipt, Record, Sync, Task, TaskBatch};
+use mmn_schema::dispatch::{Held, Input, Receipt, Record, Sync, TaskBatch};
 use mmn_schema::encoding::Encoding;
 use mmn_schema::id::{AnchorId, BootId, Epoch, InstanceId, KindName, MeasurementId, VpId};
 use mmn_schema::outcome::{Outcome, Reason, Summary, code};
 use mmn_schema::time::Timestamp;
 
-use ledger::Ledgers;
+use lanes::{Lanes, Waiting};
 pub(crate) use ledger::Outgoing;
+use ledger::{Ledgers, Place};
+use pace::Pace;
+use slab::Slab;
+pub(crate) use slab::Ticket;
 
 /// Who the desk's owner is.
 #[derive(Debug, Clone)]
@@ -39,7 +49,7 @@ pub(crate) struct Identity {
 pub(crate) struct Room {
     /// Tasks at a time, for each kind.
     pub(crate) concurrency: BTreeMap<KindName, u32>,
-    /// Tasks held over all kinds, running or queued.
+    /// Tasks held over all kinds, running or queued, before anything is known of how fast they go.
     pub(crate) credits: u32,
     /// Bytes of results that anchors have not kept yet; beyond it nothing new is taken.
     pub(crate) max_owed_bytes: usize,
@@ -48,13 +58,13 @@ pub(crate) struct Room {
 impl Room {
     /// Room for `concurrency` tasks at a time, with a queue that keeps them busy while the next message travels.
     pub(crate) fn new(concurrency: BTreeMap<KindName, u32>) -> Self {
-        let total: u32 = concurrency.values().fold(0, |sum, n| sum.saturating_add(*n));
-        Self {
-            credits: total.saturating_add((total / 4).clamp(2, 256)),
-            concurrency,
-            max_owed_bytes: 32 << 20,
-        }
+        let total = total(&concurrency);
+        Self { credits: total.saturating_add(pace::first(total)), concurrency, max_owed_bytes: 32 << 20 }
     }
+}
+
+fn total(concurrency: &BTreeMap<KindName, u32>) -> u32 {
+    concurrency.values().fold(0, |sum, n| sum.saturating_add(*n))
 }
 
 /// How a batch came.
@@ -76,11 +86,9 @@ pub(crate) struct Origin<M> {
     pub(crate) encoding: Encoding,
     pub(crate) deadline: Instant,
     pub(crate) measure: M,
+    lane: usize,
+    place: Cell<Option<Place>>,
 }
-
-/// The number of a running attempt at this desk.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) struct Ticket(u64);
 
 /// An attempt to be performed now.
 #[derive(Debug)]
@@ -129,22 +137,13 @@ pub(crate) struct Desk<M> {
     epoch: Epoch,
     /// Whose business what former terms sent is now.
     heir: Option<(Epoch, AnchorId)>,
-    queues: BTreeMap<KindName, VecDeque<Waiting<M>>>,
-    queued: u32,
-    running: BTreeMap<Ticket, Running<M>>,
-    at_work: BTreeMap<KindName, u32>,
-    next_ticket: u64,
+    lanes: Lanes<M>,
+    running: Slab<Running<M>>,
+    pace: Pace,
     cancelled: VecDeque<MeasurementId>,
     ledgers: Ledgers,
     identity: Identity,
     counts: Counts,
-}
-
-#[derive(Debug)]
-struct Waiting<M> {
-    origin: Rc<Origin<M>>,
-    task: Task,
-    since: Instant,
 }
 
 #[derive(Debug)]
@@ -164,15 +163,13 @@ impl<M> Desk<M> {
     /// A desk that holds nothing.
     pub(crate) fn new(identity: Identity, room: Room) -> Self {
         Self {
+            pace: Pace::new(total(&room.concurrency), room.credits),
             room,
             draining: false,
             epoch: Epoch::default(),
             heir: None,
-            queues: BTreeMap::new(),
-            queued: 0,
-            running: BTreeMap::new(),
-            at_work: BTreeMap::new(),
-            next_ticket: 0,
+            lanes: Lanes::default(),
+            running: Slab::default(),
             cancelled: VecDeque::new(),
             ledgers: Ledgers::default(),
             identity,
@@ -182,20 +179,32 @@ impl<M> Desk<M> {
 
     /// How many tasks it could take now.
     pub(crate) fn free(&self) -> u32 {
-        if self.draining || self.ledgers.owed_bytes() >= self.room.max_owed_bytes {
-            return 0;
-        }
-        self.room.credits.saturating_sub(self.held())
+        self.room_for(self.pace.credits())
+    }
+
+    /// How many tasks it can hold, as far as it was told.
+    pub(crate) const fn credits(&self) -> u32 {
+        self.pace.credits()
+    }
+
+    /// How many it can hold from now on, where that has changed: tell it.
+    pub(crate) fn new_credits(&mut self, now: Instant) -> Option<u32> {
+        self.pace.change(now, self.held() == 0)
     }
 
     /// Tasks that are being performed.
     pub(crate) fn running(&self) -> u32 {
-        u32::try_from(self.running.len()).unwrap_or(u32::MAX)
+        self.running.len()
     }
 
     /// Tasks that wait.
     pub(crate) const fn queued(&self) -> u32 {
-        self.queued
+        self.lanes.queued()
+    }
+
+    /// Whether something waits that could be begun.
+    pub(crate) fn can_start(&self) -> bool {
+        self.lanes.can_start()
     }
 
     /// What it has done in this life.
@@ -216,6 +225,11 @@ impl<M> Desk<M> {
     /// Whether every attempt has ended and everything was handed out. Anchors may still have to acknowledge it.
     pub(crate) fn is_idle(&self) -> bool {
         self.held() == 0 && !self.ledgers.has_out()
+    }
+
+    /// Whether there is something to send.
+    pub(crate) fn has_out(&self) -> bool {
+        self.ledgers.has_out()
     }
 
     /// Takes a batch whole, or declines it whole. `prepare` reads the parameters. Gives the receipt, and what lives as
@@ -247,7 +261,8 @@ impl<M> Desk<M> {
             self.ledgers.forget_silent(now.at);
         }
         let free = self.free();
-        if count > free {
+        // What was told a moment ago still holds, though it be less now.
+        if count > self.room_for(self.pace.most(now.at)) {
             return (Receipt::Busy { instance: self.identity.instance.clone(), free }, Weak::new());
         }
         let measure = match prepare(&batch.kind, &batch.params) {
@@ -282,13 +297,13 @@ impl<M> Desk<M> {
             }
             self.cancelled.push_back(measurement);
         }
-        let waiting = self
-            .remove_waiting(|waiting| waiting.origin.measurement == measurement && meant(waiting.task.index));
+        let waiting =
+            self.lanes.remove(|origin, task| origin.measurement == measurement && meant(task.index));
         let stopped: Vec<Ticket> = self
             .running
             .iter()
             .filter(|(_, running)| running.origin.measurement == measurement && meant(running.index))
-            .map(|(ticket, _)| *ticket)
+            .map(|(ticket, _)| ticket)
             .collect();
         let count = waiting.len() + stopped.len();
         for waiting in waiting {
@@ -310,7 +325,7 @@ impl<M> Desk<M> {
         self.ledgers.heard(&sync.anchor, sync.epoch, now.at);
         self.ledgers.acknowledge(&sync.anchor, sync.ack);
         if sync.fresh {
-            let dropped = self.remove_waiting(|waiting| waiting.origin.epoch < sync.epoch).len();
+            let dropped = self.lanes.remove(|origin, _| origin.epoch < sync.epoch).len();
             if dropped > 0 {
                 tracing::info!(dropped, anchor = %sync.anchor, "a new term: tasks of former terms go");
             }
@@ -322,43 +337,32 @@ impl<M> Desk<M> {
         self.ledgers.answer(sync, encoding);
     }
 
-    /// The next attempt to perform, as far as concurrency goes.
+    /// The next attempt to perform, as far as concurrency goes. Kinds take turns.
     pub(crate) fn start(&mut self, now: Now) -> Option<Started<M>> {
         loop {
-            let kind = self.queues.iter().find(|(kind, queue)| {
-                let limit = self.room.concurrency.get(*kind).copied().unwrap_or(1);
-                !queue.is_empty() && self.at_work.get(*kind).copied().unwrap_or(0) < limit
-            })?;
-            let kind = kind.0.clone();
-            let waiting = self.queues.get_mut(&kind)?.pop_front()?;
-            self.queued -= 1;
+            let waiting = self.lanes.next()?;
             if waiting.origin.deadline <= now.at {
                 self.end_waiting(now, &waiting, Outcome::Lost, too_late());
                 continue;
             }
-            self.next_ticket += 1;
-            let ticket = Ticket(self.next_ticket);
-            *self.at_work.entry(kind).or_default() += 1;
-            self.running.insert(
-                ticket,
-                Running {
-                    origin: Rc::clone(&waiting.origin),
-                    index: waiting.task.index,
-                    attempt: waiting.task.attempt,
-                    queued: now.at.saturating_since(waiting.since),
-                    began: now,
-                },
-            );
-            return Some(Started { ticket, origin: waiting.origin, input: waiting.task.input });
+            let Waiting { origin, task, since } = waiting;
+            self.lanes.begun(origin.lane);
+            let ticket = self.running.insert(Running {
+                origin: Rc::clone(&origin),
+                index: task.index,
+                attempt: task.attempt,
+                queued: now.at.saturating_since(since),
+                began: now,
+            });
+            return Some(Started { ticket, origin, input: task.input });
         }
     }
 
     /// Writes the final record of an attempt. An attempt that was ended already stays as it is.
     pub(crate) fn finish(&mut self, ticket: Ticket, now: Now, ended: Ended) {
-        let Some(running) = self.running.remove(&ticket) else { return };
-        if let Some(at_work) = self.at_work.get_mut(&running.origin.kind) {
-            *at_work = at_work.saturating_sub(1);
-        }
+        let Some(running) = self.running.remove(ticket) else { return };
+        self.lanes.ended(running.origin.lane);
+        self.pace.ended(now.at, self.held());
         let record = Record {
             index: running.index,
             attempt: running.attempt,
@@ -373,27 +377,38 @@ impl<M> Desk<M> {
             summary: ended.summary,
             body: ended.body,
         };
-        self.record(&running.origin, record);
+        self.record(&running.origin, &record);
     }
 
     /// Ends what waits beyond its deadline.
     pub(crate) fn expire(&mut self, now: Now) {
-        for waiting in self.remove_waiting(|waiting| waiting.origin.deadline <= now.at) {
+        for waiting in self.lanes.remove(|origin, _| origin.deadline <= now.at) {
             self.end_waiting(now, &waiting, Outcome::Lost, too_late());
         }
     }
 
     /// The next message to send, as long as there is one. Call it when the connection takes messages: what was
     /// handed out counts as sent.
-    pub(crate) fn next_out(&mut self) -> Option<Outgoing> {
+    pub(crate) fn next_out(&mut self, now: Instant) -> Option<Outgoing> {
         self.pack_all();
         let free = self.free();
-        let Self { ledgers, identity, running, queues, heir, .. } = self;
-        ledgers.next_out(identity, free, |anchor| held_for(anchor, heir.as_ref(), running, queues))
+        let Self { ledgers, identity, running, lanes, heir, .. } = self;
+        let out = ledgers.next_out(identity, free, |anchor| held_for(anchor, heir.as_ref(), running, lanes));
+        if out.is_some() {
+            self.pace.told(now, free);
+        }
+        out
+    }
+
+    fn room_for(&self, credits: u32) -> u32 {
+        if self.draining || self.ledgers.owed_bytes() >= self.room.max_owed_bytes {
+            return 0;
+        }
+        credits.saturating_sub(self.held())
     }
 
     fn held(&self) -> u32 {
-        self.running().saturating_add(self.queued)
+        self.running().saturating_add(self.queued())
     }
 
     fn pack_all(&mut self) {
@@ -438,34 +453,25 @@ impl<M> Desk<M> {
             anchor: batch.anchor,
             epoch: batch.epoch,
             measurement: batch.measurement,
+            lane: self.lanes.of(&batch.kind, &self.room.concurrency),
             kind: batch.kind,
             encoding,
             deadline: now.at + Nanos(batch.deadline_ns),
             measure,
+            place: Cell::new(None),
         });
-        for task in batch.tasks {
-            let waiting = Waiting { origin: Rc::clone(&origin), task, since: now.at };
-            if called_off {
+        let work = Rc::downgrade(&origin);
+        if called_off {
+            for task in batch.tasks {
+                let waiting = Waiting { origin: Rc::clone(&origin), task, since: now.at };
                 self.end_waiting(now, &waiting, Outcome::Cancelled, Reason::new(code::BY_CLIENT));
-            } else {
-                self.queued += 1;
-                self.queues.entry(origin.kind.clone()).or_default().push_back(waiting);
             }
+        } else {
+            self.pace.takes(now.at, self.held());
+            self.lanes.push(origin, batch.tasks, now.at);
+            self.pace.took(self.held());
         }
-        Rc::downgrade(&origin)
-    }
-
-    fn remove_waiting(&mut self, mut which: impl FnMut(&Waiting<M>) -> bool) -> Vec<Waiting<M>> {
-        let mut removed = Vec::new();
-        for queue in self.queues.values_mut() {
-            if queue.iter().any(&mut which) {
-                let (out, rest) = queue.drain(..).partition(&mut which);
-                *queue = rest;
-                removed.extend::<VecDeque<_>>(out);
-            }
-        }
-        self.queued -= u32::try_from(removed.len()).unwrap_or(u32::MAX);
-        removed
+        work
     }
 
     fn end_waiting(&mut self, now: Now, waiting: &Waiting<M>, outcome: Outcome, reason: Reason) {
@@ -483,10 +489,10 @@ impl<M> Desk<M> {
             summary: Summary::new(),
             body: Body::null(),
         };
-        self.record(&waiting.origin, record);
+        self.record(&waiting.origin, &record);
     }
 
-    fn record(&mut self, origin: &Origin<M>, record: Record) {
+    fn record(&mut self, origin: &Origin<M>, record: &Record) {
         self.counts.done += 1;
         self.ledgers.record(origin, owed_to(self.heir.as_ref(), origin), record);
     }
@@ -507,13 +513,12 @@ fn owed_to<'a, M>(heir: Option<&'a (Epoch, AnchorId)>, origin: &'a Origin<M>) ->
 fn held_for<M>(
     anchor: &AnchorId,
     heir: Option<&(Epoch, AnchorId)>,
-    running: &BTreeMap<Ticket, Running<M>>,
-    queues: &BTreeMap<KindName, VecDeque<Waiting<M>>>,
+    running: &Slab<Running<M>>,
+    lanes: &Lanes<M>,
 ) -> Vec<Held> {
     let mut held: BTreeMap<MeasurementId, Vec<u64>> = BTreeMap::new();
-    let at_work = running.values().map(|running| (&running.origin, running.index));
-    let waiting = queues.values().flatten().map(|waiting| (&waiting.origin, waiting.task.index));
-    for (origin, index) in at_work.chain(waiting) {
+    let at_work = running.iter().map(|(_, running)| (&running.origin, running.index));
+    for (origin, index) in at_work.chain(lanes.iter()) {
         if owed_to(heir, origin) == anchor {
             held.entry(origin.measurement).or_default().push(index);
         }

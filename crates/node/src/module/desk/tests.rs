@@ -1,6 +1,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 
-use mmn_schema::dispatch::{ResultBatch, Synced};
+use mmn_schema::dispatch::{ResultBatch, Synced, Task};
 use mmn_schema::subject::Subject;
 use proptest::prelude::*;
 
@@ -19,11 +19,11 @@ fn at(ns: u64) -> Now {
     Now { at: Instant(ns), utc: Timestamp::from_unix_ns(1_800_000_000_000_000_000) }
 }
 
-fn anchor(which: u8) -> AnchorId {
+pub(super) fn anchor(which: u8) -> AnchorId {
     format!("anchor-{which}").parse().unwrap()
 }
 
-fn measurement(number: u64) -> MeasurementId {
+pub(super) fn measurement(number: u64) -> MeasurementId {
     MeasurementId::new(number, &[1; 10])
 }
 
@@ -41,7 +41,7 @@ fn batch(from: u8, epoch: u64, number: u64, kind: &str, tasks: u64, deadline_ns:
     }
 }
 
-fn ok() -> Ended {
+pub(super) fn ok() -> Ended {
     Ended { outcome: Outcome::Ok, reason: None, answered: None, summary: Summary::new(), body: Body::null() }
 }
 
@@ -138,7 +138,7 @@ impl World {
             Op::Fresh { from } => self.fresh(*from),
             Op::Out(count) => {
                 for _ in 0..*count {
-                    if let Some(out) = self.desk.next_out() {
+                    if let Some(out) = self.desk.next_out(Instant(self.now)) {
                         self.read(&out);
                     }
                 }
@@ -179,7 +179,7 @@ impl World {
             // Everything above the acknowledgement comes, in order, then the answer.
             let mut expected = ack + 1;
             loop {
-                let out = self.desk.next_out().unwrap();
+                let out = self.desk.next_out(Instant(self.now)).unwrap();
                 let Some((id, seq)) = self.read(&out) else {
                     let synced: Synced = out.encoding.decode(&out.payload).unwrap();
                     if synced.anchor == anchor(from) {
@@ -199,10 +199,8 @@ impl World {
     fn fresh(&mut self, from: u8) {
         self.epoch += 1;
         // What waits from former terms goes without a record; the anchor sends it again.
-        for queue in self.desk.queues.values() {
-            for waiting in queue {
-                self.excused.insert((waiting.origin.measurement_number(), waiting.task.index));
-            }
+        for (origin, index) in self.desk.lanes.iter() {
+            self.excused.insert((origin.measurement_number(), index));
         }
         self.sync(from, true, false, true);
     }
@@ -231,7 +229,7 @@ impl World {
                 break;
             }
         }
-        while let Some(out) = self.desk.next_out() {
+        while let Some(out) = self.desk.next_out(Instant(self.now)) {
             self.read(&out);
         }
         assert!(self.desk.is_idle());
@@ -299,7 +297,7 @@ fn what_is_owed_beyond_the_bound_stops_new_work() {
         let started = desk.start(at(1)).unwrap();
         let body = Body::of(&"x".repeat(1_000)).unwrap();
         desk.finish(started.ticket, at(1), Ended { body, ..ok() });
-        while desk.next_out().is_some() {}
+        while desk.next_out(Instant(2)).is_some() {}
     }
     panic!("it took everything");
 }
@@ -315,7 +313,7 @@ fn an_anchor_that_never_comes_back_does_not_block_the_others() {
     while matches!(offer(&mut desk, 0, 1), Receipt::Accepted { .. }) {
         let started = desk.start(at(1)).unwrap();
         desk.finish(started.ticket, at(1), Ended { body: Body::of(&"x".repeat(1_000)).unwrap(), ..ok() });
-        while desk.next_out().is_some() {}
+        while desk.next_out(Instant(2)).is_some() {}
     }
     assert!(matches!(offer(&mut desk, 1, 2), Receipt::Busy { .. }));
     let later = 700_000_000_000;
@@ -329,7 +327,7 @@ fn a_result_that_fits_no_message_says_so() {
     desk.offer(at(1), batch(0, 1, 1, "a", 1, 1_000), Way::Addressed, Encoding::Cbor, |_, _| Ok(()));
     let started = desk.start(at(1)).unwrap();
     desk.finish(started.ticket, at(1), Ended { body, ..ok() });
-    let out = desk.next_out().unwrap();
+    let out = desk.next_out(Instant(2)).unwrap();
     let batch: ResultBatch = out.encoding.decode(&out.payload).unwrap();
     assert_eq!(batch.records[0].outcome, Outcome::Failed);
     assert!(batch.records[0].reason.as_ref().unwrap().detail.as_ref().unwrap().contains("1000005 bytes"));

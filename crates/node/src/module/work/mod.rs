@@ -1,9 +1,11 @@
 //! The module at work: connects the desk to the bus.
 //!
 //! One task, one loop. Everything that waits is polled here: what comes from the bus, what is being performed, the
-//! timers, the node. Up to [`DRAIN`] events that are ready are handled before results are packed and sent, so that
-//! messages grow under load and leave at once when there is none. Nothing is read while what was to be sent waits for
-//! the connection: a slow server slows the module down, and its memory stays bounded.
+//! timers, the node. Up to [`DRAIN`] events that are ready are handled, and up to [`TURN`] tasks begun, before results
+//! are packed and sent, so that messages grow under load and leave at once when there is none. A task that ends where it
+//! begins is never put down. Timers are looked at first, and the connection gets its turn after each of ours: nobody
+//! starves. Nothing is read while what was to be sent waits for the connection: a slow server slows the module down,
+//! and its memory stays bounded.
 //!
 //! What is done with what comes is in [`incoming`], what is sent in [`outgoing`].
 
@@ -21,6 +23,7 @@ use futures::{FutureExt, StreamExt};
 use mmn_bus::connect::{BarrierError, Bus, Link};
 use mmn_bus::identity::permissions::POOL_QUEUE;
 use mmn_kit::Registered;
+use mmn_probe::time::Instant;
 use mmn_schema::announce::{KindInfo, Unavailable};
 use mmn_schema::body::Body;
 use mmn_schema::dispatch::Receipt;
@@ -43,6 +46,8 @@ use crate::herald::Herald;
 
 /// How many events that are ready are handled before results leave.
 const DRAIN: usize = 64;
+/// How many tasks are begun before results leave.
+const TURN: usize = 1024;
 /// How long a receipt waits for results: with them it costs no packet of its own, and after all of them it is left out.
 const RECEIPT_WAITS: Duration = Duration::from_millis(10);
 const HEARTBEAT: Duration = Duration::from_millis(500);
@@ -113,6 +118,7 @@ enum Event {
     Performed(Ticket, Ended),
     Came(By, Message),
     InputsEnded,
+    More,
     Link,
     Barrier(Result<(), BarrierError>),
     Node(Option<Change>),
@@ -169,6 +175,13 @@ impl Work {
             let event = tokio::select! {
                 biased;
                 () = self.outbox.settle(), if !self.outbox.is_clear() => Event::Sent,
+                () = &mut beat => Event::Beat,
+                () = &mut receipts_due, if !self.receipts.is_empty() => Event::ReceiptsDue,
+                () = &mut out_of_time => Event::OutOfTime,
+                () = shutdown.cancelled(), if !self.desk.is_draining() => Event::Shutdown,
+                _ = link.changed() => Event::Link,
+                passed = wait(&mut barrier) => Event::Barrier(passed),
+                from_node = self.outfit.node.recv(), if node_open => Event::Node(from_node),
                 Some(done) = self.performing.next() => match done {
                     Ok((ticket, ended)) => Event::Performed(ticket, ended),
                     Err(_aborted) => continue,
@@ -177,17 +190,11 @@ impl Work {
                     Some((by, message)) => Event::Came(by, message),
                     None => Event::InputsEnded,
                 },
-                _ = link.changed() => Event::Link,
-                passed = wait(&mut barrier) => Event::Barrier(passed),
-                from_node = self.outfit.node.recv(), if node_open => Event::Node(from_node),
-                () = &mut beat => Event::Beat,
-                () = &mut receipts_due, if !self.receipts.is_empty() => Event::ReceiptsDue,
-                () = shutdown.cancelled(), if !self.desk.is_draining() => Event::Shutdown,
-                () = &mut out_of_time => Event::OutOfTime,
+                () = tokio::task::yield_now(), if self.desk.can_start() => Event::More,
             };
             let receipts_wait = !self.receipts.is_empty();
             match event {
-                Event::Sent => {}
+                Event::Sent | Event::More => {}
                 Event::ReceiptsDue => self.send_receipts(),
                 Event::Performed(ticket, ended) => self.performed(ticket, ended),
                 Event::Came(by, message) => self.came(by, &message),
@@ -242,6 +249,7 @@ impl Work {
             self.drain_ready();
             self.start();
             self.flush(&link);
+            self.tell_credits();
             if !receipts_wait && !self.receipts.is_empty() {
                 receipts_due.set(tokio::time::sleep(RECEIPT_WAITS));
             }
@@ -312,13 +320,28 @@ impl Work {
         self.desk.finish(ticket, now(), ended);
     }
 
+    /// Begins what may be begun. What ends at its first step is done with; the rest is polled by the loop.
     fn start(&mut self) {
-        while let Some(started) = self.desk.start(now()) {
-            let (stop, registration) = AbortHandle::new_pair();
-            let attempt =
-                perform(Rc::clone(&self.outfit.site), started.ticket, started.origin, started.input);
-            self.stops.insert(started.ticket, stop);
-            self.performing.push(Abortable::new(attempt.boxed_local(), registration));
+        if !self.desk.can_start() {
+            return;
+        }
+        let turn = clock::both();
+        let mut moment = at(turn, turn.at);
+        for _ in 0..TURN {
+            let Some(started) = self.desk.start(moment) else { return };
+            let ticket = started.ticket;
+            let site = Rc::clone(&self.outfit.site);
+            let mut attempt = perform(site, ticket, started.origin, started.input).boxed_local();
+            // Polled without a waker: what goes on is polled again by the loop.
+            let ended = (&mut attempt).now_or_never();
+            moment = at(turn, clock::monotonic());
+            if let Some((ticket, ended)) = ended {
+                self.desk.finish(ticket, moment, ended);
+            } else {
+                let (stop, registration) = AbortHandle::new_pair();
+                self.stops.insert(ticket, stop);
+                self.performing.push(Abortable::new(attempt, registration));
+            }
         }
     }
 
@@ -358,6 +381,12 @@ fn prepare(registered: &dyn Registered, params: &Body) -> Result<Measure, Reason
 fn now() -> Now {
     let reading = clock::both();
     Now { at: reading.at, utc: Timestamp::from_unix_ns(reading.wall.0) }
+}
+
+/// A moment on both clocks, by a reading of a little earlier.
+fn at(turn: clock::Reading, at: Instant) -> Now {
+    let later = i64::try_from(at.saturating_since(turn.at).0).unwrap_or(i64::MAX);
+    Now { at, utc: Timestamp::from_unix_ns(turn.wall.0.saturating_add(later)) }
 }
 
 async fn wait<T>(future: &mut Option<LocalBoxFuture<'static, T>>) -> T {

@@ -25,11 +25,12 @@ impl Work {
 
     /// Hands results to the connection, while there is one that takes them.
     pub(super) fn flush(&mut self, link: &watch::Receiver<Link>) {
-        if !matches!(*link.borrow(), Link::Up { .. }) {
+        if !self.desk.has_out() || !matches!(*link.borrow(), Link::Up { .. }) {
             return;
         }
+        let now = clock::monotonic();
         while self.outbox.is_clear() {
-            let Some(Outgoing { subject, encoding, payload }) = self.desk.next_out() else { return };
+            let Some(Outgoing { subject, encoding, payload }) = self.desk.next_out(now) else { return };
             self.send_receipts();
             let subject = subject.on(&self.outfit.prefix).into();
             self.outbox.push(subject, needed(encoding), payload);
@@ -62,8 +63,16 @@ impl Work {
             })
             .collect();
         let info =
-            ModuleInfo { module: self.outfit.module.clone(), kinds, credits: Some(self.outfit.room.credits) };
+            ModuleInfo { module: self.outfit.module.clone(), kinds, credits: Some(self.desk.credits()) };
         self.publish_announcement(Role::Module(info));
+    }
+
+    /// Announces how many tasks it can hold, where that has changed.
+    pub(super) fn tell_credits(&mut self) {
+        if let Some(credits) = self.desk.new_credits(clock::monotonic()) {
+            tracing::debug!(credits, "can hold");
+            self.announce();
+        }
     }
 
     pub(super) fn publish_announcement(&mut self, role: Role) {

@@ -1,0 +1,88 @@
+//! A million inputs through one anchor, ledger and results kept, ten times in one life of it.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use super::Bench;
+use super::network::{self, Module, Roles};
+use crate::http::Connection;
+use crate::report::Report;
+use crate::{clock, processes};
+
+const MEASUREMENTS: u32 = 10;
+const INPUTS: u32 = 100_000;
+const RUNS: usize = 10;
+/// As many as the prototype's yardstick was taken with.
+const INSTANCES: usize = 2;
+/// The most that resident memory may grow from the third run to the last, when it is to be called flat.
+const FLAT: f64 = 1.1;
+
+pub(super) fn run(bench: &Bench, report: &mut Report) -> anyhow::Result<()> {
+    let up = network::start(bench, &[Module::noop(INSTANCES, 1024)])?;
+    let roles = Roles::of(&up)?;
+    let mut api = Connection::open(&up.api, &up.token)?;
+    let bodies: Vec<_> = (0..MEASUREMENTS).map(body).collect();
+    let runs = if bench.quick { 3 } else { RUNS };
+    let (mut rates, mut resident) = (Vec::new(), Vec::new());
+    let (mut most, mut lost) = (0.0_f64, 0);
+    for run in 1..=runs {
+        let (cpu, begin) = (roles.cpu(), clock::now());
+        let mut ids = Vec::new();
+        for body in &bodies {
+            ids.push(network::submit(&mut api, body)?);
+        }
+        let submitted = clock::now() - begin;
+        for id in &ids {
+            lost += finish(&mut api, id)?;
+        }
+        let took = clock::now() - begin;
+        let (now_mb, most_mb) = processes::resident_mb(roles.anchor)?;
+        let rate = f64::from(MEASUREMENTS * INPUTS) / took.as_secs_f64();
+        report.note(&format!(
+            "run {run}: {rate:.0} tasks/s ({:.2} s, of which {:.2} s until all was accepted); anchor {now_mb:.0} MB, \
+             at most {most_mb:.0} MB; {}",
+            took.as_secs_f64(),
+            submitted.as_secs_f64(),
+            roles.cpu().since(cpu)
+        ));
+        report.print();
+        rates.push(rate);
+        resident.push(now_mb);
+        most = most.max(most_mb);
+    }
+    rates.sort_unstable_by(f64::total_cmp);
+    let median = (rates[(runs - 1) / 2] + rates[runs / 2]) / 2.0;
+    report.note("yardstick: the prototype, with less to keep, 1,059,000/s");
+    report.at_least("1,000,000 inputs, accepted, kept and closed: median", "/s", median, 400_000.0);
+    report.exactly("  tasks of all runs that did not end ok", "", f64::from(lost), 0.0);
+    report.at_most("  the anchor's RSS, the most in ten runs", "MB", most, 100.0);
+    let grown = resident[runs - 1] / resident[2];
+    report.at_most("  the same after the last run against the third", "x", grown, FLAT);
+    up.stop()
+}
+
+/// A request for a hundred thousand targets, no two alike.
+fn body(number: u32) -> String {
+    let mut body = String::from(r#"{"kind":"noop","deadline":"10m","inputs":["#);
+    for input in 0..INPUTS {
+        let target = number * INPUTS + input;
+        let [_, a, b, c] = target.to_be_bytes();
+        let _ = write!(body, "{}\"10.{a}.{b}.{c}\"", if input == 0 { "" } else { "," });
+    }
+    body + "]}"
+}
+
+/// Waits until a measurement is done; how many of its tasks did not end ok.
+fn finish(api: &mut Connection, id: &str) -> anyhow::Result<u32> {
+    let begin = clock::now();
+    loop {
+        let ledger = network::ledger(api, id)?;
+        let count = |name: &str| ledger[name].as_u64().unwrap_or(u64::MAX);
+        if count("pending") == 0 {
+            anyhow::ensure!(count("accepted") == u64::from(INPUTS), "{id} has other sums: {ledger}");
+            return Ok(u32::try_from(u64::from(INPUTS).saturating_sub(count("ok")))?);
+        }
+        anyhow::ensure!(clock::now() - begin < Duration::from_secs(120), "{id} does not end: {ledger}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}

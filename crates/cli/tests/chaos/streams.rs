@@ -1,0 +1,137 @@
+//! What JetStream holds, read directly and without knowing more of its form than must be: an end of a task is a map
+//! under `record` with an `index` and an `outcome`; its measurement is that of the nearest map around it that names
+//! one, else the subject's.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use cbor4ii::core::Value;
+use cbor4ii::core::dec::Decode;
+use cbor4ii::core::utils::SliceReader;
+use mmn_bus::async_nats::jetstream;
+use mmn_schema::id::MeasurementId;
+
+/// One end of a task, as it is kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct End {
+    pub(crate) outcome: String,
+    pub(crate) reason: Option<String>,
+    /// The message of RES.
+    pub(crate) seq: u64,
+}
+
+/// All of it.
+#[derive(Debug, Default)]
+pub(crate) struct Kept {
+    /// The ends of each task.
+    pub(crate) ends: BTreeMap<MeasurementId, BTreeMap<u64, Vec<End>>>,
+    /// How often each measurement was said to be done.
+    pub(crate) done: BTreeMap<MeasurementId, usize>,
+}
+
+const PATIENCE: Duration = Duration::from_secs(20);
+
+pub(crate) async fn read(jetstream: &jetstream::Context) -> Result<Kept, String> {
+    let mut kept = Kept::default();
+    each(jetstream, "RES", |seq, subject, value| {
+        ends(value, of_subject(subject), seq, &mut kept.ends);
+    })
+    .await?;
+    each(jetstream, "LEDGER", |_, subject, _| {
+        if subject.contains(".log.done.")
+            && let Some(id) = of_subject(subject)
+        {
+            *kept.done.entry(id).or_default() += 1;
+        }
+    })
+    .await?;
+    Ok(kept)
+}
+
+async fn each(
+    jetstream: &jetstream::Context,
+    name: &str,
+    mut take: impl FnMut(u64, &str, &Value),
+) -> Result<(), String> {
+    let read = async {
+        let mut stream = jetstream.get_stream(name).await.map_err(|error| error.to_string())?;
+        let state = stream.info().await.map_err(|error| error.to_string())?.state.clone();
+        let mut next = state.first_sequence.max(1);
+        while next <= state.last_sequence {
+            let message = stream.direct_get_first(next).await?;
+            let Some((seq, subject, payload)) = message else { break };
+            let value = Value::decode(&mut SliceReader::new(&payload))
+                .map_err(|error| format!("message {seq} of {name} is no CBOR: {error}"))?;
+            take(seq, &subject, &value);
+            next = seq + 1;
+        }
+        Ok(())
+    };
+    tokio::time::timeout(PATIENCE, read).await.map_err(|_| format!("{name} can't be read in time"))?
+}
+
+/// The next message at or after a sequence.
+trait First {
+    async fn direct_get_first(&self, seq: u64) -> Result<Option<(u64, String, Vec<u8>)>, String>;
+}
+
+impl First for jetstream::stream::Stream {
+    async fn direct_get_first(&self, seq: u64) -> Result<Option<(u64, String, Vec<u8>)>, String> {
+        use jetstream::stream::DirectGetErrorKind;
+        match self.direct_get_next_for_subject(">", Some(seq)).await {
+            Ok(message) => {
+                Ok(Some((message.sequence, message.subject.to_string(), message.payload.to_vec())))
+            }
+            Err(error) if error.kind() == DirectGetErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error.to_string()),
+        }
+    }
+}
+
+fn of_subject(subject: &str) -> Option<MeasurementId> {
+    subject.rsplit('.').next()?.parse().ok()
+}
+
+fn ends(
+    value: &Value,
+    id: Option<MeasurementId>,
+    seq: u64,
+    found: &mut BTreeMap<MeasurementId, BTreeMap<u64, Vec<End>>>,
+) {
+    match value {
+        Value::Array(items) => items.iter().for_each(|item| ends(item, id, seq, found)),
+        Value::Map(fields) => {
+            let named =
+                ["measurement", "msm", "id"].iter().find_map(|name| text(field(fields, name)?)?.parse().ok());
+            let id = named.or(id);
+            if let Some(Value::Map(record)) = field(fields, "record")
+                && let (Some(id), Some(Value::Integer(index)), Some(outcome)) =
+                    (id, field(record, "index"), field(record, "outcome").and_then(text))
+            {
+                let reason = match field(record, "reason") {
+                    Some(Value::Map(reason)) => field(reason, "code").and_then(text).map(str::to_owned),
+                    _ => None,
+                };
+                let end = End { outcome: outcome.to_owned(), reason, seq };
+                let index = u64::try_from(*index).unwrap();
+                found.entry(id).or_default().entry(index).or_default().push(end);
+                return;
+            }
+            for (_, value) in fields {
+                ends(value, id, seq, found);
+            }
+        }
+        _ => {}
+    }
+}
+
+fn field<'a>(fields: &'a [(Value, Value)], name: &str) -> Option<&'a Value> {
+    fields.iter().find_map(|(key, value)| (text(key) == Some(name)).then_some(value))
+}
+
+fn text(value: &Value) -> Option<&str> {
+    match value {
+        Value::Text(text) => Some(text),
+        _ => None,
+    }
+}
