@@ -24,17 +24,23 @@ impl Report {
 
     /// A figure that must not exceed its bound.
     pub(crate) fn at_most(&mut self, name: &str, unit: &str, measured: f64, bound: f64) {
-        self.figure(name, unit, measured, &format!("≤ {bound} {unit}"), measured <= bound);
+        self.figure(name, unit, measured, &format!("≤ {}", bound_of(bound, unit)), measured <= bound);
     }
 
     /// A figure that must reach its bound.
     pub(crate) fn at_least(&mut self, name: &str, unit: &str, measured: f64, bound: f64) {
-        self.figure(name, unit, measured, &format!("≥ {bound} {unit}"), measured >= bound);
+        self.figure(name, unit, measured, &format!("≥ {}", bound_of(bound, unit)), measured >= bound);
     }
 
     /// A figure that must be exactly this.
     pub(crate) fn exactly(&mut self, name: &str, unit: &str, measured: f64, bound: f64) {
-        self.figure(name, unit, measured, &format!("= {bound} {unit}"), (measured - bound).abs() < 1e-9);
+        self.figure(
+            name,
+            unit,
+            measured,
+            &format!("= {}", bound_of(bound, unit)),
+            (measured - bound).abs() < 1e-9,
+        );
     }
 
     /// A part could not be measured to its end.
@@ -68,6 +74,12 @@ impl Report {
 fn number(measured: f64, unit: &str) -> String {
     // Of large numbers the fraction is noise.
     if measured.abs() >= 1e4 { format!("{measured:.0} {unit}") } else { format!("{measured:.2} {unit}") }
+}
+
+fn bound_of(bound: f64, unit: &str) -> String {
+    // A bound that is itself a figure has a fraction that says nothing.
+    let bound = (bound * 100.0).round() / 100.0;
+    format!("{bound} {unit}")
 }
 
 /// The value below which a share of the samples lies, nearest rank. Sorts them.

@@ -58,11 +58,15 @@ impl Started {
         self.0.pid()
     }
 
+    pub(crate) fn has_ended(&self) -> bool {
+        self.0.status().is_some()
+    }
+
     /// Ends it as Ctrl-C does, and waits.
     pub(crate) fn interrupt(&self) -> anyhow::Result<()> {
         self.0.signal(Signal::INT)?;
         let begin = clock::now();
-        while self.0.status().is_none() {
+        while !self.has_ended() {
             anyhow::ensure!(clock::now() - begin < PATIENCE, "process {} did not end", self.pid());
             std::thread::sleep(Duration::from_millis(5));
         }

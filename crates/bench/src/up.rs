@@ -51,7 +51,7 @@ impl Up {
         let config = data.path().join("anchor.toml");
         std::fs::write(&config, &setup.anchor)?;
         let child = spawn(mmn, data.path(), &["--anchor-config".as_ref(), config.as_os_str()])?;
-        let (api, token) = wait_for_api(data.path())?;
+        let (api, token) = wait_for_api(&child, data.path())?;
         let up = Self { child, data, api, token };
         wait_for_instances(&up.api, &up.token, setup.instances)?;
         Ok(up)
@@ -131,7 +131,7 @@ fn spawn(mmn: &Path, data: &Path, more: &[&OsStr]) -> anyhow::Result<Started> {
     Started::mmn(mmn, &arguments).context("mmn up")
 }
 
-fn wait_for_api(data: &Path) -> anyhow::Result<(String, String)> {
+fn wait_for_api(child: &Started, data: &Path) -> anyhow::Result<(String, String)> {
     let begin = clock::now();
     loop {
         let api = std::fs::read(data.join("api.json")).ok();
@@ -143,6 +143,7 @@ fn wait_for_api(data: &Path) -> anyhow::Result<(String, String)> {
             let host = url.trim_start_matches("http://").trim_end_matches('/').to_owned();
             return Ok((host, token.trim().to_owned()));
         }
+        anyhow::ensure!(!child.has_ended(), "mmn up has ended: is there a nats-server? ($MMN_NATS_SERVER)");
         if clock::now() - begin > Duration::from_secs(20) {
             bail!("no api.json within 20 s");
         }

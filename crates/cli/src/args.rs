@@ -126,7 +126,7 @@ pub(crate) struct MeasureArgs {
 }
 
 /// A measurement by its id, or the newest.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum MsmArg {
     Id(mmn_schema::id::MeasurementId),
     Last,

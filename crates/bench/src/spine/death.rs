@@ -1,5 +1,6 @@
 //! An instance is killed, stopped, and cut off, under load: when is that noticed, and when does it work again?
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
@@ -16,6 +17,7 @@ use crate::up::Up;
 use crate::{clock, processes};
 
 const PATIENCE: Duration = Duration::from_secs(30);
+const INSTANCES: usize = 4;
 
 /// Load of so many at a time, 10 ms each.
 pub(super) fn load(hosts: Vec<String>, token: &str, under_way: usize) -> anyhow::Result<Load> {
@@ -32,7 +34,7 @@ pub(super) fn load(hosts: Vec<String>, token: &str, under_way: usize) -> anyhow:
 /// Says that everything that was accepted came to its end, once.
 pub(super) fn account(report: &mut Report, load: Load) -> anyhow::Result<()> {
     let (log, open) = load.end()?;
-    let mut ends = std::collections::BTreeMap::<_, u64>::new();
+    let mut ends = BTreeMap::<_, u64>::new();
     for done in &log.done {
         let end = (done.outcome.to_string(), done.reason.clone().unwrap_or_default());
         *ends.entry(end).or_default() += 1;
@@ -54,10 +56,10 @@ pub(super) fn account(report: &mut Report, load: Load) -> anyhow::Result<()> {
 
 /// `kill -9`, of each of four instances once.
 pub(super) fn killed(bench: &Bench, report: &mut Report) -> anyhow::Result<()> {
-    let up = network::start(bench, &[Module::noop(4, 16)])?;
+    let up = network::start(bench, &[Module::noop(INSTANCES, 16)])?;
     let load = load(vec![up.api.clone()], &up.token, 48)?;
     let watch = Watch::start(&up.api, &up.token);
-    let instances = instances(&load)?;
+    let instances = instances(&load, INSTANCES)?;
     let (mut noticed, mut again, mut altogether) = (Duration::ZERO, Duration::ZERO, Duration::ZERO);
     for instance in &instances {
         let pid = processes::instance(up.pid(), instance)?;
@@ -97,10 +99,10 @@ pub(super) fn killed(bench: &Bench, report: &mut Report) -> anyhow::Result<()> {
 
 /// SIGSTOP, then SIGCONT.
 pub(super) fn hung(bench: &Bench, report: &mut Report) -> anyhow::Result<()> {
-    let up = network::start(bench, &[Module::noop(4, 16)])?;
+    let up = network::start(bench, &[Module::noop(INSTANCES, 16)])?;
     let load = load(vec![up.api.clone()], &up.token, 48)?;
     let watch = Watch::start(&up.api, &up.token);
-    let instance = instances(&load)?.swap_remove(0);
+    let instance = instances(&load, INSTANCES)?.swap_remove(0);
     // Long enough for its rhythm to be known.
     std::thread::sleep(Duration::from_secs(4));
     let stopped = clock::now();
@@ -134,7 +136,7 @@ pub(super) fn cut(bench: &Bench, report: &mut Report) -> anyhow::Result<()> {
     let host = apart.hosts().swap_remove(0);
     let load = load(apart.hosts(), &apart.token, 24)?;
     let watch = Watch::start(&host, &apart.token);
-    let instances = instances(&load)?;
+    let instances = instances(&load, 2)?;
     std::thread::sleep(Duration::from_secs(4));
     apart.proxy.set(Mode::Cut);
     let cut = clock::now();
@@ -165,11 +167,11 @@ fn is<'a>(instance: &'a str, healths: &'a [&'a str]) -> impl Fn(&super::watch::C
     move |change| change.instance == instance && healths.contains(&change.health.as_str())
 }
 
-/// Those that have given results, once there are some of each.
-fn instances(load: &Load) -> anyhow::Result<Vec<String>> {
-    load.wait_for(PATIENCE, "results", |log| {
-        let names = log.done.get(500..)?.iter().filter_map(|done| done.instance.clone());
-        Some(names.collect::<std::collections::BTreeSet<_>>().into_iter().collect())
-            .filter(|names: &Vec<_>| !names.is_empty())
+/// Those that have given results, once so many have.
+fn instances(load: &Load, count: usize) -> anyhow::Result<Vec<String>> {
+    load.wait_for(PATIENCE, "results of all instances", |log| {
+        let names = log.done.iter().filter_map(|done| done.instance.clone());
+        let names: BTreeSet<_> = names.collect();
+        (names.len() >= count && log.done.len() > 500).then(|| names.into_iter().collect())
     })
 }

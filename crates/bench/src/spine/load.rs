@@ -17,7 +17,7 @@ use crate::clock;
 use crate::http::Connection;
 
 /// How long what was declined waits before it is asked again.
-const AGAIN: Duration = Duration::from_millis(5);
+const AGAIN: Duration = Duration::from_millis(25);
 
 /// What to ask, and how much of it.
 #[derive(Debug, Clone)]
@@ -77,8 +77,11 @@ impl Load {
     pub(super) fn start(plan: Plan) -> anyhow::Result<Self> {
         let stop = Arc::new(AtomicBool::new(false));
         let log = Arc::new(Mutex::new(Log::default()));
-        let questions =
-            plan.bodies.iter().map(|body| Question::measure(body, 4)).collect::<anyhow::Result<Vec<_>>>()?;
+        let questions = plan
+            .bodies
+            .iter()
+            .map(|body| Question::measure(body, 2 * plan.tasks + 2))
+            .collect::<anyhow::Result<Vec<_>>>()?;
         let work = Work {
             plan: plan.clone(),
             questions,
@@ -110,7 +113,12 @@ impl Load {
             if let Some(found) = self.look(&look) {
                 return Ok(found);
             }
-            anyhow::ensure!(clock::now() - begin < patience, "no {what} within {patience:?}");
+            if clock::now() - begin >= patience {
+                let words = self.look(|log| {
+                    format!("{} done, {} breaks, declined: {:?}", log.done.len(), log.breaks, log.problems)
+                });
+                anyhow::bail!("no {what} within {patience:?}: {words}");
+            }
             std::thread::sleep(Duration::from_millis(1));
         }
     }

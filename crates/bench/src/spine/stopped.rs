@@ -34,7 +34,7 @@ pub(super) fn run(bench: &Bench, report: &mut Report) -> anyhow::Result<()> {
         token: up.token.clone(),
         bodies: vec![network::body("noop", r#"{"sleep_ms":300}"#, "30s", 1)],
         tasks: 1,
-        under_way: 40,
+        under_way: 60,
         per_s: None,
     })?;
     let instance = load.wait_for(Duration::from_secs(10), "result", |log| {
