@@ -197,11 +197,11 @@ fn put_head(to: &mut Vec<u8>, major: u8, value: u64) {
     let [.., b4, b5, b6, b7] = bytes;
     match value {
         0..=23 => to.push(major | b7),
-        24..=0xff => to.extend_from_slice(&[major | 24, b7]),
-        0x100..=0xffff => to.extend_from_slice(&[major | 25, b6, b7]),
-        0x1_0000..=0xffff_ffff => to.extend_from_slice(&[major | 26, b4, b5, b6, b7]),
+        24..=0xff => to.extend_from_slice(&[major | 0x18, b7]),
+        0x100..=0xffff => to.extend_from_slice(&[major | 0x19, b6, b7]),
+        0x1_0000..=0xffff_ffff => to.extend_from_slice(&[major | 0x1a, b4, b5, b6, b7]),
         _ => {
-            to.push(major | 27);
+            to.push(major | 0x1b);
             to.extend_from_slice(&bytes);
         }
     }

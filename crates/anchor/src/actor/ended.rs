@@ -44,7 +44,10 @@ impl Ended {
             && let Some(&(first, _)) = self.order.front()
         {
             // Those of one message go together, since they are listed by their messages.
-            while let Some((_, old)) = self.order.pop_front_if(|(seq, _)| *seq == first) {
+            while let Some(&(seq, old)) = self.order.front()
+                && seq == first
+            {
+                self.order.pop_front();
                 self.bytes -= self.by_id.remove(&old).map_or(0, |done| done.weight());
             }
             self.evicted = self.evicted.max(first);

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use mmn_schema::api::Health;
 use mmn_schema::id::{InstanceId, VpId};
 
-use super::{Actor, Tag, Written};
+use super::{Actor, Written};
 use crate::clock;
 use crate::metrics::{MAX_ROWS, Metrics, ModuleRow, VpRow, health_label, urgency};
 
@@ -33,22 +33,10 @@ impl Actor {
         metrics
     }
 
-    /// A write came to an end: how long it took, and the results that it ended with.
+    /// A write came to an end: how long it took.
     pub(super) fn on_write_over(&mut self, written: Written) {
         self.counters.write_latency.observe(clock::now().saturating_duration_since(written.since), 1);
-        let accepted_at = match &written.tag {
-            Tag::Kept(id) => self.running.get(id).map(|running| running.meta.accepted_at),
-            _ => None,
-        };
-        let ended = |counters: &Metrics| counters.tasks_ended_total.values().sum::<u64>();
-        let before = ended(&self.counters);
         self.on_written(written);
-        let results = ended(&self.counters) - before;
-        if let Some(took) = accepted_at.and_then(|at| clock::wall().since_ns(at))
-            && results > 0
-        {
-            self.counters.result_latency.observe(std::time::Duration::from_nanos(took), results);
-        }
     }
 
     fn rows(&self, metrics: &mut Metrics) {

@@ -2,6 +2,7 @@
 //! of small measurements share messages. Once JetStream has acknowledged it the tasks close, and readers are told.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use mmn_schema::encoding::Encoding;
@@ -220,12 +221,13 @@ impl Actor {
         let Some(running) = self.running.get_mut(&id) else {
             return;
         };
+        let mut closed = 0;
         for parcel in &writing.parcels {
             let sums = running.rollups.of(at, parcel.head.vp.as_ref());
             for Final { skim, .. } in &parcel.finals {
                 let (outcome, answered) = (skim.outcome, skim.answered);
                 if running.account.close(skim.index, outcome, skim.reason.as_deref(), answered) {
-                    self.pending -= 1;
+                    closed += 1;
                     *self.counters.tasks_ended_total.entry(outcome).or_default() += 1;
                     if !running.attempts.is_empty() {
                         running.attempts.remove(&skim.index);
@@ -233,6 +235,10 @@ impl Actor {
                     sums.add(outcome, answered, skim.numbers(&parcel.payload));
                 }
             }
+        }
+        self.pending -= closed;
+        if let Some(took) = at.since_ns(running.meta.accepted_at) {
+            self.counters.result_latency.observe(Duration::from_nanos(took), closed);
         }
         if running.collected.is_some() || running.has_readers() {
             // It was written a moment ago by this very process.

@@ -1,14 +1,17 @@
 //! Results come in: each final record is offered to its task, and the first one is on its way to be kept.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use mmn_schema::id::{KindName, MeasurementId, VpId};
 use mmn_schema::skim::{Skim, Skimmed};
+use mmn_schema::time::Timestamp;
 
 use super::Actor;
 use super::keep::message_bytes;
 use crate::clock;
 use crate::command::Live;
+use crate::dispatch::lane::SlotId;
 use crate::ledger::account::Offer;
 use crate::measurement::{Dispatches, Running};
 use crate::registry::Registry;
@@ -20,29 +23,15 @@ impl Actor {
     pub(super) fn on_results(&mut self, vp: &VpId, kind: &KindName, id: MeasurementId, batch: Skimmed) {
         let (now, at) = (clock::now(), clock::wall());
         let slot = self.registry.find(vp, &batch.instance);
-        let mut source = None;
-        if let Some(slot) = slot
-            && let Some(instance) = self.registry.instances.get_mut(&slot)
-            && instance.boot == batch.boot
-        {
-            instance.hear(now, at);
-            self.dirty.extend(instance.lanes.iter().copied());
-            // One without credits is never asked to send anything again, and need not count its messages.
-            if batch.anchor == self.id && instance.credits.is_some() {
-                if !instance.inbound.receive(batch.seq) {
-                    return;
-                }
-                source = Some((slot, batch.seq));
-                if instance.inbound.has_gap() {
-                    self.sync_soon(slot, now);
-                }
-            }
-        }
+        let source = match self.hear_results(slot, &batch, now, at) {
+            Heard::Before => return,
+            Heard::Counted(slot, seq) => Some((slot, seq)),
+            Heard::Uncounted => None,
+        };
         let Some(running) = self.running.get_mut(&id) else {
-            self.counters.superseded_total +=
-                batch.records.iter().filter(|record| record.last).count() as u64;
-            // Where it is held is where it ends, even so.
+            // Where a task is held is where it ends, even so.
             for record in batch.records.iter().filter(|record| record.last) {
+                self.counters.superseded_total += 1;
                 end_out(&mut self.registry, slot, vp, kind, id, record.index, at);
             }
             return;
@@ -79,10 +68,8 @@ impl Actor {
         let mut theirs = None;
         for skim in batch.records {
             let index = skim.index;
-            let sent = match skim.last {
-                true => end_out(&mut self.registry, slot, vp, kind, id, index, at),
-                false => None,
-            };
+            let sent =
+                skim.last.then(|| end_out(&mut self.registry, slot, vp, kind, id, index, at)).flatten();
             let (input, line) = running.place(index);
             if theirs.is_none_or(|(known, _)| known != line) {
                 let assigned = running.meta.assignments.get(line);
@@ -138,6 +125,39 @@ impl Actor {
     }
 }
 
+impl Actor {
+    /// Notes that a message has come.
+    fn hear_results(&mut self, slot: Option<SlotId>, batch: &Skimmed, now: Instant, at: Timestamp) -> Heard {
+        let known = slot.and_then(|slot| Some((slot, self.registry.instances.get_mut(&slot)?)));
+        let Some((slot, instance)) = known.filter(|(_, instance)| instance.boot == batch.boot) else {
+            return Heard::Uncounted;
+        };
+        instance.hear(now, at);
+        self.dirty.extend(instance.lanes.iter().copied());
+        // One without credits is never asked to send anything again, and need not count its messages.
+        if batch.anchor != self.id || instance.credits.is_none() {
+            return Heard::Uncounted;
+        }
+        if !instance.inbound.receive(batch.seq) {
+            return Heard::Before;
+        }
+        if instance.inbound.has_gap() {
+            self.sync_soon(slot, now);
+        }
+        Heard::Counted(slot, batch.seq)
+    }
+}
+
+/// How a message counts.
+enum Heard {
+    /// It has come before.
+    Before,
+    /// The instance is told once its records are kept.
+    Counted(SlotId, u64),
+    /// The instance is told nothing.
+    Uncounted,
+}
+
 /// The records of one message, on their way into parcels.
 struct Incoming {
     parcel: Parcel,
@@ -176,12 +196,12 @@ fn part(running: &Running, parcel: &Parcel, skim: &Skim) -> Option<mmn_schema::a
 /// A task is no longer out. Gives when it went out, and in which batch.
 fn end_out(
     registry: &mut Registry,
-    slot: Option<crate::dispatch::lane::SlotId>,
+    slot: Option<SlotId>,
     vp: &VpId,
     kind: &KindName,
     id: MeasurementId,
     index: u64,
-    at: mmn_schema::time::Timestamp,
+    at: Timestamp,
 ) -> Option<(u64, Dispatched)> {
     let instance: &mut Instance = slot.and_then(|slot| registry.instances.get_mut(&slot))?;
     if let Some(ended) = instance.slot.holding.end(id, index, at) {

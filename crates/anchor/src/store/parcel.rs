@@ -181,7 +181,9 @@ mod tests {
         let mut inputs = Inputs::default();
         let all =
             [Input::Nothing, Input::Target("192.0.2.1".to_owned()), Input::Targets(vec!["a".to_owned()])];
-        all.iter().for_each(|input| inputs.push(input));
+        for input in &all {
+            inputs.push(input);
+        }
         let at = Timestamp::from_unix_ns(-5);
         let record = |index| Record {
             index,
