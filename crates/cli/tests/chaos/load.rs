@@ -59,11 +59,11 @@ pub(crate) fn begin(world: &Arc<World>, seed: u64) -> Vec<Job> {
     let called_off = Ask::new("cancelled", bulk("left, right", 600, 130), Duration::ZERO);
     jobs.push(spawn(called_off.cancel_after(Duration::from_millis(100) + at(2500))));
     jobs.push(tokio::task::spawn_local(open(Arc::clone(world))));
-    jobs.push(tokio::task::spawn_local(singles(Arc::clone(world))));
+    jobs.push(tokio::task::spawn_local(singles(Arc::clone(world), Duration::from_millis(WINDOW_MS + 500))));
     jobs
 }
 
-fn bulk(from: &str, inputs: usize, takes_ms: u64) -> MeasurementRequest {
+pub(crate) fn bulk(from: &str, inputs: usize, takes_ms: u64) -> MeasurementRequest {
     let inputs: Vec<Input> = (0..inputs).map(input).collect();
     request(from, &inputs, takes_ms, Duration::from_secs(300))
 }
@@ -83,7 +83,7 @@ fn request(from: &str, inputs: &[Input], takes_ms: u64, deadline: Duration) -> M
 
 /// One measurement with all its inputs.
 #[derive(Debug)]
-struct Ask {
+pub(crate) struct Ask {
     what: &'static str,
     request: MeasurementRequest,
     after: Duration,
@@ -93,12 +93,12 @@ struct Ask {
 }
 
 impl Ask {
-    fn new(what: &'static str, mut request: MeasurementRequest, after: Duration) -> Self {
+    pub(crate) fn new(what: &'static str, mut request: MeasurementRequest, after: Duration) -> Self {
         request.label = Some(what.to_owned());
         Self { what, request, after, cancel: None, pages: false, brief: false }
     }
 
-    fn by_pages(mut self) -> Self {
+    pub(crate) fn by_pages(mut self) -> Self {
         self.pages = true;
         self
     }
@@ -114,7 +114,7 @@ impl Ask {
         self
     }
 
-    async fn run(self, world: Arc<World>) -> Result<Vec<Asked>, String> {
+    pub(crate) async fn run(self, world: Arc<World>) -> Result<Vec<Asked>, String> {
         tokio::time::sleep(self.after).await;
         let (mut asked, _) = accept(&world, self.what, self.request, None).await?;
         asked.brief = self.brief;
@@ -218,9 +218,9 @@ async fn open(world: Arc<World>) -> Result<Vec<Asked>, String> {
     Ok(vec![asked])
 }
 
-/// One after the other, each waited for.
-async fn singles(world: Arc<World>) -> Result<Vec<Asked>, String> {
-    let over = tokio::time::sleep(Duration::from_millis(WINDOW_MS + 500));
+/// One after the other for a while, each waited for.
+pub(crate) async fn singles(world: Arc<World>, time: Duration) -> Result<Vec<Asked>, String> {
+    let over = tokio::time::sleep(time);
     tokio::pin!(over);
     let mut all = Vec::new();
     loop {
@@ -244,7 +244,11 @@ async fn singles(world: Arc<World>) -> Result<Vec<Asked>, String> {
 }
 
 /// Reads over the WebSocket, from whichever anchor answers, to the end.
-async fn follow(world: &World, what: &str, id: MeasurementId) -> Result<(Vec<ResultRecord>, Ledger), String> {
+pub(crate) async fn follow(
+    world: &World,
+    what: &str,
+    id: MeasurementId,
+) -> Result<(Vec<ResultRecord>, Ledger), String> {
     /// For so long nothing may come.
     const QUIET: Duration = Duration::from_millis(700);
     let mut all: Vec<ResultRecord> = Vec::new();

@@ -18,6 +18,7 @@ mod net;
 mod plan;
 mod process;
 mod proxy;
+mod scenarios;
 mod streams;
 mod verdict;
 mod world;
@@ -64,11 +65,15 @@ fn number(name: &str) -> Option<u64> {
     Some(std::env::var(name).ok()?.parse().unwrap_or_else(|_| panic!("{name} is a number")))
 }
 
+/// In a runtime of one thread, as the roles have.
+fn block_on<T>(future: impl Future<Output = T>) -> T {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    tokio::task::LocalSet::new().block_on(&runtime, future)
+}
+
 fn runs(seeds: impl Iterator<Item = u64>) {
     let at_once = number("MMN_FAULT_AT_ONCE").map_or(AT_ONCE, |count| usize::try_from(count).unwrap());
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let local = tokio::task::LocalSet::new();
-    let failed = local.block_on(&runtime, async {
+    let failed = block_on(async {
         let common = Arc::new(Common::make());
         let runs = (1..).zip(seeds).map(|(number, seed)| {
             let common = Arc::clone(&common);

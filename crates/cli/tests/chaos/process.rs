@@ -70,6 +70,10 @@ impl Process {
         }
     }
 
+    pub(crate) fn pid(&self) -> u32 {
+        self.child().map_or(0, |child| child.pid())
+    }
+
     pub(crate) fn is_running(&self) -> bool {
         self.child().is_some_and(|child| child.status().is_none())
     }

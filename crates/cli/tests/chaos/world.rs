@@ -103,6 +103,7 @@ pub(crate) struct World {
     pub(crate) anchor_ways: Vec<Proxy>,
     pub(crate) node_ways: Vec<Proxy>,
     pub(crate) net: Net,
+    pub(crate) token: String,
     server_url: String,
     looks: PathBuf,
     /// What was wrong on the way.
@@ -124,6 +125,11 @@ pub(crate) fn address(number: usize) -> Ipv4Addr {
 impl World {
     /// Starts it and waits until both vantage points offer the kind.
     pub(crate) async fn start(common: &Common, number: usize) -> Self {
+        Self::start_with(common, number, ANCHOR).await
+    }
+
+    /// The same with another configuration of its anchors.
+    pub(crate) async fn start_with(common: &Common, number: usize, anchor: &str) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let at = |name: &str| dir.path().join(name);
         let ip = IpAddr::V4(address(number));
@@ -144,6 +150,7 @@ impl World {
             anchor_ways: Vec::new(),
             node_ways: Vec::new(),
             net: Net::new([8677, 8678].map(|port| format!("http://{ip}:{port}")), &common.token),
+            token: common.token.clone(),
             server_url,
             looks: common.dir.path().join("looks"),
             complaints: Arc::default(),
@@ -152,7 +159,7 @@ impl World {
         };
         for (name, port) in ANCHORS.into_iter().zip(8677..) {
             let way = Proxy::start(SocketAddr::new(ip, 0), server_address).await;
-            std::fs::write(at(&format!("{name}.toml")), ANCHOR).unwrap();
+            std::fs::write(at(&format!("{name}.toml")), anchor).unwrap();
             let args = [
                 "anchor".into(),
                 "--config".into(),
@@ -298,7 +305,7 @@ fn server_conf(common: &Common, listen: SocketAddr, dir: &Path) -> String {
 }
 
 /// Shorter times than the defaults, so that a run is short: all of them by about the same factor.
-const ANCHOR: &str = r"
+pub(crate) const ANCHOR: &str = r"
 [results]
 max_bytes = 67108864
 [ledger]
