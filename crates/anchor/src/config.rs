@@ -200,11 +200,27 @@ pub struct DispatchConfig {
     pub grace_ms: u64,
     /// How many tasks are out to each instance that grants no credits.
     pub pool_tasks: u32,
+    /// After how many attempts that came to nothing a task ends; those that were merely declined don't count.
+    pub max_attempts: u32,
+    /// A task of which an attempt came to nothing waits at most so many milliseconds before the next one, twice as long
+    /// each time.
+    pub retry_ms: u64,
+    /// At most so many milliseconds lie between two attempts.
+    pub retry_most_ms: u64,
 }
 
 impl Default for DispatchConfig {
     fn default() -> Self {
-        Self { max_batch: 256, receipt_ms: 500, sync_ms: 250, grace_ms: 500, pool_tasks: 4 }
+        Self {
+            max_batch: 256,
+            receipt_ms: 500,
+            sync_ms: 250,
+            grace_ms: 500,
+            pool_tasks: 4,
+            max_attempts: 5,
+            retry_ms: 50,
+            retry_most_ms: 2000,
+        }
     }
 }
 

@@ -34,6 +34,10 @@ pub struct Metrics {
     pub batches_total: u64,
     /// Attempts that came to nothing, and were made again or given up.
     pub attempts_failed_total: u64,
+    /// The same, by why.
+    pub retries_total: BTreeMap<&'static str, u64>,
+    /// Tasks that wait for their next attempt now.
+    pub retries_waiting: u64,
     /// Final records that came after their task had ended.
     pub superseded_total: u64,
     /// Instances now, by health.

@@ -139,7 +139,8 @@ impl Actor {
         };
         let at = clock::wall();
         let now = clock::now();
-        let Some(running) = self.running.get_mut(&sweep.measurement) else {
+        let id = sweep.measurement;
+        let Some(running) = self.running.get_mut(&id) else {
             return;
         };
         let most = message_bytes(self.config.results.max_bytes) / 4 * 3;
@@ -169,7 +170,12 @@ impl Actor {
                 (Outcome::Lost, Reason::new(code::DEADLINE))
             } else {
                 let lanes = running.lines.get(line).map(|line| &*line.lanes).unwrap_or_default();
-                unanswered(running, index, lanes.iter().any(|&lane| self.registry.is_served(lane, now)))
+                let served = lanes.iter().any(|&lane| self.registry.is_served(lane, now));
+                match self.retries.of(id, index) {
+                    // Its attempts came to nothing, and the last one says why.
+                    Some(tries) => tries.end.clone(),
+                    None => unanswered(running, index, served),
+                }
             };
             if running.account.offer(index) == Offer::First {
                 ended += 1;
@@ -184,7 +190,6 @@ impl Actor {
                 }
             }
         }
-        let id = sweep.measurement;
         for (line, parts) in sections {
             let vps = running.meta.assignments.get(line).map(|assigned| assigned.vps.as_slice());
             // A pool that nobody of took it has no vantage point.

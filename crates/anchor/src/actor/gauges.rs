@@ -15,6 +15,7 @@ impl Actor {
         let mut metrics = self.counters.clone();
         metrics.measurements_open = self.running.len() as u64;
         metrics.tasks_pending = self.pending;
+        metrics.retries_waiting = self.retries.len() as u64;
         metrics.garbage_total.clone_from(self.garbage.counts());
         metrics.writes_unacknowledged = self.writes.len() as u64;
         metrics.dispatch_stalled = self.stalled;

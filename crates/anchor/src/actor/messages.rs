@@ -1,22 +1,19 @@
 //! Messages of NATS: read, believed or dropped, and passed on to what they are about.
 
 use async_nats::{Message, StatusCode};
-use mmn_schema::announce::{Announcement, Heartbeat, Role};
+use mmn_schema::announce::{Announcement, Heartbeat, InstanceState, Role};
 use mmn_schema::dispatch::{Receipt, ResultBatch, Synced};
 use mmn_schema::encoding::{self, CONTENT_TYPE, DecodeError, Encoding};
 use mmn_schema::outcome::{Outcome, code};
 use mmn_schema::subject::Subject;
 use serde::de::DeserializeOwned;
 
+use super::retry::Nothing;
 use super::{About, Actor, unix_s};
 use crate::clock;
-use crate::dispatch::holding::Returned;
 use crate::dispatch::lane::LaneId;
-use crate::ledger::account::Offer;
-use crate::measurement::{Parcel, ended_by_anchor, weight};
 use crate::registry::Sink;
 use crate::registry::instance::Slot;
-use crate::store::record::Section;
 
 impl Actor {
     pub(super) fn on_result_message(&mut self, message: &Message) {
@@ -87,7 +84,11 @@ impl Actor {
             Role::Module(info) => {
                 let module = info.module.clone();
                 let joined = self.registry.join(&announcement, info, encoding, now, at);
-                self.give_back(joined.returned, Some(&instance), true, "the instance began a new life");
+                self.give_back(
+                    joined.returned,
+                    Some(&instance),
+                    Nothing::Lost("the instance began a new life"),
+                );
                 if joined.anew {
                     self.sync_fresh(joined.slot, now);
                     self.event("module-joined", about, format!("{module} at {vp}"));
@@ -114,7 +115,7 @@ impl Actor {
                 instance.liveness.bye();
                 instance.health = mmn_schema::api::Health::Stopped;
                 let returned = self.registry.part(slot);
-                self.give_back(returned, Some(&announcement.instance), true, "the instance left");
+                self.give_back(returned, Some(&announcement.instance), Nothing::Lost("the instance left"));
                 self.event("module-left", about, "it said goodbye".to_owned());
             }
         } else if let Some(vp) = self.registry.vps.get_mut(&announcement.vp)
@@ -155,7 +156,7 @@ impl Actor {
                 {
                     it.full = true;
                 }
-                self.give_back(returned, Some(&instance), false, "busy");
+                self.give_back(returned, Some(&instance), Nothing::Busy);
             }
             Receipt::Refused { instance, reason } => {
                 let returned = slot.holding.take_back(seq);
@@ -163,11 +164,15 @@ impl Actor {
                     if let Sink::Instance(slot) = sink
                         && let Some(it) = self.registry.instances.get_mut(&slot)
                     {
+                        if reason.code == code::DRAINING {
+                            it.liveness.hear(clock::now(), Some(InstanceState::Draining));
+                        }
                         it.full = true;
                     }
-                    self.give_back(returned, Some(&instance), true, &reason.to_string());
+                    self.give_back(returned, Some(&instance), Nothing::Declined(&reason));
                 } else {
-                    self.refuse(returned, &reason);
+                    // It declines them for good.
+                    self.end_returned(returned, Outcome::Refused, &reason);
                 }
             }
         }
@@ -203,9 +208,14 @@ impl Actor {
     fn on_nobody(&mut self, sink: Sink, seq: u64) {
         match sink {
             Sink::Instance(slot) => {
+                let mut undelivered = Vec::new();
+                let mut name = None;
                 if let Some(instance) = self.registry.instances.get_mut(&slot) {
                     instance.liveness.no_responders();
+                    undelivered = instance.slot.holding.take_back(seq);
+                    name = Some(instance.id.clone());
                 }
+                self.give_back(undelivered, name.as_ref(), Nothing::Undelivered);
                 self.give_up(slot);
             }
             Sink::Pool(lane) => {
@@ -218,34 +228,8 @@ impl Actor {
                         self.give_up(slot);
                     }
                 }
-                self.give_back(returned, None, true, "nobody listens on the pool's subject");
+                self.give_back(returned, None, Nothing::Undelivered);
             }
-        }
-    }
-
-    /// An instance declines tasks for good: they end as refused.
-    fn refuse(&mut self, returned: Vec<Returned>, reason: &mmn_schema::outcome::Reason) {
-        let at = clock::wall();
-        for task in returned {
-            let Some(running) = self.running.get_mut(&task.measurement) else { continue };
-            if running.account.offer(task.index) != Offer::First {
-                continue;
-            }
-            let entry = ended_by_anchor(running, task.index, Outcome::Refused, reason.clone(), at);
-            let bytes = weight(&entry);
-            let point = self.registry.vps.get(&task.vp).map(|vp| &vp.point);
-            let section = Section {
-                vp_name: point.map(|point| point.name.clone()),
-                simulated: point.is_some_and(|point| point.simulated),
-                vp: Some(task.vp),
-                instance: None,
-                received_at: at,
-                dispatches: vec![task.dispatched],
-                entries: vec![crate::store::record::Entry { dispatch: Some(0), ..entry }],
-            };
-            self.unkept_bytes += bytes;
-            running.keep.waiting.push_back(Parcel { section, bytes, source: None });
-            self.flush(task.measurement);
         }
     }
 }

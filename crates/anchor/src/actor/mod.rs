@@ -17,6 +17,7 @@ mod keep;
 mod messages;
 mod restore;
 mod results;
+mod retry;
 mod sync;
 mod tick;
 
@@ -44,6 +45,7 @@ use crate::clock;
 use crate::command::{Command, Reply};
 use crate::config::{Config, ms};
 use crate::dispatch::lane::LaneId;
+use crate::dispatch::retry::{Pauses, Retries};
 use crate::garbage::Garbage;
 use crate::health::Bounds;
 use crate::measurement::Running;
@@ -92,6 +94,8 @@ pub(crate) struct Actor {
     infos: FuturesUnordered<BoxFuture<'static, Option<[u64; 2]>>>,
     deadlines: BinaryHeap<Reverse<Deadline>>,
     sweeps: VecDeque<Sweep>,
+    /// Tasks of which an attempt came to nothing.
+    retries: Retries,
     /// Lanes that may have both work and room.
     dirty: BTreeSet<LaneId>,
     /// Dispatch has stopped because too much waits to be written.
@@ -231,6 +235,9 @@ impl Actor {
             lost: ms(liveness.lost_ms),
             lost_most: ms(liveness.lost_most_ms),
         };
+        let pauses = Pauses { first: ms(config.dispatch.retry_ms), most: ms(config.dispatch.retry_most_ms) };
+        let seed = rand::random();
+        tracing::info!(seed, "what is drawn for pauses");
         let first_seq = u64::try_from(clock::wall().unix_ns() / 1000).unwrap_or_default();
         let inbox = shared.bus.client().new_inbox();
         let mut actor = Self {
@@ -251,6 +258,7 @@ impl Actor {
             infos: FuturesUnordered::new(),
             deadlines: BinaryHeap::new(),
             sweeps: VecDeque::new(),
+            retries: Retries::new(pauses, seed),
             dirty: BTreeSet::new(),
             stalled: false,
             unkept_bytes: 0,

@@ -8,6 +8,7 @@ use mmn_schema::time::Timestamp;
 
 use super::Actor;
 use super::keep::message_bytes;
+use super::retry::broken;
 use crate::clock;
 use crate::command::Live;
 use crate::dispatch::lane::SlotId;
@@ -58,6 +59,11 @@ impl Actor {
         for record in batch.records {
             let index = record.index;
             let sent = record.last.then(|| self.end_out(slot, vp, kind, id, index, at)).flatten();
+            if let Some(reason) = broken(record.outcome, record.reason.as_ref()).filter(|_| record.last)
+                && self.may_retry(id, (index, record.attempt), reason, vp, &batch.instance, sent)
+            {
+                continue;
+            }
             let Some(running) = self.running.get_mut(&id) else {
                 self.counters.superseded_total += u64::from(record.last);
                 continue;

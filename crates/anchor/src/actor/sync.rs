@@ -8,6 +8,7 @@ use mmn_schema::id::VpId;
 use mmn_schema::subject::Subject;
 
 use super::Actor;
+use super::retry::Nothing;
 use crate::clock;
 use crate::config::ms;
 use crate::dispatch::lane::SlotId;
@@ -120,6 +121,10 @@ impl Actor {
         }
         let lost = instance.slot.holding.compare(synced.seq, &held);
         let name = instance.id.clone();
-        self.give_back(lost, Some(&name), true, "the instance does not hold it and sent no result");
+        // What was never acknowledged may never have arrived.
+        let (had, never): (Vec<_>, Vec<_>) =
+            lost.into_iter().partition(|task| task.dispatched.acknowledged_at.is_some());
+        self.give_back(had, Some(&name), Nothing::Lost("the instance does not hold it and sent no result"));
+        self.give_back(never, Some(&name), Nothing::Undelivered);
     }
 }

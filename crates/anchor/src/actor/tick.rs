@@ -6,11 +6,13 @@ use std::sync::Arc;
 
 use mmn_schema::api::Health;
 
+use super::retry::Nothing;
 use super::{About, Actor, Deadline, Sweep, What};
 use crate::clock;
 use crate::config::ms;
 use crate::dispatch::lane::SlotId;
 use crate::health::Evidence;
+use crate::ledger::account::State;
 
 /// Ticks between looks at what changes slowly: 1 s.
 const SLOW: u64 = 20;
@@ -37,6 +39,7 @@ impl Actor {
             }
         }
         self.take_back_unacknowledged();
+        self.retry(now);
         self.sync_all(now);
         self.judge();
         if self.ticks.is_multiple_of(SLOW) {
@@ -51,6 +54,11 @@ impl Actor {
                 self.write_rollups(id);
             }
             self.keys.prune(at);
+            let running = &self.running;
+            self.retries.prune(|id, index| {
+                let state = running.get(&id).and_then(|running| running.account.state(index));
+                matches!(state, Some(State::Queued | State::Out))
+            });
             if self.deadlines.len() > 4 * self.running.len() + MAX_STALE {
                 self.deadlines.retain(|Reverse(deadline)| self.running.contains_key(&deadline.measurement));
                 self.deadlines.shrink_to(2 * self.deadlines.len());
@@ -81,7 +89,7 @@ impl Actor {
             }
         }
         for (name, tasks) in returned {
-            self.give_back(tasks, name.as_ref(), true, "not acknowledged in time");
+            self.give_back(tasks, name.as_ref(), Nothing::Lost("not acknowledged in time"));
         }
     }
 
@@ -154,7 +162,7 @@ impl Actor {
             return;
         };
         let returned = self.registry.part(slot);
-        self.give_back(returned, Some(&name), true, "the instance was lost");
+        self.give_back(returned, Some(&name), Nothing::Lost("the instance was lost"));
         let about = About { vp: Some(&vp), instance: Some(&name), measurement: None };
         self.event("module-lost", about, evidence.to_string());
     }

@@ -86,6 +86,11 @@ fn work(page: &mut Page, metrics: &Metrics) {
     page.one("mmn_dispatch_stalled", GAUGE, "Whether dispatch waits for writes.", stalled);
     let help = "Attempts that came to nothing.";
     page.one("mmn_attempts_failed_total", COUNTER, help, metrics.attempts_failed_total);
+    let help = "Attempts that came to nothing, by why.";
+    let why = metrics.retries_total.iter().map(|(why, count)| ([("why", *why)], *count));
+    page.many("mmn_retries_total", COUNTER, help, why);
+    let help = "Tasks that wait for their next attempt.";
+    page.one("mmn_retries_waiting", GAUGE, help, metrics.retries_waiting);
     let help = "Final records that came after their task had ended.";
     page.one("mmn_superseded_total", COUNTER, help, metrics.superseded_total);
     let help = "Requests for work that were refused for reasons of the anchor's own.";

@@ -231,13 +231,18 @@ impl Registry {
         there.map(|vp| Candidate { vp: &vp.point, kinds: &vp.kinds }).collect()
     }
 
-    /// The instance with the largest free share on a lane.
-    pub(crate) fn least_loaded(&self, lane: LaneId, now: Instant) -> Option<(Sink, usize)> {
+    /// The instance with the largest free share on a lane, other than `but`.
+    pub(crate) fn least_loaded(
+        &self,
+        lane: LaneId,
+        now: Instant,
+        but: Option<SlotId>,
+    ) -> Option<(Sink, usize)> {
         let mut best: Option<(Sink, usize, f64)> = None;
         let mut poolable = 0;
         for &slot in &self.lanes.get(lane)?.slots {
             let Some(instance) = self.instances.get(&slot) else { continue };
-            if !instance.takes_work(now, self.bounds) {
+            if Some(slot) == but || !instance.takes_work(now, self.bounds) {
                 continue;
             }
             let Some(credits) = instance.credits else {
@@ -258,6 +263,15 @@ impl Registry {
             }
         }
         best.map(|(sink, free, _)| (sink, free))
+    }
+
+    /// Whether anybody other than `but` takes work on a lane, be it full or not.
+    pub(crate) fn is_worked(&self, lane: LaneId, now: Instant, but: Option<SlotId>) -> bool {
+        let slots = self.lanes.get(lane).map(|lane| lane.slots.as_slice()).unwrap_or_default();
+        let others = slots.iter().filter(|&&slot| Some(slot) != but);
+        others
+            .filter_map(|slot| self.instances.get(slot))
+            .any(|instance| instance.takes_work(now, self.bounds))
     }
 
     /// Whether anybody who is not gone performs the lane's kind.

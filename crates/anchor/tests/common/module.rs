@@ -39,6 +39,10 @@ pub struct Behaviour {
     pub loses: u32,
     pub unavailable: bool,
     pub heartbeats: bool,
+    /// So many tasks are answered with: the module broke.
+    pub breaks: u32,
+    /// So many batches are declined: it is going out of service.
+    pub declines: u32,
 }
 
 impl Default for Behaviour {
@@ -51,6 +55,8 @@ impl Default for Behaviour {
             loses: 0,
             unavailable: false,
             heartbeats: true,
+            breaks: 0,
+            declines: 0,
         }
     }
 }
@@ -314,6 +320,9 @@ impl Worker {
         let receipt = if self.behaviour.busy > 0 {
             self.behaviour.busy -= 1;
             Receipt::Busy { instance, free: 0 }
+        } else if self.behaviour.declines > 0 {
+            self.behaviour.declines -= 1;
+            Receipt::Refused { instance, reason: Reason::new(code::DRAINING) }
         } else {
             Receipt::Accepted { instance, boot, free: 1 }
         };
@@ -337,7 +346,16 @@ impl Worker {
     }
 
     async fn answer(&mut self, batch: &TaskBatch, encoding: Encoding) {
-        let records = batch.tasks.iter().map(|task| record(task, Outcome::Ok, None)).collect();
+        let mut records = Vec::new();
+        for task in &batch.tasks {
+            let breaks = self.behaviour.breaks > 0;
+            self.behaviour.breaks -= u32::from(breaks);
+            records.push(if breaks {
+                record(task, Outcome::Failed, Some(Reason::with(code::INTERNAL, "the kind broke")))
+            } else {
+                record(task, Outcome::Ok, None)
+            });
+        }
         self.send(batch, records, encoding).await;
     }
 
