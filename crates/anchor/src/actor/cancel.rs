@@ -71,9 +71,11 @@ impl Actor {
         let Some(running) = self.running.get_mut(&id) else {
             return;
         };
+        Self::leave_waiting(&mut self.registry.lanes, running);
         running.cancelled = Some(Reason::new(code::BY_CLIENT));
         running.open = false;
         running.credits = None;
+        // Also what is not released yet.
         let released = running.inputs.len();
         for line in &mut running.lines {
             line.queue.clear(released);
@@ -171,7 +173,9 @@ impl Actor {
             } else {
                 let lanes = running.lines.get(line).map(|line| &*line.lanes).unwrap_or_default();
                 let served = lanes.iter().any(|&lane| self.registry.is_served(lane, now));
+                let barred = served && lanes.iter().all(|&lane| self.registry.is_barred(lane, now));
                 match self.retries.of(id, index) {
+                    _ if barred => (Outcome::Lost, Reason::new(code::CIRCUIT_OPEN)),
                     // Its attempts came to nothing, and the last one says why.
                     Some(tries) => tries.end.clone(),
                     None => unanswered(running, index, served),

@@ -118,13 +118,17 @@ impl Actor {
             let share = line.queue.len(running.released).div_ceil(line.lanes.len() as u64);
             most = most.min(usize::try_from(share).unwrap_or(usize::MAX).max(1));
         }
-        let mut load = Load::default();
+        let (mut load, mut popped) = (Load::default(), 0);
         while load.tasks.len() < most && load.bytes < MAX_BATCH_BYTES {
             let Some(input) = running.lines.get_mut(at).and_then(|line| line.queue.pop(running.released))
             else {
                 break;
             };
+            popped += 1;
             load.take(running, input * width + at as u64, now);
+        }
+        if let Some(line) = running.lines.get(at) {
+            self.registry.lanes.count(&running.meta.kind, &line.lanes, 0, popped);
         }
         self.send_batch(id, on, sink, load, now);
         self.stand(id, at);
@@ -172,6 +176,7 @@ impl Actor {
             tasks,
         };
         self.counters.batches_total += 1;
+        self.registry.sent(lane, sink, now);
         match sink {
             Sink::Instance(slot) => {
                 let Some(instance) = self.registry.instances.get_mut(&slot) else {
@@ -179,6 +184,7 @@ impl Actor {
                 };
                 batch.seq = instance.slot.holding.send(measurement, &vp, indices, now, at);
                 batch.ack = instance.inbound.tell();
+                instance.given.add(now, batch.tasks.len() as u64);
                 let instance_id = instance.id.clone();
                 let receipt = Subject::Receipt(vp.clone(), instance_id.clone(), self.id.clone(), batch.seq);
                 let reply = receipt.on(&self.shared.prefix);

@@ -72,7 +72,7 @@ impl Actor {
             out: 0,
         };
         for instance in self.registry.instances.values() {
-            let health = match instance.liveness.judge(now, bounds).0 {
+            let health = match instance.judge(&self.registry.lanes, now, bounds).0 {
                 Health::Lost if self.is_given_up(&instance.vp, &instance.id) => Health::Stopped,
                 health => health,
             };

@@ -7,6 +7,7 @@
 mod accept;
 mod calls;
 mod cancel;
+mod circuits;
 mod dispatch;
 mod ended;
 mod enrol;
@@ -15,6 +16,7 @@ mod finish;
 mod gauges;
 mod keep;
 mod messages;
+mod pressure;
 mod restore;
 mod results;
 mod retry;
@@ -109,6 +111,8 @@ pub(crate) struct Actor {
     garbage: Garbage,
     ticks: u64,
     discovered: Option<Instant>,
+    /// When the connection was last made.
+    linked: Instant,
     /// Until then not everybody who was there before this anchor may have announced themselves.
     settles_at: Option<Instant>,
 }
@@ -272,6 +276,7 @@ impl Actor {
             garbage: Garbage::default(),
             ticks: 0,
             discovered: None,
+            linked: clock::now(),
             // On a first start nobody was there before.
             settles_at: (recovered.next_number > 1).then(|| clock::now() + SETTLES),
             shared,
@@ -316,7 +321,7 @@ impl Actor {
                 Some(message) = ears.announcements.next() => self.on_announcement_message(&message),
                 Some(message) = ears.enrolments.next() => self.on_enrolment_message(&message),
                 Some(bytes) = self.infos.next() => self.on_info(bytes),
-                Ok(()) = connection.changed() => self.discover(),
+                Ok(()) = connection.changed() => self.on_link(),
                 () = std::future::ready(()), if self.may_sweep() => self.sweep(),
                 _ = tick.tick() => self.on_tick(),
             }

@@ -73,6 +73,7 @@ impl Actor {
             let theirs = assigned.is_some_and(|assigned| assigned.vps.contains(vp));
             if !theirs || index >= running.account.len() {
                 self.drop_garbage("res", vp.as_str(), &"a record of a task that is not this vantage point's");
+                self.blame(vp, Some(kind), Some(&batch.instance), 1);
                 continue;
             }
             if !record.last {

@@ -117,6 +117,7 @@ impl Actor {
                     && let Some(line) = running.lines.get_mut(line)
                 {
                     line.queue.put_back(input);
+                    self.registry.lanes.count(&running.meta.kind, &line.lanes, 1, 0);
                 }
                 stand.insert((id, line));
                 continue;
@@ -263,6 +264,7 @@ impl Actor {
                             let (input, _) = running.place(index);
                             if let Some(line) = running.lines.get_mut(line) {
                                 line.queue.put_back(input);
+                                self.registry.lanes.count(&running.meta.kind, &line.lanes, 1, 0);
                             }
                         }
                     }

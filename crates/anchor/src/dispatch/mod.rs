@@ -7,4 +7,5 @@
 pub(crate) mod holding;
 pub(crate) mod inbound;
 pub(crate) mod lane;
+pub(crate) mod load;
 pub(crate) mod retry;

@@ -143,6 +143,11 @@ impl Retries {
         self.tries.get(&measurement)?.get(&index)
     }
 
+    /// Draws from 0..1.
+    pub(crate) fn luck(&mut self) -> f64 {
+        self.random.random()
+    }
+
     /// How many tasks wait.
     pub(crate) fn len(&self) -> usize {
         self.due.len()
