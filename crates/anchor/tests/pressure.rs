@@ -109,3 +109,27 @@ async fn one_kind_leaves_room_for_others() {
     assert_eq!(anchor.done(id).await.ledger.ok, 50);
     assert_eq!(anchor.anchor.metrics().await.overload_total["kind"], 1);
 }
+
+#[tokio::test]
+async fn kinds_of_one_instance_take_turns() {
+    let server = TestServer::start().await;
+    let anchor = TestAnchor::start(&server).await;
+    // One task at a time, of two kinds: one has a thousand waiting, the other comes later with ten.
+    let one = Behaviour {
+        credits: Some(1),
+        pace_ms: Some(5),
+        kind: "slow",
+        second: Some("quick"),
+        ..Behaviour::default()
+    };
+    let module = FakeModule::start(&server, "x", "slow-1", one).await;
+    anchor.offers("x", "quick").await;
+    let long = anchor.anchor.accept(&tenant(), of("slow", 1000, "all"), None).await.unwrap().measurement.id;
+    module.given(5).await;
+    let brief = anchor.anchor.accept(&tenant(), of("quick", 10, "all"), None).await.unwrap().measurement.id;
+    assert_eq!(anchor.done(brief).await.ledger.ok, 10);
+    let given = module.seen.lock().unwrap().tasks.iter().rposition(|(id, _)| *id == brief).unwrap();
+    assert!(given < 100, "the last of ten was the {given}th");
+    anchor.anchor.cancel(&tenant(), long).await.unwrap();
+    anchor.done(long).await;
+}

@@ -1,5 +1,6 @@
 //! Dispatch: batches to whoever has room, without timers: what is there is sent.
 
+use std::ops::Bound;
 use std::time::Instant;
 
 use mmn_schema::body::Body;
@@ -81,21 +82,34 @@ impl Actor {
                 .extend(self.registry.lanes.ids().filter(|&lane| self.registry.lanes.is_waited_for(lane)));
         }
         let now = clock::now();
-        while let Some(lane) = self.dirty.pop_first() {
-            while self.registry.lanes.is_waited_for(lane) {
-                if !self.may_dispatch() {
-                    self.stalled = true;
-                    return;
-                }
-                let Some((sink, room)) = self.registry.least_loaded(lane, now, None) else {
-                    break;
-                };
-                let Some(turn) = self.registry.lanes.next(lane) else {
-                    break;
-                };
-                self.give(turn, lane, sink, room, now);
+        while let Some(lane) = self.next_dirty() {
+            if !self.registry.lanes.is_waited_for(lane) {
+                continue;
             }
+            if !self.may_dispatch() {
+                self.stalled = true;
+                return;
+            }
+            let Some((sink, room)) = self.registry.least_loaded(lane, now, None) else {
+                continue;
+            };
+            let Some(turn) = self.registry.lanes.next(lane) else {
+                continue;
+            };
+            let room = self.registry.share(sink, lane, room);
+            self.give(turn, lane, sink, room, now);
+            // It may have more, but the others of an instance come first: one kind shall not hold up another.
+            self.served = lane;
+            self.dirty.insert(lane);
         }
+    }
+
+    /// The next lane that may have both work and room, in turn.
+    fn next_dirty(&mut self) -> Option<LaneId> {
+        let after = (Bound::Excluded(self.served), Bound::Unbounded);
+        let next = self.dirty.range(after).next().or_else(|| self.dirty.first()).copied()?;
+        self.dirty.remove(&next);
+        Some(next)
     }
 
     pub(super) fn may_dispatch(&self) -> bool {

@@ -98,6 +98,7 @@ impl Actor {
             Ok((announcement, encoding)) => self.on_announcement(announcement, encoding),
             Err(Unbelieved::TooMany(whose)) => {
                 *self.counters.flood_total.entry("announce").or_default() += 1;
+                self.unheard = Some(clock::now());
                 for (vp, instance) in whose {
                     if let Some(slot) = self.registry.find(&vp, &instance)
                         && let Some(it) = self.registry.instances.get_mut(&slot)

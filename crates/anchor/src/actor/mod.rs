@@ -100,6 +100,8 @@ pub(crate) struct Actor {
     retries: Retries,
     /// Lanes that may have both work and room.
     dirty: BTreeSet<LaneId>,
+    /// The lane that was served last.
+    served: LaneId,
     /// Dispatch has stopped because too much waits to be written.
     stalled: bool,
     /// Bytes of records that wait to be written, or are being written.
@@ -111,6 +113,8 @@ pub(crate) struct Actor {
     garbage: Garbage,
     ticks: u64,
     discovered: Option<Instant>,
+    /// When an announcement was last left unread, because there were too many.
+    unheard: Option<Instant>,
     /// When the connection was last made.
     linked: Instant,
     /// Until then not everybody who was there before this anchor may have announced themselves.
@@ -264,6 +268,7 @@ impl Actor {
             sweeps: VecDeque::new(),
             retries: Retries::new(pauses, seed),
             dirty: BTreeSet::new(),
+            served: LaneId::of(0),
             stalled: false,
             unkept_bytes: 0,
             fills: Fills {
@@ -276,6 +281,7 @@ impl Actor {
             garbage: Garbage::default(),
             ticks: 0,
             discovered: None,
+            unheard: None,
             linked: clock::now(),
             // On a first start nobody was there before.
             settles_at: (recovered.next_number > 1).then(|| clock::now() + SETTLES),

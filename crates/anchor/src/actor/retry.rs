@@ -146,7 +146,13 @@ impl Actor {
             if running.cancelled.is_none()
                 && let Some(until) = running.until(task.index)
             {
-                self.retries.wait(id, task.index, now, until);
+                // Whose instance was lost need not wait: nothing says that another one would fail too.
+                match nothing {
+                    Nothing::Lost(_) | Nothing::Undelivered => {
+                        self.retries.wait_little(id, task.index, now, until)
+                    }
+                    _ => self.retries.wait(id, task.index, now, until),
+                };
             }
         }
         for (id, line) in stand {

@@ -3,13 +3,13 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use mmn_schema::api::Health;
 use mmn_schema::id::{KindName, MeasurementId};
 
 use super::retry::Nothing;
-use super::{About, Actor, Deadline, Sweep, What};
+use super::{About, Actor, Deadline, Sweep, TICK, What};
 use crate::clock;
 use crate::config::ms;
 use crate::dispatch::lane::SlotId;
@@ -19,6 +19,8 @@ use crate::registry::views::told;
 
 /// Ticks between looks at what changes slowly: 1 s.
 const SLOW: u64 = 20;
+/// When no announcement was left unread for so long, all are asked for again.
+const UNHEARD: Duration = Duration::from_secs(1);
 /// Ticks between looks at how fast work is done: 250 ms.
 const LOOK: u64 = 5;
 /// How many deadlines of measurements that ended may lie about.
@@ -47,11 +49,11 @@ impl Actor {
             self.take_back_unacknowledged();
         }
         self.half_open(now);
-        self.retry(now);
         self.sync_all(now);
         if self.shared.is_connected() {
             self.judge();
         }
+        self.retry(now);
         if self.ticks.is_multiple_of(LOOK) {
             self.look_at_loads(now);
         }
@@ -77,6 +79,11 @@ impl Actor {
                 self.deadlines.shrink_to(2 * self.deadlines.len());
             }
             self.fail_for_garbage(now);
+            // Who was not listened to may have had something to say.
+            if self.unheard.is_some_and(|at| now.saturating_duration_since(at) >= UNHEARD) {
+                self.unheard = None;
+                self.discover();
+            }
             self.registry.forget(now, ms(self.config.liveness.forget_ms));
             let full = self.refusal().is_some();
             self.shared.say(!full, if full { "storage is full" } else { "ready" });
@@ -88,7 +95,9 @@ impl Actor {
 
     /// Batches without a receipt go elsewhere.
     fn take_back_unacknowledged(&mut self) {
-        let (now, limit) = (clock::now(), ms(self.config.dispatch.receipt_ms));
+        let now = clock::now();
+        // They go elsewhere within the limit, not after it.
+        let limit = ms(self.config.dispatch.receipt_ms).saturating_sub(TICK);
         // What went out before the connection was made anew may never have arrived: comparing notes tells.
         if now.saturating_duration_since(self.linked) < 2 * limit {
             return;

@@ -131,6 +131,11 @@ impl Lanes {
         !self.pools.is_empty() || self.get(id).is_some_and(|lane| !lane.turns.is_empty())
     }
 
+    /// Whether something waits for this lane alone.
+    pub(crate) fn has_turns(&self, id: LaneId) -> bool {
+        self.get(id).is_some_and(|lane| !lane.turns.is_empty())
+    }
+
     /// Tasks of an assignment wait: so many more, or fewer.
     pub(crate) fn count(&mut self, kind: &KindName, lanes: &[LaneId], more: u64, fewer: u64) {
         let step = |count: &mut u64| *count = count.saturating_add(more).saturating_sub(fewer);

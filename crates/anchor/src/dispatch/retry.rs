@@ -2,7 +2,8 @@
 //! when there is no further attempt.
 //!
 //! A task waits for a time drawn from `0..=first × 2^n`, where n counts its attempts that came to nothing ("full
-//! jitter"): tasks that came back together don't go out together. The heap holds an entry for each task that waits so.
+//! jitter"): tasks that came back together don't go out together. What was lost with an instance goes to another one at
+//! once, the first time. The heap holds an entry for each task that waits so.
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
@@ -117,6 +118,21 @@ impl Retries {
             self.due.push(Reverse(Due { at, measurement, index }));
         }
         in_time
+    }
+
+    /// A task goes out again with the next look, if that was the first time that it came back; else after its pause.
+    pub(crate) fn wait_little(
+        &mut self,
+        measurement: MeasurementId,
+        index: u64,
+        now: Instant,
+        until: Instant,
+    ) -> bool {
+        if self.of(measurement, index).is_some_and(|task| task.nothing > 1) {
+            return self.wait(measurement, index, now, until);
+        }
+        self.due.push(Reverse(Due { at: now, measurement, index }));
+        true
     }
 
     /// A task was due, and those who could take it were full: it waits once more.

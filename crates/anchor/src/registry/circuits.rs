@@ -68,6 +68,14 @@ impl Registry {
         best.map(|(sink, room, _)| (sink, room))
     }
 
+    /// The part of an instance's room that one of its kinds may take now: others may be waited for too.
+    pub(crate) fn share(&self, sink: Sink, id: LaneId, room: usize) -> usize {
+        let Sink::Instance(slot) = sink else { return room };
+        let Some(instance) = self.instances.get(&slot).filter(|it| it.lanes.len() > 1) else { return room };
+        let others = instance.lanes.iter().filter(|&&lane| lane != id && self.lanes.has_turns(lane)).count();
+        room.div_ceil(others + 1)
+    }
+
     /// Whether anybody other than `but` takes work on a lane, be it full or not.
     pub(crate) fn is_worked(&self, id: LaneId, now: Instant, but: Option<SlotId>) -> bool {
         let Some(lane) = self.lanes.get(id) else { return false };

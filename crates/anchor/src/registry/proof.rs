@@ -52,8 +52,8 @@ impl From<&str> for Unbelieved {
 }
 
 /// How many announcements of a user are looked at in a second, and at once: for each of its vantage points.
-const PER_S: f64 = 5.0;
-const BURST: f64 = 20.0;
+const PER_S: f64 = 20.0;
+const BURST: f64 = 100.0;
 /// How many JWTs that were not seen before are looked at in a second, and at once.
 const STRANGERS_PER_S: f64 = 2_000.0;
 const STRANGERS_BURST: f64 = 20_000.0;

@@ -47,6 +47,8 @@ pub struct Behaviour {
     pub declines: u32,
     /// The kind that it performs.
     pub kind: &'static str,
+    /// Another one that it performs.
+    pub second: Option<&'static str>,
     /// It answers a batch each so many milliseconds, and none at once.
     pub pace_ms: Option<u64>,
     /// Messages that it could not read, as its heartbeats tell.
@@ -66,6 +68,7 @@ impl Default for Behaviour {
             breaks: 0,
             declines: 0,
             kind: "noop",
+            second: None,
             pace_ms: None,
             unread: 0,
         }
@@ -315,7 +318,11 @@ impl Worker {
     fn role(&self) -> Role {
         Role::Module(ModuleInfo {
             module: "noop".to_owned(),
-            kinds: vec![kind_info(self.behaviour.kind.parse().unwrap(), self.behaviour.unavailable)],
+            kinds: [Some(self.behaviour.kind), self.behaviour.second]
+                .into_iter()
+                .flatten()
+                .map(|kind| kind_info(kind.parse().unwrap(), self.behaviour.unavailable))
+                .collect(),
             credits: self.behaviour.credits,
         })
     }
