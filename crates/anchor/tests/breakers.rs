@@ -83,7 +83,7 @@ async fn tasks_wait_for_the_trial_and_say_so_when_there_is_none_in_time() {
     let ledger = anchor.done(first).await.ledger;
     assert_eq!(ledger.reasons[&Outcome::Failed][code::INTERNAL], 1);
     let view = anchor.sees("noop-1", |view| view.circuits.len() == 2).await;
-    assert_eq!(view.circuits[1].kind.as_ref().map(|kind| kind.as_str()), Some("noop"));
+    assert_eq!(view.circuits[1].kind, Some("noop".parse().unwrap()));
     let mut short = request(4, "all");
     short.deadline = Some(Span::from_millis(300));
     let id = anchor.anchor.accept(&tenant(), short, None).await.unwrap().measurement.id;

@@ -10,6 +10,7 @@ use mmn_schema::api::Health;
 use mmn_schema::id::MeasurementId;
 
 /// Floods with one kind of message while another vantage point measures. Gives what is said of the flooder.
+#[expect(clippy::unwrap_used, reason = "a part of tests: what fails here fails the test")]
 async fn flooded(
     flood: impl FnOnce(MeasurementId) -> Flood,
     count: usize,

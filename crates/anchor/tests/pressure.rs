@@ -11,6 +11,7 @@ use mmn_schema::api::MeasurementRequest;
 use mmn_schema::outcome::{Outcome, code};
 use mmn_schema::time::Span;
 
+#[expect(clippy::unwrap_used, reason = "a part of tests: what fails here fails the test")]
 fn of(kind: &str, targets: usize, from: &str) -> MeasurementRequest {
     MeasurementRequest { kind: kind.parse().unwrap(), ..request(targets, from) }
 }

@@ -20,11 +20,13 @@ fn plain(config: &mut Config) {
     config.dispatch.receipt_ms = 100;
 }
 
+#[expect(clippy::unwrap_used, reason = "a part of tests: what fails here fails the test")]
 async fn trace(anchor: &TestAnchor, record: &ResultRecord) -> TaskTrace {
     anchor.anchor.trace(&viewer(), record.task).await.unwrap()
 }
 
 /// The attempts that were given up, with what is said of each.
+#[expect(clippy::unwrap_used, reason = "a part of tests: what fails here fails the test")]
 fn given_up(trace: &TaskTrace) -> Vec<(u32, String)> {
     let hops = trace.hops.iter().filter(|hop| hop.hop == "given-up");
     hops.map(|hop| (hop.attempt.unwrap(), hop.detail.clone().unwrap_or_default())).collect()

@@ -17,6 +17,7 @@ use crate::measurement::{Dispatches, Parcel, weight};
 use crate::store::record::{Dispatched, Entry, Note, Section, result_of};
 
 impl Actor {
+    #[expect(clippy::too_many_lines, reason = "one pass over the records of a message")]
     pub(super) fn on_results(&mut self, vp: &VpId, kind: &KindName, id: MeasurementId, batch: ResultBatch) {
         let (now, at) = (clock::now(), clock::wall());
         let slot = self.registry.find(vp, &batch.instance);

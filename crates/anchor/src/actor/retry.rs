@@ -253,10 +253,10 @@ impl Actor {
                 None => Elsewhere::Nobody,
             };
             match to {
-                Elsewhere::At(lane, sink, room) => {
+                Elsewhere::At(at, sink, room) => {
                     let most = room.min(self.config.dispatch.max_batch).max(1).min(left.len());
                     let rest = left.split_off(most);
-                    self.send_tasks(id, lane, sink, left, now);
+                    self.send_tasks(id, at, sink, left, now);
                     left = rest;
                 }
                 Elsewhere::Full => {

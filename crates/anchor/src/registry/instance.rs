@@ -41,6 +41,7 @@ impl Pool {
 
 /// One instance in one life.
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "they say different things, which hold in any combination")]
 pub(crate) struct Instance {
     pub(crate) id: InstanceId,
     pub(crate) vp: VpId,

@@ -110,14 +110,12 @@ impl Registry {
         let node = self.vps.get(&instance.vp).and_then(|vp| vp.node.as_ref());
         let node = node.map(|node| node.liveness.takes_work(now, self.bounds));
         match (evidence, node) {
-            (Evidence::Dead, _) => Some(Cause::Crash),
-            (Evidence::Deaf, Some(true)) => Some(Cause::Crash),
+            (Evidence::Dead, _) | (Evidence::Deaf, Some(true)) => Some(Cause::Crash),
             (Evidence::Deaf | Evidence::Silent(..), Some(false)) => Some(Cause::Cut),
-            // Without a node nobody can say whether the process or the way to it is gone.
-            (Evidence::Deaf, None) => None,
             // Had it no listener, the question would have come back at once.
             (Evidence::Silent(..), _) if instance.probed.is_some() => Some(Cause::Hang),
             (Evidence::Mute, _) => Some(Cause::Hang),
+            // Deaf without a node: nobody can say whether the process or the way to it is gone.
             _ => None,
         }
     }
