@@ -62,7 +62,7 @@ fn measured((status, answer): &(u16, Vec<u8>)) -> anyhow::Result<Value> {
 
 /// A requester, and a responder in a process of its own as a module is.
 #[derive(Debug)]
-struct RawNats {
+pub(crate) struct RawNats {
     runtime: tokio::runtime::Runtime,
     requester: mmn_bus::connect::Bus,
     responder: Child,
@@ -71,7 +71,7 @@ struct RawNats {
 const SUBJECT: &str = "mmn.v1.evt.bench";
 
 impl RawNats {
-    fn start(up: &Up) -> anyhow::Result<Self> {
+    pub(crate) fn start(up: &Up) -> anyhow::Result<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let requester = runtime.block_on(nats::as_anchor(up.data()))?;
         let mut responder = Command::new(std::env::current_exe()?)
@@ -83,6 +83,20 @@ impl RawNats {
         let ready = responder.stdout.as_mut().context("no pipe")?.read_exact(&mut [0]);
         ready.context("the responder did not come up")?;
         Ok(Self { runtime, requester, responder })
+    }
+
+    /// Requests of so many bytes that are answered with as many, so many of them at a time: answers per second.
+    pub(crate) fn pipelined(&self, bytes: usize, at_a_time: usize, requests: u32) -> anyhow::Result<f64> {
+        self.runtime.block_on(async {
+            let begin = clock::now();
+            let client = self.requester.client();
+            let ask = |_| client.request(SUBJECT, vec![0x5a; bytes].into());
+            let mut answers = futures::stream::iter(0..requests).map(ask).buffer_unordered(at_a_time);
+            while let Some(answer) = answers.next().await {
+                answer?;
+            }
+            Ok(f64::from(requests) / (clock::now() - begin).as_secs_f64())
+        })
     }
 
     fn round(&self) -> anyhow::Result<Vec<Duration>> {

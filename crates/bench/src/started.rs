@@ -114,7 +114,7 @@ pub(crate) fn clean_up_when_interrupted() -> anyhow::Result<()> {
         runtime.block_on(async {
             let signals = signal(SignalKind::interrupt())
                 .and_then(|int| Ok((int, signal(SignalKind::terminate())?, signal(SignalKind::hangup())?)));
-            let _ = ready.send(signals.as_ref().map(drop).map_err(|error| error.kind()));
+            let _ = ready.send(signals.as_ref().map(drop).map_err(std::io::Error::kind));
             let Ok((mut int, mut term, mut hup)) = signals else { return };
             tokio::select! {
                 _ = int.recv() => {}

@@ -55,7 +55,7 @@ pub(crate) enum Command {
     Results(cmd::results::Args),
     /// Show the account of a measurement's tasks
     Ledger(cmd::ledger::Args),
-    /// Show what happened to a task, hop by hop
+    /// Show what happened to a task, or why a measurement ended as it did
     Why(cmd::why::Args),
     /// Watch results, or what happens in the network, as it happens
     Watch(cmd::watch::Args),

@@ -15,6 +15,7 @@ use serde_json::{Map, Value};
 use crate::context::Context;
 use crate::kind::{Cost, Kind, PacketKind, SessionKind};
 use crate::outcome::{Failure, Measured};
+use crate::self_test::{SelfTest, Trial};
 
 /// A registered kind.
 pub trait Registered: Sync {
@@ -29,6 +30,11 @@ pub trait Registered: Sync {
 
     /// Reads and checks parameters, once for all tasks that share them.
     fn prepare(&self, params: &Body) -> Result<Box<dyn Measurement>, Failure>;
+
+    /// Its self-test; absent where it has none.
+    fn self_test(&self) -> Option<Trial> {
+        None
+    }
 }
 
 /// A kind with its parameters: ready to be performed on inputs.
@@ -70,6 +76,9 @@ impl<K: PacketKind> Registered for Packet<K> {
     fn prepare(&self, params: &Body) -> Result<Box<dyn Measurement>, Failure> {
         Ok(Box::new(PreparedPacket::<K>(read::<K>(params)?)))
     }
+    fn self_test(&self) -> Option<Trial> {
+        trial::<K>(|params| Box::new(PreparedPacket::<K>(params)))
+    }
 }
 
 impl<K: SessionKind> Registered for Session<K> {
@@ -84,6 +93,9 @@ impl<K: SessionKind> Registered for Session<K> {
     }
     fn prepare(&self, params: &Body) -> Result<Box<dyn Measurement>, Failure> {
         Ok(Box::new(PreparedSession::<K>(read::<K>(params)?)))
+    }
+    fn self_test(&self) -> Option<Trial> {
+        trial::<K>(|params| Box::new(PreparedSession::<K>(params)))
     }
 }
 
@@ -145,6 +157,16 @@ impl<K: SessionKind> Measurement for PreparedSession<K> {
     ) -> LocalBoxFuture<'a, Result<Measured<Body>, Failure>> {
         async move { erase(K::run(context, &self.0, input).await?) }.boxed_local()
     }
+}
+
+fn trial<K: Kind>(prepared: fn(K::Params) -> Box<dyn Measurement>) -> Option<Trial> {
+    let SelfTest { far_end, task } = K::self_test()?;
+    let task = move |address| {
+        let (params, input) = task(address);
+        K::check(&params).map_err(|error| Failure::refused(code::PARAMETERS, error))?;
+        Ok((prepared(params), input))
+    };
+    Some(Trial { far_end, task: Box::new(task) })
 }
 
 fn erase<B: serde::Serialize>(measured: Measured<B>) -> Result<Measured<Body>, Failure> {

@@ -10,6 +10,7 @@ use std::net::IpAddr;
 
 use crate::context::{Context, Family};
 use crate::outcome::{Failure, Measured};
+use crate::self_test::SelfTest;
 
 /// A kind of measurement: its name and its types.
 ///
@@ -40,6 +41,11 @@ pub trait Kind: 'static {
 
     /// The most that one task with these parameters sends, IP headers included.
     fn cost(params: &Self::Params) -> Cost;
+
+    /// What an instance does before it is given work of this kind. Absent: nothing but to read its default parameters.
+    fn self_test() -> Option<SelfTest<Self::Params>> {
+        None
+    }
 }
 
 /// What one task costs at most.

@@ -14,6 +14,7 @@ mod context;
 mod erased;
 mod kind;
 mod outcome;
+mod self_test;
 
 pub use context::{ByteStream, Context, Datagrams, Driven, Family, Received, Resolution};
 pub use erased::{Measurement, Registered, info, packet, session};
@@ -23,3 +24,4 @@ pub use mmn_schema::body::{Body, Octets};
 pub use mmn_schema::outcome::{Number, Reason, Summary, code};
 pub use mmn_schema::time::{Span, Timestamp};
 pub use outcome::{Failure, Measured, summary};
+pub use self_test::{Attempt, FarEnd, SelfTest, Trial};

@@ -5,8 +5,11 @@
 //!
 //! Begin with [`Params`] and [`Body`].
 
-use mmn_kit::{Cost, Family, Kind, Span, Timestamp};
+use std::net::SocketAddr;
+
+use mmn_kit::{Cost, Family, FarEnd, Kind, SelfTest, Span, Timestamp};
 use mmn_schema::announce::{SchemaVersion, SummaryField};
+use mmn_schema::dispatch::Input;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -240,6 +243,14 @@ impl Kind for Ping {
             bytes: packets * (u64::from(params.size) + 40 + 8),
             duration_ns: last.saturating_add(params.timeout.as_ns()),
         }
+    }
+
+    fn self_test() -> Option<SelfTest<Params>> {
+        let task = |host: SocketAddr| {
+            let params = Params { count: 1, timeout: Span::from_millis(1_000), ..Params::default() };
+            (params, Input::Target(host.ip().to_string()))
+        };
+        Some(SelfTest { far_end: FarEnd::Host, task })
     }
 }
 

@@ -10,7 +10,7 @@
 
 mod common;
 
-use common::kinds::{GATE, KINDS};
+use common::kinds::{FICKLE, GATE, KINDS, PASSES};
 use common::{Anchor, Said, plain, read, soon, vp};
 use futures::StreamExt;
 use mmn_bus::testing::TestServer;
@@ -34,6 +34,10 @@ struct Module {
 }
 
 fn start(server: &TestServer, name: &str) -> Module {
+    start_with(server, name, KINDS)
+}
+
+fn start_with(server: &TestServer, name: &str, kinds: &[&'static dyn mmn_kit::Registered]) -> Module {
     let vp = vp();
     let creds = server.module_dir(name, &[vp.as_str()]).join(mmn_bus::identity::CREDS);
     let instance: InstanceId = name.parse().unwrap();
@@ -45,7 +49,7 @@ fn start(server: &TestServer, name: &str) -> Module {
         prefix: Prefix::default(),
         vp,
         instance: instance.clone(),
-        kinds: KINDS.iter().copied().map(Kind).collect(),
+        kinds: kinds.iter().copied().map(Kind).collect(),
         node: None,
     };
     let shutdown = CancellationToken::new();
@@ -489,6 +493,61 @@ async fn large_results_travel_in_several_messages() {
         let records = anchor.records(8).await;
         assert!(records.iter().all(|record| record.body.cbor().len() > 300_000));
         module.end().await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_has_not_passed_its_self_test_gets_no_work() {
+    LocalSet::new()
+        .run_until(async {
+            let server = TestServer::start().await;
+            let mut anchor = Anchor::start(&server).await;
+            let module = start_with(&server, "fickle-1", FICKLE);
+            let code_of = |info: &mmn_schema::announce::ModuleInfo| {
+                info.kinds[0].unavailable.as_ref().map(|unavailable| unavailable.reason.clone())
+            };
+            let failed = loop {
+                let reason = code_of(&anchor.module().await.1).expect("it has not passed");
+                assert_eq!(reason.code, code::SELF_TEST);
+                if reason.detail.as_ref().is_some_and(|detail| detail.contains("not today")) {
+                    break reason;
+                }
+            };
+            assert_eq!(anchor.heartbeat_that(|_| true).await.state, InstanceState::Starting);
+            let send = async |anchor: &mut Anchor| {
+                let mut batch = anchor.batch(json!({}), &["127.0.0.1:9"]);
+                batch.kind = "fickle".parse().unwrap();
+                anchor.send(&module.instance, batch).await
+            };
+            let receipt = send(&mut anchor).await;
+            assert!(matches!(&receipt, Receipt::Refused { reason, .. } if *reason == failed), "{receipt:?}");
+            PASSES.with(|passes| passes.set(true));
+            while code_of(&anchor.module().await.1).is_some() {}
+            anchor.heartbeat_that(|beat| beat.state == InstanceState::Ready).await;
+            // The site's policy refuses what the self-test was allowed.
+            accepted(&send(&mut anchor).await);
+            let record = anchor.records(1).await.remove(0);
+            assert_eq!((record.outcome, &*record.reason.unwrap().code), (Outcome::Refused, code::POLICY));
+            module.end().await;
+        })
+        .await;
+}
+
+#[tokio::test]
+async fn it_does_not_leave_before_its_results_are_kept() {
+    scene(async |_, anchor, module| {
+        accepted(&anchor_send(anchor, &module).await);
+        anchor.records(1).await;
+        let instance = module.instance.clone();
+        module.shutdown.cancel();
+        // It takes nothing new, and stays.
+        anchor.heartbeat_that(|beat| beat.state == InstanceState::Draining).await;
+        assert_eq!(refused(&anchor_send(anchor, &module).await), code::DRAINING);
+        assert!(!module.task.is_finished());
+        anchor.sync(&instance, 1, false, false).await;
+        anchor.bye(&instance).await;
+        soon(module.task).await.unwrap().unwrap();
     })
     .await;
 }

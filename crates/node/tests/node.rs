@@ -18,7 +18,7 @@ use common::{Anchor, enrol, plain, soon};
 use mmn_bus::identity::Creds;
 use mmn_bus::testing::TestServer;
 use mmn_node::{Config, NodeError};
-use mmn_schema::announce::{ModuleState, ModuleStatus};
+use mmn_schema::announce::{ModuleState, ModuleStatus, Role};
 use mmn_schema::control::{NodeAnswer, NodeOrder};
 use mmn_schema::dispatch::Receipt;
 use mmn_schema::id::InstanceId;
@@ -232,13 +232,82 @@ async fn what_crashes_is_started_again_with_growing_pauses() {
             })
             .await;
         let detail = module(&info, "crash").unwrap().detail.clone().unwrap();
-        assert!(detail.contains("exit status: 3: the reason, 2 times in a row; again in 1.0 s"), "{detail}");
+        assert!(
+            detail.contains("exit status: 3: the reason, 2 times within a minute; again in 0.1 s"),
+            "{detail}"
+        );
+        let keeps_dying = |info: &mmn_schema::announce::NodeInfo| {
+            module(info, "crash").is_some_and(|m| {
+                m.detail.as_deref().is_some_and(|detail| detail.contains("it keeps dying: one trial in"))
+            })
+        };
+        let info = anchor.node_that(keeps_dying).await;
+        assert_eq!(module(&info, "crash").unwrap().restarts, 5);
+        // Who orders it wants it at once, and counts anew.
+        node.order(anchor, NodeOrder::Restart { name: "crash".to_owned(), instance: None }).await;
+        anchor
+            .node_that(|info| {
+                module(info, "crash").is_some_and(|m| {
+                    m.detail.as_deref().is_some_and(|detail| detail.ends_with("the reason; again at once"))
+                })
+            })
+            .await;
         node.drop_manifest("missing", "command = [\"/nonexistent/program\"]\n");
         let missing = until(anchor, "missing", ModuleState::Backoff).await;
         assert!(missing.detail.unwrap().contains("nonexistent"));
         node.end().await;
     })
     .await;
+}
+
+#[tokio::test]
+async fn a_flood_of_output_is_held_back_and_told() {
+    scene(async |_, anchor, node| {
+        node.drop_manifest("loud", "command = [\"yes\"]\ndrain_seconds = 0\n");
+        anchor
+            .node_that(|info| {
+                module(info, "loud").is_some_and(|m| {
+                    m.detail.as_deref().is_some_and(|detail| detail.starts_with("floods its output"))
+                })
+            })
+            .await;
+        node.end().await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn instances_are_started_again_one_after_another() {
+    let server = TestServer::start().await;
+    let mut anchor = Anchor::start(&server).await;
+    enrol(&server, &anchor).await;
+    let (node, _) = start_with(&server, |config| {
+        let manifest = "builtin = \"notes\"\ninstances = 3\n";
+        std::fs::write(config.dir.join("modules.d/notes.toml"), manifest).unwrap();
+    })
+    .await;
+    let mut boots = BTreeMap::new();
+    while boots.len() < 3 {
+        let (announcement, _) = anchor.module().await;
+        boots.insert(announcement.instance, announcement.boot);
+    }
+    let answer = node.order(&anchor, NodeOrder::Restart { name: "notes".to_owned(), instance: None }).await;
+    assert!(matches!(answer, NodeAnswer::Done { .. }), "{answer:?}");
+    let (mut away, mut back) = (None, 0);
+    while back < 3 {
+        let (announcement, _) = anchor.announcement().await;
+        let id = announcement.instance;
+        match announcement.role {
+            Role::Bye => assert_eq!(away.replace(id), None, "two are away at a time"),
+            Role::Module(_) if boots.get(&id).is_some_and(|boot| announcement.boot > *boot) => {
+                assert_eq!(away.take().as_ref(), Some(&id));
+                boots.insert(id, announcement.boot);
+                back += 1;
+            }
+            Role::Module(_) | Role::Node(_) => {}
+        }
+    }
+    node.end().await;
 }
 
 #[tokio::test]

@@ -122,6 +122,8 @@ pub mod code {
         PARAMETERS = "parameters";
         /// refused: the vantage point does not offer the kind.
         UNSUPPORTED = "unsupported";
+        /// refused: the instance's self-test of the kind has not passed.
+        SELF_TEST = "self-test";
         /// refused: no instance had room before the deadline.
         SATURATED = "saturated";
         /// refused: the instance is going out of service and there is no other.
@@ -132,6 +134,8 @@ pub mod code {
         NO_INSTANCE = "no-instance";
         /// lost: the instance went away and there was no time or instance left for another attempt.
         INSTANCE_LOST = "instance-lost";
+        /// lost: those who perform the kind there failed again and again, and were given nothing until the deadline.
+        CIRCUIT_OPEN = "circuit-open";
         /// lost: the deadline passed without a result.
         DEADLINE = "deadline";
         /// cancelled: by the client.

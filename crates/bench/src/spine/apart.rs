@@ -46,7 +46,6 @@ impl Apart {
         std::fs::write(at("anchor.toml"), &setup.anchor)?;
         up::prepare_node(&dir.path().join("node"), &setup)?;
         creds(bench, dir.path(), &["server", "--out", &at("mmn.conf")])?;
-        creds(bench, dir.path(), &["new", "anchor", "both", "--out", &at("creds-anchor")])?;
         creds(bench, dir.path(), &["new", "node", "one", "--out", &at("creds-node")])?;
         creds(bench, dir.path(), &["new", "client", "bench", "--out", &at("token")])?;
         let token = std::fs::read_to_string(at("token"))?.trim().to_owned();
@@ -59,10 +58,12 @@ impl Apart {
             Started::mmn(&bench.mmn, &words.into_iter().map(OsStr::new).collect::<Vec<_>>())
         };
         let mut running = Vec::new();
-        for _ in 0..anchors {
+        for number in 0..anchors {
             let host = free_address()?;
+            let (name, own) = (format!("anchor-{number}"), at(&format!("creds-anchor-{number}")));
+            creds(bench, dir.path(), &["new", "anchor", &name, "--out", &own])?;
             let words = ["anchor", "--listen", &host, "--config", &at("anchor.toml")];
-            let process = role(&words, &url, &at("creds-anchor"))?;
+            let process = role(&words, &url, &own)?;
             wait_for(Duration::from_secs(20), "an anchor's API", || {
                 Connection::open(&host, &token)?.request("GET", "/healthz", None).map(drop)
             })?;

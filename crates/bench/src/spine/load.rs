@@ -123,9 +123,14 @@ impl Load {
         }
     }
 
+    /// Asks no more from now on.
+    pub(super) fn halt(&self) {
+        self.stop.store(true, Ordering::Relaxed);
+    }
+
     /// Asks no more, waits for what is under way, and looks after what was accepted and not seen to its end: how many
     /// of those that were accepted never closed, or closed other than by the rules of the ledger.
-    pub(super) fn end(mut self) -> anyhow::Result<(Log, u64)> {
+    pub(super) fn end(mut self) -> (Log, u64) {
         self.join();
         let log = std::mem::take(&mut *self.log.lock().unwrap_or_else(PoisonError::into_inner));
         let mut open = 0;
@@ -139,7 +144,7 @@ impl Load {
                 std::thread::sleep(Duration::from_millis(20));
             }
         }
-        Ok((log, open))
+        (log, open)
     }
 
     fn is_closed(&self, id: &str) -> anyhow::Result<bool> {
@@ -156,7 +161,7 @@ impl Load {
     }
 
     fn join(&mut self) {
-        self.stop.store(true, Ordering::Relaxed);
+        self.halt();
         if let Some(thread) = self.thread.take() {
             // A panic of it has been printed.
             let _ = thread.join();
@@ -228,17 +233,15 @@ impl Work {
                     socket.read(|answer| answers.extend(answer.decode()))?;
                     Ok(answers)
                 });
-                match read {
-                    Ok(answers) => self.take(answers),
-                    Err(_) => {
-                        self.forget();
-                        self.log().breaks += 1;
-                        if self.stop.load(Ordering::Relaxed) {
-                            return;
-                        }
-                        continue 'connect;
+                let Ok(answers) = read else {
+                    self.forget();
+                    self.log().breaks += 1;
+                    if self.stop.load(Ordering::Relaxed) {
+                        return;
                     }
-                }
+                    continue 'connect;
+                };
+                self.take(answers);
             }
         }
     }

@@ -85,8 +85,7 @@ async fn pass(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, mode: Arc<AtomicU
     let is = |which: Mode| mode.load(Ordering::Relaxed) == which as u8;
     let read = async {
         let mut room = vec![0; 64 << 10];
-        loop {
-            let Ok(read @ 1..) = from.read(&mut room).await else { break };
+        while let Ok(read @ 1..) = from.read(&mut room).await {
             let delay = if is(Mode::Jitter) { draw(&chance, JITTER_MS) } else { 0 };
             let piece = room.get(..read).unwrap_or_default().to_vec();
             if pieces.send((clock::now() + Duration::from_millis(delay), piece)).await.is_err() {

@@ -14,7 +14,7 @@ use crate::{clock, processes};
 const AT_A_TIME: u32 = 16;
 /// Tasks of a request.
 const TASKS: u32 = 10;
-const CONNECTIONS: usize = 4;
+const CONNECTIONS: u32 = 4;
 /// The most measurements under way on a connection: an anchor takes no more subscriptions.
 const UNDER_WAY: usize = 1000;
 /// Between two requests for the other kind.
@@ -87,12 +87,12 @@ fn capacity(up: &Up) -> anyhow::Result<f64> {
     let before = load.look(|log| log.done.len());
     std::thread::sleep(Duration::from_secs(3));
     let done = load.look(|log| log.done.len()) - before;
-    load.end()?;
+    load.end();
     Ok(f64::from(u32::try_from(done)?) / 3.0)
 }
 
 fn offer(up: &Up, tasks_per_s: f64) -> anyhow::Result<Vec<Load>> {
-    let each = tasks_per_s / f64::from(TASKS) / CONNECTIONS as f64;
+    let each = tasks_per_s / f64::from(TASKS) / f64::from(CONNECTIONS);
     (0..CONNECTIONS).map(|_| Load::start(plan(up, TASKS, UNDER_WAY, Some(each)))).collect()
 }
 
@@ -100,8 +100,9 @@ fn offer(up: &Up, tasks_per_s: f64) -> anyhow::Result<Vec<Load>> {
 fn ended(up: &Up, loads: Vec<Load>, phase: &Phase) -> anyhow::Result<(String, u64)> {
     let (mut done, mut not_ok, mut open, mut most) = (0, 0, 0, 0);
     let mut problems = std::collections::BTreeMap::<_, u64>::new();
+    loads.iter().for_each(Load::halt);
     for load in loads {
-        let (log, unclosed) = load.end()?;
+        let (log, unclosed) = load.end();
         done += log.done.len();
         let ok = |done: &&super::load::Done| done.outcome == mmn_schema::outcome::Outcome::Ok;
         not_ok += log.done.len() - log.done.iter().filter(ok).count();

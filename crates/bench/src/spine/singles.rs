@@ -10,6 +10,7 @@ use super::Bench;
 use super::network::{self, Module, Roles};
 use super::socket::{Answer, Question, Socket, holds};
 use crate::clock;
+use crate::ping::RawNats;
 use crate::report::{Report, ms, quantile};
 
 /// What is asked for.
@@ -50,6 +51,8 @@ pub(super) fn socket(bench: &Bench, report: &mut Report) -> anyhow::Result<()> {
         socket.read(|answer| counts.take(answer))?;
     }
     report.note(&format!("{} done in {took:.1} s, {OUTSTANDING} under way; {words}", counts.done - before));
+    let bare = RawNats::start(&up)?.pipelined(200, 64, 100_000)?;
+    report.yardstick("bare NATS requests, 64 under way, nothing kept", "/s", bare);
     report.at_least("single inputs over one WebSocket", "/s", rate, 40_000.0);
     let open = u32::try_from(sent - counts.ok)?;
     report.exactly("  of all that were asked for, not accepted and ok", "", f64::from(open), 0.0);

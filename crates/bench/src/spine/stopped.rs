@@ -52,7 +52,7 @@ pub(super) fn run(bench: &Bench, report: &mut Report) -> anyhow::Result<()> {
     let moved = trace(&up, &again, &instance, stopped_ns)?;
     signal_to(pid, Signal::CONT)?;
     std::thread::sleep(Duration::from_secs(1));
-    let (log, open) = load.end()?;
+    let (log, open) = load.end();
 
     let worst = |moved: &[f64]| moved.iter().copied().fold(f64::NAN, f64::max);
     report.note(&format!(

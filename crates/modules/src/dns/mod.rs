@@ -10,8 +10,11 @@
 //!
 //! Begin with [`Params`] and [`Body`]; `run` performs it, `message` decodes.
 
-use mmn_kit::{Cost, Family, Kind, Span};
+use std::net::SocketAddr;
+
+use mmn_kit::{Cost, Family, FarEnd, Kind, SelfTest, Span};
 use mmn_schema::announce::{SchemaVersion, SummaryField};
+use mmn_schema::dispatch::Input;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -189,5 +192,24 @@ impl Kind for Dns {
             bytes: over_udp * (MAX_QUERY_BYTES + 48) + over_tcp * (MAX_QUERY_BYTES + 2 + tcp_packets * 80),
             duration_ns: params.timeout.as_ns().saturating_mul(over_udp.saturating_add(over_tcp * 2)),
         }
+    }
+
+    fn self_test() -> Option<SelfTest<Params>> {
+        let task = |server: SocketAddr| {
+            let params = Params {
+                server: Some(server.to_string()),
+                retries: 0,
+                timeout: Span::from_millis(1_000),
+                ..Params::default()
+            };
+            (params, Input::Target("self-test.invalid".to_owned()))
+        };
+        // The question, with QR set (RFC 1035, section 4.1.1): an answer without records.
+        let answer = |query: &[u8]| {
+            let mut answer = query.to_vec();
+            *answer.get_mut(2)? |= 0x80;
+            Some(answer)
+        };
+        Some(SelfTest { far_end: FarEnd::Datagrams(answer), task })
     }
 }

@@ -13,8 +13,11 @@
 //!
 //! Begin with [`Params`] and [`Body`]; `run` follows redirects, `hop` performs one request.
 
-use mmn_kit::{Cost, Family, Kind, Span};
+use std::net::SocketAddr;
+
+use mmn_kit::{Cost, Family, FarEnd, Kind, SelfTest, Span};
 use mmn_schema::announce::{SchemaVersion, SummaryField};
+use mmn_schema::dispatch::Input;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -219,5 +222,18 @@ impl Kind for Http {
             bytes: hops * (sent * 60 + given + 2_500) + acknowledged * 60,
             duration_ns: params.timeout.as_ns(),
         }
+    }
+
+    fn self_test() -> Option<SelfTest<Params>> {
+        let task = |server: SocketAddr| {
+            let params = Params { timeout: Span::from_millis(1_000), verify: false, ..Params::default() };
+            (params, Input::Target(format!("http://{server}/")))
+        };
+        let answer = |request: &[u8]| {
+            request
+                .ends_with(b"\r\n\r\n")
+                .then(|| b"HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n".to_vec())
+        };
+        Some(SelfTest { far_end: FarEnd::Stream(answer), task })
     }
 }

@@ -13,6 +13,8 @@ mod stub;
 mod tcp;
 mod udp;
 
+pub(crate) use resolve::has_route;
+
 use std::cell::{Cell, OnceCell, RefCell};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -28,7 +30,7 @@ use mmn_probe::machine::{Input, Machine, Output};
 use mmn_probe::time::{Instant, Nanos};
 
 use crate::clock;
-use crate::module::settings::{Endowment, NoSockets};
+use crate::module::settings::{Endowment, NoSockets, Settings};
 use crate::net::driver::{Config, DriveError, Driver};
 use crate::net::icmp::{Description, EchoSocket};
 use crate::net::page::{Held as LimitHeld, Limits, Page, PageError};
@@ -70,6 +72,14 @@ impl Site {
         let sockets = sockets.into_iter().zip(settings.sockets).collect();
         site.add_sockets(sockets).map_err(SiteError::Socket)?;
         Ok(site)
+    }
+
+    /// A site that is this host alone, for self-tests: nothing leaves the host, and nothing counts.
+    pub(crate) fn loopback(sockets: Vec<(OwnedFd, Description)>) -> Result<Self, SiteError> {
+        let policy = Policy { max_pps: 1_000_000, max_pps_per_target: 1_000_000, ..Policy::loopback_alone() };
+        let (sockets, descriptions) = sockets.into_iter().unzip();
+        let settings = Settings { policy, sockets: descriptions, ..Settings::default() };
+        Self::new(Endowment { settings, page: None, sockets })
     }
 
     /// Takes sockets over; with the first of them machines can be driven. Must be called within a runtime.

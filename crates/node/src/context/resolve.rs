@@ -79,8 +79,8 @@ fn chosen(site: &Site, host: &str, family: Family, addresses: Vec<IpAddr>) -> Re
     }
 }
 
-/// Connecting a datagram socket sends nothing.
-fn has_route(address: IpAddr) -> bool {
+/// Whether this host has a route to an address. Connecting a datagram socket sends nothing.
+pub(crate) fn has_route(address: IpAddr) -> bool {
     let any: IpAddr = match address {
         IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
         IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),

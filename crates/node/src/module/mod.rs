@@ -12,6 +12,7 @@ pub(crate) mod fuzzing;
 mod orders;
 mod outbox;
 mod perform;
+mod self_test;
 mod service;
 pub(crate) mod settings;
 mod work;
@@ -160,7 +161,7 @@ impl ModuleArgs {
 /// It must be called on a current-thread runtime, within a [`tokio::task::LocalSet`] or not: it spawns nothing that
 /// needs one.
 pub async fn run(args: ModuleArgs, shutdown: CancellationToken) -> Result<(), ModuleError> {
-    let (endowment, node) = match args.node {
+    let (mut endowment, node) = match args.node {
         Some(socket) => receive(socket).await?,
         None => (Endowment::default(), None),
     };
@@ -175,6 +176,9 @@ pub async fn run(args: ModuleArgs, shutdown: CancellationToken) -> Result<(), Mo
         return Err(ModuleError::NoKinds(args.module));
     }
     let room = Room::new(concurrency(&kinds, &endowment.settings.concurrency));
+    // They are used once they have passed their self-test.
+    let descriptions = std::mem::take(&mut endowment.settings.sockets);
+    let sockets = std::mem::take(&mut endowment.sockets).into_iter().zip(descriptions).collect();
     let site = Site::new(endowment).map_err(|error: SiteError| ModuleError::Endowment(error.into()))?;
     let bus = Connect {
         urls: args.urls,
@@ -200,6 +204,7 @@ pub async fn run(args: ModuleArgs, shutdown: CancellationToken) -> Result<(), Mo
         bus,
         herald: Herald::new(args.creds),
         site: Rc::new(site),
+        sockets,
         node: from_node,
         last_grace: LAST_GRACE,
     };

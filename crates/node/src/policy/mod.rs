@@ -85,6 +85,15 @@ impl Policy {
         toml::from_str(text).map_err(|error| PolicyError(error.to_string()))
     }
 
+    /// What allows this host's own addresses and nothing else.
+    pub(crate) fn loopback_alone() -> Self {
+        Self {
+            allow: vec![Prefix::v4([127, 0, 0, 0], 8), Prefix::v6(0, 1, 128)],
+            deny: vec![Prefix::v4([0; 4], 0), Prefix::v6(0, 0, 0)],
+            ..Self::default()
+        }
+    }
+
     /// Whether packets may go to `address`.
     pub fn judge(&self, address: IpAddr) -> Result<(), Refusal> {
         // The kernel sends IPv4 to an IPv4-mapped address.

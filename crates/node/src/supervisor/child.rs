@@ -150,6 +150,11 @@ impl Child {
         self.words.line()
     }
 
+    /// Waits until it says more than is let through; once in its life.
+    pub(super) async fn flooded(&self) {
+        self.words.flooded().await;
+    }
+
     /// How long it has lived.
     pub(super) fn lived(&self) -> Duration {
         clock::monotonic().saturating_since(self.born).into()
@@ -159,8 +164,8 @@ impl Child {
     pub(super) async fn epitaph(&mut self, status: ExitStatus) -> String {
         // All that it said comes through the pipe, unless something that it left behind keeps that open.
         let _ = tokio::time::timeout(LAST_WORDS, &mut self.output).await;
-        match self.words.line() {
-            Some(line) => format!("{status}: {line}"),
+        match self.words.lines() {
+            Some(lines) => format!("{status}: {lines}"),
             None => status.to_string(),
         }
     }

@@ -7,12 +7,12 @@ use std::time::Duration;
 use futures::FutureExt;
 use mmn_bus::identity::{Creds, Seed};
 use mmn_schema::announce::ModuleState;
-use mmn_schema::id::InstanceId;
+use mmn_schema::id::{BootId, InstanceId};
 use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinHandle;
 
 use super::Shared;
-use super::backoff::Backoff;
+use super::breaker::{Breaker, STEADY};
 use super::child::{Child, LOG, Plan};
 use super::enrol;
 use super::manifest::Manifest;
@@ -50,6 +50,8 @@ pub(super) struct Slot {
     pub(super) orders: mpsc::Sender<Order>,
     /// Told at each of its heartbeats.
     pub(super) heard: Arc<Notify>,
+    /// The life that was heard last.
+    pub(super) boot: Option<BootId>,
     pub(super) task: JoinHandle<()>,
 }
 
@@ -74,11 +76,12 @@ impl Slot {
             orders: inbox,
             heard: Arc::clone(&heard),
             seed: Seed::new_user(),
-            backoff: Backoff::default(),
+            breaker: Breaker::default(),
+            last_end: None,
             restarts: 0,
         };
         let status = Status { state: ModuleState::Starting, restarts: 0, detail: None };
-        Self { instance, status, orders, heard, task: tokio::spawn(tending.run()) }
+        Self { instance, status, orders, heard, boot: None, task: tokio::spawn(tending.run()) }
     }
 }
 
@@ -92,7 +95,9 @@ struct Tending {
     orders: mpsc::Receiver<Order>,
     heard: Arc<Notify>,
     seed: Seed,
-    backoff: Backoff,
+    breaker: Breaker,
+    /// How it ended last, while it keeps dying.
+    last_end: Option<String>,
     restarts: u32,
 }
 
@@ -128,11 +133,18 @@ impl Tending {
     async fn park(&mut self) -> Next {
         loop {
             match self.orders.recv().await {
-                Some(Order::Restart) => return Next::Start,
+                Some(Order::Restart) => return self.mended(),
                 Some(Order::Drain) => {}
                 None => return Next::End,
             }
         }
+    }
+
+    /// Somebody wants it started, and knows why.
+    fn mended(&mut self) -> Next {
+        self.breaker.close();
+        self.last_end = None;
+        Next::Start
     }
 
     /// One life: from enrolment to the process's end.
@@ -161,7 +173,9 @@ impl Tending {
         let mut listen = tokio::time::interval(self.shared.config.silence);
         listen.reset();
         let mut look = tokio::time::interval(SOCKETS_AGAIN);
-        self.report(ModuleState::Running, None).await;
+        let mut trial = self.breaker.started();
+        let mut steady = std::pin::pin!(tokio::time::sleep(STEADY));
+        self.report(ModuleState::Running, self.on_trial(trial)).await;
         let mut policy = self.shared.policy.clone();
         policy.mark_unchanged();
         loop {
@@ -183,7 +197,7 @@ impl Tending {
                     return match order {
                         Some(Order::Restart) => {
                             self.restarts += 1;
-                            Next::Start
+                            self.mended()
                         }
                         Some(Order::Drain) => Next::Park(ModuleState::Stopped, Some("drained by order".to_owned())),
                         None => Next::End,
@@ -192,7 +206,7 @@ impl Tending {
                 () = self.heard.notified(), if hearing != Hearing::Heard => {
                     if hearing == Hearing::Missed {
                         tracing::info!(instance = %self.instance, "heard at last");
-                        self.report(ModuleState::Running, None).await;
+                        self.report(ModuleState::Running, self.on_trial(trial)).await;
                     }
                     hearing = Hearing::Heard;
                 }
@@ -203,6 +217,17 @@ impl Tending {
                     }
                     hearing = Hearing::Missed;
                     self.report(ModuleState::Starting, Some(detail)).await;
+                }
+                () = &mut steady, if trial => {
+                    tracing::info!(instance = %self.instance, "steady again");
+                    trial = false;
+                    self.breaker.close();
+                    self.last_end = None;
+                    self.report(ModuleState::Running, None).await;
+                }
+                () = child.flooded() => {
+                    tracing::warn!(instance = %self.instance, "floods its output: it is held to {FLOOD}");
+                    self.report(ModuleState::Running, Some(format!("floods its output: it is held to {FLOOD}"))).await;
                 }
                 _ = look.tick(), if child.lacks_sockets() => child.hand_over_sockets(),
                 Ok(()) = policy.changed() => {
@@ -219,22 +244,33 @@ impl Tending {
 
     /// It died: waits for its turn, or for an order.
     async fn died(&mut self, lived: Duration, how: String) -> Next {
-        let pause = self.backoff.died(lived);
+        let pause = self.breaker.died(clock::monotonic(), lived).mul_f64(rand::random_range(0.9..1.1));
         self.restarts += 1;
-        let times = match self.backoff.in_a_row() {
+        let times = match self.breaker.deaths() {
             1 => String::new(),
-            times => format!(", {times} times in a row"),
+            times => format!(", {times} times within a minute"),
         };
-        let detail = format!("{how}{times}; again in {:.1} s", pause.as_secs_f64());
-        self.report(ModuleState::Backoff, Some(detail)).await;
+        let next = match (self.breaker.is_open(), pause) {
+            (true, _) => format!("it keeps dying: one trial in {:.1} s", pause.as_secs_f64()),
+            (false, Duration::ZERO) => "again at once".to_owned(),
+            (false, _) => format!("again in {:.1} s", pause.as_secs_f64()),
+        };
+        self.report(ModuleState::Backoff, Some(format!("{how}{times}; {next}"))).await;
+        self.last_end = Some(how);
         tokio::select! {
             () = tokio::time::sleep(pause) => Next::Start,
             order = self.orders.recv() => match order {
-                Some(Order::Restart) => Next::Start,
+                Some(Order::Restart) => self.mended(),
                 Some(Order::Drain) => Next::Park(ModuleState::Stopped, Some("drained by order".to_owned())),
                 None => Next::End,
             },
         }
+    }
+
+    /// What is said of a life that is a trial.
+    fn on_trial(&self, trial: bool) -> Option<String> {
+        let how = self.last_end.as_deref().filter(|_| trial)?;
+        Some(format!("on trial, since it kept dying ({how})"))
     }
 
     /// Credentials in the instance's file, and when they are to be renewed. They outlive the process that used them.
@@ -290,6 +326,9 @@ impl Tending {
         let _ = self.shared.reports.send(Report { instance: self.instance.clone(), status }).await;
     }
 }
+
+/// What is let through of a child's output.
+const FLOOD: &str = "a mebibyte a second";
 
 /// Asks an anchor until it answers.
 async fn enrol_with(shared: Arc<Shared>, instance: InstanceId, seed: Seed) -> Creds {

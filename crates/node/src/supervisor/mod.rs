@@ -4,7 +4,7 @@
 //! enrols it, starts it, watches it, and reports. `modules.d/` and `policy.toml` are read twice a second: a manifest
 //! that appears starts a module, one that changes replaces it, one that goes drains it, and nothing else notices.
 
-mod backoff;
+mod breaker;
 mod child;
 mod claims;
 mod enrol;
@@ -304,9 +304,7 @@ impl Node {
                 }
                 Some(_) = discover.next() => self.changed = true,
                 Some(order) = orders.next() => self.order_came(&order).await,
-                Some(heartbeat) = heartbeats.next() => {
-                    self.modules.heard(heartbeat.subject.rsplit('.').next().unwrap_or_default());
-                }
+                Some(heartbeat) = heartbeats.next() => self.heard(&heartbeat),
                 _ = look.tick() => self.look(),
                 () = &mut beat => {
                     self.beat().await;
@@ -333,6 +331,14 @@ impl Node {
         let orders = client.subscribe(Subject::Node(self.shared.vp.clone()).on(prefix)).await?;
         let heartbeats = client.subscribe(filter::heartbeats_of(prefix, &self.shared.vp)).await?;
         Ok((discover, orders, heartbeats))
+    }
+
+    /// A heartbeat of somebody here.
+    fn heard(&mut self, message: &Message) {
+        let said = encoding_of(message).and_then(|it| it.decode::<Heartbeat>(&message.payload).ok());
+        let life = said.map(|said| (said.boot, said.state == InstanceState::Ready));
+        let instance = message.subject.rsplit('.').next().unwrap_or_default();
+        self.changed |= self.modules.heard(instance, life);
     }
 
     /// Looks at the files, and acts on what has changed.

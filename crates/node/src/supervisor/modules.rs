@@ -1,10 +1,10 @@
 //! The modules that a node supervises: brings what runs in line with what is wanted, and says how each one is.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use mmn_schema::announce::{ModuleState, ModuleStatus};
-use mmn_schema::id::InstanceId;
+use mmn_schema::id::{BootId, InstanceId};
 use mmn_schema::outcome::{Reason, code};
 
 use super::Shared;
@@ -30,6 +30,21 @@ struct Module {
     leaving: Vec<Slot>,
     /// Whether its manifest is gone.
     gone: bool,
+    rolling: Rolling,
+}
+
+/// Instances that are started again one after another: the next goes when the former is back and ready.
+#[derive(Debug, Default)]
+struct Rolling {
+    away: Option<Away>,
+    next: VecDeque<InstanceId>,
+}
+
+/// Who was told to start again, and which life that ends.
+#[derive(Debug)]
+struct Away {
+    instance: InstanceId,
+    boot: Option<BootId>,
 }
 
 impl Modules {
@@ -84,12 +99,19 @@ impl Modules {
         self.forget();
     }
 
-    /// An instance has been heard on the bus.
-    pub(super) fn heard(&self, instance: &str) {
-        let slots = self.by_name.values().flat_map(|module| &module.slots);
-        for slot in slots.filter(|slot| slot.instance.as_str() == instance) {
+    /// An instance has been heard on the bus: in which life, and whether that is ready for work. Gives whether that
+    /// changes what is to be said.
+    pub(super) fn heard(&mut self, instance: &str, life: Option<(BootId, bool)>) -> bool {
+        for module in self.by_name.values_mut() {
+            let Some(slot) = module.slots.iter_mut().find(|slot| slot.instance.as_str() == instance) else {
+                continue;
+            };
             slot.heard.notify_one();
+            let Some((boot, ready)) = life else { return false };
+            slot.boot = Some(boot);
+            return ready && module.is_back(instance, boot);
         }
+        false
     }
 
     /// Gives an order to all instances of a module, or to one.
@@ -99,20 +121,33 @@ impl Modules {
         instance: Option<&InstanceId>,
         order: Order,
     ) -> Result<(), Reason> {
-        let module = self.by_name.get(name).filter(|module| !module.gone).ok_or_else(|| unknown(name))?;
-        let mut meant =
-            module.slots.iter().filter(|slot| instance.is_none_or(|id| slot.instance == *id)).peekable();
-        if meant.peek().is_none() {
+        let module = self.by_name.get_mut(name).filter(|module| !module.gone).ok_or_else(|| unknown(name))?;
+        let meant: Vec<InstanceId> = module
+            .slots
+            .iter()
+            .map(|slot| slot.instance.clone())
+            .filter(|id| instance.is_none_or(|only| id == only))
+            .collect();
+        if meant.is_empty() {
             let what = match instance {
                 Some(instance) => format!("{name} has no instance {instance}"),
                 None => format!("{name} does not run"),
             };
             return Err(Reason::with(code::PARAMETERS, what));
         }
-        for slot in meant {
+        if order == Order::Restart && meant.len() > 1 {
+            module.rolling = Rolling { away: None, next: meant.into() };
+            module.roll();
+            return Ok(());
+        }
+        // Who is told to stay is not started by a former order.
+        module.rolling.next.retain(|id| !meant.contains(id));
+        module.rolling.away.take_if(|away| meant.contains(&away.instance));
+        for slot in module.slots.iter().filter(|slot| meant.contains(&slot.instance)) {
             // A full queue holds orders enough.
             let _ = slot.orders.try_send(order);
         }
+        module.roll();
         Ok(())
     }
 
@@ -147,8 +182,32 @@ impl Modules {
 }
 
 impl Module {
+    /// The next one is started again, unless the former is not back.
+    fn roll(&mut self) {
+        while self.rolling.away.is_none()
+            && let Some(instance) = self.rolling.next.pop_front()
+        {
+            let slot = self.slots.iter().find(|slot| slot.instance == instance);
+            if let Some(slot) = slot.filter(|slot| slot.orders.try_send(Order::Restart).is_ok()) {
+                self.rolling.away = Some(Away { boot: slot.boot, instance });
+            }
+        }
+    }
+
+    /// An instance is ready in this life; gives whether the next one goes now.
+    fn is_back(&mut self, instance: &str, boot: BootId) -> bool {
+        let back =
+            |away: &mut Away| away.instance.as_str() == instance && away.boot.is_none_or(|old| boot > old);
+        let goes = self.rolling.away.take_if(back).is_some();
+        if goes {
+            self.roll();
+        }
+        goes
+    }
+
     /// Ends what runs: without a sender of orders an instance drains and ends.
     fn leave(&mut self) {
+        self.rolling = Rolling::default();
         for mut slot in self.slots.drain(..) {
             let (closed, _) = tokio::sync::mpsc::channel(1);
             slot.orders = closed;
@@ -178,7 +237,12 @@ impl Module {
             (Some(wrong), Some(_)) => {
                 (ModuleState::Invalid, Some(format!("{wrong}; what was in force before still runs")))
             }
-            (None, Some(best)) => (best, worst.and_then(|slot| slot.status.detail.clone())),
+            (None, Some(best)) => {
+                let detail = worst.and_then(|slot| slot.status.detail.clone());
+                let waiting = self.rolling.next.len();
+                let rolls = (waiting > 0).then(|| format!("restarting one after another, {waiting} to go"));
+                (best, detail.or(rolls))
+            }
             (None, None) if self.leaving.is_empty() => {
                 (ModuleState::Stopped, Some("turned off by its manifest".to_owned()))
             }

@@ -10,7 +10,8 @@
 )]
 
 use mmn_kit::{
-    Context, Cost, Failure, Kind, Measured, Number, Registered, SessionKind, code, session, summary,
+    Context, Cost, Failure, FarEnd, Kind, Measured, Number, Registered, SelfTest, SessionKind, code, session,
+    summary,
 };
 use mmn_schema::announce::{SchemaVersion, SummaryField};
 use mmn_schema::dispatch::Input;
@@ -21,9 +22,13 @@ use tokio::sync::Semaphore;
 thread_local! {
     /// Tasks that hold wait here; tests and their modules share a thread.
     pub static GATE: &'static Semaphore = Box::leak(Box::new(Semaphore::new(0)));
+    /// Whether the far end of the fickle kind's self-test answers as it should.
+    pub static PASSES: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
 }
 
 pub static KINDS: &[&dyn Registered] = &[&session::<Note>()];
+/// A kind whose self-test passes when it is told to.
+pub static FICKLE: &[&dyn Registered] = &[&session::<Fickle>()];
 
 /// The kind.
 pub struct Note;
@@ -104,5 +109,55 @@ impl SessionKind for Note {
             summary: summary([("n", Some(Number::Integer(1)))]),
             body: NoteBody { text },
         })
+    }
+}
+
+/// A kind that asks a far end whether it passes.
+pub struct Fickle;
+
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+pub struct FickleParams {}
+
+impl Kind for Fickle {
+    const NAME: &'static str = "fickle";
+    const VERSION: SchemaVersion = SchemaVersion { major: 1, minor: 0 };
+    const DESCRIPTION: &'static str = "passes when it is told to";
+    const MODULE: &'static str = "notes";
+    type Params = FickleParams;
+    type Body = NoteBody;
+
+    fn summary_fields() -> Vec<SummaryField> {
+        Vec::new()
+    }
+
+    fn check(_: &FickleParams) -> Result<(), String> {
+        Ok(())
+    }
+
+    fn cost(_: &FickleParams) -> Cost {
+        Cost::default()
+    }
+
+    fn self_test() -> Option<SelfTest<FickleParams>> {
+        let answer = |_: &[u8]| Some(vec![u8::from(PASSES.with(std::cell::Cell::get))]);
+        let task = |far_end: std::net::SocketAddr| (FickleParams {}, Input::Target(far_end.to_string()));
+        Some(SelfTest { far_end: FarEnd::Datagrams(answer), task })
+    }
+}
+
+impl SessionKind for Fickle {
+    async fn run(
+        context: &dyn Context,
+        _: &FickleParams,
+        input: &Input,
+    ) -> Result<Measured<NoteBody>, Failure> {
+        let socket = context.datagrams(input.to_string().parse().expect("an address"))?;
+        socket.send(b"well?").await?;
+        let mut answer = [0; 1];
+        socket.receive(&mut answer).await?;
+        if answer == [0] {
+            return Err(Failure::failed(code::PROTOCOL, "not today"));
+        }
+        Ok(Measured { answered: Some(true), summary: summary([]), body: NoteBody { text: String::new() } })
     }
 }

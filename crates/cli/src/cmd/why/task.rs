@@ -110,27 +110,29 @@ fn rows(trace: &TaskTrace, names: &Names, assigned: &str) -> Vec<Row> {
     trace.hops.iter().map(row).collect()
 }
 
-/// What came of the attempts that came to nothing, a line each.
+/// The attempts that were given up, a line each.
 fn attempts(trace: &TaskTrace) -> Vec<String> {
     let closing = trace.hops.iter().rev().find(|hop| hop.hop == "closed").and_then(|hop| hop.attempt);
-    let given_up = trace.hops.iter().filter(|hop| hop.hop == "given-up" && hop.detail.is_some());
-    given_up
-        .filter(|hop| hop.attempt != closing || trace.outcome.is_none())
-        .map(|hop| {
-            let number = hop.attempt.unwrap_or_default();
-            let held = find(trace, "dispatched", number).and_then(|sent| hop.at.since_ns(sent.at));
-            let held = held.map(|held| format!(" after {}", units::nanos_u64(held))).unwrap_or_default();
-            let who = hop.instance.as_ref().map(|who| format!(" at {who}")).unwrap_or_default();
-            let why = hop.detail.as_deref().unwrap_or_default();
-            format!("attempt {} came to nothing{held}{who}: {why}", number + 1)
-        })
-        .collect()
+    let line = |hop: &Hop| {
+        let why = hop.detail.as_deref()?;
+        let number = hop.attempt.unwrap_or_default();
+        let sent = trace.hops.iter().find(|sent| sent.hop == "dispatched" && sent.attempt == hop.attempt);
+        let held = sent.and_then(|sent| hop.at.since_ns(sent.at));
+        let held = held.map(|held| format!(" after {}", units::nanos_u64(held))).unwrap_or_default();
+        let who = hop.instance.as_ref().map(|who| format!(" at {who}")).unwrap_or_default();
+        // Given up too early: the first result counts, of whichever attempt.
+        let after_all = if closing == hop.attempt { "; its result came after all" } else { "" };
+        Some(format!("attempt {} was given up{held}{who}: {why}{after_all}", number + 1))
+    };
+    trace.hops.iter().filter(|hop| hop.hop == "given-up").filter_map(line).collect()
 }
 
 /// Where the time went.
 fn times(trace: &TaskTrace, now: Timestamp) -> Option<String> {
     let accepted = trace.hops.first().filter(|hop| hop.hop == "accepted")?.at;
-    let last = trace.hops.iter().filter_map(|hop| hop.attempt).max();
+    let closed = trace.hops.iter().rev().find(|hop| hop.hop == "closed");
+    let latest = || trace.hops.iter().filter_map(|hop| hop.attempt).max();
+    let last = closed.and_then(|hop| hop.attempt).or_else(latest);
     let of = |name: &str| find(trace, name, last?);
     let between = |from: Option<Timestamp>, to: Option<Timestamp>| to?.since_ns(from?).map(units::nanos_u64);
     let sent = of("dispatched").map(|hop| hop.at);
@@ -144,17 +146,16 @@ fn times(trace: &TaskTrace, now: Timestamp) -> Option<String> {
         part(between(since, Some(now)), if back { "waiting for its turn" } else { "at the instance" });
         return Some(format!("{waiting} so far: {}", parts.join(", ")));
     }
-    let closed = trace.hops.iter().rev().find(|hop| hop.hop == "closed").map(|hop| hop.at);
-    let all = between(Some(accepted), closed)?;
+    let all = between(Some(accepted), closed.map(|hop| hop.at))?;
     part(between(of("started").map(|hop| hop.at), of("ended").map(|hop| hop.at)), "at work");
     part(between(sent, of("received").map(|hop| hop.at)), "from dispatch to result");
     let parts = if parts.is_empty() { String::new() } else { format!(": {}", parts.join(", ")) };
     Some(format!("{all} in all{parts}"))
 }
 
-/// A hop of an attempt.
+/// The latest such hop of an attempt.
 fn find<'a>(trace: &'a TaskTrace, name: &str, attempt: u32) -> Option<&'a Hop> {
-    trace.hops.iter().find(|hop| hop.hop == name && hop.attempt == Some(attempt))
+    trace.hops.iter().rev().find(|hop| hop.hop == name && hop.attempt == Some(attempt))
 }
 
 #[cfg(test)]
@@ -217,6 +218,27 @@ mod tests {
         let nothing = serde_json::json!({});
         insta::assert_snapshot!("at_an_instance", shown(&trace(&begun().into(), &nothing)));
         insta::assert_snapshot!("in_the_queue", shown(&trace(&begun()[..3].to_vec().into(), &nothing)));
+    }
+
+    #[test]
+    fn an_attempt_that_was_given_up_too_early_is_told() {
+        let hops = serde_json::json!([
+            { "at": at(0), "clock": "anchor", "hop": "accepted" },
+            { "at": at(1), "clock": "anchor", "hop": "dispatched", "attempt": 0, "instance": "packet-abc" },
+            { "at": at(501), "clock": "anchor", "hop": "given-up", "attempt": 0, "instance": "packet-abc",
+              "detail": "not acknowledged in time" },
+            { "at": at(610), "clock": "anchor", "hop": "received", "attempt": 0, "instance": "packet-abc" },
+            { "at": at(611), "clock": "anchor", "hop": "closed", "attempt": 0, "instance": "packet-abc", "detail": "ok" },
+            { "at": at(560), "clock": "anchor", "hop": "dispatched", "attempt": 1, "instance": "packet-def" },
+        ]);
+        let shown = shown(&trace(&hops, &serde_json::json!({ "outcome": "ok" })));
+        assert!(
+            shown.ends_with(
+                "attempt 1 was given up after 500 ms at packet-abc: not acknowledged in time; its result came after \
+                 all\n611 ms in all: 1.00 ms until it last went out, 609 ms from dispatch to result\nok"
+            ),
+            "{shown}"
+        );
     }
 
     #[test]

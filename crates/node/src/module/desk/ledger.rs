@@ -81,6 +81,8 @@ struct Key {
 #[derive(Debug, Default)]
 struct Ledger {
     epoch: Epoch,
+    /// Whether it acknowledges what it has kept; who asks over a pool's subject may not.
+    acknowledges: bool,
     heard: Instant,
     /// The number of the newest result message.
     high: u64,
@@ -111,6 +113,11 @@ impl Ledgers {
         !self.ready.parcels.is_empty() || self.of.values().any(Ledger::has_out)
     }
 
+    /// Whether every anchor that acknowledges has done so for all that is owed to it.
+    pub(super) fn is_acknowledged(&self) -> bool {
+        self.of.values().all(|ledger| !ledger.acknowledges || ledger.kept.is_empty())
+    }
+
     /// Notes that an anchor lives, and its term.
     pub(super) fn heard(&mut self, anchor: &AnchorId, epoch: Epoch, now: Instant) {
         if self.of.len() >= MAX_ANCHORS && !self.of.contains_key(anchor) {
@@ -132,6 +139,7 @@ impl Ledgers {
     pub(super) fn acknowledge(&mut self, anchor: &AnchorId, ack: u64) {
         let mut freed = 0;
         let ledger = self.ledger(anchor);
+        ledger.acknowledges = true;
         let kept = ledger.kept.partition_point(|kept| kept.seq <= ack);
         for kept in ledger.kept.drain(..kept) {
             freed += kept.payload.len();

@@ -227,6 +227,11 @@ impl<M> Desk<M> {
         self.held() == 0 && !self.ledgers.has_out()
     }
 
+    /// Whether anchors have kept everything, as far as they say so at all: nothing is lost if it ends now.
+    pub(crate) fn is_acknowledged(&self) -> bool {
+        self.ledgers.is_acknowledged()
+    }
+
     /// Whether there is something to send.
     pub(crate) fn has_out(&self) -> bool {
         self.ledgers.has_out()

@@ -4,11 +4,10 @@ use async_nats::Message;
 use mmn_schema::control::{Control, Controlled};
 use mmn_schema::dispatch::{Receipt, TaskBatch, ToInstance};
 use mmn_schema::encoding::Encoding;
-use mmn_schema::id::KindName;
 use mmn_schema::outcome::{Reason, code};
 use mmn_schema::subject::Subject;
 
-use super::{By, DRAIN, Waiting, Work, now, prepare, unavailable};
+use super::{By, DRAIN, Waiting, Work, now, prepare};
 use crate::clock;
 use crate::herald::encoding_of;
 use crate::module::desk::Way;
@@ -56,20 +55,10 @@ impl Work {
             self.stats.entry(batch.kind.to_string()).or_default().requests += 1;
         }
         let kinds = &self.kinds;
-        let policy = self.outfit.site.policy();
-        let infos = &self.infos;
-        let unavailable = |kind: &KindName| {
-            infos
-                .iter()
-                .find(|info| info.name == *kind)
-                .and_then(|info| unavailable(info, kinds, &self.outfit.site))
-        };
+        let unavailable = self.unavailable(&batch.kind);
         let (receipt, work) = self.desk.offer(now(), batch, way, encoding, |kind, params| {
             let registered = kinds.get(kind).ok_or_else(|| Reason::new(code::UNSUPPORTED))?;
-            if !policy.allows_kind(kind) {
-                return Err(Reason::with(code::POLICY, format_args!("the site does not offer {kind}")));
-            }
-            if let Some(unavailable) = unavailable(kind) {
+            if let Some(unavailable) = unavailable {
                 return Err(unavailable.reason);
             }
             prepare(*registered, params)

@@ -7,10 +7,12 @@
 //! starves. Nothing is read while what was to be sent waits for the connection: a slow server slows the module down,
 //! and its memory stays bounded.
 //!
-//! What is done with what comes is in [`incoming`], what is sent in [`outgoing`].
+//! The loop is in [`turns`]; what is done with what comes is in [`incoming`], what is sent in [`outgoing`].
 
 mod incoming;
 mod outgoing;
+mod trials;
+mod turns;
 
 use std::collections::BTreeMap;
 use std::rc::{Rc, Weak};
@@ -20,7 +22,7 @@ use async_nats::{Message, Subscriber};
 use futures::future::{AbortHandle, Abortable, LocalBoxFuture};
 use futures::stream::{FuturesUnordered, SelectAll};
 use futures::{FutureExt, StreamExt};
-use mmn_bus::connect::{BarrierError, Bus, Link};
+use mmn_bus::connect::Bus;
 use mmn_bus::identity::permissions::POOL_QUEUE;
 use mmn_kit::Registered;
 use mmn_probe::time::Instant;
@@ -32,8 +34,7 @@ use mmn_schema::id::{BootId, InstanceId, KindName, VpId};
 use mmn_schema::outcome::{Reason, code};
 use mmn_schema::subject::{Prefix, Subject, filter};
 use mmn_schema::time::Timestamp;
-use tokio::sync::{mpsc, watch};
-use tokio_util::sync::CancellationToken;
+use tokio::sync::mpsc;
 
 use super::desk::{Desk, Ended, Identity, Now, Origin, Room, Ticket};
 use super::outbox::Outbox;
@@ -43,16 +44,13 @@ use super::settings::Change;
 use crate::clock;
 use crate::context::Site;
 use crate::herald::Herald;
+use trials::{Findings, Trials};
 
 /// How many events that are ready are handled before results leave.
 const DRAIN: usize = 64;
 /// How many tasks are begun before results leave.
 const TURN: usize = 1024;
-/// How long a receipt waits for results: with them it costs no packet of its own, and after all of them it is left out.
-const RECEIPT_WAITS: Duration = Duration::from_millis(10);
 const HEARTBEAT: Duration = Duration::from_millis(500);
-/// How long to wait before a barrier that was not passed is tried again.
-const BARRIER_AGAIN: Duration = Duration::from_millis(500);
 
 /// What a module is, and what it was given.
 pub(super) struct Outfit {
@@ -65,6 +63,8 @@ pub(super) struct Outfit {
     pub(super) bus: Bus,
     pub(super) herald: Herald,
     pub(super) site: Rc<Site>,
+    /// Sockets for echo that were not tested yet.
+    pub(super) sockets: Vec<trials::Socket>,
     /// What the node says later; closed when it is gone.
     pub(super) node: mpsc::Receiver<Change>,
     /// How long a drain may take once the node is gone.
@@ -97,6 +97,7 @@ pub(super) struct Work {
     kinds: BTreeMap<KindName, &'static dyn Registered>,
     infos: Vec<KindInfo>,
     desk: Desk<Measure>,
+    trials: Trials,
     performing: FuturesUnordered<Performance>,
     stops: BTreeMap<Ticket, AbortHandle>,
     inputs: SelectAll<futures::stream::LocalBoxStream<'static, (By, Message)>>,
@@ -112,29 +113,16 @@ pub(super) struct Work {
     garbage_logged_ns: u64,
 }
 
-/// What woke the loop.
-enum Event {
-    Sent,
-    Performed(Ticket, Ended),
-    Came(By, Message),
-    InputsEnded,
-    More,
-    Link,
-    Barrier(Result<(), BarrierError>),
-    Node(Option<Change>),
-    Beat,
-    ReceiptsDue,
-    Shutdown,
-    OutOfTime,
-}
-
 impl Work {
     /// Subscribes; what arrives is read once [`Self::run`] is.
-    pub(super) async fn new(outfit: Outfit) -> Result<Self, async_nats::SubscribeError> {
+    pub(super) async fn new(mut outfit: Outfit) -> Result<Self, async_nats::SubscribeError> {
         let started_at = Timestamp::from_unix_ns(clock::wall().0);
         let boot = BootId(u64::try_from(started_at.unix_ns() / 1_000).unwrap_or(0));
         let infos: Vec<KindInfo> = outfit.kinds.iter().map(|kind| kind.info()).collect();
-        let kinds = infos.iter().map(|info| info.name.clone()).zip(outfit.kinds.iter().copied()).collect();
+        let kinds: BTreeMap<_, _> =
+            infos.iter().map(|info| info.name.clone()).zip(outfit.kinds.iter().copied()).collect();
+        let sockets = std::mem::take(&mut outfit.sockets);
+        let trials = Trials::new(kinds.keys().cloned(), sockets);
         let identity = Identity { vp: outfit.vp.clone(), instance: outfit.instance.clone(), boot };
         let desk = Desk::new(identity, outfit.room.clone());
         let service =
@@ -143,6 +131,7 @@ impl Work {
             kinds,
             infos,
             desk,
+            trials,
             performing: FuturesUnordered::new(),
             stops: BTreeMap::new(),
             inputs: SelectAll::new(),
@@ -160,122 +149,6 @@ impl Work {
         };
         work.subscribe().await?;
         Ok(work)
-    }
-
-    /// Works until it has drained: `shutdown`, an order, or the node's end make it drain.
-    pub(super) async fn run(mut self, shutdown: CancellationToken) {
-        let mut link = self.outfit.bus.link();
-        link.mark_changed();
-        let mut barrier: Option<LocalBoxFuture<'static, Result<(), BarrierError>>> = None;
-        let mut beat = std::pin::pin!(tokio::time::sleep(Duration::ZERO));
-        let mut receipts_due = std::pin::pin!(tokio::time::sleep(Duration::ZERO));
-        let mut out_of_time = std::pin::pin!(tokio::time::sleep(Duration::MAX));
-        let mut node_open = true;
-        loop {
-            let event = tokio::select! {
-                biased;
-                () = self.outbox.settle(), if !self.outbox.is_clear() => Event::Sent,
-                () = &mut beat => Event::Beat,
-                () = &mut receipts_due, if !self.receipts.is_empty() => Event::ReceiptsDue,
-                () = &mut out_of_time => Event::OutOfTime,
-                () = shutdown.cancelled(), if !self.desk.is_draining() => Event::Shutdown,
-                _ = link.changed() => Event::Link,
-                passed = wait(&mut barrier) => Event::Barrier(passed),
-                from_node = self.outfit.node.recv(), if node_open => Event::Node(from_node),
-                Some(done) = self.performing.next() => match done {
-                    Ok((ticket, ended)) => Event::Performed(ticket, ended),
-                    Err(_aborted) => continue,
-                },
-                input = self.inputs.next(), if self.outbox.is_clear() => match input {
-                    Some((by, message)) => Event::Came(by, message),
-                    None => Event::InputsEnded,
-                },
-                () = tokio::task::yield_now(), if self.desk.can_start() => Event::More,
-            };
-            let receipts_wait = !self.receipts.is_empty();
-            match event {
-                Event::Sent | Event::More => {}
-                Event::ReceiptsDue => self.send_receipts(),
-                Event::Performed(ticket, ended) => self.performed(ticket, ended),
-                Event::Came(by, message) => self.came(by, &message),
-                Event::InputsEnded => {
-                    tracing::error!("the connection is closed for good");
-                    return;
-                }
-                Event::Link => {
-                    barrier = self.link_changed(&mut link);
-                }
-                Event::Barrier(Ok(())) => {
-                    self.announced = true;
-                    self.announce();
-                    self.beat();
-                }
-                Event::Barrier(Err(error)) => {
-                    tracing::warn!(%error, "the server does not answer: announcing later");
-                    let bus = self.outfit.bus.clone();
-                    barrier = Some(
-                        async move {
-                            tokio::time::sleep(BARRIER_AGAIN).await;
-                            bus.barrier().await
-                        }
-                        .boxed_local(),
-                    );
-                }
-                Event::Node(Some(Change::Policy(policy))) => {
-                    self.outfit.site.set_policy(*policy);
-                    self.announce();
-                }
-                Event::Node(Some(Change::Drain)) | Event::Shutdown => self.drain(),
-                Event::Node(Some(Change::Sockets(sockets))) => {
-                    match self.outfit.site.add_sockets(sockets) {
-                        Ok(()) => tracing::info!("sockets have come"),
-                        Err(error) => tracing::warn!(%error, "sockets that came are of no use"),
-                    }
-                    self.announce();
-                }
-                Event::Node(None) => {
-                    node_open = false;
-                    self.drain();
-                    out_of_time.set(tokio::time::sleep(self.outfit.last_grace));
-                }
-                Event::Beat => {
-                    self.desk.expire(now());
-                    self.beat();
-                    let jitter = rand::random_range(0.9..1.1);
-                    beat.set(tokio::time::sleep(HEARTBEAT.mul_f64(jitter)));
-                }
-                Event::OutOfTime => break,
-            }
-            self.drain_ready();
-            self.start();
-            self.flush(&link);
-            self.tell_credits();
-            if !receipts_wait && !self.receipts.is_empty() {
-                receipts_due.set(tokio::time::sleep(RECEIPT_WAITS));
-            }
-            if self.desk.is_draining() && self.desk.is_idle() && self.outbox.is_clear() {
-                break;
-            }
-        }
-        self.leave().await;
-    }
-
-    /// Handles what is ready without waiting, up to a bound.
-    fn drain_ready(&mut self) {
-        for _ in 0..DRAIN {
-            // Polled without a waker: the loop polls again before it waits.
-            if let Some(Some(done)) = self.performing.next().now_or_never() {
-                if let Ok((ticket, ended)) = done {
-                    self.performed(ticket, ended);
-                }
-            } else if self.outbox.is_clear()
-                && let Some(Some((by, message))) = self.inputs.next().now_or_never()
-            {
-                self.came(by, &message);
-            } else {
-                return;
-            }
-        }
     }
 
     async fn subscribe(&mut self) -> Result<(), async_nats::SubscribeError> {
@@ -297,22 +170,6 @@ impl Work {
             add(By::Service, client.subscribe(subject).await?);
         }
         Ok(())
-    }
-
-    /// A new connection: subscriptions are made anew by the library; once they stand the module announces itself.
-    fn link_changed(
-        &mut self,
-        link: &mut watch::Receiver<Link>,
-    ) -> Option<LocalBoxFuture<'static, Result<(), BarrierError>>> {
-        let up = matches!(*link.borrow_and_update(), Link::Up { .. });
-        self.announced = false;
-        if !up {
-            self.receipts.clear();
-            self.outbox.give_up_waiting();
-            return None;
-        }
-        let bus = self.outfit.bus.clone();
-        Some(async move { bus.barrier().await }.boxed_local())
     }
 
     fn performed(&mut self, ticket: Ticket, ended: Ended) {
@@ -345,6 +202,44 @@ impl Work {
         }
     }
 
+    /// Offers what has passed its self-test. Gives when to test again.
+    fn tested(&mut self, findings: Findings) -> Option<Duration> {
+        let was_starting = self.trials.is_starting();
+        let has_sockets = self.outfit.site.no_sockets().is_none();
+        let judged = self.trials.judge(findings, &self.kinds, has_sockets);
+        if !judged.sockets.is_empty() {
+            match self.outfit.site.add_sockets(judged.sockets) {
+                Ok(()) => tracing::info!("sockets are in use"),
+                Err(error) => tracing::warn!(%error, "sockets that came are of no use"),
+            }
+            self.announce();
+        } else if judged.changed {
+            self.announce();
+        }
+        if was_starting != self.trials.is_starting() {
+            self.beat();
+        }
+        judged.again_in
+    }
+
+    /// Why a kind can't be performed now: the site does not offer it, there is no socket for it, or it has not passed
+    /// its self-test.
+    fn unavailable(&self, kind: &KindName) -> Option<Unavailable> {
+        let site = &self.outfit.site;
+        if !site.policy().allows_kind(kind) {
+            let reason = Reason::with(code::POLICY, format_args!("the site does not offer {kind}"));
+            return Some(Unavailable { reason, mend: None });
+        }
+        if let Some(reason) = self.trials.reason(kind) {
+            return Some(Unavailable { reason, mend: None });
+        }
+        if self.kinds.get(kind)?.module() != PACKET {
+            return None;
+        }
+        let missing = site.no_sockets()?;
+        Some(Unavailable { reason: Reason::with(code::UNPRIVILEGED, missing.what), mend: missing.command })
+    }
+
     fn drain(&mut self) {
         if !self.desk.is_draining() {
             tracing::info!(held = self.desk.running() + self.desk.queued(), "draining");
@@ -352,23 +247,6 @@ impl Work {
             self.beat();
         }
     }
-}
-
-/// Why a kind can't be performed now: the site does not offer it, or there is no socket for it.
-fn unavailable(
-    info: &KindInfo,
-    kinds: &BTreeMap<KindName, &'static dyn Registered>,
-    site: &Site,
-) -> Option<Unavailable> {
-    if !site.policy().allows_kind(&info.name) {
-        let reason = Reason::with(code::POLICY, format_args!("the site does not offer {}", info.name));
-        return Some(Unavailable { reason, mend: None });
-    }
-    if kinds.get(&info.name)?.module() != PACKET {
-        return None;
-    }
-    let missing = site.no_sockets()?;
-    Some(Unavailable { reason: Reason::with(code::UNPRIVILEGED, missing.what), mend: missing.command })
 }
 
 /// The module whose kinds need the node's sockets.

@@ -8,7 +8,7 @@ use mmn_schema::encoding::Encoding;
 use mmn_schema::subject::Subject;
 use tokio::sync::watch;
 
-use super::{HEARTBEAT, Waiting, Work, now, unavailable};
+use super::{HEARTBEAT, Waiting, Work, now};
 use crate::herald::needed;
 use crate::module::desk::Outgoing;
 use crate::{clock, host};
@@ -57,10 +57,7 @@ impl Work {
         let kinds = self
             .infos
             .iter()
-            .map(|info| KindInfo {
-                unavailable: unavailable(info, &self.kinds, &self.outfit.site),
-                ..info.clone()
-            })
+            .map(|info| KindInfo { unavailable: self.unavailable(&info.name), ..info.clone() })
             .collect();
         let info =
             ModuleInfo { module: self.outfit.module.clone(), kinds, credits: Some(self.desk.credits()) };
@@ -101,7 +98,13 @@ impl Work {
         self.heartbeats += 1;
         let counts = self.desk.counts();
         let vitals = host::vitals();
-        let state = if self.desk.is_draining() { InstanceState::Draining } else { InstanceState::Ready };
+        let state = if self.desk.is_draining() {
+            InstanceState::Draining
+        } else if self.trials.is_starting() {
+            InstanceState::Starting
+        } else {
+            InstanceState::Ready
+        };
         let heartbeat = Heartbeat {
             boot: self.boot,
             seq: self.heartbeats,
