@@ -368,6 +368,9 @@ impl Anchor {
         if !self.shared.is_active() {
             return Err(problems::not_ready(&self.readiness().detail));
         }
+        if !self.shared.holds() {
+            return Err(problems::not_ready("its lease was not renewed in time"));
+        }
         let (reply, answer) = oneshot::channel();
         let gone = || problems::not_ready("stopping");
         self.shared.commands.send(command(reply)).await.map_err(|_| gone())?;

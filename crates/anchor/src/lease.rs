@@ -4,13 +4,14 @@
 //!
 //! The same anchor started again takes its lease back at once: its former process finds it taken and ends.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use async_nats::jetstream::kv::{self, UpdateErrorKind};
-use mmn_bus::connect::Bus;
+use mmn_bus::connect::{Bus, Link};
 use mmn_bus::jetstream::{Bucket, EnsureError};
 use mmn_schema::id::{AnchorId, Epoch};
 use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock;
@@ -25,6 +26,8 @@ pub(crate) struct Lease {
     config: LeaseConfig,
     holder: Holder,
     revision: u64,
+    /// Until when it is certainly this anchor's.
+    until: Instant,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -56,8 +59,14 @@ impl Lease {
         let life: u64 = rand::random();
         let mut seen: Option<(u64, Instant)> = None;
         loop {
+            let asked = clock::now();
+            let answer = bucket.entry(KEY).await;
             let now = clock::now();
-            match bucket.entry(KEY).await {
+            if now.saturating_duration_since(asked) >= ms(config.renew_ms) {
+                // The way to the bucket was cut, perhaps for its holder too. That gets a whole term from now on.
+                seen = None;
+            }
+            match answer {
                 Ok(entry) => {
                     let entry = entry.filter(|entry| entry.operation == kv::Operation::Put);
                     let revision = entry.as_ref().map_or(0, |entry| entry.revision);
@@ -75,7 +84,8 @@ impl Lease {
                         let holder =
                             Holder { anchor: anchor.clone(), epoch, life, renewed: 0, released: false };
                         let config = config.clone();
-                        let mut lease = Self { bucket: bucket.clone(), config, holder, revision };
+                        let until = now + ms(config.term_ms);
+                        let mut lease = Self { bucket: bucket.clone(), config, holder, revision, until };
                         match lease.put().await {
                             Ok(()) => return Some(lease),
                             Err(error) if error.kind() == UpdateErrorKind::WrongLastRevision => {
@@ -88,6 +98,7 @@ impl Lease {
                     }
                 }
                 Err(error) => {
+                    seen = None;
                     tracing::warn!(%error, "the lease can't be read");
                     waiting(&format!("storage: the lease can't be read: {error}"));
                 }
@@ -99,14 +110,28 @@ impl Lease {
         }
     }
 
+    /// Until when it is certainly this anchor's.
+    pub(crate) fn until(&self) -> Instant {
+        self.until
+    }
+
     /// The term.
     pub(crate) fn epoch(&self) -> Epoch {
         self.holder.epoch
     }
 
     /// Renews the lease until `shutdown`, then gives it back. Returns before that when it is lost: whether it was.
-    pub(crate) async fn hold(mut self, shutdown: CancellationToken) -> bool {
+    /// `sure` is told until when it is certainly this anchor's.
+    /// A connection that comes back is used at once.
+    pub(crate) async fn hold(
+        mut self,
+        shutdown: CancellationToken,
+        mut link: watch::Receiver<Link>,
+        sure: impl Fn(Instant),
+    ) -> bool {
+        let (renew, term) = (ms(self.config.renew_ms), ms(self.config.term_ms));
         let mut renewed = clock::now();
+        let mut pause = renew;
         loop {
             tokio::select! {
                 () = shutdown.cancelled() => {
@@ -116,26 +141,40 @@ impl Lease {
                     }
                     return false;
                 }
-                () = tokio::time::sleep(ms(self.config.renew_ms)) => {}
+                () = tokio::time::sleep(pause) => {}
+                Ok(()) = link.changed() => {}
             }
+            pause = renew;
             self.holder.renewed += 1;
-            match self.put().await {
-                Ok(()) => renewed = clock::now(),
-                Err(error) if error.kind() == UpdateErrorKind::WrongLastRevision => {
+            let asked = clock::now();
+            // An answer that is lost must not cost the term.
+            match tokio::time::timeout(renew, self.put()).await {
+                Ok(Ok(())) => {
+                    renewed = clock::now();
+                    sure(asked + term);
+                }
+                Ok(Err(error)) if error.kind() == UpdateErrorKind::WrongLastRevision => {
                     match self.bucket.entry(KEY).await {
                         // An earlier attempt of this very process arrived and its answer did not.
                         Ok(Some(entry)) if self.is_own(&entry.value) => {
                             self.revision = entry.revision;
                             renewed = clock::now();
+                            // Since when is not known: it is renewed for certain at once.
+                            pause = Duration::ZERO;
                         }
                         Ok(Some(_)) => return true,
                         _ => {}
                     }
                 }
                 // Nobody else can take it either while JetStream is away.
-                Err(error) => {
+                failed => {
+                    let error = match failed {
+                        Ok(Err(error)) => error.to_string(),
+                        _ => "no answer in time".to_owned(),
+                    };
                     let for_ms = clock::now().saturating_duration_since(renewed).as_millis();
-                    tracing::warn!(%error, for_ms, "the lease was not renewed");
+                    tracing::warn!(error, for_ms, "the lease was not renewed");
+                    pause = ms(self.config.look_ms);
                 }
             }
         }

@@ -45,6 +45,8 @@ mod sketch;
 mod store;
 mod trace;
 
+#[cfg(feature = "testing")]
+pub use clock::shifted::advance;
 pub use config::Config;
 pub use handle::{Accepted, Anchor, Appended, InputCredits, PageRequest, Readiness, Viewer};
 pub use metrics::Metrics;

@@ -23,6 +23,7 @@ use mmn_schema::time::Timestamp;
 use crate::ledger::account::Offer;
 use crate::measurement::Running;
 use crate::problems;
+use crate::store::fence::Fence;
 use crate::store::record::{Accept, Chunk, Done, KeptBatch, Meta, Roll, Step};
 use crate::store::{Store, group, kept_of};
 
@@ -98,6 +99,9 @@ pub(crate) async fn recover(
     let mut keys = Keys { of: HashSet::new(), ended: HashSet::new(), most: keys_for, at };
     let mut brief = accepted_in_results(store, &mut recovered.results_last).await?;
     read_all(&store.ledger, 1, |seq, subject, payload| {
+        if Fence::is_mark(subject) {
+            return;
+        }
         let parts = match Subject::parse(&store.prefix, subject) {
             Ok(Subject::Log(log, id)) => Some((log, vec![(id, payload.clone())])),
             Ok(Subject::Logs(log, _)) => group::read(payload).map(|parts| (log, parts)),
@@ -225,6 +229,9 @@ async fn accepted_in_results(
     }
     let Some(from) = from.filter(|&from| from > 0) else { return Ok(found) };
     read_all(&store.results, from, |seq, subject, payload| {
+        if Fence::is_mark(subject) {
+            return;
+        }
         let Some(parts) = kept_of(&store.prefix, subject, payload) else {
             tracing::error!(subject, seq, "RES holds a message that can't be read");
             return;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use async_nats::jetstream::stream::{self, DiscardPolicy, StorageType};
 use mmn_bus::connect::{BusEvent, Link};
 use mmn_bus::jetstream::EnsureError;
-use mmn_schema::id::AnchorId;
+use mmn_schema::id::{AnchorId, Epoch};
 use mmn_schema::subject::{Log, Prefix};
 use tokio_util::sync::CancellationToken;
 
@@ -18,6 +18,7 @@ use crate::recovery::{self, Recovered};
 use crate::run::RunError;
 use crate::shared::Shared;
 use crate::store::Store;
+use crate::store::fence::{self, Fence};
 use crate::store::room::{self, RoomError};
 use crate::store::write::DUPLICATE_WINDOW;
 
@@ -48,7 +49,9 @@ pub(crate) async fn lease(
 pub(crate) async fn store(
     shared: &Shared,
     config: &mut Config,
+    (id, epoch): (&AnchorId, Epoch),
     shutdown: &CancellationToken,
+    lost: &CancellationToken,
 ) -> Result<Option<(Store, Recovered)>, RunError> {
     let [ledger, results] = streams(config);
     let made = insist(shared, shutdown, async || {
@@ -60,8 +63,21 @@ pub(crate) async fn store(
     config.ledger.max_bytes = sizes.ledger;
     config.results.max_bytes = sizes.results;
     let (ledger, results) = (Arc::new(ledger), Arc::new(results));
-    let store = Store { prefix: config.bus.prefix.clone(), ledger, results };
+    let fence = |stream: &str| {
+        let subject = fence::subject(&config.bus.prefix, stream);
+        Arc::new(Fence::new(subject, id.clone(), epoch, lost.clone()))
+    };
+    let (ledger_fence, results_fence) = (fence(LEDGER), fence(RES));
     shared.say(false, "recovering");
+    let raised = async {
+        ledger_fence.raise(&shared.bus, &ledger).await?;
+        results_fence.raise(&shared.bus, &results).await
+    };
+    tokio::select! {
+        raised = raised => raised?,
+        () = shutdown.cancelled() => return Ok(None),
+    }
+    let store = Store { prefix: config.bus.prefix.clone(), ledger, results, ledger_fence, results_fence };
     let keys_for = Duration::from_secs(config.ledger.idempotency_s);
     let in_memory = config.ledger.closed_in_memory;
     loop {
@@ -156,7 +172,7 @@ fn streams(config: &Config) -> [stream::Config; 2] {
     let prefix = &config.bus.prefix;
     let stream = |name: &str, subjects: &[Log], max_bytes: u64, max_age_s: u64| stream::Config {
         name: stream_name(prefix, name),
-        subjects: subjects.iter().map(|log| log.all(prefix)).collect(),
+        subjects: subjects.iter().map(|log| log.all(prefix)).chain([fence::subject(prefix, name)]).collect(),
         storage: StorageType::File,
         discard: DiscardPolicy::New,
         max_bytes: i64::try_from(max_bytes).unwrap_or(i64::MAX),

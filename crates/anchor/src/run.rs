@@ -1,8 +1,13 @@
 //! An anchor's life: connect, listen, take the lease, recover, serve.
 
+use std::fs::{File, TryLockError};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
 use mmn_bus::connect::{Connect, ConnectError, Tls};
 use mmn_bus::identity::{CREDS, Creds, CredsError, Issuer, KeysetError, Role, TrustError};
-use mmn_bus::jetstream::EnsureError;
+use mmn_bus::jetstream::{EnsureError, KeptError};
 use mmn_schema::id::AnchorId;
 use mmn_schema::problem::Problem;
 use tokio::sync::oneshot;
@@ -51,6 +56,12 @@ pub enum RunError {
     /// JetStream is not as it should be.
     #[error("JetStream")]
     Store(#[from] EnsureError),
+    /// The mark of its term can't be set.
+    #[error("the mark of this term can't be set")]
+    Mark(#[from] KeptError),
+    /// The credentials can't be opened.
+    #[error("the credentials can't be opened")]
+    Lock(#[from] std::io::Error),
     /// What is kept can't be read.
     #[error("what is kept can't be read: {0}")]
     Recover(Problem),
@@ -106,33 +117,38 @@ pub async fn run(
     let _ = ready.send(Ready { url, anchor });
 
     let ended = async {
+        let Some(_alone) = alone(&dir, &shared, &shutdown).await? else {
+            return Ok(());
+        };
         let Some(lease) = rise::lease(&shared, &config, &id, &shutdown).await? else {
             return Ok(());
         };
         let epoch = lease.epoch();
         let lost = CancellationToken::new();
         let stop = shutdown.child_token();
+        // The lease is given back when nothing more is written.
+        let release = CancellationToken::new();
+        shared.hold_until(lease.until());
         let renewal = tokio::spawn({
-            let (lost, stop, hold) = (lost.clone(), stop.clone(), CancellationToken::new());
-            let release = hold.clone();
+            let sure = Arc::clone(&shared);
+            let unsure = Arc::clone(&shared);
+            let (lost, stop, release) = (lost.clone(), stop.clone(), release.clone());
             async move {
-                let holding = lease.hold(hold);
+                let holding = lease.hold(release.clone(), sure.bus.link(), |until| sure.hold_until(until));
                 tokio::pin!(holding);
-                tokio::select! {
-                    taken = &mut holding => {
-                        if taken {
-                            lost.cancel();
-                            stop.cancel();
-                        }
-                    }
-                    () = stop.cancelled() => {
-                        release.cancel();
-                        holding.await;
-                    }
+                let taken = tokio::select! {
+                    taken = &mut holding => taken,
+                    () = lost.cancelled() => true,
+                };
+                if taken {
+                    unsure.hold_until(clock::now());
+                    lost.cancel();
+                    stop.cancel();
                 }
             }
         });
-        let result = match Box::pin(rise::store(&shared, &mut config, &stop)).await {
+        let risen = Box::pin(rise::store(&shared, &mut config, (&id, epoch), &stop, &lost)).await;
+        let result = match risen {
             Ok(Some((store, recovered))) => {
                 tracing::info!(anchor = %id, epoch = epoch.0, running = recovered.running.len(), "active");
                 let birth =
@@ -143,6 +159,7 @@ pub async fn run(
             Err(error) => Err(error),
         };
         stop.cancel();
+        release.cancel();
         if renewal.await.is_err() {
             tracing::warn!("the lease was not given back");
         }
@@ -157,3 +174,33 @@ pub async fn run(
     bus.close().await;
     ended
 }
+
+/// Waits until no other process runs with these credentials: the lease is taken back at once by an anchor of the same
+/// name, and one that is merely stopped would not know. What it gives is to be kept. `None` at `shutdown`.
+async fn alone(
+    dir: &Path,
+    shared: &Shared,
+    shutdown: &CancellationToken,
+) -> Result<Option<File>, std::io::Error> {
+    let file = File::open(dir.join(CREDS))?;
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(Some(file)),
+            Err(TryLockError::WouldBlock) => {
+                shared.say(false, "standing by: another process runs with the same credentials");
+            }
+            // Not every file system has locks.
+            Err(TryLockError::Error(error)) => {
+                tracing::warn!(%error, "whether another process runs with the same credentials is not known");
+                return Ok(Some(file));
+            }
+        }
+        tokio::select! {
+            () = shutdown.cancelled() => return Ok(None),
+            () = tokio::time::sleep(LOOK) => {}
+        }
+    }
+}
+
+/// How often one looks whether another process has ended.
+const LOOK: Duration = Duration::from_millis(50);

@@ -1,7 +1,8 @@
 //! What handles, readers and the actor have in common.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Instant;
 
 use mmn_bus::connect::{Bus, Link};
 use mmn_schema::event::Event;
@@ -9,6 +10,7 @@ use mmn_schema::problem::Problem;
 use mmn_schema::subject::Prefix;
 use tokio::sync::{broadcast, mpsc, watch};
 
+use crate::clock;
 use crate::command::Command;
 use crate::gauge::Gauge;
 use crate::handle::Readiness;
@@ -32,6 +34,8 @@ pub(crate) struct Shared {
     /// Where NATS is, for people.
     nats: String,
     active: AtomicBool,
+    /// Until when the lease is certainly this anchor's: no other one has taken over before that.
+    holds_until: Mutex<Instant>,
     store: OnceLock<Store>,
 }
 
@@ -73,6 +77,7 @@ impl Shared {
             tallies: Tallies::default(),
             nats,
             active: AtomicBool::new(false),
+            holds_until: Mutex::new(clock::now()),
             store: OnceLock::new(),
         };
         (Arc::new(shared), receiver)
@@ -81,6 +86,16 @@ impl Shared {
     /// Whether the actor serves commands.
     pub(crate) fn is_active(&self) -> bool {
         self.active.load(Ordering::Acquire)
+    }
+
+    /// Says until when the lease is certainly this anchor's.
+    pub(crate) fn hold_until(&self, until: Instant) {
+        *self.holds_until.lock().unwrap_or_else(PoisonError::into_inner) = until;
+    }
+
+    /// Whether the lease is certainly this anchor's. One that was stopped, or cut off, may have been replaced meanwhile.
+    pub(crate) fn holds(&self) -> bool {
+        clock::now() < *self.holds_until.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn activate(&self, store: Store) {

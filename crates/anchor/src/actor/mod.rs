@@ -334,13 +334,16 @@ impl Actor {
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut connection = self.shared.bus.link();
         loop {
+            // Where another anchor may have taken over nothing is promised and nothing is taken for kept, until the lease
+            // is renewed or known to be lost. A tick looks again.
+            let holds = self.shared.holds();
             tokio::select! {
                 () = shutdown.cancelled() => break,
                 Some(message) = ears.results.next() => self.on_result_message(&message),
-                Some(command) = commands.recv() => self.on_command(command),
+                Some(command) = commands.recv(), if holds => self.on_command(command),
                 Some(message) = ears.receipts.next() => self.on_receipt_message(&message),
                 Some(message) = ears.replies.next() => self.on_receipt_message(&message),
-                Some(written) = self.writes.next() => self.on_write_over(written),
+                Some(written) = self.writes.next(), if holds => self.on_write_over(written),
                 Some(message) = ears.heartbeats.next() => self.on_heartbeat_message(&message),
                 Some(message) = ears.announcements.next() => self.on_announcement_message(&message),
                 Some(message) = ears.enrolments.next() => self.on_enrolment_message(&message),
@@ -357,7 +360,9 @@ impl Actor {
         self.settle().await;
         // What is being written may still be answered. What is not written by then is found again at the next start.
         let writing = async {
-            while let Some(written) = self.writes.next().await {
+            while self.shared.holds()
+                && let Some(written) = self.writes.next().await
+            {
                 self.on_written(written);
             }
         };
@@ -375,7 +380,9 @@ impl Actor {
                 self.on_result_message(&message);
                 idle = false;
             }
-            if let Ok(command) = commands.try_recv() {
+            if self.shared.holds()
+                && let Ok(command) = commands.try_recv()
+            {
                 self.on_command(command);
                 idle = false;
             }
@@ -444,16 +451,17 @@ impl Actor {
 
     fn push_write(&mut self, tag: Tag, write: Write, later: bool) {
         let shared = Arc::clone(&self.shared);
-        let stream = match tag {
-            Tag::Kept(_) | Tag::Results(_) => Arc::clone(&self.store.results),
-            _ => Arc::clone(&self.store.ledger),
+        let store = &self.store;
+        let (stream, fence) = match tag {
+            Tag::Kept(_) | Tag::Results(_) => (Arc::clone(&store.results), Arc::clone(&store.results_fence)),
+            _ => (Arc::clone(&store.ledger), Arc::clone(&store.ledger_fence)),
         };
         let since = clock::now();
         self.writes.push(Box::pin(async move {
             let outcome = if later {
-                write::write_later(&shared.bus, &stream, &write).await
+                write::write_later(&shared.bus, &stream, &fence, &write).await
             } else {
-                write::write(&shared.bus, &stream, &write).await
+                write::write(&shared.bus, &stream, &fence, &write).await
             };
             Written { tag, write, since, outcome }
         }));

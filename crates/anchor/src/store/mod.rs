@@ -3,6 +3,7 @@
 //! Reading is stateless: direct gets by subject and sequence, so that a reader costs the server nothing between two
 //! of its questions.
 
+pub(crate) mod fence;
 pub(crate) mod group;
 pub(crate) mod parcel;
 pub(crate) mod record;
@@ -22,6 +23,7 @@ use serde::de::DeserializeOwned;
 
 use crate::handle::Viewer;
 use crate::problems;
+use fence::Fence;
 use record::{Done, Kept, KeptBatch, Roll};
 
 /// The reading side. Clones share it.
@@ -30,6 +32,10 @@ pub(crate) struct Store {
     pub(crate) prefix: Prefix,
     pub(crate) ledger: Arc<Stream>,
     pub(crate) results: Arc<Stream>,
+    /// Of LEDGER.
+    pub(crate) ledger_fence: Arc<Fence>,
+    /// Of RES.
+    pub(crate) results_fence: Arc<Fence>,
 }
 
 /// How often a read is tried while the server is away.
@@ -108,6 +114,9 @@ impl Store {
             Err(error) if error.kind() == DirectGetErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(problems::storage_away(error)),
         };
+        if Fence::is_mark(&message.subject) {
+            return Ok(None);
+        }
         // The first of several looks back farthest.
         let first = |(_, batch): &(MeasurementId, Bytes)| Encoding::Cbor.decode::<KeptBatch>(batch).ok();
         let batches = kept_of(&self.prefix, &message.subject, &message.payload);

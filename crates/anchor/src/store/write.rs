@@ -8,6 +8,7 @@ use mmn_bus::connect::Bus;
 use mmn_bus::jetstream::KeptError;
 
 use crate::clock;
+use crate::store::fence::Fence;
 
 /// For how long JetStream recognises an id.
 pub(crate) const DUPLICATE_WINDOW: Duration = Duration::from_secs(120);
@@ -38,15 +39,16 @@ pub(crate) enum Outcome {
 }
 
 /// Writes until the message is kept, or can't be for a reason that the caller decides on.
-pub(crate) async fn write(bus: &Bus, stream: &Stream, write: &Write) -> Outcome {
+pub(crate) async fn write(bus: &Bus, stream: &Stream, fence: &Fence, write: &Write) -> Outcome {
     let mut since: Option<Instant> = None;
     loop {
-        let attempt = bus.publish_kept(&write.subject, None, write.payload.clone(), &write.id);
+        let attempt = bus.publish_kept(&write.subject, fence.headers(bus), write.payload.clone(), &write.id);
         match tokio::time::timeout(LOOK_AFTER, attempt).await {
             Ok(Ok(kept)) => return Outcome::Kept(kept.sequence),
             Ok(Err(KeptError::Full(_))) => return Outcome::Full,
             Ok(Err(KeptError::Unsendable(error))) => return Outcome::Never(error.to_string()),
             Ok(Err(KeptError::Closed)) => return Outcome::Closed,
+            Ok(Err(error)) if fence.refused(bus, stream, &error).await => {}
             Ok(Err(error)) => {
                 tracing::warn!(%error, subject = write.subject, "a write was refused and is tried again");
                 tokio::time::sleep(FULL_PAUSE).await;
@@ -64,9 +66,9 @@ pub(crate) async fn write(bus: &Bus, stream: &Stream, write: &Write) -> Outcome 
 }
 
 /// The same after a pause, for a message that found no room.
-pub(crate) async fn write_later(bus: &Bus, stream: &Stream, message: &Write) -> Outcome {
+pub(crate) async fn write_later(bus: &Bus, stream: &Stream, fence: &Fence, message: &Write) -> Outcome {
     tokio::time::sleep(FULL_PAUSE).await;
-    write(bus, stream, message).await
+    write(bus, stream, fence, message).await
 }
 
 /// Looks for the message among those of its subject.

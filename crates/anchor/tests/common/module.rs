@@ -81,6 +81,8 @@ enum Order {
     Answer,
     /// Send the last result message again, as a new one.
     Repeat,
+    /// Send a heartbeat now.
+    Beat,
     Bye,
     /// Do nothing at all, as a process that is stopped, until it is thawed.
     Freeze,
@@ -130,9 +132,21 @@ impl FakeModule {
         instance: &str,
         behaviour: Behaviour,
     ) -> Self {
+        let url = server.url();
+        Self::start_over(server, url, [vp_name, really], instance, behaviour).await
+    }
+
+    /// One that reaches the server at another address. `[vp_name, really]`: where it says it is, and where it is.
+    pub async fn start_over(
+        server: &TestServer,
+        url: String,
+        [vp_name, really]: [&str; 2],
+        instance: &str,
+        behaviour: Behaviour,
+    ) -> Self {
         let vp = super::vp(vp_name);
         let dir = server.module_dir(instance, &[super::vp(really).as_str()]);
-        let bus = Connect::new(server.url(), dir.join(CREDS), instance).open().await.unwrap();
+        let bus = Connect::new(url, dir.join(CREDS), instance).open().await.unwrap();
         let creds = Creds::read(&dir.join(CREDS)).unwrap();
         let (orders, receiver) = mpsc::unbounded_channel();
         let seen = Arc::new(Mutex::new(Seen::default()));
@@ -179,6 +193,10 @@ impl FakeModule {
 
     pub fn flood(&self, flood: Flood, count: usize) {
         self.orders.send(Order::Flood(flood, count)).unwrap();
+    }
+
+    pub fn beat(&self) {
+        self.orders.send(Order::Beat).unwrap();
     }
 
     pub fn bye(&self) {
@@ -294,6 +312,7 @@ impl Worker {
                             self.publish(subject, Encoding::Cbor, &batch).await;
                         }
                     }
+                    Order::Beat => self.heartbeat().await,
                     Order::Bye => self.announce(Role::Bye).await,
                     Order::Freeze => {
                         while !matches!(orders.recv().await, Some(Order::Thaw) | None) {}

@@ -50,13 +50,13 @@ pub(crate) fn begin(world: &Arc<World>, seed: u64) -> Vec<Job> {
     let mut at = |most: u64| Duration::from_millis(random.random_range(0..most));
     let spawn = |job: Ask| tokio::task::spawn_local(job.run(Arc::clone(world)));
     let mut jobs = vec![
-        spawn(Ask::new("bulk-all", bulk("left, right", 400, 30), Duration::ZERO)),
-        spawn(Ask::new("bulk-any", bulk("any(left, right)", 500, 30), Duration::ZERO).by_pages()),
-        spawn(Ask::new("amid-all", bulk("left, right", 200, 20), at(WINDOW_MS)).by_pages()),
-        spawn(Ask::new("amid-any", bulk("any(left, right)", 250, 20), at(WINDOW_MS))),
-        spawn(Ask::new("brief", bulk("left, right", 150, 20), at(WINDOW_MS)).brief()),
+        spawn(Ask::new("bulk-all", bulk("left, right", 300, 30), Duration::ZERO)),
+        spawn(Ask::new("bulk-any", bulk("any(left, right)", 300, 30), Duration::ZERO).by_pages()),
+        spawn(Ask::new("amid-all", bulk("left, right", 100, 40), at(WINDOW_MS)).by_pages()),
+        spawn(Ask::new("amid-any", bulk("any(left, right)", 150, 40), at(WINDOW_MS))),
+        spawn(Ask::new("brief", bulk("left, right", 100, 20), at(WINDOW_MS)).brief()),
     ];
-    let called_off = Ask::new("cancelled", bulk("left, right", 1000, 80), Duration::ZERO);
+    let called_off = Ask::new("cancelled", bulk("left, right", 600, 130), Duration::ZERO);
     jobs.push(spawn(called_off.cancel_after(Duration::from_millis(100) + at(2500))));
     jobs.push(tokio::task::spawn_local(open(Arc::clone(world))));
     jobs.push(tokio::task::spawn_local(singles(Arc::clone(world))));
@@ -226,7 +226,7 @@ async fn singles(world: Arc<World>) -> Result<Vec<Asked>, String> {
     loop {
         tokio::select! {
             () = &mut over => break,
-            () = tokio::time::sleep(Duration::from_millis(100)) => {}
+            () = tokio::time::sleep(Duration::from_millis(200)) => {}
         }
         let what = format!("single-{}", all.len());
         let mut one = request("any(left, right)", &[input(all.len())], 0, Duration::from_secs(300));
@@ -297,7 +297,7 @@ async fn pages(world: &World, what: &str, id: MeasurementId) -> Result<(Vec<Resu
                         Some(next) => after = Some(next.parse().unwrap()),
                     }
                     if none {
-                        tokio::time::sleep(Duration::from_millis(100)).await;
+                        tokio::time::sleep(Duration::from_millis(300)).await;
                     }
                 }
                 Err(Trouble::Unheard(error)) => last = error,

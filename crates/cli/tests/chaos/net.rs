@@ -128,5 +128,7 @@ impl Net {
 fn is_passing(error: &ClientError) -> bool {
     error.is_passing()
         || error.problem().is_some_and(|problem| matches!(problem.status, 429 | 503 | 408))
+        // Every node has said goodbye just now.
+        || error.problem().is_some_and(|problem| problem.errors.iter().any(|it| it.pointer == "/from"))
         || matches!(error, ClientError::Status { .. })
 }

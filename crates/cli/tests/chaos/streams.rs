@@ -1,6 +1,6 @@
 //! What JetStream holds, read directly and without knowing more of its form than must be: an end of a task is a map
-//! under `record` with an `index` and an `outcome`; its measurement is that of the nearest map around it that names
-//! one, else the subject's.
+//! under `record` with an `index` and an `outcome`. Its measurement is the subject's, or that of the pair of an id and
+//! bytes that it stands in, for messages that several measurements share.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -37,11 +37,13 @@ pub(crate) async fn read(jetstream: &jetstream::Context) -> Result<Kept, String>
         ends(value, of_subject(subject), seq, &mut kept.ends);
     })
     .await?;
-    each(jetstream, "LEDGER", |_, subject, _| {
-        if subject.contains(".log.done.")
-            && let Some(id) = of_subject(subject)
-        {
-            *kept.done.entry(id).or_default() += 1;
+    each(jetstream, "LEDGER", |_, subject, value| {
+        if subject.contains(".log.done.") {
+            let shared = pairs(value).map(|(id, _)| id);
+            of_subject(subject)
+                .into_iter()
+                .chain(shared)
+                .for_each(|id| *kept.done.entry(id).or_default() += 1);
         }
     })
     .await?;
@@ -99,11 +101,13 @@ fn ends(
     found: &mut BTreeMap<MeasurementId, BTreeMap<u64, Vec<End>>>,
 ) {
     match value {
+        Value::Array(_) if pairs(value).next().is_some() => {
+            for (id, part) in pairs(value) {
+                ends(&part, Some(id), seq, found);
+            }
+        }
         Value::Array(items) => items.iter().for_each(|item| ends(item, id, seq, found)),
         Value::Map(fields) => {
-            let named =
-                ["measurement", "msm", "id"].iter().find_map(|name| text(field(fields, name)?)?.parse().ok());
-            let id = named.or(id);
             if let Some(Value::Map(record)) = field(fields, "record")
                 && let (Some(id), Some(Value::Integer(index)), Some(outcome)) =
                     (id, field(record, "index"), field(record, "outcome").and_then(text))
@@ -123,6 +127,20 @@ fn ends(
         }
         _ => {}
     }
+}
+
+/// The parts of a message that several measurements share.
+fn pairs(value: &Value) -> impl Iterator<Item = (MeasurementId, Value)> {
+    let items = if let Value::Array(items) = value { items.as_slice() } else { &[] };
+    items.iter().filter_map(|item| match item {
+        Value::Array(pair) => match pair.as_slice() {
+            [Value::Text(id), Value::Bytes(part)] => {
+                Some((id.parse().ok()?, Value::decode(&mut SliceReader::new(part)).ok()?))
+            }
+            _ => None,
+        },
+        _ => None,
+    })
 }
 
 fn field<'a>(fields: &'a [(Value, Value)], name: &str) -> Option<&'a Value> {

@@ -75,6 +75,18 @@ impl Common {
     }
 }
 
+impl Common {
+    /// The credentials of a role, copied for one network.
+    fn credentials(&self, name: &str, network: &Path) -> PathBuf {
+        let to = network.join("creds").join(name);
+        std::fs::create_dir_all(&to).unwrap();
+        for file in std::fs::read_dir(self.dir.path().join(name)).unwrap().flatten() {
+            std::fs::copy(file.path(), to.join(file.file_name())).unwrap();
+        }
+        to
+    }
+}
+
 /// Where this tree keeps the nats-server that it fetched.
 fn cached() -> Vec<PathBuf> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).unwrap();
@@ -150,7 +162,7 @@ impl World {
                 "--nats".into(),
                 format!("nats://{}", way.address).into(),
                 "--creds".into(),
-                common.dir.path().join(name).into(),
+                common.credentials(name, dir.path()).into(),
             ];
             world.anchors.push(role(dir.path(), name, args.into()));
             world.anchor_ways.push(way);
@@ -165,7 +177,7 @@ impl World {
                 "--nats".into(),
                 format!("nats://{}", way.address).into(),
                 "--creds".into(),
-                common.dir.path().join(name).into(),
+                common.credentials(name, dir.path()).into(),
             ];
             world.nodes.push(role(dir.path(), name, args.into()));
             world.node_ways.push(way);
@@ -297,9 +309,9 @@ lost_ms = 2000
 lost_most_ms = 4000
 [dispatch]
 receipt_ms = 300
-sync_ms = 100
+sync_ms = 200
 [lease]
 renew_ms = 250
 term_ms = 1000
-look_ms = 50
+look_ms = 150
 ";
