@@ -35,6 +35,20 @@ export type Budget = {
   max_packets?: number | null;
 };
 
+/** What seems to have happened to an instance that is not heard of. */
+export type Cause = "crash" | "hang" | "cut";
+
+/** A circuit breaker that is not closed. */
+export type Circuit = {
+  /** Of this kind at the vantage point; absent: of the instance as a whole. */
+  kind?: KindName | null;
+  /** What it lets through. */
+  state: CircuitState;
+};
+
+/** What a circuit breaker lets through. */
+export type CircuitState = "closed" | "open" | "half-open";
+
 /** Whose clock an instant was read from. */
 export type Clock = "anchor" | "vp";
 
@@ -131,7 +145,8 @@ export type Event = {
   /** When, by the observer's clock. */
   at: Timestamp;
   /**
-   * What: `module-joined`, `module-lost`, `module-left`, `vp-joined`, `vp-lost`, `measurement-accepted`,
+   * What: `module-joined`, `module-degraded`, `module-suspect`, `module-lost`, `module-healthy`, `module-left`,
+   * `breaker-open`, `breaker-half-open`, `breaker-closed`, `vp-joined`, `vp-lost`, `measurement-accepted`,
    * `measurement-done`, `storage-full`, …
    */
   type: string;
@@ -595,6 +610,10 @@ export type ModuleView = {
   health: Health;
   /** Why it is thought to be so. */
   evidence: string;
+  /** What seems to have happened to it, when it is suspect or lost and that can be told. */
+  cause?: Cause | null;
+  /** The circuits to it, and of its kinds there, that are not closed. */
+  circuits?: Array<Circuit>;
   /** How many tasks it can hold; absent when it grants no credits. */
   credits?: number | null;
   /** How many tasks the anchor has out to it. */
@@ -731,6 +750,8 @@ export type Problem = {
   detail?: string | null;
   /** What to do about it. */
   hint?: string | null;
+  /** After how many seconds the same request may do better; absent when that is not known. */
+  retry_after_s?: number | null;
   /** The fields that are wrong. */
   errors?: Array<FieldError>;
 };

@@ -59,6 +59,24 @@ class Budget(TypedDict):
     """The most packets, by the quotes of the vantage points."""
 
 
+# What seems to have happened to an instance that is not heard of.
+Cause: TypeAlias = Literal["crash", "hang", "cut"]
+
+
+class Circuit(TypedDict):
+    """A circuit breaker that is not closed."""
+
+    kind: NotRequired[Union["KindName", None]]
+    """Of this kind at the vantage point; absent: of the instance as a whole."""
+
+    state: "CircuitState"
+    """What it lets through."""
+
+
+# What a circuit breaker lets through.
+CircuitState: TypeAlias = Literal["closed", "open", "half-open"]
+
+
 # Whose clock an instant was read from.
 Clock: TypeAlias = Literal["anchor", "vp"]
 
@@ -218,7 +236,8 @@ class Event(TypedDict):
     """When, by the observer's clock."""
 
     type: str
-    """What: `module-joined`, `module-lost`, `module-left`, `vp-joined`, `vp-lost`, `measurement-accepted`,
+    """What: `module-joined`, `module-degraded`, `module-suspect`, `module-lost`, `module-healthy`, `module-left`,
+    `breaker-open`, `breaker-half-open`, `breaker-closed`, `vp-joined`, `vp-lost`, `measurement-accepted`,
     `measurement-done`, `storage-full`, …
     """
 
@@ -906,6 +925,12 @@ class ModuleView(TypedDict):
     evidence: str
     """Why it is thought to be so."""
 
+    cause: NotRequired[Union["Cause", None]]
+    """What seems to have happened to it, when it is suspect or lost and that can be told."""
+
+    circuits: NotRequired[list["Circuit"]]
+    """The circuits to it, and of its kinds there, that are not closed."""
+
     credits: NotRequired[Union[int, None]]
     """How many tasks it can hold; absent when it grants no credits."""
 
@@ -1116,6 +1141,9 @@ class Problem(TypedDict):
 
     hint: NotRequired[Union[str, None]]
     """What to do about it."""
+
+    retry_after_s: NotRequired[Union[int, None]]
+    """After how many seconds the same request may do better; absent when that is not known."""
 
     errors: NotRequired[list["FieldError"]]
     """The fields that are wrong."""

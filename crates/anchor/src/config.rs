@@ -25,6 +25,8 @@ pub struct Config {
     pub liveness: LivenessConfig,
     /// How work goes out.
     pub dispatch: DispatchConfig,
+    /// When those who fail again and again are given a rest.
+    pub breaker: BreakerConfig,
     /// Which of several anchors is active.
     pub lease: LeaseConfig,
 }
@@ -156,11 +158,19 @@ pub struct LimitsConfig {
     pub max_vps: usize,
     /// How many inputs of an open measurement may be under way.
     pub open_inputs: u64,
+    /// The most tasks that may wait for one kind at one vantage point.
+    pub max_pending_per_lane: u64,
 }
 
 impl Default for LimitsConfig {
     fn default() -> Self {
-        Self { max_pending_tasks: 5_000_000, max_inputs: 1_000_000, max_vps: 10_000, open_inputs: 16_384 }
+        Self {
+            max_pending_tasks: 5_000_000,
+            max_inputs: 1_000_000,
+            max_vps: 10_000,
+            open_inputs: 16_384,
+            max_pending_per_lane: 2_000_000,
+        }
     }
 }
 
@@ -200,11 +210,27 @@ pub struct DispatchConfig {
     pub grace_ms: u64,
     /// How many tasks are out to each instance that grants no credits.
     pub pool_tasks: u32,
+    /// After how many attempts that came to nothing a task ends; those that were merely declined don't count.
+    pub max_attempts: u32,
+    /// A task of which an attempt came to nothing waits at most so many milliseconds before the next one, twice as long
+    /// each time.
+    pub retry_ms: u64,
+    /// At most so many milliseconds lie between two attempts.
+    pub retry_most_ms: u64,
 }
 
 impl Default for DispatchConfig {
     fn default() -> Self {
-        Self { max_batch: 256, receipt_ms: 500, sync_ms: 250, grace_ms: 500, pool_tasks: 4 }
+        Self {
+            max_batch: 256,
+            receipt_ms: 500,
+            sync_ms: 250,
+            grace_ms: 500,
+            pool_tasks: 4,
+            max_attempts: 5,
+            retry_ms: 50,
+            retry_most_ms: 2000,
+        }
     }
 }
 
@@ -223,6 +249,26 @@ pub struct LeaseConfig {
 impl Default for LeaseConfig {
     fn default() -> Self {
         Self { renew_ms: 1000, term_ms: 3500, look_ms: 250 }
+    }
+}
+
+/// When those who fail again and again are given a rest: an instance, or a kind at a vantage point.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct BreakerConfig {
+    /// After how many failures without a success between them.
+    pub failures: u32,
+    /// Or when more than half of the recent attempts failed, of so many at least.
+    pub recent: u32,
+    /// For how many milliseconds at first; about twice as long each further time.
+    pub pause_ms: u64,
+    /// For how many milliseconds at most.
+    pub pause_most_ms: u64,
+}
+
+impl Default for BreakerConfig {
+    fn default() -> Self {
+        Self { failures: 5, recent: 20, pause_ms: 1000, pause_most_ms: 60_000 }
     }
 }
 

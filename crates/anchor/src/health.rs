@@ -7,7 +7,7 @@ use std::fmt;
 use std::time::{Duration, Instant};
 
 use mmn_schema::announce::InstanceState;
-use mmn_schema::api::Health;
+use mmn_schema::api::{CircuitState, Health};
 
 /// The bounds for silence.
 #[derive(Debug, Clone, Copy)]
@@ -24,6 +24,8 @@ pub(crate) struct Bounds {
 #[derive(Debug, Clone)]
 pub(crate) struct Liveness {
     heard: Instant,
+    /// Silence counts from there: before, the anchor could hear nobody.
+    from: Instant,
     condition: Condition,
     rhythm: Rhythm,
 }
@@ -34,6 +36,8 @@ enum Condition {
     Said(InstanceState),
     /// A message to it found nobody.
     Deaf,
+    /// Its node says that its process has ended.
+    Dead,
     /// It took a batch and did not say so in time.
     Mute,
     /// It said goodbye.
@@ -47,6 +51,8 @@ pub(crate) enum Evidence {
     Goodbye,
     /// Nobody listens on its subject.
     Deaf,
+    /// Its node says that its process has ended.
+    Dead,
     /// It was not heard of for so long, and so long is borne.
     Silent(Duration, Duration),
     /// It did not acknowledge a batch in time.
@@ -55,19 +61,66 @@ pub(crate) enum Evidence {
     Said,
     /// It was heard so long ago.
     Heard(Duration),
+    /// It is at work, and this is wrong.
+    Wrong(Wrong),
+}
+
+/// What is wrong with an instance that is at work.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Wrong {
+    /// Its circuit is open, or half open.
+    Circuit(CircuitState),
+    /// The circuit of one of its kinds is.
+    KindCircuit(CircuitState),
+    /// A kind failed its self-test.
+    Unavailable,
+    /// So many messages of it could not be read or believed, in the last seconds.
+    Garbage(u64),
+    /// So many messages could not be read by it, in the last seconds.
+    Unread(u64),
+    /// It sends so many results, announcements or heartbeats more than it should, in the last seconds.
+    Flood(u64),
+    /// It has taken nothing for so long, though it holds little.
+    Clogged(Duration),
 }
 
 impl fmt::Display for Evidence {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Goodbye => f.write_str("it said goodbye"),
-            Self::Deaf => f.write_str("nobody listens on its subject"),
+            Self::Deaf => f.write_str("nobody listens on its subject: its connection is gone"),
+            Self::Dead => f.write_str("its node says that its process has ended"),
             Self::Silent(silence, borne) => {
                 write!(f, "not heard of for {} ms, {} ms are borne", silence.as_millis(), borne.as_millis())
             }
             Self::Mute => f.write_str("it did not acknowledge a batch in time"),
             Self::Said => f.write_str("it says so"),
             Self::Heard(silence) => write!(f, "heard {} ms ago", silence.as_millis()),
+            Self::Wrong(wrong) => wrong.fmt(f),
+        }
+    }
+}
+
+impl fmt::Display for Wrong {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let word = |state: &CircuitState| match state {
+            CircuitState::HalfOpen => "half open: it gets one task as a trial",
+            _ => "open: too many attempts failed, and it gets nothing for a while",
+        };
+        match self {
+            Self::Circuit(state) => write!(f, "its circuit is {}", word(state)),
+            Self::KindCircuit(state) => write!(f, "the circuit of a kind is {}", word(state)),
+            Self::Unavailable => f.write_str("it can't perform one of its kinds at present"),
+            Self::Garbage(count) => {
+                write!(f, "{count} messages in the last seconds could not be read or believed")
+            }
+            Self::Unread(count) => write!(f, "it could not read {count} messages in the last seconds"),
+            Self::Flood(count) => {
+                write!(f, "it sent {count} messages more than it should in the last seconds")
+            }
+            Self::Clogged(time) => {
+                write!(f, "it has taken nothing for {} s though it holds little", time.as_secs())
+            }
         }
     }
 }
@@ -108,7 +161,8 @@ impl Rhythm {
 impl Liveness {
     /// It has announced itself: it has passed its self-test.
     pub(crate) fn announced(now: Instant) -> Self {
-        Self { heard: now, condition: Condition::Said(InstanceState::Ready), rhythm: Rhythm::default() }
+        let condition = Condition::Said(InstanceState::Ready);
+        Self { heard: now, from: now, condition, rhythm: Rhythm::default() }
     }
 
     /// It has announced itself again, in the same life: its rhythm is what it was.
@@ -128,13 +182,27 @@ impl Liveness {
         self.condition = match (state, self.condition) {
             (_, Condition::Gone) => Condition::Gone,
             (Some(state), _) | (None, Condition::Said(state)) => Condition::Said(state),
-            (None, Condition::Deaf | Condition::Mute) => Condition::Said(InstanceState::Ready),
+            (None, Condition::Deaf | Condition::Dead | Condition::Mute) => {
+                Condition::Said(InstanceState::Ready)
+            }
         };
     }
 
     /// A message to it found nobody who listens.
     pub(crate) fn no_responders(&mut self) {
         self.set(Condition::Deaf);
+    }
+
+    /// Its node says that its process has ended. Whether that was news.
+    pub(crate) fn ended(&mut self) -> bool {
+        let news = !matches!(self.condition, Condition::Deaf | Condition::Dead | Condition::Gone);
+        self.set(Condition::Dead);
+        news
+    }
+
+    /// The anchor itself could hear nobody until now.
+    pub(crate) fn excuse(&mut self, now: Instant) {
+        self.from = self.from.max(now);
     }
 
     /// A batch was not acknowledged in time.
@@ -151,11 +219,12 @@ impl Liveness {
 
     /// How it is at `now`, and why it is thought to be so.
     pub(crate) fn judge(&self, now: Instant, bounds: Bounds) -> (Health, Evidence) {
-        let silence = now.saturating_duration_since(self.heard);
+        let silence = self.silence(now);
         let (suspect, lost) = self.borne(bounds);
         match self.condition {
             Condition::Gone => (Health::Stopped, Evidence::Goodbye),
             Condition::Deaf => (Health::Lost, Evidence::Deaf),
+            Condition::Dead => (Health::Lost, Evidence::Dead),
             _ if silence >= lost => (Health::Lost, Evidence::Silent(silence, lost)),
             _ if silence >= suspect => (Health::Suspect, Evidence::Silent(silence, suspect)),
             Condition::Mute => (Health::Suspect, Evidence::Mute),
@@ -167,8 +236,11 @@ impl Liveness {
 
     /// Whether it is given new work.
     pub(crate) fn takes_work(&self, now: Instant, bounds: Bounds) -> bool {
-        self.condition == Condition::Said(InstanceState::Ready)
-            && now.saturating_duration_since(self.heard) < self.borne(bounds).0
+        self.condition == Condition::Said(InstanceState::Ready) && self.silence(now) < self.borne(bounds).0
+    }
+
+    fn silence(&self, now: Instant) -> Duration {
+        now.saturating_duration_since(self.heard.max(self.from))
     }
 
     /// When it was last heard.
@@ -290,6 +362,21 @@ mod tests {
             (health(1499), health(1500), health(4000)),
             (Health::Healthy, Health::Suspect, Health::Lost)
         );
+    }
+
+    #[test]
+    fn who_could_not_be_heard_is_not_blamed() {
+        let start = crate::clock::now();
+        let mut liveness = Liveness::announced(start);
+        let at = |ms| start + Duration::from_millis(ms);
+        let mut health = |ms, excuse| {
+            if excuse {
+                liveness.excuse(at(ms));
+            }
+            liveness.judge(at(ms), BOUNDS).0
+        };
+        assert_eq!((health(60_000, false), health(60_000, true)), (Health::Lost, Health::Healthy));
+        assert_eq!((health(61_499, false), health(61_500, false)), (Health::Healthy, Health::Suspect));
     }
 
     #[test]

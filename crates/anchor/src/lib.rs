@@ -20,6 +20,7 @@ pub mod reader;
 
 mod actor;
 mod admission;
+mod breaker;
 mod clock;
 mod command;
 mod dispatch;
@@ -30,6 +31,7 @@ mod lease;
 mod ledger;
 mod list;
 mod measurement;
+mod meter;
 mod problems;
 mod process;
 mod quote;

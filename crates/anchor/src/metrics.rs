@@ -34,6 +34,22 @@ pub struct Metrics {
     pub batches_total: u64,
     /// Attempts that came to nothing, and were made again or given up.
     pub attempts_failed_total: u64,
+    /// The same, by why.
+    pub retries_total: BTreeMap<&'static str, u64>,
+    /// Tasks that wait for their next attempt now.
+    pub retries_waiting: u64,
+    /// Circuits that are not closed now: of instances and of kinds (`instance`, `kind`), by state.
+    pub breakers: BTreeMap<(&'static str, &'static str), u64>,
+    /// How often circuits opened, of instances and of kinds.
+    pub breakers_opened_total: BTreeMap<&'static str, u64>,
+    /// Tasks of instances that fell silent, which went elsewhere before those were lost.
+    pub withdrawn_total: u64,
+    /// Announcements, heartbeats and results that were left unread, because their sender sends too many.
+    pub flood_total: BTreeMap<&'static str, u64>,
+    /// Requests for work that were refused because the kind has more than it can do, by where: one of `lane`, `kind`.
+    pub overload_total: BTreeMap<&'static str, u64>,
+    /// The most tasks that wait for one kind at one vantage point now.
+    pub lane_waiting_most: u64,
     /// Final records that came after their task had ended.
     pub superseded_total: u64,
     /// Instances now, by health.

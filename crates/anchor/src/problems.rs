@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use mmn_schema::api::{MeasurementRequest, Plan};
+use mmn_schema::id::KindName;
 use mmn_schema::problem::Problem;
 
 /// 404: it is not there, or not visible.
@@ -29,7 +30,32 @@ pub(crate) fn saturated(pending: u64, most: u64, wanted: u64) -> Problem {
     Problem::new(429, "saturated", "Too many tasks are pending")
         .detail(format!("{pending} of at most {most} tasks are pending, and this makes {wanted}"))
         .hint(format!("retry after {} s", RETRY_AFTER.as_secs()))
+        .retry_after(RETRY_AFTER.as_secs())
 }
+
+/// 429: so many tasks of the kind wait at the vantage points that they would wait until their deadline.
+pub(crate) fn overloaded(kind: &KindName, waiting: u64, rate: Option<f64>, after: Duration) -> Problem {
+    let seconds = after.as_secs() + u64::from(after.subsec_nanos() > 0);
+    let seconds = seconds.clamp(1, MOST_AFTER.as_secs());
+    let rate = rate.map(|rate| format!(", of which {rate:.1} are done in a second")).unwrap_or_default();
+    Problem::new(429, "saturated", "The kind has more work than it can do")
+        .detail(format!("{waiting} tasks of {kind} wait at the vantage points that were chosen{rate}"))
+        .hint(format!("retry after {seconds} s, choose others, or give it a longer deadline"))
+        .retry_after(seconds)
+}
+
+/// 429: the kind has taken up its share of what may wait over all kinds.
+pub(crate) fn share(kind: &KindName, waiting: u64, wanted: u64) -> Problem {
+    Problem::new(429, "saturated", "The kind takes up all the room that one kind may")
+        .detail(format!(
+            "{waiting} tasks of {kind} wait, this adds {wanted}, and the rest is for other kinds"
+        ))
+        .hint(format!("retry after {} s", RETRY_AFTER.as_secs()))
+        .retry_after(RETRY_AFTER.as_secs())
+}
+
+/// No client is told to stay away for longer.
+const MOST_AFTER: Duration = Duration::from_secs(60);
 
 /// After how long a saturated anchor may be asked again.
 pub(crate) const RETRY_AFTER: Duration = Duration::from_secs(1);

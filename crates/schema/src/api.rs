@@ -482,6 +482,12 @@ pub struct ModuleView {
     pub health: Health,
     /// Why it is thought to be so.
     pub evidence: String,
+    /// What seems to have happened to it, when it is suspect or lost and that can be told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cause: Option<Cause>,
+    /// The circuits to it, and of its kinds there, that are not closed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub circuits: Vec<Circuit>,
     /// How many tasks it can hold; absent when it grants no credits.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub credits: Option<u32>,
@@ -512,6 +518,40 @@ pub enum Health {
     Draining,
     /// Gone of its own will.
     Stopped,
+}
+
+/// What seems to have happened to an instance that is not heard of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Cause {
+    /// Its process ended: its node says so, or its connection is gone while its node is there.
+    Crash,
+    /// It is connected and does nothing.
+    Hang,
+    /// Nothing of its vantage point is heard: the way there is cut, or the whole place is down.
+    Cut,
+}
+
+/// A circuit breaker that is not closed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Circuit {
+    /// Of this kind at the vantage point; absent: of the instance as a whole.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kind: Option<KindName>,
+    /// What it lets through.
+    pub state: CircuitState,
+}
+
+/// What a circuit breaker lets through.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum CircuitState {
+    /// All work.
+    Closed,
+    /// None, for a while: too much of it failed.
+    Open,
+    /// One task, as a trial.
+    HalfOpen,
 }
 
 /// A kind as clients see it, over all vantage points.

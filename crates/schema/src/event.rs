@@ -13,7 +13,8 @@ pub struct Event {
     #[serde(with = "time::compact")]
     #[schemars(with = "Timestamp")]
     pub at: Timestamp,
-    /// What: `module-joined`, `module-lost`, `module-left`, `vp-joined`, `vp-lost`, `measurement-accepted`,
+    /// What: `module-joined`, `module-degraded`, `module-suspect`, `module-lost`, `module-healthy`, `module-left`,
+    /// `breaker-open`, `breaker-half-open`, `breaker-closed`, `vp-joined`, `vp-lost`, `measurement-accepted`,
     /// `measurement-done`, `storage-full`, …
     #[serde(rename = "type")]
     pub kind: String,

@@ -134,6 +134,8 @@ pub mod code {
         NO_INSTANCE = "no-instance";
         /// lost: the instance went away and there was no time or instance left for another attempt.
         INSTANCE_LOST = "instance-lost";
+        /// lost: those who perform the kind there failed again and again, and were given nothing until the deadline.
+        CIRCUIT_OPEN = "circuit-open";
         /// lost: the deadline passed without a result.
         DEADLINE = "deadline";
         /// cancelled: by the client.

@@ -24,6 +24,9 @@ pub struct Problem {
     /// What to do about it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hint: Option<String>,
+    /// After how many seconds the same request may do better; absent when that is not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_after_s: Option<u64>,
     /// The fields that are wrong.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub errors: Vec<FieldError>,
@@ -51,6 +54,7 @@ impl Problem {
             reason: reason.to_owned(),
             detail: None,
             hint: None,
+            retry_after_s: None,
             errors: Vec::new(),
         }
     }
@@ -66,6 +70,13 @@ impl Problem {
     #[must_use]
     pub fn hint(mut self, hint: impl std::fmt::Display) -> Self {
         self.hint = Some(hint.to_string());
+        self
+    }
+
+    /// Says after how many seconds the same request may do better.
+    #[must_use]
+    pub const fn retry_after(mut self, seconds: u64) -> Self {
+        self.retry_after_s = Some(seconds);
         self
     }
 

@@ -34,13 +34,15 @@ impl Actor {
         })
     }
 
-    fn check(&self, request: &MeasurementRequest) -> Result<Checked, Problem> {
+    fn check(&mut self, request: &MeasurementRequest) -> Result<Checked, Problem> {
         if let Some(full) = self.refusal() {
             return Err(full);
         }
         let seed = rand::random::<u32>().into();
         let checked = admission::check(&self.registry, &self.config.limits, request, self.pending, seed);
-        checked.map_err(|problem| if self.is_of_settling(&problem) { Self::settling() } else { problem })
+        let checked = checked
+            .map_err(|problem| if self.is_of_settling(&problem) { Self::settling() } else { problem })?;
+        self.check_load(request, checked)
     }
 
     /// Whether what is wrong may be that an anchor has just taken over, and not everybody has announced themselves.
@@ -160,9 +162,10 @@ impl Actor {
         let first = running.append(inputs, until, chunks.len());
         let meta = Arc::clone(&running.meta);
         let tasks = running.account.len() - first;
+        let shares = running.is_small() && chunks.len() == 1;
+        self.enter_waiting(id, inputs.len() as u64);
         self.pending += tasks;
         self.counters.tasks_accepted_total += tasks;
-        let shares = running.is_small() && chunks.len() == 1;
         let (subject, mut at) = (Subject::Log(Log::Accept, id), group);
         for (number, chunk) in chunks.into_iter().enumerate() {
             let first = group == 0 && number == 0 && at == 0;
@@ -277,6 +280,7 @@ impl Actor {
     pub(super) fn unaccept(&mut self, id: MeasurementId, problem: &Problem) {
         // Nobody was told of it, so it never was.
         if let Some(running) = self.running.remove(&id) {
+            Self::leave_waiting(&mut self.registry.lanes, &running);
             self.pending -= running.account.ledger().pending;
             self.counters.measurements_total -= 1;
             self.counters.tasks_accepted_total -= running.account.len();

@@ -74,9 +74,11 @@ impl Actor {
         let Some(running) = self.running.get_mut(&id) else {
             return;
         };
+        Self::leave_waiting(&mut self.registry.lanes, running);
         running.cancelled = Some(Reason::new(code::BY_CLIENT));
         running.open = false;
         running.credits = None;
+        // Also what is not released yet.
         let released = running.inputs.len();
         for line in &mut running.lines {
             line.queue.clear(released);
@@ -142,7 +144,8 @@ impl Actor {
         };
         let at = clock::wall();
         let now = clock::now();
-        let Some(running) = self.running.get_mut(&sweep.measurement) else {
+        let id = sweep.measurement;
+        let Some(running) = self.running.get_mut(&id) else {
             return;
         };
         let most = message_bytes(self.config.results.max_bytes) / 4 * 3;
@@ -172,7 +175,14 @@ impl Actor {
                 (Outcome::Lost, Reason::new(code::DEADLINE))
             } else {
                 let lanes = running.lines.get(line).map(|line| &*line.lanes).unwrap_or_default();
-                unanswered(running, index, lanes.iter().any(|&lane| self.registry.is_served(lane, now)))
+                let served = lanes.iter().any(|&lane| self.registry.is_served(lane, now));
+                let barred = served && lanes.iter().all(|&lane| self.registry.is_barred(lane, now));
+                match self.retries.of(id, index) {
+                    _ if barred => (Outcome::Lost, Reason::new(code::CIRCUIT_OPEN)),
+                    // Its attempts came to nothing, and the last one says why.
+                    Some(tries) => tries.end.clone(),
+                    None => unanswered(running, index, served),
+                }
             };
             if running.account.offer(index) == Offer::First {
                 ended += 1;
@@ -187,7 +197,6 @@ impl Actor {
                 }
             }
         }
-        let id = sweep.measurement;
         for (line, parts) in sections {
             let vps = running.meta.assignments.get(line).map(|assigned| assigned.vps.as_slice());
             // A pool that nobody of took it has no vantage point.

@@ -1,5 +1,6 @@
 //! Dispatch: batches to whoever has room, without timers: what is there is sent.
 
+use std::ops::Bound;
 use std::time::Instant;
 
 use mmn_schema::body::Body;
@@ -7,16 +8,12 @@ use mmn_schema::dispatch::{Task, TaskBatch, ToInstance};
 use mmn_schema::encoding::Encoding;
 use mmn_schema::id::MeasurementId;
 use mmn_schema::subject::Subject;
-use mmn_schema::time::Timestamp;
 
 use super::{Actor, remaining_ns};
 use crate::clock;
-use crate::dispatch::holding::Returned;
 use crate::dispatch::lane::{LaneId, Turn};
-use crate::ledger::account::State;
-use crate::measurement::size;
+use crate::measurement::{Running, size};
 use crate::registry::Sink;
-use crate::store::record::Note;
 
 /// How many writes may wait before dispatch stops.
 const MAX_WRITES: usize = 256;
@@ -66,7 +63,7 @@ impl Actor {
                 let from = rand::random_range(0..lanes.len().max(1));
                 let (after, before) = lanes.split_at(from.min(lanes.len()));
                 let look = |lane: &LaneId| {
-                    let (_, free) = self.registry.least_loaded(*lane, now)?;
+                    let (_, free) = self.registry.least_loaded(*lane, now, None)?;
                     Some((free, *lane))
                 };
                 let around = || before.iter().chain(after);
@@ -85,24 +82,37 @@ impl Actor {
                 .extend(self.registry.lanes.ids().filter(|&lane| self.registry.lanes.is_waited_for(lane)));
         }
         let now = clock::now();
-        while let Some(lane) = self.dirty.pop_first() {
-            while self.registry.lanes.is_waited_for(lane) {
-                if !self.may_dispatch() {
-                    self.stalled = true;
-                    return;
-                }
-                let Some((sink, room)) = self.registry.least_loaded(lane, now) else {
-                    break;
-                };
-                let Some(turn) = self.registry.lanes.next(lane) else {
-                    break;
-                };
-                self.give(turn, lane, sink, room, now);
+        while let Some(lane) = self.next_dirty() {
+            if !self.registry.lanes.is_waited_for(lane) {
+                continue;
             }
+            if !self.may_dispatch() {
+                self.stalled = true;
+                return;
+            }
+            let Some((sink, room)) = self.registry.least_loaded(lane, now, None) else {
+                continue;
+            };
+            let Some(turn) = self.registry.lanes.next(lane) else {
+                continue;
+            };
+            let room = self.registry.share(sink, lane, room);
+            self.give(turn, lane, sink, room, now);
+            // It may have more, but the others of an instance come first: one kind shall not hold up another.
+            self.served = lane;
+            self.dirty.insert(lane);
         }
     }
 
-    fn may_dispatch(&self) -> bool {
+    /// The next lane that may have both work and room, in turn.
+    fn next_dirty(&mut self) -> Option<LaneId> {
+        let after = (Bound::Excluded(self.served), Bound::Unbounded);
+        let next = self.dirty.range(after).next().or_else(|| self.dirty.first()).copied()?;
+        self.dirty.remove(&next);
+        Some(next)
+    }
+
+    pub(super) fn may_dispatch(&self) -> bool {
         self.writes.len() < MAX_WRITES && self.unkept_bytes < MAX_UNKEPT
     }
 
@@ -122,41 +132,46 @@ impl Actor {
             let share = line.queue.len(running.released).div_ceil(line.lanes.len() as u64);
             most = most.min(usize::try_from(share).unwrap_or(usize::MAX).max(1));
         }
-        let (mut tasks, mut deadline, mut bytes) = (Vec::new(), u64::MAX, 0);
-        while tasks.len() < most && bytes < MAX_BATCH_BYTES {
+        let (mut load, mut popped) = (Load::default(), 0);
+        while load.tasks.len() < most && load.bytes < MAX_BATCH_BYTES {
             let Some(input) = running.lines.get_mut(at).and_then(|line| line.queue.pop(running.released))
             else {
                 break;
             };
-            let index = input * width + at as u64;
-            // What has no time left is ended by its deadline; what is not queued is somewhere else.
-            let left = running.until(index).map_or(0, |until| remaining_ns(now, until));
-            if left > 0 && running.account.take(index) {
-                deadline = deadline.min(left);
-                let attempt = running.attempt(index);
-                let input = running.inputs.input(input).unwrap_or_default();
-                bytes += size(&input);
-                tasks.push(Task { index, attempt, input });
-            }
+            popped += 1;
+            load.take(running, input * width + at as u64, now);
         }
-        let params = running.meta.params.clone();
-        if !tasks.is_empty() {
-            self.send_batch(id, on, sink, params, tasks, deadline, now);
+        if let Some(line) = running.lines.get(at) {
+            self.registry.lanes.count(&running.meta.kind, &line.lanes, 0, popped);
         }
+        self.send_batch(id, on, sink, load, now);
         self.stand(id, at);
     }
 
-    #[expect(clippy::too_many_arguments, reason = "the parts of one message")]
-    fn send_batch(
+    /// Sends these tasks, of one assignment.
+    pub(super) fn send_tasks(
         &mut self,
-        measurement: MeasurementId,
+        id: MeasurementId,
         lane: LaneId,
         sink: Sink,
-        params: Body,
-        tasks: Vec<Task>,
-        deadline_ns: u64,
+        indices: Vec<u64>,
         now: Instant,
     ) {
+        let Some(running) = self.running.get_mut(&id) else {
+            return;
+        };
+        let mut load = Load::default();
+        for index in indices {
+            load.take(running, index, now);
+        }
+        self.send_batch(id, lane, sink, load, now);
+    }
+
+    fn send_batch(&mut self, measurement: MeasurementId, lane: LaneId, sink: Sink, load: Load, now: Instant) {
+        let Load { params, tasks, deadline_ns, .. } = load;
+        if tasks.is_empty() {
+            return;
+        }
         let Some((vp, kind)) = self.registry.lanes.get(lane).map(|lane| (lane.vp.clone(), lane.kind.clone()))
         else {
             return;
@@ -175,6 +190,7 @@ impl Actor {
             tasks,
         };
         self.counters.batches_total += 1;
+        self.registry.sent(lane, sink, now);
         match sink {
             Sink::Instance(slot) => {
                 let Some(instance) = self.registry.instances.get_mut(&slot) else {
@@ -182,6 +198,7 @@ impl Actor {
                 };
                 batch.seq = instance.slot.holding.send(measurement, &vp, indices, now, at);
                 batch.ack = instance.inbound.tell();
+                instance.given.add(now, batch.tasks.len() as u64);
                 let instance_id = instance.id.clone();
                 let receipt = Subject::Receipt(vp.clone(), instance_id.clone(), self.id.clone(), batch.seq);
                 let reply = receipt.on(&self.shared.prefix);
@@ -200,47 +217,36 @@ impl Actor {
             }
         }
     }
+}
 
-    /// Tasks come back into their queues. `tried`: it counts as an attempt that came to nothing.
-    pub(super) fn give_back(
-        &mut self,
-        returned: Vec<Returned>,
-        instance: Option<&mmn_schema::id::InstanceId>,
-        tried: bool,
-        why: &str,
-    ) {
-        let at: Timestamp = clock::wall();
-        for task in returned {
-            let Some(running) = self.running.get_mut(&task.measurement) else {
-                continue;
-            };
-            if running.account.state(task.index) != Some(State::Out) {
-                continue;
-            }
-            running.account.give_back(task.index);
-            let attempt = running.attempt(task.index);
-            if tried {
-                running.attempts.insert(task.index, attempt + 1);
-                self.counters.attempts_failed_total += 1;
-                running.note(Note {
-                    index: task.index,
-                    attempt,
-                    vp: task.vp,
-                    instance: instance.cloned(),
-                    dispatched: Some(task.dispatched),
-                    at,
-                    detail: why.to_owned(),
-                });
-            }
-            let (input, line) = running.place(task.index);
-            if running.cancelled.is_some() {
-                // The sweep of the cancellation ends it.
-                continue;
-            }
-            if let Some(line) = running.lines.get_mut(line) {
-                line.queue.put_back(input);
-            }
-            self.stand(task.measurement, line);
+/// What goes into one batch.
+#[derive(Debug)]
+struct Load {
+    params: Body,
+    tasks: Vec<Task>,
+    deadline_ns: u64,
+    bytes: usize,
+}
+
+impl Default for Load {
+    fn default() -> Self {
+        Self { params: Body::default(), tasks: Vec::new(), deadline_ns: u64::MAX, bytes: 0 }
+    }
+}
+
+impl Load {
+    /// A task goes into the batch. What has no time left is ended by its deadline; what is not queued is somewhere else.
+    fn take(&mut self, running: &mut Running, index: u64, now: Instant) {
+        let left = running.until(index).map_or(0, |until| remaining_ns(now, until));
+        if left == 0 || !running.account.take(index) {
+            return;
         }
+        if self.tasks.is_empty() {
+            self.params = running.meta.params.clone();
+        }
+        self.deadline_ns = self.deadline_ns.min(left);
+        let input = running.input_of(index);
+        self.bytes += size(&input);
+        self.tasks.push(Task { index, attempt: running.attempt(index), input });
     }
 }

@@ -30,6 +30,7 @@ impl Actor {
         let Some(mut running) = self.running.remove(&id) else {
             return;
         };
+        Self::leave_waiting(&mut self.registry.lanes, &running);
         let done = Arc::new(Done {
             rollups: running.rollups.take(id),
             meta: Arc::clone(&running.meta),

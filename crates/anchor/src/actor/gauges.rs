@@ -15,6 +15,7 @@ impl Actor {
         let mut metrics = self.counters.clone();
         metrics.measurements_open = self.running.len() as u64;
         metrics.tasks_pending = self.pending;
+        metrics.retries_waiting = self.retries.len() as u64;
         metrics.garbage_total.clone_from(self.garbage.counts());
         metrics.writes_unacknowledged = self.writes.len() as u64;
         metrics.dispatch_stalled = self.stalled;
@@ -59,7 +60,7 @@ impl Actor {
             out: 0,
         };
         for instance in self.registry.instances.values() {
-            let health = match instance.liveness.judge(now, bounds).0 {
+            let health = match instance.judge(&self.registry.lanes, now, bounds).0 {
                 Health::Lost if self.is_given_up(&instance.vp, &instance.id) => Health::Stopped,
                 health => health,
             };

@@ -1,7 +1,9 @@
 //! Messages of NATS: read, believed or dropped, and passed on to what they are about.
 
+use std::time::Duration;
+
 use async_nats::{Message, StatusCode};
-use mmn_schema::announce::{Announcement, Heartbeat, Role};
+use mmn_schema::announce::{Announcement, Heartbeat, InstanceState, ModuleState, Role};
 use mmn_schema::dispatch::{Receipt, Synced};
 use mmn_schema::encoding::{self, CONTENT_TYPE, DecodeError, Encoding};
 use mmn_schema::outcome::{Outcome, code};
@@ -9,29 +11,42 @@ use mmn_schema::skim::Skimmed;
 use mmn_schema::subject::Subject;
 use serde::de::DeserializeOwned;
 
+use super::circuits::Ends;
+use super::retry::{Nothing, broken};
 use super::{About, Actor, unix_s};
 use crate::clock;
-use crate::dispatch::holding::Returned;
-use crate::dispatch::lane::LaneId;
-use crate::ledger::account::Offer;
-use crate::measurement::ended_by_anchor;
+use crate::dispatch::lane::{LaneId, SlotId};
 use crate::registry::Sink;
 use crate::registry::instance::Slot;
-use crate::store::parcel::Parcel;
-use crate::store::record::Section;
+use crate::registry::proof::Unbelieved;
 
 impl Actor {
     pub(super) fn on_result_message(&mut self, message: &Message) {
         let subject = message.subject.as_str();
         match Subject::parse(&self.shared.prefix, subject) {
             Ok(Subject::Res(vp, kind, id)) => match Skimmed::read(content_type(message), &message.payload) {
-                Ok(batch) => self.on_results(&vp, &kind, id, batch),
-                Err(error) => self.drop_garbage("res", subject, &error),
+                Ok(batch) => {
+                    let mut ends = Ends::default();
+                    for record in &batch.records {
+                        let broke = broken(record.outcome, record.reason.as_deref()).is_some();
+                        ends.add(record.last, record.outcome, broke);
+                    }
+                    if self.observe(&vp, &kind, (&batch.instance, batch.boot), ends) {
+                        self.on_results(&vp, &kind, id, batch);
+                    }
+                }
+                Err(error) => {
+                    self.drop_garbage("res", subject, &error);
+                    self.blame(&vp, Some(&kind), None, 1);
+                }
             },
             Ok(Subject::Synced(vp, instance)) => match read::<Synced>(message) {
                 Ok(synced) if synced.instance == instance => self.on_synced(&vp, &synced),
                 Ok(_) => self.drop_garbage("res", subject, &"it names another instance"),
-                Err(error) => self.drop_garbage("res", subject, &error),
+                Err(error) => {
+                    self.drop_garbage("res", subject, &error);
+                    self.blame(&vp, None, Some(&instance), 1);
+                }
             },
             _ => self.drop_garbage("res", subject, &"no subject of results"),
         }
@@ -44,7 +59,10 @@ impl Actor {
         };
         let heartbeat = match read::<Heartbeat>(message) {
             Ok(heartbeat) => heartbeat,
-            Err(error) => return self.drop_garbage("hb", subject, &error),
+            Err(error) => {
+                self.drop_garbage("hb", subject, &error);
+                return self.blame(&vp, None, Some(&instance), 1);
+            }
         };
         let (now, at) = (clock::now(), clock::wall());
         if let Some(point) = self.registry.vps.get_mut(&vp)
@@ -59,9 +77,12 @@ impl Actor {
             self.registry.find(&vp, &instance).and_then(|slot| self.registry.instances.get_mut(&slot));
         match known {
             Some(known) if known.boot == heartbeat.boot => {
+                if !known.may_beat(now) {
+                    *self.counters.flood_total.entry("hb").or_default() += 1;
+                    return;
+                }
                 known.hear(now, at);
-                known.liveness.beat(now, heartbeat.state, self.registry.bounds);
-                known.heartbeat = Some(heartbeat);
+                known.beat(heartbeat, now, self.registry.bounds);
                 self.dirty.extend(known.lanes.iter().copied());
                 if let Some(vp) = self.registry.vps.get_mut(&vp) {
                     vp.seen_at = at;
@@ -74,9 +95,20 @@ impl Actor {
 
     pub(super) fn on_announcement_message(&mut self, message: &Message) {
         let now_s = unix_s(clock::wall());
-        match self.verifier.announcement(message, now_s) {
+        match self.verifier.announcement(message, now_s, clock::now()) {
             Ok((announcement, encoding)) => self.on_announcement(announcement, encoding),
-            Err(why) => self.drop_garbage("announce", message.subject.as_str(), &why),
+            Err(Unbelieved::TooMany(whose)) => {
+                *self.counters.flood_total.entry("announce").or_default() += 1;
+                self.unheard = Some(clock::now());
+                for (vp, instance) in whose {
+                    if let Some(slot) = self.registry.find(&vp, &instance)
+                        && let Some(it) = self.registry.instances.get_mut(&slot)
+                    {
+                        it.excess.add(clock::now(), 1);
+                    }
+                }
+            }
+            Err(Unbelieved::Garbage(why)) => self.drop_garbage("announce", message.subject.as_str(), &why),
         }
     }
 
@@ -88,8 +120,19 @@ impl Actor {
         match role {
             Role::Module(info) => {
                 let module = info.module.clone();
+                let former = self.registry.find(&vp, &instance).map(|slot| (slot, self.held_by(slot)));
                 let joined = self.registry.join(&announcement, info, encoding, now, at);
-                self.give_back(joined.returned, Some(&instance), true, "the instance began a new life");
+                if let Some((slot, held)) = former
+                    && held > 0
+                    && joined.anew
+                {
+                    self.fail_at_all(slot, now);
+                }
+                self.give_back(
+                    joined.returned,
+                    Some(&instance),
+                    Nothing::Lost("the instance began a new life"),
+                );
                 if joined.anew {
                     self.sync_fresh(joined.slot, now);
                     self.event("module-joined", about, format!("{module} at {vp}"));
@@ -100,12 +143,30 @@ impl Actor {
             }
             Role::Node(info) => {
                 let name = info.vantage_point.name.clone();
+                // Of a module that waits to be started again no process is there.
+                let ended: Vec<SlotId> = info
+                    .modules
+                    .iter()
+                    .filter(|module| module.state == ModuleState::Backoff)
+                    .flat_map(|module| &module.instances)
+                    .filter_map(|instance| self.registry.find(&vp, instance))
+                    .collect();
                 if self.registry.node(&announcement, *info, now, at) {
                     self.event("vp-joined", about, name);
+                }
+                for slot in ended {
+                    if self.registry.instances.get_mut(&slot).is_some_and(|it| it.liveness.ended()) {
+                        self.give_up(slot);
+                    }
                 }
             }
             Role::Bye => self.on_bye(&announcement, about),
         }
+    }
+
+    /// How many tasks are out to an instance.
+    fn held_by(&self, slot: SlotId) -> usize {
+        self.registry.instances.get(&slot).map_or(0, |it| it.slot.holding.len())
     }
 
     fn on_bye(&mut self, announcement: &Announcement, about: About<'_>) {
@@ -116,7 +177,7 @@ impl Actor {
                 instance.liveness.bye();
                 instance.health = mmn_schema::api::Health::Stopped;
                 let returned = self.registry.part(slot);
-                self.give_back(returned, Some(&announcement.instance), true, "the instance left");
+                self.give_back(returned, Some(&announcement.instance), Nothing::Lost("the instance left"));
                 self.event("module-left", about, "it said goodbye".to_owned());
             }
         } else if let Some(vp) = self.registry.vps.get_mut(&announcement.vp)
@@ -132,6 +193,9 @@ impl Actor {
     pub(super) fn on_receipt_message(&mut self, message: &Message) {
         let subject = message.subject.as_str();
         let Some((sink, seq)) = self.receipted(subject) else {
+            if message.status == Some(StatusCode::NO_RESPONDERS) {
+                self.on_no_listener(subject);
+            }
             return;
         };
         if message.status == Some(StatusCode::NO_RESPONDERS) {
@@ -157,7 +221,7 @@ impl Actor {
                 {
                     it.full = true;
                 }
-                self.give_back(returned, Some(&instance), false, "busy");
+                self.give_back(returned, Some(&instance), Nothing::Busy);
             }
             Receipt::Refused { instance, reason } => {
                 let returned = slot.holding.take_back(seq);
@@ -165,11 +229,15 @@ impl Actor {
                     if let Sink::Instance(slot) = sink
                         && let Some(it) = self.registry.instances.get_mut(&slot)
                     {
+                        if reason.code == code::DRAINING {
+                            it.liveness.hear(clock::now(), Some(InstanceState::Draining));
+                        }
                         it.full = true;
                     }
-                    self.give_back(returned, Some(&instance), true, &reason.to_string());
+                    self.give_back(returned, Some(&instance), Nothing::Declined(&reason));
                 } else {
-                    self.refuse(returned, &reason);
+                    // It declines them for good.
+                    self.end_returned(returned, Outcome::Refused, &reason);
                 }
             }
         }
@@ -201,14 +269,65 @@ impl Actor {
         }
     }
 
-    /// Nobody listens on the subject of a batch: the instance is dead.
+    /// Nobody listens on the subject of a sync.
+    fn on_no_listener(&mut self, subject: &str) {
+        let rest = subject.strip_prefix(&self.inbox).and_then(|rest| rest.strip_prefix(".s"));
+        let Some((slot, boot)) = rest.and_then(|rest| rest.split_once('.')) else {
+            return;
+        };
+        let (Ok(slot), Ok(boot)) = (slot.parse(), boot.parse::<u64>()) else {
+            return;
+        };
+        let slot = SlotId(slot);
+        if self.registry.instances.get(&slot).is_some_and(|it| it.boot.0 == boot) {
+            self.on_deaf(slot);
+        }
+    }
+
+    /// Nobody listens for an instance: it is dead. But just after the anchor's own connection was made, it may be on
+    /// its way.
+    fn on_deaf(&mut self, slot: SlotId) {
+        let now = clock::now();
+        let early = now.saturating_duration_since(self.linked) < ON_THE_WAY;
+        let Some(instance) = self.registry.instances.get_mut(&slot) else {
+            return;
+        };
+        if early {
+            instance.hold_until = Some(now + HOLD_BACK);
+        } else {
+            instance.liveness.no_responders();
+            self.give_up(slot);
+        }
+    }
+
+    /// The connection was made, or is lost.
+    pub(super) fn on_link(&mut self) {
+        let now = clock::now();
+        if self.shared.is_connected() {
+            self.linked = now;
+            // While it was away nobody could be heard.
+            for instance in self.registry.instances.values_mut() {
+                instance.liveness.excuse(now);
+            }
+            for vp in self.registry.vps.values_mut() {
+                if let Some(node) = &mut vp.node {
+                    node.liveness.excuse(now);
+                }
+            }
+        }
+        self.discover();
+    }
+
+    /// Nobody listens on the subject of a batch.
     fn on_nobody(&mut self, sink: Sink, seq: u64) {
         match sink {
             Sink::Instance(slot) => {
-                if let Some(instance) = self.registry.instances.get_mut(&slot) {
-                    instance.liveness.no_responders();
-                }
-                self.give_up(slot);
+                let Some(instance) = self.registry.instances.get_mut(&slot) else {
+                    return;
+                };
+                let (undelivered, name) = (instance.slot.holding.take_back(seq), instance.id.clone());
+                self.on_deaf(slot);
+                self.give_back(undelivered, Some(&name), Nothing::Undelivered);
             }
             Sink::Pool(lane) => {
                 let returned = self.slot(sink).map(|slot| slot.holding.take_back(seq)).unwrap_or_default();
@@ -220,37 +339,16 @@ impl Actor {
                         self.give_up(slot);
                     }
                 }
-                self.give_back(returned, None, true, "nobody listens on the pool's subject");
+                self.give_back(returned, None, Nothing::Undelivered);
             }
-        }
-    }
-
-    /// An instance declines tasks for good: they end as refused.
-    fn refuse(&mut self, returned: Vec<Returned>, reason: &mmn_schema::outcome::Reason) {
-        let at = clock::wall();
-        for task in returned {
-            let Some(running) = self.running.get_mut(&task.measurement) else { continue };
-            if running.account.offer(task.index) != Offer::First {
-                continue;
-            }
-            let entry = ended_by_anchor(running, task.index, Outcome::Refused, reason.clone(), at);
-            let point = self.registry.vps.get(&task.vp).map(|vp| &vp.point);
-            let section = Section {
-                vp_name: point.map(|point| point.name.clone()),
-                simulated: point.is_some_and(|point| point.simulated),
-                vp: Some(task.vp),
-                instance: None,
-                received_at: at,
-                dispatches: vec![task.dispatched],
-                entries: vec![crate::store::record::Entry { dispatch: Some(0), ..entry }],
-            };
-            let parcel = Parcel::made(section);
-            self.unkept_bytes += parcel.bytes;
-            running.keep.waiting.push_back(parcel);
-            self.flush(task.measurement);
         }
     }
 }
+
+/// For how long after the anchor has connected those who are not there yet may be on their way.
+const ON_THE_WAY: Duration = Duration::from_secs(1);
+/// For how long such a one is given nothing.
+const HOLD_BACK: Duration = Duration::from_millis(100);
 
 fn read<T: DeserializeOwned>(message: &Message) -> Result<T, DecodeError> {
     encoding::decode(content_type(message), &message.payload)

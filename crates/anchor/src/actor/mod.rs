@@ -7,6 +7,7 @@
 mod accept;
 mod calls;
 mod cancel;
+mod circuits;
 mod dispatch;
 mod ended;
 mod enrol;
@@ -16,8 +17,10 @@ mod gauges;
 mod group;
 mod keep;
 mod messages;
+mod pressure;
 mod restore;
 mod results;
+mod retry;
 mod sync;
 mod tick;
 
@@ -47,6 +50,7 @@ use crate::clock;
 use crate::command::{Command, Reply};
 use crate::config::{Config, ms};
 use crate::dispatch::lane::LaneId;
+use crate::dispatch::retry::{Pauses, Retries};
 use crate::garbage::Garbage;
 use crate::health::Bounds;
 use crate::measurement::Running;
@@ -100,8 +104,12 @@ pub(crate) struct Actor {
     infos: FuturesUnordered<BoxFuture<'static, Option<[u64; 2]>>>,
     deadlines: BinaryHeap<Reverse<Deadline>>,
     sweeps: VecDeque<Sweep>,
+    /// Tasks of which an attempt came to nothing.
+    retries: Retries,
     /// Lanes that may have both work and room.
     dirty: BTreeSet<LaneId>,
+    /// The lane that was served last.
+    served: LaneId,
     /// Dispatch has stopped because too much waits to be written.
     stalled: bool,
     /// Bytes of records that wait to be written, or are being written.
@@ -113,6 +121,10 @@ pub(crate) struct Actor {
     garbage: Garbage,
     ticks: u64,
     discovered: Option<Instant>,
+    /// When an announcement was last left unread, because there were too many.
+    unheard: Option<Instant>,
+    /// When the connection was last made.
+    linked: Instant,
     /// Until then not everybody who was there before this anchor may have announced themselves.
     settles_at: Option<Instant>,
 }
@@ -247,6 +259,9 @@ impl Actor {
             lost: ms(liveness.lost_ms),
             lost_most: ms(liveness.lost_most_ms),
         };
+        let pauses = Pauses { first: ms(config.dispatch.retry_ms), most: ms(config.dispatch.retry_most_ms) };
+        let seed = rand::random();
+        tracing::info!(seed, "what is drawn for pauses");
         let first_seq = u64::try_from(clock::wall().unix_ns() / 1000).unwrap_or_default();
         let inbox = shared.bus.client().new_inbox();
         let mut actor = Self {
@@ -269,7 +284,9 @@ impl Actor {
             infos: FuturesUnordered::new(),
             deadlines: BinaryHeap::new(),
             sweeps: VecDeque::new(),
+            retries: Retries::new(pauses, seed),
             dirty: BTreeSet::new(),
+            served: LaneId::of(0),
             stalled: false,
             unkept_bytes: 0,
             fills: Fills {
@@ -282,6 +299,8 @@ impl Actor {
             garbage: Garbage::default(),
             ticks: 0,
             discovered: None,
+            unheard: None,
+            linked: clock::now(),
             // On a first start nobody was there before.
             settles_at: (recovered.next_number > 1).then(|| clock::now() + SETTLES),
             shared,
@@ -329,7 +348,7 @@ impl Actor {
                 Some(message) = ears.announcements.next() => self.on_announcement_message(&message),
                 Some(message) = ears.enrolments.next() => self.on_enrolment_message(&message),
                 Some(bytes) = self.infos.next() => self.on_info(bytes),
-                Ok(()) = connection.changed() => self.discover(),
+                Ok(()) = connection.changed() => self.on_link(),
                 () = std::future::ready(()), if self.may_sweep() => self.sweep(),
                 _ = tick.tick() => self.on_tick(),
             }

@@ -33,6 +33,7 @@ impl Actor {
                 .map(|group| (group.first * width, group.end * width, group.until))
                 .collect();
             self.running.insert(id, running);
+            self.enter_waiting(id, inputs);
             self.end_refused(&meta, id, 0, tasks);
             for (first, end, until) in groups {
                 self.watch_deadline(id, first, end, until);

@@ -1,5 +1,6 @@
 //! Results come in: each final record is offered to its task, and the first one is on its way to be kept.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -9,6 +10,7 @@ use mmn_schema::time::Timestamp;
 
 use super::Actor;
 use super::keep::message_bytes;
+use super::retry::broken;
 use crate::clock;
 use crate::command::Live;
 use crate::dispatch::lane::SlotId;
@@ -20,7 +22,7 @@ use crate::store::parcel::{Final, Parcel};
 use crate::store::record::{Dispatched, Entry, Note, Section, result_of};
 
 impl Actor {
-    pub(super) fn on_results(&mut self, vp: &VpId, kind: &KindName, id: MeasurementId, batch: Skimmed) {
+    pub(super) fn on_results(&mut self, vp: &VpId, kind: &KindName, id: MeasurementId, mut batch: Skimmed) {
         let (now, at) = (clock::now(), clock::wall());
         let slot = self.registry.find(vp, &batch.instance);
         let source = match self.hear_results(slot, &batch, now, at) {
@@ -28,6 +30,7 @@ impl Actor {
             Heard::Counted(slot, seq) => Some((slot, seq)),
             Heard::Uncounted => None,
         };
+        let broke = self.retry_broken(vp, kind, id, slot, &mut batch);
         let Some(running) = self.running.get_mut(&id) else {
             // Where a task is held is where it ends, even so.
             for record in batch.records.iter().filter(|record| record.last) {
@@ -63,13 +66,13 @@ impl Actor {
             bytes: 0,
         };
         let most = message_bytes(self.config.results.max_bytes) / 4 * 3;
-        let (mut parts, mut strangers) = (Vec::new(), 0_u32);
+        let (mut parts, mut strangers) = (Vec::new(), 0_u64);
         // Where the record before this one belonged to: most come from one assignment.
         let mut theirs = None;
         for skim in batch.records {
             let index = skim.index;
-            let sent =
-                skim.last.then(|| end_out(&mut self.registry, slot, vp, kind, id, index, at)).flatten();
+            let out = || end_out(&mut self.registry, slot, vp, kind, id, index, at);
+            let sent = skim.last.then(out).flatten().or_else(|| broke.get(&index).copied());
             let (input, line) = running.place(index);
             if theirs.is_none_or(|(known, _)| known != line) {
                 let assigned = running.meta.assignments.get(line);
@@ -118,14 +121,46 @@ impl Actor {
         {
             instance.inbound.writes(seq, incoming.parcels);
         }
-        for _ in 0..strangers {
-            self.drop_garbage("res", vp.as_str(), &"a record of a task that is not this vantage point's");
+        if strangers > 0 {
+            for _ in 0..strangers {
+                self.drop_garbage("res", vp.as_str(), &"a record of a task that is not this vantage point's");
+            }
+            self.blame(vp, Some(kind), Some(&batch.instance), strangers);
         }
         self.flush(id);
     }
 }
 
 impl Actor {
+    /// Takes out the records that say that the module broke, of tasks that get another attempt. Gives when the others of
+    /// them went out.
+    fn retry_broken(
+        &mut self,
+        vp: &VpId,
+        kind: &KindName,
+        id: MeasurementId,
+        slot: Option<SlotId>,
+        batch: &mut Skimmed,
+    ) -> HashMap<u64, (u64, Dispatched)> {
+        let mut last = HashMap::new();
+        let broke = |skim: &Skim| skim.last && broken(skim.outcome, skim.reason.as_deref()).is_some();
+        if !batch.records.iter().any(broke) || !self.running.contains_key(&id) {
+            return last;
+        }
+        let (at, instance) = (clock::wall(), batch.instance.clone());
+        batch.records.retain(|skim| {
+            let reason = broken(skim.outcome, skim.reason.as_deref()).filter(|_| skim.last);
+            let Some(reason) = reason else { return true };
+            let sent = end_out(&mut self.registry, slot, vp, kind, id, skim.index, at);
+            let again = self.may_retry(id, (skim.index, skim.attempt), reason, vp, &instance, sent);
+            if let Some(sent) = sent.filter(|_| !again) {
+                last.insert(skim.index, sent);
+            }
+            !again
+        });
+        last
+    }
+
     /// Notes that a message has come.
     fn hear_results(&mut self, slot: Option<SlotId>, batch: &Skimmed, now: Instant, at: Timestamp) -> Heard {
         let known = slot.and_then(|slot| Some((slot, self.registry.instances.get_mut(&slot)?)));

@@ -8,12 +8,15 @@ use mmn_schema::id::VpId;
 use mmn_schema::subject::Subject;
 
 use super::Actor;
+use super::retry::Nothing;
 use crate::clock;
 use crate::config::ms;
 use crate::dispatch::lane::SlotId;
 
 /// For how long an instance that was there before this anchor is given nothing until it has said what it holds.
 const HOLD: Duration = Duration::from_millis(300);
+/// How often one that is silent is asked whether it is there.
+const PROBE: Duration = Duration::from_secs(1);
 /// How soon notes are compared again when something is missing.
 const AGAIN: Duration = Duration::from_millis(50);
 
@@ -80,7 +83,24 @@ impl Actor {
         };
         let subject = Subject::Task(instance.vp.clone(), kind, instance.id.clone()).on(&self.shared.prefix);
         let encoding = instance.encoding;
-        self.send(subject, None, encoding, &ToInstance::Sync(sync));
+        // Nobody replies. If nobody listens either, the server says so.
+        let reply = format!("{}.s{}.{}", self.inbox, slot.0, instance.boot.0);
+        self.send(subject, Some(reply), encoding, &ToInstance::Sync(sync));
+    }
+
+    /// An instance has fallen silent: is it connected at all? If it is at work, it answers.
+    pub(super) fn probe(&mut self, slot: SlotId, now: Instant) {
+        let Some(instance) = self.registry.instances.get_mut(&slot) else {
+            return;
+        };
+        if instance.credits.is_some()
+            && instance.probed.is_none_or(|at| now.saturating_duration_since(at) >= PROBE)
+        {
+            instance.probed = Some(now);
+            let resend = instance.missing || !instance.settled;
+            let fresh = !instance.settled;
+            self.send_sync(slot, now, resend, fresh);
+        }
     }
 
     pub(super) fn on_synced(&mut self, vp: &VpId, synced: &Synced) {
@@ -120,6 +140,10 @@ impl Actor {
         }
         let lost = instance.slot.holding.compare(synced.seq, &held);
         let name = instance.id.clone();
-        self.give_back(lost, Some(&name), true, "the instance does not hold it and sent no result");
+        // What was never acknowledged may never have arrived.
+        let (had, never): (Vec<_>, Vec<_>) =
+            lost.into_iter().partition(|task| task.dispatched.acknowledged_at.is_some());
+        self.give_back(had, Some(&name), Nothing::Lost("the instance does not hold it and sent no result"));
+        self.give_back(never, Some(&name), Nothing::Undelivered);
     }
 }

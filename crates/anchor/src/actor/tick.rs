@@ -1,19 +1,28 @@
 //! What time brings: deadlines, missing receipts, silence, rollups of intervals that are over.
 
 use std::cmp::Reverse;
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use mmn_schema::api::Health;
+use mmn_schema::id::{KindName, MeasurementId};
 
-use super::{About, Actor, Deadline, Sweep, What};
+use super::retry::Nothing;
+use super::{About, Actor, Deadline, Sweep, TICK, What};
 use crate::clock;
 use crate::config::ms;
 use crate::dispatch::lane::SlotId;
 use crate::health::Evidence;
+use crate::ledger::account::State;
+use crate::registry::views::told;
 
 /// Ticks between looks at what changes slowly: 1 s.
 const SLOW: u64 = 20;
+/// When no announcement was left unread for so long, all are asked for again.
+const UNHEARD: Duration = Duration::from_secs(1);
+/// Ticks between looks at how fast work is done: 250 ms.
+const LOOK: u64 = 5;
 /// How many deadlines of measurements that ended may lie about.
 const MAX_STALE: usize = 16_384;
 /// Ticks between looks at the store: 2 s.
@@ -36,9 +45,18 @@ impl Actor {
                 self.sweeps.push_back(Sweep { measurement, next: first, end, what });
             }
         }
-        self.take_back_unacknowledged();
+        if self.shared.is_connected() {
+            self.take_back_unacknowledged();
+        }
+        self.half_open(now);
         self.sync_all(now);
-        self.judge();
+        if self.shared.is_connected() {
+            self.judge();
+        }
+        self.retry(now);
+        if self.ticks.is_multiple_of(LOOK) {
+            self.look_at_loads(now);
+        }
         if self.ticks.is_multiple_of(SLOW) {
             let at = clock::wall();
             let over: Vec<_> = self
@@ -51,9 +69,20 @@ impl Actor {
                 self.write_rollups(id);
             }
             self.keys.prune(at);
+            let running = &self.running;
+            self.retries.prune(|id, index| {
+                let state = running.get(&id).and_then(|running| running.account.state(index));
+                matches!(state, Some(State::Queued | State::Out))
+            });
             if self.deadlines.len() > 4 * self.running.len() + MAX_STALE {
                 self.deadlines.retain(|Reverse(deadline)| self.running.contains_key(&deadline.measurement));
                 self.deadlines.shrink_to(2 * self.deadlines.len());
+            }
+            self.fail_for_garbage(now);
+            // Who was not listened to may have had something to say.
+            if self.unheard.is_some_and(|at| now.saturating_duration_since(at) >= UNHEARD) {
+                self.unheard = None;
+                self.discover();
             }
             self.registry.forget(now, ms(self.config.liveness.forget_ms));
             let full = self.refusal().is_some();
@@ -66,13 +95,27 @@ impl Actor {
 
     /// Batches without a receipt go elsewhere.
     fn take_back_unacknowledged(&mut self) {
-        let (now, limit) = (clock::now(), ms(self.config.dispatch.receipt_ms));
+        let now = clock::now();
+        // They go elsewhere within the limit, not after it.
+        let limit = ms(self.config.dispatch.receipt_ms).saturating_sub(TICK);
+        // What went out before the connection was made anew may never have arrived: comparing notes tells.
+        if now.saturating_duration_since(self.linked) < 2 * limit {
+            return;
+        }
         let mut returned = Vec::new();
-        for instance in self.registry.instances.values_mut() {
-            for seq in instance.slot.holding.overdue(now, limit) {
+        let mut failed = Vec::new();
+        for (&slot, instance) in &mut self.registry.instances {
+            let overdue = instance.slot.holding.overdue(now, limit);
+            if !overdue.is_empty() {
+                failed.push(slot);
+            }
+            for seq in overdue {
                 instance.liveness.no_receipt();
                 returned.push((Some(instance.id.clone()), instance.slot.holding.take_back(seq)));
             }
+        }
+        for slot in failed {
+            self.fail_at_all(slot, now);
         }
         for pool in self.registry.pools.values_mut() {
             for seq in pool.slot.holding.overdue(now, limit) {
@@ -81,14 +124,15 @@ impl Actor {
             }
         }
         for (name, tasks) in returned {
-            self.give_back(tasks, name.as_ref(), true, "not acknowledged in time");
+            self.give_back(tasks, name.as_ref(), Nothing::Lost("not acknowledged in time"));
         }
     }
 
     /// Looks who has fallen silent.
     fn judge(&mut self) {
         let (now, bounds) = (clock::now(), self.registry.bounds);
-        let mut changed = Vec::new();
+        let (mut changed, mut silent) = (Vec::new(), Vec::new());
+        let lanes = &self.registry.lanes;
         for (&slot, instance) in &mut self.registry.instances {
             // One that said it is full, and says nothing more, is tried again.
             if instance.full {
@@ -99,7 +143,10 @@ impl Actor {
                 instance.hold_until = None;
                 self.dirty.extend(instance.lanes.iter().copied());
             }
-            let (health, evidence) = instance.liveness.judge(now, bounds);
+            let (health, evidence) = instance.judge(lanes, now, bounds);
+            if health == Health::Suspect {
+                silent.push((slot, matches!(evidence, Evidence::Silent(..))));
+            }
             if health != instance.health {
                 changed.push((slot, instance.health, health, evidence));
                 instance.health = health;
@@ -115,10 +162,21 @@ impl Actor {
             touched.insert(vp.clone());
             if after == Health::Lost {
                 self.lose(slot, evidence);
-            } else if after == Health::Suspect || matches!(before, Health::Suspect | Health::Lost) {
-                let kind = if after == Health::Suspect { "module-suspect" } else { "module-healthy" };
-                let about = About { vp: Some(&vp), instance: Some(&name), measurement: None };
-                self.event(kind, about, evidence.to_string());
+                continue;
+            }
+            let kind = match (before, after) {
+                (_, Health::Suspect) => "module-suspect",
+                (_, Health::Degraded) => "module-degraded",
+                (Health::Suspect | Health::Lost | Health::Degraded, Health::Healthy) => "module-healthy",
+                _ => continue,
+            };
+            let about = About { vp: Some(&vp), instance: Some(&name), measurement: None };
+            self.event(kind, about, evidence.to_string());
+        }
+        for (slot, silent) in silent {
+            self.probe(slot, now);
+            if silent {
+                self.withdraw(slot, now);
             }
         }
         if self.ticks.is_multiple_of(SLOW) {
@@ -139,7 +197,7 @@ impl Actor {
     pub(super) fn give_up(&mut self, slot: SlotId) {
         let (now, bounds) = (clock::now(), self.registry.bounds);
         if let Some(instance) = self.registry.instances.get_mut(&slot) {
-            let (health, evidence) = instance.liveness.judge(now, bounds);
+            let (health, evidence) = instance.judge(&self.registry.lanes, now, bounds);
             let before = std::mem::replace(&mut instance.health, health);
             if before != Health::Lost {
                 self.lose(slot, evidence);
@@ -149,14 +207,58 @@ impl Actor {
 
     /// An instance counts as gone: what it held goes elsewhere.
     fn lose(&mut self, slot: SlotId, evidence: Evidence) {
-        let Some((vp, name)) = self.registry.instances.get(&slot).map(|it| (it.vp.clone(), it.id.clone()))
-        else {
+        let now = clock::now();
+        let Some(instance) = self.registry.instances.get(&slot) else {
             return;
         };
+        let (vp, name) = (instance.vp.clone(), instance.id.clone());
+        let cause = self.registry.cause(instance, evidence, now);
+        let text = told(evidence, cause, instance.probed.is_some());
+        let lanes = instance.lanes.clone();
         let returned = self.registry.part(slot);
-        self.give_back(returned, Some(&name), true, "the instance was lost");
+        if !returned.is_empty() {
+            self.fail_at_all(slot, now);
+        }
+        self.give_back(returned, Some(&name), Nothing::Lost("the instance was lost"));
+        self.dirty.extend(lanes);
         let about = About { vp: Some(&vp), instance: Some(&name), measurement: None };
-        self.event("module-lost", about, evidence.to_string());
+        self.event("module-lost", about, text);
+    }
+
+    /// An instance has fallen silent: what it has acknowledged waits for it no longer, where others can take it.
+    fn withdraw(&mut self, slot: SlotId, now: Instant) {
+        let Some(instance) = self.registry.instances.get(&slot).filter(|it| !it.withdrawn) else {
+            return;
+        };
+        let (name, lanes) = (instance.id.clone(), instance.lanes.clone());
+        let held = instance.slot.holding.len();
+        let stuck: Vec<KindName> = lanes
+            .iter()
+            .filter(|&&lane| !self.registry.is_worked(lane, now, Some(slot)))
+            .filter_map(|&lane| self.registry.lanes.get(lane).map(|lane| lane.kind.clone()))
+            .collect();
+        if held == 0 || stuck.len() == lanes.len() {
+            // It is looked at again at the next tick: others may come.
+            return;
+        }
+        // What nobody else can take stays where it is.
+        let kept: HashSet<(MeasurementId, u64)> = self
+            .running
+            .iter()
+            .filter(|(_, running)| stuck.contains(&running.meta.kind))
+            .flat_map(|(&id, _)| instance.slot.holding.of(id).into_iter().map(move |index| (id, index)))
+            .collect();
+        let Some(instance) = self.registry.instances.get_mut(&slot) else {
+            return;
+        };
+        instance.withdrawn = stuck.is_empty();
+        let returned = instance.slot.holding.compare(u64::MAX, &kept);
+        if returned.is_empty() {
+            return;
+        }
+        self.counters.withdrawn_total += returned.len() as u64;
+        self.fail_at_all(slot, now);
+        self.give_back(returned, Some(&name), Nothing::Lost("the instance fell silent"));
     }
 
     /// Asks how many bytes LEDGER and RES take.

@@ -103,8 +103,8 @@ const REASONS: &[(&str, u16, &str, &str)] = &[
     (
         "saturated",
         429,
-        "As many tasks are pending as the anchor takes.",
-        "Wait as long as Retry-After says, or ask for less.",
+        "As many tasks are pending as the anchor takes, or so many of the kind wait at the vantage points chosen that more would wait there until their deadline.",
+        "Wait as long as Retry-After says, ask for less, choose other vantage points, or give it a longer deadline.",
     ),
     (
         "credits",

@@ -86,6 +86,45 @@ fn work(page: &mut Page, metrics: &Metrics) {
     page.one("mmn_dispatch_stalled", GAUGE, "Whether dispatch waits for writes.", stalled);
     let help = "Attempts that came to nothing.";
     page.one("mmn_attempts_failed_total", COUNTER, help, metrics.attempts_failed_total);
+    let help = "Attempts that came to nothing, by why.";
+    let why = metrics.retries_total.iter().map(|(why, count)| ([("why", *why)], *count));
+    page.many("mmn_retries_total", COUNTER, help, why);
+    let help = "Tasks that wait for their next attempt.";
+    page.one("mmn_retries_waiting", GAUGE, help, metrics.retries_waiting);
+    let help = "Tasks of silent instances that went elsewhere before those were lost.";
+    page.one("mmn_withdrawn_total", COUNTER, help, metrics.withdrawn_total);
+    let circuits = ["instance", "kind"].iter().flat_map(|of| {
+        ["open", "half-open"].iter().map(move |state| {
+            let count = metrics.breakers.get(&(*of, *state)).copied().unwrap_or_default();
+            ([("of", *of), ("state", *state)], count)
+        })
+    });
+    page.many("mmn_breakers", GAUGE, "Circuits that are not closed.", circuits);
+    let each = |map: &std::collections::BTreeMap<&'static str, u64>, words: &[&'static str]| {
+        let count = |word: &str| map.get(word).copied().unwrap_or_default();
+        words.iter().map(|&word| (word, count(word))).collect::<Vec<_>>()
+    };
+    let opened = each(&metrics.breakers_opened_total, &["instance", "kind"]);
+    let opened = opened.into_iter().map(|(of, count)| ([("of", of)], count));
+    page.many("mmn_breakers_opened_total", COUNTER, "How often circuits opened.", opened);
+    let help = "Messages that were left unread, because their sender sends too many.";
+    let floods = each(&metrics.flood_total, &["announce", "hb", "res"]);
+    page.many(
+        "mmn_flood_total",
+        COUNTER,
+        help,
+        floods.into_iter().map(|(of, count)| ([("subject", of)], count)),
+    );
+    let help = "Requests for work that were refused because a kind has more than it can do.";
+    let refused = each(&metrics.overload_total, &["lane", "kind"]);
+    page.many(
+        "mmn_overload_total",
+        COUNTER,
+        help,
+        refused.into_iter().map(|(of, count)| ([("of", of)], count)),
+    );
+    let help = "The most tasks that wait for one kind at one vantage point.";
+    page.one("mmn_lane_waiting_most", GAUGE, help, metrics.lane_waiting_most);
     let help = "Final records that came after their task had ended.";
     page.one("mmn_superseded_total", COUNTER, help, metrics.superseded_total);
     let help = "Requests for work that were refused for reasons of the anchor's own.";

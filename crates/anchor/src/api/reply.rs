@@ -28,7 +28,8 @@ impl IntoResponse for Failure {
         let body = serde_json::to_vec(&self.0).unwrap_or_default();
         let mut response = with_type(status, problem::CONTENT_TYPE, body);
         if matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE) {
-            set_number(response.headers_mut(), header::RETRY_AFTER, RETRY_AFTER.as_secs());
+            let after = self.0.retry_after_s.unwrap_or(RETRY_AFTER.as_secs());
+            set_number(response.headers_mut(), header::RETRY_AFTER, after);
         }
         if status == StatusCode::UNAUTHORIZED {
             let how = HeaderValue::from_static("Bearer realm=\"mmn\"");
@@ -191,5 +192,7 @@ mod tests {
             assert_eq!(response.headers().contains_key(header::RETRY_AFTER), told);
             assert_eq!(response.headers()[header::CONTENT_TYPE], problem::CONTENT_TYPE);
         }
+        let response = Failure::from(Problem::new(429, "x", "X").retry_after(17)).into_response();
+        assert_eq!(response.headers()[header::RETRY_AFTER], "17");
     }
 }

@@ -2,8 +2,12 @@
 //! a small one does not wait behind a large one.
 
 use std::collections::{HashMap, VecDeque};
+use std::time::Instant;
 
 use mmn_schema::id::{KindName, MeasurementId, VpId};
+
+use crate::breaker::Breaker;
+use crate::dispatch::load::Load;
 
 /// The number of an instance, or of a pool of instances, in this anchor's memory. Never used again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -35,6 +39,10 @@ pub(crate) struct Lane {
     pub(crate) kind: KindName,
     /// The instances that perform the kind there.
     pub(crate) slots: Vec<SlotId>,
+    /// The circuit of the kind there.
+    pub(crate) breaker: Breaker,
+    /// How fast work is done there, and how much waits.
+    pub(crate) load: Load,
     turns: VecDeque<Turn>,
     /// Pools and the lane's own turns alternate.
     pools_next: bool,
@@ -47,6 +55,8 @@ pub(crate) struct Lanes {
     by_name: HashMap<(VpId, KindName), LaneId>,
     /// Assignments to one of several vantage points, which nobody had room for.
     pools: VecDeque<(Turn, Box<[LaneId]>)>,
+    /// How many tasks wait, by kind: all, and those of assignments to one of several vantage points.
+    waiting: HashMap<KindName, [u64; 2]>,
 }
 
 /// How many waiting pools are looked at for a lane that has room.
@@ -58,7 +68,15 @@ impl Lanes {
         let name = (vp.clone(), kind.clone());
         *self.by_name.entry(name).or_insert_with(|| {
             let (vp, kind) = (vp.clone(), kind.clone());
-            self.all.push(Lane { vp, kind, slots: Vec::new(), turns: VecDeque::new(), pools_next: false });
+            self.all.push(Lane {
+                vp,
+                kind,
+                slots: Vec::new(),
+                breaker: Breaker::default(),
+                load: Load::default(),
+                turns: VecDeque::new(),
+                pools_next: false,
+            });
             LaneId(u32::try_from(self.all.len() - 1).unwrap_or(u32::MAX))
         })
     }
@@ -111,6 +129,47 @@ impl Lanes {
     /// Whether something may wait for this lane.
     pub(crate) fn is_waited_for(&self, id: LaneId) -> bool {
         !self.pools.is_empty() || self.get(id).is_some_and(|lane| !lane.turns.is_empty())
+    }
+
+    /// Whether something waits for this lane alone.
+    pub(crate) fn has_turns(&self, id: LaneId) -> bool {
+        self.get(id).is_some_and(|lane| !lane.turns.is_empty())
+    }
+
+    /// Tasks of an assignment wait: so many more, or fewer.
+    pub(crate) fn count(&mut self, kind: &KindName, lanes: &[LaneId], more: u64, fewer: u64) {
+        let step = |count: &mut u64| *count = count.saturating_add(more).saturating_sub(fewer);
+        let [all, pooled] = self.waiting.entry(kind.clone()).or_default();
+        step(all);
+        if let [lane] = lanes {
+            if let Some(lane) = self.get_mut(*lane) {
+                lane.load.wait(more);
+                lane.load.unwait(fewer);
+            }
+        } else {
+            step(pooled);
+        }
+    }
+
+    /// How many tasks of a kind wait.
+    pub(crate) fn waiting_of(&self, kind: &KindName) -> u64 {
+        self.waiting.get(kind).map_or(0, |[all, _]| *all)
+    }
+
+    /// How many of them wait for one of several vantage points.
+    pub(crate) fn pooled_of(&self, kind: &KindName) -> u64 {
+        self.waiting.get(kind).map_or(0, |[_, pooled]| *pooled)
+    }
+
+    /// Looks at how fast work is done. Gives the most that waits on one lane.
+    pub(crate) fn look(&mut self, now: Instant) -> u64 {
+        let mut most = 0;
+        for lane in &mut self.all {
+            let pooled = self.waiting.get(&lane.kind).is_some_and(|[_, pooled]| *pooled > 0);
+            lane.load.look(now, pooled);
+            most = most.max(lane.load.waiting());
+        }
+        most
     }
 
     /// All lanes.

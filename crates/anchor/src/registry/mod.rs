@@ -1,12 +1,14 @@
 //! Who is there: vantage points, their nodes, the instances of modules and the kinds that they perform.
 //!
 //! It is told what was announced and when, and reads no clock itself. Begin with [`Registry`]; [`proof`] says whom
-//! to believe, [`instance`] what is known of one instance, [`views`] what clients are shown.
+//! to believe, [`instance`] what is known of one instance, [`circuits`] who is
+//! given work, [`views`] what clients are shown.
 
+pub(crate) mod circuits;
 pub(crate) mod instance;
 pub(crate) mod kinds;
 pub(crate) mod proof;
-mod views;
+pub(crate) mod views;
 
 use std::collections::{BTreeMap, HashMap};
 use std::time::{Duration, Instant};
@@ -137,8 +139,13 @@ impl Registry {
         }
         match self.instances.get_mut(&slot) {
             Some(instance) if !anew => instance.again(announcement, info, encoding, lanes, now, at),
-            _ => {
-                let instance = Instance::new(announcement, info, encoding, lanes, self.first_seq, now, at);
+            former => {
+                let mut instance =
+                    Instance::new(announcement, info, encoding, lanes, self.first_seq, now, at);
+                // A new life does not wipe out why the former ones were given no work.
+                if let Some(former) = former {
+                    instance.breaker = former.breaker.clone();
+                }
                 self.instances.insert(slot, instance);
             }
         }
@@ -209,7 +216,7 @@ impl Registry {
         let mut kinds = Vec::new();
         let mut best = vp.node.as_ref().map(|node| node.liveness.judge(now, bounds).0);
         for instance in vp.slots.iter().filter_map(|slot| self.instances.get(slot)) {
-            let health = instance.liveness.judge(now, bounds).0;
+            let health = instance.judge(&self.lanes, now, bounds).0;
             best = Some(best.map_or(health, |best| better(best, health)));
             if health != Health::Stopped {
                 kinds.extend(
@@ -229,35 +236,6 @@ impl Registry {
     pub(crate) fn candidates(&self) -> Vec<Candidate<'_>> {
         let there = self.vps.values().filter(|vp| vp.health != Health::Stopped);
         there.map(|vp| Candidate { vp: &vp.point, kinds: &vp.kinds }).collect()
-    }
-
-    /// The instance with the largest free share on a lane.
-    pub(crate) fn least_loaded(&self, lane: LaneId, now: Instant) -> Option<(Sink, usize)> {
-        let mut best: Option<(Sink, usize, f64)> = None;
-        let mut poolable = 0;
-        for &slot in &self.lanes.get(lane)?.slots {
-            let Some(instance) = self.instances.get(&slot) else { continue };
-            if !instance.takes_work(now, self.bounds) {
-                continue;
-            }
-            let Some(credits) = instance.credits else {
-                poolable += self.pool_tasks as usize;
-                continue;
-            };
-            let free = instance.room(credits);
-            #[expect(clippy::cast_precision_loss, reason = "shares are compared, not counted")]
-            let share = free as f64 / f64::from(credits.max(1));
-            if free > 0 && best.as_ref().is_none_or(|&(.., most)| share > most) {
-                best = Some((Sink::Instance(slot), free, share));
-            }
-        }
-        if best.is_none() && poolable > 0 {
-            let out = self.pools.get(&lane).map_or(0, |pool| pool.slot.holding.len());
-            if out < poolable {
-                return Some((Sink::Pool(lane), 1));
-            }
-        }
-        best.map(|(sink, free, _)| (sink, free))
     }
 
     /// Whether anybody who is not gone performs the lane's kind.

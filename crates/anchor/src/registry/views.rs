@@ -3,9 +3,11 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-use mmn_schema::api::{KindView, ModuleView, UnavailableKind, VpView};
+use mmn_schema::api::{Cause, Circuit, CircuitState, KindView, ModuleView, UnavailableKind, VpView};
 
 use super::Registry;
+use super::instance::Instance;
+use crate::health::Evidence;
 use crate::metrics::{Metrics, health_label};
 
 impl Registry {
@@ -51,7 +53,8 @@ impl Registry {
             .instances
             .values()
             .map(|instance| {
-                let (health, evidence) = instance.liveness.judge(now, self.bounds);
+                let (health, evidence) = instance.judge(&self.lanes, now, self.bounds);
+                let cause = self.cause(instance, evidence, now);
                 ModuleView {
                     instance: instance.id.clone(),
                     boot: instance.boot,
@@ -61,7 +64,9 @@ impl Registry {
                     vp_name: self.vps.get(&instance.vp).map(|vp| vp.point.name.clone()),
                     kinds: instance.kinds.iter().map(|kind| kind.name.clone()).collect(),
                     health,
-                    evidence: evidence.to_string(),
+                    evidence: told(evidence, cause, instance.probed.is_some()),
+                    cause,
+                    circuits: self.circuits(instance),
                     credits: instance.credits,
                     out: instance.slot.holding.len() as u64,
                     heartbeat: instance.heartbeat.clone(),
@@ -89,13 +94,66 @@ impl Registry {
     /// Enters the gauges.
     pub(crate) fn gauge(&self, metrics: &mut Metrics, now: Instant) {
         for instance in self.instances.values() {
-            let health = instance.liveness.judge(now, self.bounds).0;
+            let health = instance.judge(&self.lanes, now, self.bounds).0;
             *metrics.instances.entry(health_label(health)).or_default() += 1;
             metrics.tasks_out += instance.slot.holding.len() as u64;
         }
         for vp in self.vps.values() {
             *metrics.vps.entry(health_label(vp.health)).or_default() += 1;
         }
+        self.gauge_circuits(metrics);
         metrics.tasks_out += self.pools.values().map(|pool| pool.slot.holding.len() as u64).sum::<u64>();
     }
+
+    /// What seems to have happened to an instance: as much as can be told from here.
+    pub(crate) fn cause(&self, instance: &Instance, evidence: Evidence, now: Instant) -> Option<Cause> {
+        let node = self.vps.get(&instance.vp).and_then(|vp| vp.node.as_ref());
+        let node = node.map(|node| node.liveness.takes_work(now, self.bounds));
+        match (evidence, node) {
+            (Evidence::Dead, _) | (Evidence::Deaf, Some(true)) => Some(Cause::Crash),
+            (Evidence::Deaf | Evidence::Silent(..), Some(false)) => Some(Cause::Cut),
+            // Had it no listener, the question would have come back at once.
+            (Evidence::Silent(..), _) if instance.probed.is_some() => Some(Cause::Hang),
+            (Evidence::Mute, _) => Some(Cause::Hang),
+            // Deaf without a node: nobody can say whether the process or the way to it is gone.
+            _ => None,
+        }
+    }
+
+    fn circuits(&self, instance: &Instance) -> Vec<Circuit> {
+        let own = Some((None, instance.breaker.state()));
+        let lanes = instance.lanes.iter().filter_map(|&lane| self.lanes.get(lane));
+        let kinds = lanes.map(|lane| (Some(lane.kind.clone()), lane.breaker.state()));
+        own.into_iter()
+            .chain(kinds)
+            .filter(|(_, state)| *state != CircuitState::Closed)
+            .map(|(kind, state)| Circuit { kind, state })
+            .collect()
+    }
+
+    /// How many circuits are in which state, of instances and of kinds.
+    fn gauge_circuits(&self, metrics: &mut Metrics) {
+        let instances = self.instances.values().map(|instance| ("instance", instance.breaker.state()));
+        let lanes = self.lanes.ids().filter_map(|lane| self.lanes.get(lane));
+        for (of, state) in instances.chain(lanes.map(|lane| ("kind", lane.breaker.state()))) {
+            let state = match state {
+                CircuitState::Closed => continue,
+                CircuitState::Open => "open",
+                CircuitState::HalfOpen => "half-open",
+            };
+            *metrics.breakers.entry((of, state)).or_default() += 1;
+        }
+    }
+}
+
+/// The evidence and what it is taken for, in words.
+pub(crate) fn told(evidence: Evidence, cause: Option<Cause>, probed: bool) -> String {
+    let besides = match (cause, evidence) {
+        (Some(Cause::Crash), Evidence::Dead) | (None, _) => "",
+        (Some(Cause::Crash), _) => "; its node is there: it crashed",
+        (Some(Cause::Cut), _) => "; its node is not heard either",
+        (Some(Cause::Hang), _) if probed => "; its subject has a listener, and a question went unanswered",
+        (Some(Cause::Hang), _) => "; it is connected",
+    };
+    format!("{evidence}{besides}")
 }

@@ -11,13 +11,14 @@
 )]
 
 pub mod module;
+pub mod node;
 
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use mmn_anchor::{Anchor, Config, Next, Ready, RunError, Viewer};
 use mmn_bus::testing::TestServer;
-use mmn_schema::api::{Cursor, Measurement, MeasurementRequest, ResultRecord};
+use mmn_schema::api::{Cursor, Measurement, MeasurementRequest, ModuleView, ResultRecord};
 use mmn_schema::dispatch::Input;
 use mmn_schema::id::{MeasurementId, Tenant, VpId};
 use tokio::sync::oneshot;
@@ -134,6 +135,15 @@ impl TestAnchor {
             vp.kinds.iter().any(|known| known.as_str() == kind).then_some(())
         })
         .await;
+    }
+
+    /// Waits until an instance is seen as `is` wants it.
+    pub async fn sees(&self, instance: &str, is: impl Fn(&ModuleView) -> bool) -> ModuleView {
+        eventually(|| async {
+            let modules = self.anchor.modules().await.ok()?;
+            modules.into_iter().find(|view| view.instance.as_str() == instance && is(view))
+        })
+        .await
     }
 
     pub async fn measurement(&self, id: MeasurementId) -> Measurement {

@@ -16,9 +16,11 @@ use mmn_schema::announce::{
 };
 use mmn_schema::body::Body;
 use mmn_schema::control::{Control, Controlled, Quote};
-use mmn_schema::dispatch::{Held, Receipt, Record, ResultBatch, Sync, Synced, Task, TaskBatch, ToInstance};
+use mmn_schema::dispatch::{
+    Held, Input, Receipt, Record, ResultBatch, Sync, Synced, Task, TaskBatch, ToInstance,
+};
 use mmn_schema::encoding::{CONTENT_TYPE, Encoding};
-use mmn_schema::id::{BootId, InstanceId, KindName, MeasurementId, VpId};
+use mmn_schema::id::{BootId, Epoch, InstanceId, KindName, MeasurementId, VpId};
 use mmn_schema::outcome::{Outcome, Reason, code};
 use mmn_schema::subject::{Prefix, Subject, filter};
 use mmn_schema::time::Timestamp;
@@ -39,6 +41,18 @@ pub struct Behaviour {
     pub loses: u32,
     pub unavailable: bool,
     pub heartbeats: bool,
+    /// So many tasks are answered with: the module broke.
+    pub breaks: u32,
+    /// So many batches are declined: it is going out of service.
+    pub declines: u32,
+    /// The kind that it performs.
+    pub kind: &'static str,
+    /// Another one that it performs.
+    pub second: Option<&'static str>,
+    /// It answers a batch each so many milliseconds, and none at once.
+    pub pace_ms: Option<u64>,
+    /// Messages that it could not read, as its heartbeats tell.
+    pub unread: u64,
 }
 
 impl Default for Behaviour {
@@ -51,6 +65,12 @@ impl Default for Behaviour {
             loses: 0,
             unavailable: false,
             heartbeats: true,
+            breaks: 0,
+            declines: 0,
+            kind: "noop",
+            second: None,
+            pace_ms: None,
+            unread: 0,
         }
     }
 }
@@ -64,6 +84,24 @@ enum Order {
     /// Send a heartbeat now.
     Beat,
     Bye,
+    /// Do nothing at all, as a process that is stopped, until it is thawed.
+    Freeze,
+    Thaw,
+    /// Behave otherwise from now on.
+    Behave(Box<Behaviour>),
+    /// Send so many of these.
+    Flood(Flood, usize),
+}
+
+/// What a module may send too much of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Flood {
+    /// Results that can't be read.
+    Garbage,
+    /// Results of tasks that it was not given, of this measurement.
+    Results(MeasurementId),
+    Announcements,
+    Heartbeats,
 }
 
 /// What a module has seen.
@@ -141,6 +179,22 @@ impl FakeModule {
         self.orders.send(Order::Repeat).unwrap();
     }
 
+    pub fn freeze(&self) {
+        self.orders.send(Order::Freeze).unwrap();
+    }
+
+    pub fn thaw(&self) {
+        self.orders.send(Order::Thaw).unwrap();
+    }
+
+    pub fn behave(&self, behaviour: Behaviour) {
+        self.orders.send(Order::Behave(Box::new(behaviour))).unwrap();
+    }
+
+    pub fn flood(&self, flood: Flood, count: usize) {
+        self.orders.send(Order::Flood(flood, count)).unwrap();
+    }
+
     pub fn beat(&self) {
         self.orders.send(Order::Beat).unwrap();
     }
@@ -173,9 +227,9 @@ pub fn kind() -> KindName {
     "noop".parse().unwrap()
 }
 
-pub fn kind_info(unavailable: bool) -> KindInfo {
+pub fn kind_info(name: KindName, unavailable: bool) -> KindInfo {
     KindInfo {
-        name: kind(),
+        name,
         version: SchemaVersion { major: 1, minor: 0 },
         description: "Does nothing.".to_owned(),
         input: InputShape::Target,
@@ -220,7 +274,8 @@ impl Worker {
         let client = self.bus.client().clone();
         let mut tasks =
             client.subscribe(filter::tasks(&self.prefix, &self.vp, &self.instance)).await.unwrap();
-        let pool = Subject::Pool(self.vp.clone(), kind()).on(&self.prefix);
+        let kind = self.behaviour.kind.parse().unwrap();
+        let pool = Subject::Pool(self.vp.clone(), kind).on(&self.prefix);
         let mut pool = client.queue_subscribe(pool, POOL_QUEUE.to_owned()).await.unwrap();
         let ctl = Subject::Ctl(self.vp.clone(), self.instance.clone()).on(&self.prefix);
         let mut ctl = client.subscribe(ctl).await.unwrap();
@@ -230,6 +285,8 @@ impl Worker {
         self.announce(self.role()).await;
         listening.send(()).unwrap();
         let mut beat = tokio::time::interval(std::time::Duration::from_millis(500));
+        let mut pace =
+            tokio::time::interval(std::time::Duration::from_millis(self.behaviour.pace_ms.unwrap_or(1000)));
         loop {
             tokio::select! {
                 Some(message) = tasks.next() => self.on_task(message).await,
@@ -257,7 +314,21 @@ impl Worker {
                     }
                     Order::Beat => self.heartbeat().await,
                     Order::Bye => self.announce(Role::Bye).await,
+                    Order::Freeze => {
+                        while !matches!(orders.recv().await, Some(Order::Thaw) | None) {}
+                    }
+                    Order::Thaw => {}
+                    Order::Behave(behaviour) => {
+                        self.behaviour = *behaviour;
+                        self.announce(self.role()).await;
+                    }
+                    Order::Flood(flood, count) => self.flood(flood, count).await,
                 },
+                _ = pace.tick(), if self.behaviour.pace_ms.is_some() => {
+                    if let Some((batch, encoding)) = self.held.pop_front() {
+                        self.answer(&batch, encoding).await;
+                    }
+                }
                 _ = beat.tick(), if self.behaviour.heartbeats => self.heartbeat().await,
             }
         }
@@ -266,7 +337,11 @@ impl Worker {
     fn role(&self) -> Role {
         Role::Module(ModuleInfo {
             module: "noop".to_owned(),
-            kinds: vec![kind_info(self.behaviour.unavailable)],
+            kinds: [Some(self.behaviour.kind), self.behaviour.second]
+                .into_iter()
+                .flatten()
+                .map(|kind| kind_info(kind.parse().unwrap(), self.behaviour.unavailable))
+                .collect(),
             credits: self.behaviour.credits,
         })
     }
@@ -291,6 +366,37 @@ impl Worker {
         self.bus.client().publish_with_headers(subject, headers, payload.into()).await.unwrap();
     }
 
+    async fn flood(&mut self, flood: Flood, count: usize) {
+        let id = MeasurementId::new(1, &[0; 10]);
+        for n in 0..count {
+            match flood {
+                Flood::Garbage => {
+                    let kind = self.behaviour.kind.parse().unwrap();
+                    let subject = Subject::Res(self.vp.clone(), kind, id).on(&self.prefix);
+                    self.bus.client().publish(subject, vec![0xff, 0x00].into()).await.unwrap();
+                }
+                Flood::Results(id) => {
+                    self.seq += 1;
+                    let task = Task { index: n as u64, attempt: 0, input: Input::Nothing };
+                    let batch = ResultBatch {
+                        instance: self.instance.clone(),
+                        boot: self.boot,
+                        anchor: "a1".parse().unwrap(),
+                        epoch: Epoch(1),
+                        seq: self.seq,
+                        free: None,
+                        records: vec![record(&task, Outcome::Ok, None)],
+                    };
+                    let kind = self.behaviour.kind.parse().unwrap();
+                    let subject = Subject::Res(self.vp.clone(), kind, id).on(&self.prefix);
+                    self.publish(subject, Encoding::Cbor, &batch).await;
+                }
+                Flood::Announcements => self.announce(self.role()).await,
+                Flood::Heartbeats => self.heartbeat().await,
+            }
+        }
+    }
+
     async fn heartbeat(&mut self) {
         self.beats += 1;
         let heartbeat = Heartbeat {
@@ -299,7 +405,7 @@ impl Worker {
             sent_at: Timestamp::default(),
             interval_ms: 500,
             state: InstanceState::Ready,
-            load: Load::default(),
+            load: Load { garbage: self.behaviour.unread, free: 1, ..Load::default() },
             clock: None,
         };
         let subject = Subject::Hb(self.vp.clone(), self.instance.clone()).on(&self.prefix);
@@ -333,6 +439,9 @@ impl Worker {
         let receipt = if self.behaviour.busy > 0 {
             self.behaviour.busy -= 1;
             Receipt::Busy { instance, free: 0 }
+        } else if self.behaviour.declines > 0 {
+            self.behaviour.declines -= 1;
+            Receipt::Refused { instance, reason: Reason::new(code::DRAINING) }
         } else {
             Receipt::Accepted { instance, boot, free: 1 }
         };
@@ -348,7 +457,7 @@ impl Worker {
             seen.batches += 1;
             seen.tasks.extend(batch.tasks.iter().map(|task| (batch.measurement, task.clone())));
         }
-        if self.behaviour.prompt {
+        if self.behaviour.prompt && self.behaviour.pace_ms.is_none() {
             self.answer(&batch, encoding).await;
         } else {
             self.held.push_back((batch, encoding));
@@ -356,7 +465,16 @@ impl Worker {
     }
 
     async fn answer(&mut self, batch: &TaskBatch, encoding: Encoding) {
-        let records = batch.tasks.iter().map(|task| record(task, Outcome::Ok, None)).collect();
+        let mut records = Vec::new();
+        for task in &batch.tasks {
+            let breaks = self.behaviour.breaks > 0;
+            self.behaviour.breaks -= u32::from(breaks);
+            records.push(if breaks {
+                record(task, Outcome::Failed, Some(Reason::with(code::INTERNAL, "the kind broke")))
+            } else {
+                record(task, Outcome::Ok, None)
+            });
+        }
         self.send(batch, records, encoding).await;
     }
 

@@ -46,6 +46,7 @@ pub enum Does {
     #[default]
     Answer,
     Hold,
+    Wait,
     Panic,
     Fail,
     Resolve,
@@ -91,6 +92,10 @@ impl SessionKind for Note {
             Does::Hold => {
                 let gate = GATE.with(|gate| *gate);
                 gate.acquire().await.expect("never closed").forget();
+            }
+            Does::Wait => {
+                let until = context.now() + mmn_probe::time::Nanos::from_millis(20);
+                context.sleep_until(until).await;
             }
             Does::Panic => panic!("as asked"),
             Does::Fail => return Err(Failure::failed(code::NO_ROUTE, "as asked")),

@@ -49,6 +49,14 @@ pub enum Said {
     Synced(Synced),
 }
 
+/// What an anchor hears.
+pub enum Heard {
+    Announced(Announcement),
+    Results(MeasurementId, ResultBatch),
+    Synced,
+    Received(InstanceId, u64, Option<Receipt>),
+}
+
 /// An anchor that does what the test says.
 pub struct Anchor {
     pub bus: Bus,
@@ -197,6 +205,29 @@ impl Anchor {
         records
     }
 
+    /// What comes next of all that an anchor hears; receipts are those of [`Self::dispatch`].
+    pub async fn anything(&mut self, receipts: &mut Subscriber) -> Heard {
+        let next = async {
+            tokio::select! {
+                Some(message) = self.announcements.next() => Heard::Announced(read(&message)),
+                Some(message) = self.results.next() => match Subject::parse(&Prefix::default(), &message.subject).unwrap() {
+                    Subject::Res(_, _, measurement) => Heard::Results(measurement, read(&message)),
+                    _ => Heard::Synced,
+                },
+                Some(message) = receipts.next() => {
+                    let Subject::Receipt(_, instance, _, seq) =
+                        Subject::parse(&Prefix::default(), &message.subject).unwrap()
+                    else {
+                        panic!("{}", message.subject)
+                    };
+                    // Nobody listens.
+                    Heard::Received(instance, seq, message.status.is_none().then(|| read(&message)))
+                }
+            }
+        };
+        soon(next).await
+    }
+
     pub async fn nothing_was_said(&mut self) {
         self.bus.barrier().await.unwrap();
         let more = tokio::time::timeout(Duration::ZERO, self.results.next()).await;
@@ -230,16 +261,24 @@ impl Anchor {
 
     /// As an anchor does, which collects receipts on a subject of its own.
     pub async fn dispatch(&self, instance: &InstanceId, batch: TaskBatch) {
+        self.dispatch_at(&vp(), instance, batch).await;
+    }
+
+    pub async fn dispatch_at(&self, vp: &VpId, instance: &InstanceId, batch: TaskBatch) {
         let prefix = Prefix::default();
-        let subject = Subject::Task(vp(), batch.kind.clone(), instance.clone()).on(&prefix);
-        let receipt = Subject::Receipt(vp(), instance.clone(), self.id.clone(), batch.seq).on(&prefix);
+        let subject = Subject::Task(vp.clone(), batch.kind.clone(), instance.clone()).on(&prefix);
+        let receipt = Subject::Receipt(vp.clone(), instance.clone(), self.id.clone(), batch.seq).on(&prefix);
         let payload = self.encoding.encode(&ToInstance::Tasks(batch)).unwrap();
         self.bus.client().publish_with_reply(subject, receipt, payload.into()).await.unwrap();
     }
 
     pub async fn sync(&self, instance: &InstanceId, ack: u64, resend: bool, fresh: bool) {
+        self.sync_at(&vp(), instance, ack, resend, fresh).await;
+    }
+
+    pub async fn sync_at(&self, vp: &VpId, instance: &InstanceId, ack: u64, resend: bool, fresh: bool) {
         let sync = Sync { anchor: self.id.clone(), epoch: self.epoch, seq: self.seq, ack, resend, fresh };
-        let subject = Subject::Task(vp(), "note".parse().unwrap(), instance.clone());
+        let subject = Subject::Task(vp.clone(), "note".parse().unwrap(), instance.clone());
         self.publish(subject, &ToInstance::Sync(sync)).await;
     }
 
