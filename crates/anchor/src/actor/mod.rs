@@ -357,17 +357,24 @@ impl Actor {
         }
         self.shared.say(false, "stopping");
         self.send_late();
-        self.settle().await;
+        self.write_groups();
+        self.send_out().await;
         // What is being written may still be answered. What is not written by then is found again at the next start.
         let writing = async {
             while self.shared.holds()
                 && let Some(written) = self.writes.next().await
             {
                 self.on_written(written);
+                self.write_groups();
             }
         };
         if tokio::time::timeout(DRAIN, writing).await.is_err() {
             tracing::info!(writes = self.writes.len(), "some writes were not acknowledged at the end");
+        }
+        // Else the next anchor would be sent again what this one has kept.
+        if self.shared.holds() {
+            self.tell_what_is_kept(clock::now());
+            self.send_out().await;
         }
         Ok(())
     }
@@ -400,6 +407,10 @@ impl Actor {
     async fn settle(&mut self) {
         self.dispatch();
         self.write_groups();
+        self.send_out().await;
+    }
+
+    async fn send_out(&mut self) {
         for message in std::mem::take(&mut self.outgoing) {
             let Outgoing { subject, reply, encoding, payload } = message;
             let client = self.shared.bus.client();

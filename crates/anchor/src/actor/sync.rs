@@ -62,6 +62,15 @@ impl Actor {
         }
     }
 
+    /// Says to every instance which of its results are kept, unless it knows.
+    pub(super) fn tell_what_is_kept(&mut self, now: Instant) {
+        let news =
+            self.registry.instances.iter().filter(|(_, it)| it.credits.is_some() && it.inbound.is_news());
+        for slot in news.map(|(&slot, _)| slot).collect::<Vec<_>>() {
+            self.send_sync(slot, now, false, false);
+        }
+    }
+
     fn send_sync(&mut self, slot: SlotId, now: Instant, resend: bool, fresh: bool) {
         let Some(instance) = self.registry.instances.get_mut(&slot) else {
             return;

@@ -94,10 +94,9 @@ fn anchors_hand_over_in_order_and_nothing_suffers() {
         let mut all = work.await.unwrap().unwrap();
         all.extend(singles.await.unwrap().unwrap());
         all_is_well(&world, &all).await;
-        for asked in &all {
-            let ledger = &asked.ledger;
-            assert_eq!((ledger.lost, ledger.refused, ledger.superseded), (0, 0, 0), "{}", asked.what);
-        }
+        // What an instance has sent to the former one and not heard to be kept comes again: that is no loss.
+        let spared = |asked: &Asked| asked.ledger.lost + asked.ledger.refused == 0;
+        assert!(all.iter().all(spared), "{:?}", all.iter().map(|asked| &asked.ledger).collect::<Vec<_>>());
         world.stop().await;
     });
 }
