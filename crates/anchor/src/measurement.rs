@@ -46,6 +46,8 @@ pub(crate) struct Running {
     pub(crate) accepted: u64,
     /// Steps (close, cancel) that are being written.
     pub(crate) steps: usize,
+    /// Who asked for one that is already being written.
+    pub(crate) step_waiters: Vec<Reply<Measurement>>,
     /// The acceptance, while it may still be written together with all results.
     pub(crate) held: Option<Accept>,
     /// Whether the first group's acceptance is acknowledged.
@@ -125,6 +127,7 @@ impl Running {
             released: 0,
             accepted: 0,
             steps: 0,
+            step_waiters: Vec::new(),
             held: None,
             durable: false,
             keep: Keep::default(),
@@ -233,6 +236,15 @@ impl Running {
             MeasurementState::Running
         };
         self.meta.view(state, None, self.account.ledger().clone())
+    }
+
+    /// Answers one who asked for a step that was taken before: when it is kept.
+    pub(crate) fn answer_step(&mut self, reply: Reply<Measurement>) {
+        if self.steps > 0 {
+            self.step_waiters.push(reply);
+        } else {
+            let _ = reply.send(Ok(self.view()));
+        }
     }
 
     /// How many inputs may have been appended in all, with `window` of them under way.

@@ -43,7 +43,7 @@ impl Actor {
             return;
         }
         if !running.open {
-            let _ = reply.send(Ok(running.view()));
+            running.answer_step(reply);
             return;
         }
         running.open = false;
@@ -62,7 +62,7 @@ impl Actor {
             return;
         };
         if running.cancelled.is_some() {
-            let _ = reply.send(Ok(running.view()));
+            running.answer_step(reply);
             return;
         }
         self.call_off(id);
@@ -126,6 +126,9 @@ impl Actor {
         if let Some(running) = self.running.get_mut(&id) {
             running.steps -= 1;
             let _ = reply.send(Ok(running.view()));
+            for reply in std::mem::take(&mut running.step_waiters) {
+                running.answer_step(reply);
+            }
         }
         self.finish_if_over(id);
     }

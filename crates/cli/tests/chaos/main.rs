@@ -19,6 +19,7 @@ mod plan;
 mod process;
 mod proxy;
 mod scenarios;
+mod skew;
 mod streams;
 mod verdict;
 mod world;

@@ -115,7 +115,7 @@ fn a_slow_client_slows_only_itself() {
         let common = Common::make();
         // Nobody is to take over because a machine is busy.
         let calm = ANCHOR.replace("term_ms = 1000", "term_ms = 20000");
-        let world = Arc::new(World::start_with(&common, 3, &calm).await);
+        let world = Arc::new(World::start_with(&common, 3, &calm, None).await);
         let active = world.net.active().await.expect("one is active");
         let request = bulk("left", INPUTS, 0);
         let big = Ask::new("big", request, Duration::ZERO).run(Arc::clone(&world)).await.unwrap();
@@ -180,7 +180,7 @@ fn a_full_store_under_fault_refuses_and_forgets_nothing() {
         let small =
             ANCHOR.replace("[results]\nmax_bytes = 67108864", "[results]\nmax_bytes = 400000\nmax_age_s = 4");
         let common = Common::make();
-        let world = Arc::new(World::start_with(&common, 4, &small).await);
+        let world = Arc::new(World::start_with(&common, 4, &small, None).await);
         // More than there is room for: what finds none waits until results have expired.
         let request = bulk("left, right", 2000, 1);
         let big = tokio::task::spawn_local(accepted(Arc::clone(&world), request));

@@ -112,6 +112,29 @@ pub(crate) struct World {
     pub(crate) dir: Option<tempfile::TempDir>,
 }
 
+/// A wrong clock.
+#[derive(Debug)]
+pub(crate) struct Skew {
+    /// Whose.
+    pub(crate) whose: &'static [&'static str],
+    pub(crate) library: String,
+    /// By how much: `+365d`.
+    pub(crate) by: &'static str,
+}
+
+impl Skew {
+    /// What makes the clock of `name` wrong, if it is to be.
+    fn of(&self, name: &str) -> Vec<(&'static str, String)> {
+        if !self.whose.contains(&name) {
+            return Vec::new();
+        }
+        let by = self.by.to_owned();
+        let monotonic =
+            ["DONT_FAKE_MONOTONIC", "FAKETIME_DONT_FAKE_MONOTONIC"].map(|name| (name, "1".to_owned()));
+        [("LD_PRELOAD", self.library.clone()), ("FAKETIME", by)].into_iter().chain(monotonic).collect()
+    }
+}
+
 /// Each run has an address of the loopback of its own, so that a port that a dead process leaves is taken by nobody else.
 pub(crate) fn address(number: usize) -> Ipv4Addr {
     let process = std::process::id();
@@ -125,11 +148,16 @@ pub(crate) fn address(number: usize) -> Ipv4Addr {
 impl World {
     /// Starts it and waits until both vantage points offer the kind.
     pub(crate) async fn start(common: &Common, number: usize) -> Self {
-        Self::start_with(common, number, ANCHOR).await
+        Self::start_with(common, number, ANCHOR, None).await
     }
 
-    /// The same with another configuration of its anchors.
-    pub(crate) async fn start_with(common: &Common, number: usize, anchor: &str) -> Self {
+    /// The same with another configuration of its anchors, and with a wrong clock.
+    pub(crate) async fn start_with(
+        common: &Common,
+        number: usize,
+        anchor: &str,
+        skew: Option<&Skew>,
+    ) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let at = |name: &str| dir.path().join(name);
         let ip = IpAddr::V4(address(number));
@@ -171,12 +199,12 @@ impl World {
                 "--creds".into(),
                 common.credentials(name, dir.path()).into(),
             ];
-            world.anchors.push(role(dir.path(), name, args.into()));
+            world.anchors.push(role(dir.path(), name, args.into(), skew));
             world.anchor_ways.push(way);
         }
         for (name, instances) in PLACES {
             let way = Proxy::start(SocketAddr::new(ip, 0), server_address).await;
-            node_dir(&at(name), name, instances);
+            node_dir(&at(name), name, instances, skew);
             let args = [
                 "node".into(),
                 "--dir".into(),
@@ -186,7 +214,7 @@ impl World {
                 "--creds".into(),
                 common.credentials(name, dir.path()).into(),
             ];
-            world.nodes.push(role(dir.path(), name, args.into()));
+            world.nodes.push(role(dir.path(), name, args.into(), skew));
             world.node_ways.push(way);
         }
         world.dir = Some(dir);
@@ -263,21 +291,23 @@ async fn keep(process: Process, complaints: Arc<Mutex<Vec<String>>>, over: Arc<A
     }
 }
 
-fn role(dir: &Path, name: &str, args: Vec<std::ffi::OsString>) -> Process {
+fn role(dir: &Path, name: &str, args: Vec<std::ffi::OsString>, skew: Option<&Skew>) -> Process {
+    let mut env: Vec<(&'static str, std::ffi::OsString)> = vec![
+        ("MMN_DATA", dir.join("data").into()),
+        ("RUST_LOG", "info,async_nats=off".into()),
+        ("RUST_BACKTRACE", "1".into()),
+    ];
+    env.extend(skew.into_iter().flat_map(|skew| skew.of(name)).map(|(name, value)| (name, value.into())));
     Process::new(Recipe {
         name: name.to_owned(),
         program: MMN.into(),
         args,
-        env: vec![
-            ("MMN_DATA", dir.join("data").into()),
-            ("RUST_LOG", "info,async_nats=off".into()),
-            ("RUST_BACKTRACE", "1".into()),
-        ],
+        env,
         log: dir.join(format!("{name}.log")),
     })
 }
 
-fn node_dir(dir: &Path, name: &str, instances: usize) {
+fn node_dir(dir: &Path, name: &str, instances: usize, skew: Option<&Skew>) {
     let modules = dir.join("modules.d");
     std::fs::create_dir_all(&modules).unwrap();
     std::fs::write(dir.join("node.toml"), format!("name = {name:?}\n")).unwrap();
@@ -290,6 +320,9 @@ fn node_dir(dir: &Path, name: &str, instances: usize) {
         own.display(),
         kind::PROCESS
     );
+    let env =
+        skew.into_iter().flat_map(|skew| skew.of(name)).map(|(name, value)| format!("{name} = {value:?}\n"));
+    let manifest = format!("{manifest}[env]\n{}", env.collect::<String>());
     std::fs::write(modules.join(format!("{}.toml", kind::NAME)), manifest).unwrap();
 }
 

@@ -8,6 +8,9 @@ use serde::Deserialize;
 pub(super) struct Claims {
     /// Its name.
     pub(super) name: String,
+    /// When it was made, in seconds since 1970 UTC, by its maker's clock.
+    #[serde(default)]
+    pub(super) iat: Option<u64>,
     /// When it ends, in seconds since 1970 UTC.
     #[serde(default)]
     pub(super) exp: Option<u64>,
@@ -26,8 +29,9 @@ mod tests {
 
     #[test]
     fn claims_are_read() {
-        let jwt = format!("x.{}.y", BASE64URL_NOPAD.encode(br#"{"name":"node-1","exp":7,"nats":{}}"#));
-        assert_eq!(of(&jwt), Some(Claims { name: "node-1".to_owned(), exp: Some(7) }));
+        let jwt =
+            format!("x.{}.y", BASE64URL_NOPAD.encode(br#"{"name":"node-1","iat":3,"exp":7,"nats":{}}"#));
+        assert_eq!(of(&jwt), Some(Claims { name: "node-1".to_owned(), iat: Some(3), exp: Some(7) }));
     }
 
     proptest! {

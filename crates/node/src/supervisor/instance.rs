@@ -317,7 +317,7 @@ impl Tending {
     fn keep(&self, creds: &Creds) -> std::io::Result<Option<Duration>> {
         super::files::private_dir(&self.dir)?;
         enrol::write(creds, &self.creds)?;
-        Ok(enrol::renewal_s(creds, now_s()).map(Duration::from_secs))
+        Ok(enrol::renewal_of_new_s(creds).map(Duration::from_secs))
     }
 
     async fn report(&self, state: ModuleState, detail: Option<String>) {
