@@ -131,6 +131,7 @@ impl Actor {
     /// Looks who has fallen silent.
     fn judge(&mut self) {
         let (now, bounds) = (clock::now(), self.registry.bounds);
+        let at = clock::wall();
         let (mut changed, mut silent) = (Vec::new(), Vec::new());
         let lanes = &self.registry.lanes;
         for (&slot, instance) in &mut self.registry.instances {
@@ -148,8 +149,7 @@ impl Actor {
                 silent.push((slot, matches!(evidence, Evidence::Silent(..))));
             }
             if health != instance.health {
-                changed.push((slot, instance.health, health, evidence));
-                instance.health = health;
+                changed.push((slot, instance.turn(health, at), health, evidence));
             }
         }
         let mut touched = BTreeSet::new();
@@ -198,8 +198,7 @@ impl Actor {
         let (now, bounds) = (clock::now(), self.registry.bounds);
         if let Some(instance) = self.registry.instances.get_mut(&slot) {
             let (health, evidence) = instance.judge(&self.registry.lanes, now, bounds);
-            let before = std::mem::replace(&mut instance.health, health);
-            if before != Health::Lost {
+            if instance.turn(health, clock::wall()) != Health::Lost {
                 self.lose(slot, evidence);
             }
         }
