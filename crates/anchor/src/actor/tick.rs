@@ -98,8 +98,9 @@ impl Actor {
 
     /// An anchor that was stopped, or got no processor, heard nobody meanwhile: what they said waits to be read.
     fn stood_still(&mut self, now: Instant) {
-        let stood = now.saturating_duration_since(self.ticked).saturating_sub(TICK);
-        self.ticked = now;
+        let timer = clock::of_timers();
+        let stood = timer.saturating_duration_since(self.ticked).saturating_sub(TICK);
+        self.ticked = timer;
         if stood < STALL {
             return;
         }
