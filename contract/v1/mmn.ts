@@ -608,6 +608,8 @@ export type ModuleView = {
   kinds: Array<KindName>;
   /** How it is. */
   health: Health;
+  /** Since when it is so, by the anchor's clock. */
+  since?: Timestamp | null;
   /** Why it is thought to be so. */
   evidence: string;
   /** What seems to have happened to it, when it is suspect or lost and that can be told. */

@@ -922,6 +922,9 @@ class ModuleView(TypedDict):
     health: "Health"
     """How it is."""
 
+    since: NotRequired[Union["Timestamp", None]]
+    """Since when it is so, by the anchor's clock."""
+
     evidence: str
     """Why it is thought to be so."""
 

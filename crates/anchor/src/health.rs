@@ -205,6 +205,11 @@ impl Liveness {
         self.from = self.from.max(now);
     }
 
+    /// The anchor itself stood still for so long, until now: that was no silence.
+    pub(crate) fn excuse_for(&mut self, stood: Duration, now: Instant) {
+        self.from = (self.heard.max(self.from) + stood).min(now);
+    }
+
     /// A batch was not acknowledged in time.
     pub(crate) fn no_receipt(&mut self) {
         if matches!(self.condition, Condition::Said(_)) {
@@ -377,6 +382,11 @@ mod tests {
         };
         assert_eq!((health(60_000, false), health(60_000, true)), (Health::Lost, Health::Healthy));
         assert_eq!((health(61_499, false), health(61_500, false)), (Health::Healthy, Health::Suspect));
+        // It stood still for a second, and heard nothing for 1.5 s besides.
+        let mut liveness = Liveness::announced(start);
+        liveness.excuse_for(Duration::from_secs(1), at(1000));
+        assert_eq!(liveness.judge(at(2499), BOUNDS).0, Health::Healthy);
+        assert_eq!(liveness.judge(at(2500), BOUNDS).0, Health::Suspect);
     }
 
     #[test]

@@ -154,6 +154,8 @@ pub struct ModuleRow {
     pub rss_bytes: u64,
     /// Tasks that they hold.
     pub out: u64,
+    /// Messages of theirs in the last seconds that could not be read or believed.
+    pub garbage: u64,
 }
 
 /// How many kinds are counted apart.

@@ -55,6 +55,14 @@ impl Work {
         }
     }
 
+    fn take_back(&mut self, which: impl Fn(&InstanceId, &TaskBatch) -> bool) {
+        let (back, out) = std::mem::take(&mut self.out)
+            .into_iter()
+            .partition::<BTreeMap<_, _>, _>(|(_, (i, b))| which(i, b));
+        self.out = out;
+        self.declined.extend(back.into_values().map(|(_, batch)| batch));
+    }
+
     async fn hear(&mut self, anchor: &Anchor, vp: &VpId, heard: Heard) {
         match heard {
             Heard::Announced(announcement) => match announcement.role {
@@ -65,8 +73,7 @@ impl Work {
                 Role::Bye => {
                     self.there.remove(&announcement.instance);
                     // What was on its way when it left was never begun.
-                    let theirs = self.out.extract_if(.., |_, (with, _)| *with == announcement.instance);
-                    self.declined.extend(theirs.map(|(_, (_, batch))| batch));
+                    self.take_back(|with, _| *with == announcement.instance);
                 }
                 Role::Node(_) => {}
             },
@@ -83,9 +90,8 @@ impl Work {
             }
             Heard::Received(_, seq, receipt) => {
                 // A goodbye may have been read before it.
-                let batch = self.out.extract_if(.., |_, (_, batch)| batch.seq == seq);
                 if !matches!(receipt, Some(Receipt::Accepted { .. })) {
-                    self.declined.extend(batch.map(|(_, (_, batch))| batch));
+                    self.take_back(|_, batch| batch.seq == seq);
                 }
             }
             Heard::Synced => {}

@@ -480,6 +480,9 @@ pub struct ModuleView {
     pub kinds: Vec<KindName>,
     /// How it is.
     pub health: Health,
+    /// Since when it is so, by the anchor's clock.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<Timestamp>,
     /// Why it is thought to be so.
     pub evidence: String,
     /// What seems to have happened to it, when it is suspect or lost and that can be told.

@@ -38,6 +38,9 @@ pub(super) fn rows() -> Result<Vec<Row>> {
         Subject::Log(Log::Res, msm),
         Subject::Log(Log::Done, msm),
         Subject::Log(Log::Roll, msm),
+        Subject::Logs(Log::Accept, 1_234_567),
+        Subject::Logs(Log::Res, 1_234_567),
+        Subject::Logs(Log::Done, 1_234_567),
     ];
     let names = [
         (vp.to_string(), "<vp>"),
@@ -46,6 +49,7 @@ pub(super) fn rows() -> Result<Vec<Row>> {
         (msm.to_string(), "<msm>"),
         ("TYPE".to_owned(), "<type>"),
         ("ANCHOR.0".to_owned(), "<anchor>.<batch>"),
+        ("s1234567".to_owned(), "s<second>"),
     ];
     let rows = all.iter().map(|subject| {
         let mut text = subject.on(&Prefix::default());
@@ -82,5 +86,8 @@ const fn described(subject: &Subject) -> (&'static str, &'static str) {
         Subject::Log(Log::Res, _) => ("anchor → JetStream", "kept results; the anchor's own"),
         Subject::Log(Log::Done, _) => ("anchor → JetStream", "the sums at the end; the anchor's own"),
         Subject::Log(Log::Roll, _) => ("anchor → JetStream", "a rollup; the anchor's own"),
+        Subject::Logs(..) => {
+            ("anchor → JetStream", "the same of several measurements of one second; the anchor's own")
+        }
     }
 }

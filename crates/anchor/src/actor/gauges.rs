@@ -58,6 +58,7 @@ impl Actor {
             restarts: 0,
             rss_bytes: 0,
             out: 0,
+            garbage: 0,
         };
         for instance in self.registry.instances.values() {
             let health = match instance.judge(&self.registry.lanes, now, bounds).0 {
@@ -70,6 +71,7 @@ impl Actor {
             *worst = (*worst).min(urgency(health));
             *row.instances.entry(health_label(health)).or_default() += 1;
             row.out += instance.slot.holding.len() as u64;
+            row.garbage += instance.garbage.count(now);
             if !matches!(health, Health::Lost | Health::Stopped) {
                 let heartbeat = instance.heartbeat.as_ref();
                 row.rss_bytes += heartbeat.and_then(|beat| beat.load.rss_bytes).unwrap_or_default();

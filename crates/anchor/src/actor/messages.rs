@@ -175,7 +175,7 @@ impl Actor {
             let same = self.registry.instances.get_mut(&slot).filter(|it| it.boot == announcement.boot);
             if let Some(instance) = same {
                 instance.liveness.bye();
-                instance.health = mmn_schema::api::Health::Stopped;
+                instance.turn(mmn_schema::api::Health::Stopped, clock::wall());
                 let returned = self.registry.part(slot);
                 self.give_back(returned, Some(&announcement.instance), Nothing::Lost("the instance left"));
                 self.event("module-left", about, "it said goodbye".to_owned());

@@ -121,6 +121,9 @@ pub(crate) struct Actor {
     garbage: Garbage,
     ticks: u64,
     discovered: Option<Instant>,
+    /// When the last tick was, by the clock of timers, and from when on receipts count as missing: a while after the anchor itself stood still.
+    ticked: Instant,
+    receipts_from: Instant,
     /// When an announcement was last left unread, because there were too many.
     unheard: Option<Instant>,
     /// When the connection was last made.
@@ -299,6 +302,8 @@ impl Actor {
             garbage: Garbage::default(),
             ticks: 0,
             discovered: None,
+            ticked: clock::of_timers(),
+            receipts_from: clock::now(),
             unheard: None,
             linked: clock::now(),
             // On a first start nobody was there before.

@@ -19,6 +19,8 @@ use crate::registry::views::told;
 
 /// Ticks between looks at what changes slowly: 1 s.
 const SLOW: u64 = 20;
+/// A tick that comes so late says that the anchor itself stood still.
+const STALL: Duration = Duration::from_millis(200);
 /// When no announcement was left unread for so long, all are asked for again.
 const UNHEARD: Duration = Duration::from_secs(1);
 /// Ticks between looks at how fast work is done: 250 ms.
@@ -32,6 +34,7 @@ impl Actor {
     pub(super) fn on_tick(&mut self) {
         let now = clock::now();
         self.ticks += 1;
+        self.stood_still(now);
         self.send_late();
         while self.deadlines.peek().is_some_and(|Reverse(deadline)| deadline.at <= now) {
             let Some(Reverse(deadline)) = self.deadlines.pop() else { break };
@@ -93,13 +96,32 @@ impl Actor {
         }
     }
 
+    /// An anchor that was stopped, or got no processor, heard nobody meanwhile: what they said waits to be read.
+    fn stood_still(&mut self, now: Instant) {
+        let timer = clock::of_timers();
+        let stood = timer.saturating_duration_since(self.ticked).saturating_sub(TICK);
+        self.ticked = timer;
+        if stood < STALL {
+            return;
+        }
+        self.receipts_from = now + stood.min(ms(self.config.dispatch.receipt_ms));
+        for instance in self.registry.instances.values_mut() {
+            instance.liveness.excuse_for(stood, now);
+        }
+        for vp in self.registry.vps.values_mut() {
+            if let Some(node) = &mut vp.node {
+                node.liveness.excuse_for(stood, now);
+            }
+        }
+    }
+
     /// Batches without a receipt go elsewhere.
     fn take_back_unacknowledged(&mut self) {
         let now = clock::now();
         // They go elsewhere within the limit, not after it.
         let limit = ms(self.config.dispatch.receipt_ms).saturating_sub(TICK);
         // What went out before the connection was made anew may never have arrived: comparing notes tells.
-        if now.saturating_duration_since(self.linked) < 2 * limit {
+        if now < self.receipts_from || now.saturating_duration_since(self.linked) < 2 * limit {
             return;
         }
         let mut returned = Vec::new();
@@ -131,6 +153,7 @@ impl Actor {
     /// Looks who has fallen silent.
     fn judge(&mut self) {
         let (now, bounds) = (clock::now(), self.registry.bounds);
+        let at = clock::wall();
         let (mut changed, mut silent) = (Vec::new(), Vec::new());
         let lanes = &self.registry.lanes;
         for (&slot, instance) in &mut self.registry.instances {
@@ -148,8 +171,7 @@ impl Actor {
                 silent.push((slot, matches!(evidence, Evidence::Silent(..))));
             }
             if health != instance.health {
-                changed.push((slot, instance.health, health, evidence));
-                instance.health = health;
+                changed.push((slot, instance.turn(health, at), health, evidence));
             }
         }
         let mut touched = BTreeSet::new();
@@ -198,8 +220,7 @@ impl Actor {
         let (now, bounds) = (clock::now(), self.registry.bounds);
         if let Some(instance) = self.registry.instances.get_mut(&slot) {
             let (health, evidence) = instance.judge(&self.registry.lanes, now, bounds);
-            let before = std::mem::replace(&mut instance.health, health);
-            if before != Health::Lost {
+            if instance.turn(health, clock::wall()) != Health::Lost {
                 self.lose(slot, evidence);
             }
         }

@@ -184,6 +184,9 @@ fn modules(page: &mut Page, rows: &[ModuleRow]) {
     page.many("mmn_module_resident_memory_bytes", GAUGE, help, memory);
     let out = rows.iter().map(|row| (named(row), row.out));
     page.many("mmn_module_tasks_out", GAUGE, "Tasks that a module's instances hold.", out);
+    let garbage = rows.iter().map(|row| (named(row), row.garbage));
+    let help = "Messages of a module's instances in the last seconds that could not be read or believed.";
+    page.many("mmn_module_recent_garbage", GAUGE, help, garbage);
 }
 
 fn storage(page: &mut Page, metrics: &Metrics) {
@@ -245,12 +248,13 @@ const HEALTHS: [Health; 7] = [
     Health::Stopped,
 ];
 /// Ends that alerts look at: there from the beginning, so that the first is seen to come.
-const EXPECTED: [(Outcome, &str); 6] = [
+const EXPECTED: [(Outcome, &str); 7] = [
     (Outcome::Ok, ""),
     (Outcome::Failed, code::INTERNAL),
     (Outcome::Refused, code::SATURATED),
     (Outcome::Lost, code::NO_INSTANCE),
     (Outcome::Lost, code::INSTANCE_LOST),
+    (Outcome::Lost, code::CIRCUIT_OPEN),
     (Outcome::Lost, code::DEADLINE),
 ];
 /// The classes of subjects that garbage is counted by: there from the beginning, so that the first is seen to come.
@@ -346,6 +350,7 @@ mod tests {
             restarts: 4,
             rss_bytes: 1024,
             out: 2,
+            garbage: 0,
         });
         let traffic = Traffic::default();
         traffic.answered(204);

@@ -12,6 +12,8 @@ pub(crate) struct Load {
     done: u64,
     /// When so many had ended, while something waited all the time.
     marks: VecDeque<(Instant, u64)>,
+    /// The last rate that was known.
+    known: Option<f64>,
 }
 
 /// How long looks lie apart.
@@ -20,7 +22,7 @@ const LOOK: Duration = Duration::from_millis(250);
 /// The rate is that of the last so many looks.
 const MARKS: usize = 40;
 /// A rate is believed after so long.
-const LEAST_TIME: Duration = Duration::from_secs(1);
+const LEAST_TIME: Duration = Duration::from_millis(500);
 /// And after so many ends.
 const LEAST_DONE: u64 = 16;
 
@@ -55,10 +57,15 @@ impl Load {
             self.marks.pop_front();
         }
         self.marks.push_back((now, self.done));
+        self.known = self.seen().or(self.known);
     }
 
-    /// How many tasks are done in a second when work waits; absent while that is not known.
-    pub(crate) fn rate(&self) -> Option<f64> {
+    /// How many tasks are done in a second when work waits, or were when it last did; absent while that is not known.
+    pub(crate) const fn rate(&self) -> Option<f64> {
+        self.known
+    }
+
+    fn seen(&self) -> Option<f64> {
         let (&(start, before), &(end, after)) = (self.marks.front()?, self.marks.back()?);
         let (time, done) = (end.saturating_duration_since(start), after - before);
         #[expect(clippy::cast_precision_loss, reason = "an estimate")]
@@ -87,7 +94,7 @@ mod tests {
         load.wait(500);
         for look in 0..8 {
             load.look(start + LOOK * look, false);
-            assert_eq!(load.rate().is_some(), look >= 4, "{look}");
+            assert_eq!(load.rate().is_some(), look >= 2, "{look}");
             load.ended(25);
             load.unwait(25);
         }
@@ -98,7 +105,7 @@ mod tests {
         assert_eq!(drain(1, 0.0), Duration::MAX);
         load.unwait(1000);
         load.look(start + LOOK * 8, false);
-        assert_eq!((load.waiting(), load.rate()), (0, None));
+        assert_eq!((load.waiting(), load.rate()), (0, Some(rate)), "it is remembered");
     }
 
     #[test]

@@ -55,6 +55,8 @@ pub(crate) struct Instance {
     pub(crate) encoding: Encoding,
     pub(crate) liveness: Liveness,
     pub(crate) health: Health,
+    /// Since when it is so.
+    pub(crate) since: Timestamp,
     pub(crate) heartbeat: Option<Heartbeat>,
     pub(crate) seen_at: Timestamp,
     pub(crate) slot: Slot,
@@ -127,6 +129,7 @@ impl Instance {
             encoding,
             liveness: Liveness::announced(now),
             health: Health::Starting,
+            since: at,
             heartbeat: None,
             seen_at: at,
             slot: Slot::new(first_seq),
@@ -199,6 +202,14 @@ impl Instance {
         let clogged = load.free == 0 && little && heartbeat.state == InstanceState::Ready;
         self.clogged = clogged.then(|| self.clogged.unwrap_or(now));
         self.heartbeat = Some(heartbeat);
+    }
+
+    /// Takes down how it is. Gives how it was.
+    pub(crate) fn turn(&mut self, health: Health, at: Timestamp) -> Health {
+        if health != self.health {
+            self.since = at;
+        }
+        std::mem::replace(&mut self.health, health)
     }
 
     /// How it is, and why it is thought to be so.

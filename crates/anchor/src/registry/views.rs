@@ -64,6 +64,8 @@ impl Registry {
                     vp_name: self.vps.get(&instance.vp).map(|vp| vp.point.name.clone()),
                     kinds: instance.kinds.iter().map(|kind| kind.name.clone()).collect(),
                     health,
+                    // One that has just changed is taken down at the next tick.
+                    since: (health == instance.health).then_some(instance.since),
                     evidence: told(evidence, cause, instance.probed.is_some()),
                     cause,
                     circuits: self.circuits(instance),

@@ -118,3 +118,16 @@ async fn queue_group(up: &Up) -> anyhow::Result<Duration> {
     members.iter().for_each(tokio::task::JoinHandle::abort);
     Ok(clock::now() - begin)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_ideal_keeps_all_places_busy() {
+        // In 200 ms 48 places do 20 each, and 16 do one.
+        assert!((ideal(48 * 20 + 16, FAST, SLOW) - 0.2).abs() < 1e-3);
+        // One more begins another round of the fast ones.
+        assert!((ideal(48 * 20 + 17, FAST, SLOW) - 0.21).abs() < 1e-3);
+    }
+}

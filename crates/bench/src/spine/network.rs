@@ -119,9 +119,19 @@ impl Cpu {
     }
 }
 
-/// Asks for a measurement, and gives its id.
+/// Asks for a measurement, and gives its id. One that is declined for now is asked for again when the anchor says.
 pub(super) fn submit(api: &mut Connection, body: &str) -> anyhow::Result<String> {
-    let (status, answer) = api.request("POST", "/api/v1/measurements", Some(body))?;
+    let (status, answer) = loop {
+        let answered = api.request("POST", "/api/v1/measurements", Some(body))?;
+        let wait = api.fields.iter().find_map(|field| {
+            let (name, seconds) = field.split_once(':')?;
+            name.eq_ignore_ascii_case("retry-after").then(|| seconds.trim().parse().ok())?
+        });
+        match wait {
+            Some(seconds) if answered.0 == 429 => std::thread::sleep(Duration::from_secs(seconds)),
+            _ => break answered,
+        }
+    };
     anyhow::ensure!(
         status == 202,
         "a measurement was answered {status} {}",

@@ -202,3 +202,47 @@ fn answer(payload: &[u8]) -> Answer<'_> {
 pub(super) fn holds(bytes: &[u8], needle: &[u8]) -> bool {
     bytes.windows(needle.len()).any(|window| window == needle)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn frames_of_any_length_are_read_as_they_are_written() {
+        for length in [0, 125, 126, 65_535, 65_536, 200_000] {
+            let payload = vec![7; length];
+            let written = frame(&payload);
+            // Without the mask it is a server's.
+            let mask = written.len() - length - 4;
+            let mut served = written.clone();
+            served.drain(mask..mask + 4);
+            served[1] &= 0x7f;
+            assert_eq!(parse(&served), Some((2, payload.as_slice(), served.len())));
+            assert_eq!(parse(&served[..served.len() - 1]), None);
+        }
+    }
+
+    #[test]
+    fn a_question_gets_its_number() {
+        let body = r#"{"kind":"noop","inputs":["192.0.2.1"]}"#;
+        let question = Question::measure(body, 4).unwrap();
+        let mut frame = question.frame.clone();
+        frame[question.at..question.at + 8].copy_from_slice(&77_u64.to_be_bytes());
+        let head = if frame[1] == 0xfe { 8 } else { 6 };
+        let payload = &frame[head..];
+        assert!(matches!(Encoding::Cbor.decode(payload), Ok(FromClient::Measure { id: 77, .. })));
+    }
+
+    #[test]
+    fn answers_are_told_apart() {
+        let closed = Encoding::Cbor.encode(&FromAnchor::Closed { id: 1 }).unwrap();
+        assert!(matches!(answer(&closed), Answer::Other(_)));
+        let ledger = mmn_schema::api::Ledger { accepted: 1, ok: 1, ..Default::default() };
+        let done = Encoding::Cbor.encode(&FromAnchor::Done { id: 1, ledger }).unwrap();
+        assert!(matches!(answer(&done), Answer::Done(_)));
+        assert!(holds(&done, b"\x62ok\x01"));
+        let problem = mmn_schema::problem::Problem::new(429, "saturated", "Too much");
+        let problem = Encoding::Cbor.encode(&FromAnchor::Problem { id: Some(1), problem }).unwrap();
+        assert!(matches!(answer(&problem), Answer::Problem(_)));
+    }
+}

@@ -7,8 +7,9 @@ use std::collections::BTreeMap;
 use clap::Args as ClapArgs;
 use mmn_client::Client;
 use mmn_schema::announce::{ModuleState, ModuleStatus};
-use mmn_schema::api::{Health, ModuleView, VpView};
+use mmn_schema::api::{CircuitState, Health, ModuleView, VpView};
 use mmn_schema::id::InstanceId;
+use mmn_schema::time::Timestamp;
 
 use crate::args::ApiArgs;
 use crate::failure::{Exit, Failure};
@@ -73,6 +74,14 @@ pub(crate) fn state(state: ModuleState) -> Cell {
     Cell::new(word).tone(tone)
 }
 
+const fn circuit(state: CircuitState) -> &'static str {
+    match state {
+        CircuitState::Closed => "closed",
+        CircuitState::Open => "open",
+        CircuitState::HalfOpen => "half open",
+    }
+}
+
 const fn word(health: Health) -> &'static str {
     match health {
         Health::Starting => "starting",
@@ -121,6 +130,7 @@ impl Seen {
             Column::left("INSTANCE").shrinks_to(20),
             Column::left("VP").shrinks_to(8),
             Column::left("STATE"),
+            Column::right("FOR"),
             Column::left("KINDS").shrinks_to(8),
             Column::right("RUN"),
             Column::right("QUEUED"),
@@ -212,7 +222,7 @@ impl Seen {
 }
 
 /// The position of the column of restarts.
-const RESTARTS: usize = 8;
+const RESTARTS: usize = 9;
 
 fn line(module: &ModuleView, status: Option<&ModuleStatus>) -> Line {
     let load = module.heartbeat.as_ref().map(|heartbeat| heartbeat.load).unwrap_or_default();
@@ -222,7 +232,6 @@ fn line(module: &ModuleView, status: Option<&ModuleStatus>) -> Line {
         Some(credits) => format!("{}/{credits}", module.out),
         None => module.out.to_string(),
     };
-    let heard = clock::wall().since_ns(module.last_seen_at).unwrap_or_default() / 1_000_000_000;
     let restarts = status.map(|status| Cell::new(status.restarts.to_string()).tone(busy(status.restarts)));
     #[expect(clippy::cast_precision_loss, reason = "three digits are shown")]
     let rss = load.rss_bytes.map(|bytes| units::bytes(bytes as f64)).unwrap_or_default();
@@ -230,13 +239,14 @@ fn line(module: &ModuleView, status: Option<&ModuleStatus>) -> Line {
         Cell::new(module.instance.to_string()),
         vp.into(),
         health(module.health),
+        module.since.map(ago).unwrap_or_default().into(),
         kinds.join(" ").into(),
         load.running.to_string().into(),
         load.queued.to_string().into(),
         out.into(),
         load.done.to_string().into(),
         restarts.unwrap_or_default(),
-        units::ago(heard).into(),
+        ago(module.last_seen_at).into(),
         load.refused.to_string().into(),
         rss.into(),
         Cell::new(module.version.clone()).tone(Tone::Faint),
@@ -245,6 +255,8 @@ fn line(module: &ModuleView, status: Option<&ModuleStatus>) -> Line {
     if module.health != Health::Healthy && !module.evidence.is_empty() {
         why.push(module.evidence.clone());
     }
+    let of_kinds = module.circuits.iter().filter_map(|circuit| Some((circuit.kind.as_ref()?, circuit.state)));
+    why.extend(of_kinds.map(|(kind, state)| format!("the circuit of {kind} is {}", circuit(state))));
     if let Some(status) =
         status.filter(|status| status.state != ModuleState::Running || status.detail.is_some())
     {
@@ -253,6 +265,11 @@ fn line(module: &ModuleView, status: Option<&ModuleStatus>) -> Line {
     }
     let tone = if module.health == Health::Lost { Tone::Bad } else { Tone::Warn };
     Line { cells, why, tone }
+}
+
+/// How long ago something was; by another machine's clock it may not have been yet.
+fn ago(at: Timestamp) -> String {
+    units::ago(clock::wall().since_ns(at).unwrap_or_default() / 1_000_000_000)
 }
 
 const fn busy(restarts: u32) -> Tone {
@@ -265,12 +282,14 @@ pub(super) mod tests {
 
     pub(super) fn seen() -> Seen {
         let now = clock::wall();
+        // In the middle of a minute: a slow test shows the same.
+        let ago = |seconds: i64| Timestamp::from_unix_ns(now.unix_ns() - seconds * 1_000_000_000);
         let vp = mmn_schema::id::VpId::derive("U", "berlin");
         let module = |instance: &str, kind: &str, health: &str, evidence: &str, load: [u64; 3]| {
             serde_json::json!({
                 "instance": instance, "boot": 1, "module": kind, "version": "0.1.0", "vp": vp, "vp_name": "berlin",
                 "kinds": [kind], "health": health, "evidence": evidence, "credits": 80, "out": load[0] + load[1],
-                "last_seen_at": now,
+                "since": ago(3630), "last_seen_at": ago(150),
                 "heartbeat": {
                     "boot": 1, "seq": 7, "sent_at": now, "interval_ms": 500, "state": "ready",
                     "load": {
@@ -280,7 +299,7 @@ pub(super) mod tests {
                 },
             })
         };
-        let modules = serde_json::json!([
+        let mut modules = serde_json::json!([
             module("dns-7y37mq", "dns", "lost", "nobody listens on its subject", [0, 0, 12]),
             module(
                 "http-kswymq",
@@ -291,6 +310,7 @@ pub(super) mod tests {
             ),
             module("ping-tglnwh", "ping", "healthy", "heard 447 ms ago", [3, 0, 100_234]),
         ]);
+        modules[2]["circuits"] = serde_json::json!([{ "kind": "ping", "state": "half-open" }]);
         let status = |module: &str, instances: &[&str], state: &str, restarts: u32, detail: Option<&str>| {
             serde_json::json!({
                 "module": module, "instances": instances, "state": state, "restarts": restarts, "detail": detail,

@@ -127,7 +127,8 @@ impl Ask {
             let Some(after) = self.cancel else { return Ok(false) };
             tokio::time::sleep(after).await;
             match world.net.ask(Duration::ZERO, async |client| client.cancel(id).await).await {
-                Ok(_) => Ok(true),
+                // Calling off what is done does nothing.
+                Ok(measurement) => Ok(measurement.state != MeasurementState::Done),
                 // It was done before.
                 Err(Trouble::Declined(error)) if error.problem().is_some_and(|it| it.status == 409) => {
                     Ok(false)

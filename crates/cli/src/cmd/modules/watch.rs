@@ -102,7 +102,7 @@ mod tests {
         draw(&mut printer, &seen(), Some("12:00:00.000  module-lost  x\u{1b}")).unwrap();
         let text = out.text();
         assert_eq!(text.lines().count(), 7, "{text}");
-        assert!(text.contains("3 instances: 1 healthy, 1 lost, 1 suspect, 6 lines not shown"), "{text}");
+        assert!(text.contains("3 instances: 1 healthy, 1 lost, 1 suspect, 7 lines not shown"), "{text}");
         assert!(text.ends_with("module-lost  x\u{fffd}\n"), "{text}");
     }
 
