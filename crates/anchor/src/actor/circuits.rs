@@ -146,6 +146,16 @@ impl Actor {
         }
     }
 
+    /// So many records were of tasks that are not this vantage point's.
+    pub(super) fn drop_strangers(&mut self, vp: &VpId, kind: &KindName, instance: &InstanceId, count: u64) {
+        for _ in 0..count {
+            self.drop_garbage("res", vp.as_str(), &"a record of a task that is not this vantage point's");
+        }
+        if count > 0 {
+            self.blame(vp, Some(kind), Some(instance), count);
+        }
+    }
+
     fn on_tripped(&mut self, tripped: Vec<Tripped>) {
         for Tripped { vp, instance, kind, change, lanes } in tripped {
             let whose = match (&instance, &kind) {

@@ -121,12 +121,7 @@ impl Actor {
         {
             instance.inbound.writes(seq, incoming.parcels);
         }
-        if strangers > 0 {
-            for _ in 0..strangers {
-                self.drop_garbage("res", vp.as_str(), &"a record of a task that is not this vantage point's");
-            }
-            self.blame(vp, Some(kind), Some(&batch.instance), strangers);
-        }
+        self.drop_strangers(vp, kind, &batch.instance, strangers);
         self.flush(id);
     }
 }
