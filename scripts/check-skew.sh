@@ -8,4 +8,4 @@ MMN_NATS_SERVER=${MMN_NATS_SERVER:-$(scripts/nats-server.sh)}
 MMN_FAKETIME=$(scripts/faketime.sh)
 export MMN_NATS_SERVER MMN_FAKETIME
 # What was built for the tests is run. One network at a time.
-exec cargo test --locked --package mmn --test chaos -- --test-threads=1 skew::
+exec cargo test --locked --workspace --test chaos -- --test-threads=1 skew::
