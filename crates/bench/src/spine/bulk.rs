@@ -99,7 +99,9 @@ fn finish(api: &mut Connection, id: &str) -> anyhow::Result<u32> {
             anyhow::ensure!(count("accepted") == u64::from(INPUTS), "{id} has other sums: {ledger}");
             return Ok(u32::try_from(u64::from(INPUTS).saturating_sub(count("ok")))?);
         }
-        anyhow::ensure!(clock::now() - begin < Duration::from_secs(120), "{id} does not end: {ledger}");
+        if clock::now() - begin > Duration::from_secs(60) {
+            anyhow::bail!("{id} does not end: {ledger}; {}", network::state(api)?);
+        }
         std::thread::sleep(Duration::from_millis(5));
     }
 }

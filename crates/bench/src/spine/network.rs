@@ -183,6 +183,20 @@ pub(super) fn results(up: &Up, id: &str) -> anyhow::Result<Vec<ResultRecord>> {
     Ok(results)
 }
 
+/// How each instance is and what it holds, in words: for whoever looks for what went wrong.
+pub(super) fn state(api: &mut Connection) -> anyhow::Result<String> {
+    let (_, body) = api.request("GET", "/api/v1/modules", None)?;
+    let modules: Value = serde_json::from_slice(&body)?;
+    let items = modules["items"].as_array().map_or(&[][..], Vec::as_slice);
+    let words = items.iter().map(|module| {
+        let load = &module["heartbeat"]["load"];
+        let [instance, health, out, credits] =
+            ["instance", "health", "out", "credits"].map(|name| &module[name]);
+        format!("{instance} {health}, {out} out of {credits}, it says {load}")
+    });
+    Ok(words.collect::<Vec<_>>().join("; "))
+}
+
 /// The ledger of a measurement.
 pub(super) fn ledger(api: &mut Connection, id: &str) -> anyhow::Result<Value> {
     let (status, answer) = api.request("GET", &format!("/api/v1/measurements/{id}/ledger"), None)?;

@@ -32,7 +32,10 @@ pub(super) fn run(bench: &Bench, report: &mut Report) -> anyhow::Result<()> {
     let load = Load::start(Plan {
         hosts: vec![up.api.clone()],
         token: up.token.clone(),
-        bodies: vec![network::body("noop", r#"{"sleep_ms":300}"#, "30s", 1)],
+        // Of two lengths, so that they don't come and go in step.
+        bodies: [300, 40]
+            .map(|ms| network::body("noop", &format!(r#"{{"sleep_ms":{ms}}}"#), "30s", 1))
+            .into(),
         tasks: 1,
         under_way: 60,
         per_s: None,
@@ -41,6 +44,7 @@ pub(super) fn run(bench: &Bench, report: &mut Report) -> anyhow::Result<()> {
         log.done.get(200).and_then(|done| done.instance.clone())
     })?;
     let pid = processes::instance(up.pid(), &instance)?;
+    std::thread::sleep(Duration::from_millis(1130));
     let stopped_ns = i128::try_from(clock::wall().as_nanos())?;
     let stopped = clock::now();
     signal_to(pid, Signal::STOP)?;
