@@ -56,7 +56,6 @@ impl Actor {
         let Some(it) = self.registry.instances.get_mut(&slot).filter(|it| it.boot == boot) else {
             return true;
         };
-        it.finals.add(now, ends.finals.into());
         if it.flood(now).is_some() {
             let tokens = it.flooding.get_or_insert_with(|| Tokens::full(now, RESULTS_BURST));
             if !tokens.take(now, RESULTS_PER_S, RESULTS_BURST) {

@@ -198,7 +198,6 @@ impl Actor {
                 };
                 batch.seq = instance.slot.holding.send(measurement, &vp, indices, now, at);
                 batch.ack = instance.inbound.tell();
-                instance.given.add(now, batch.tasks.len() as u64);
                 let instance_id = instance.id.clone();
                 let receipt = Subject::Receipt(vp.clone(), instance_id.clone(), self.id.clone(), batch.seq);
                 let reply = receipt.on(&self.shared.prefix);

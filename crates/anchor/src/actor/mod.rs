@@ -345,10 +345,17 @@ impl Actor {
             tokio::select! {
                 () = shutdown.cancelled() => break,
                 Some(message) = ears.results.next() => self.on_result_message(&message),
-                Some(command) = commands.recv(), if holds => self.on_command(command),
+                // Who asks while the anchor was stopped is answered that it is not ready.
+                Some(command) = commands.recv(), if holds => if self.shared.holds() {
+                    self.on_command(command);
+                },
                 Some(message) = ears.receipts.next() => self.on_receipt_message(&message),
                 Some(message) = ears.replies.next() => self.on_receipt_message(&message),
-                Some(written) = self.writes.next(), if holds => self.on_write_over(written),
+                Some(written) = self.writes.next(), if holds => if self.shared.holds() {
+                    self.on_write_over(written);
+                } else {
+                    self.writes.push(Box::pin(std::future::ready(written)));
+                },
                 Some(message) = ears.heartbeats.next() => self.on_heartbeat_message(&message),
                 Some(message) = ears.announcements.next() => self.on_announcement_message(&message),
                 Some(message) = ears.enrolments.next() => self.on_enrolment_message(&message),

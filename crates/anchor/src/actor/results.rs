@@ -66,13 +66,14 @@ impl Actor {
             bytes: 0,
         };
         let most = message_bytes(self.config.results.max_bytes) / 4 * 3;
-        let (mut parts, mut strangers) = (Vec::new(), 0_u64);
+        let (mut parts, mut strangers, mut unasked) = (Vec::new(), 0_u64, 0_u64);
         // Where the record before this one belonged to: most come from one assignment.
         let mut theirs = None;
         for skim in batch.records {
             let index = skim.index;
             let out = || end_out(&mut self.registry, slot, vp, kind, id, index, at);
             let sent = skim.last.then(out).flatten().or_else(|| broke.get(&index).copied());
+            unasked += u64::from(skim.last && sent.is_none());
             let (input, line) = running.place(index);
             if theirs.is_none_or(|(known, _)| known != line) {
                 let assigned = running.meta.assignments.get(line);
@@ -113,13 +114,14 @@ impl Actor {
         }
         incoming.full(running);
         self.unkept_bytes += incoming.bytes;
-        if !parts.is_empty() {
-            running.tell(|| Live::Parts(Arc::new(parts)));
-        }
-        if let Some((slot, seq)) = source
-            && let Some(instance) = self.registry.instances.get_mut(&slot)
-        {
+        tell_parts(running, parts);
+        let instance = slot.and_then(|slot| self.registry.instances.get_mut(&slot));
+        if let (Some(instance), Some((_, seq))) = (instance, source) {
             instance.inbound.writes(seq, incoming.parcels);
+            // What former terms asked for is not in anybody's hands any more.
+            if batch.epoch == self.epoch {
+                instance.unasked.add(now, unasked);
+            }
         }
         self.drop_strangers(vp, kind, &batch.instance, strangers);
         self.flush(id);
@@ -209,6 +211,12 @@ impl Incoming {
         self.parcels += 1;
         self.parcel.bytes = 0;
         running.keep.waiting.push_back(parcel);
+    }
+}
+
+fn tell_parts(running: &mut Running, parts: Vec<mmn_schema::api::ResultRecord>) {
+    if !parts.is_empty() {
+        running.tell(|| Live::Parts(Arc::new(parts)));
     }
 }
 

@@ -83,10 +83,8 @@ pub(crate) struct Instance {
     pub(crate) garbage: Recent,
     /// Messages that it could not read, by its own count.
     pub(crate) unread: Recent,
-    /// Tasks that were given to it.
-    pub(crate) given: Recent,
-    /// Final records that came of it.
-    pub(crate) finals: Recent,
+    /// Final records of tasks that were not out to it, of this anchor's term.
+    pub(crate) unasked: Recent,
     /// Announcements and heartbeats of it that were left unread, because there were too many.
     pub(crate) excess: Recent,
     /// While it floods, its results are read as far as there are tokens.
@@ -97,7 +95,7 @@ pub(crate) struct Instance {
 
 /// Garbage of so many messages in the last seconds is more than an accident: it counts as a failure, each second.
 pub(crate) const MUCH_GARBAGE: u64 = 200;
-/// So many final records more than it was given tasks are a flood.
+/// So many final records that nobody asked for are a flood.
 const MANY_FINALS: u64 = 5000;
 /// So many announcements or heartbeats too many are.
 const MANY_EXCESS: u64 = 20;
@@ -145,8 +143,7 @@ impl Instance {
             clogged: None,
             garbage: Recent::default(),
             unread: Recent::default(),
-            given: Recent::default(),
-            finals: Recent::default(),
+            unasked: Recent::default(),
             excess: Recent::default(),
             flooding: None,
             beats: Tokens::full(now, BEATS_BURST),
@@ -250,8 +247,7 @@ impl Instance {
 
     /// How many messages it has sent more than it should, when they are many.
     pub(crate) fn flood(&self, now: Instant) -> Option<u64> {
-        let asked = self.given.count(now) + self.slot.holding.len() as u64;
-        let finals = self.finals.count(now).saturating_sub(asked);
+        let finals = self.unasked.count(now);
         let room = MANY_FINALS + 4 * u64::from(self.credits.unwrap_or_default());
         let excess = self.excess.count(now);
         let flood = finals > room || excess > MANY_EXCESS;
