@@ -111,6 +111,8 @@ pub(crate) const MAX_COLLECTED: u64 = 10_000;
 const MAX_NOTES: usize = 10_000;
 /// How many kept messages a reader may be behind before it reads them from the store.
 const LIVE: usize = 16;
+/// The same of a small measurement, which has few.
+const LIVE_SMALL: usize = 4;
 
 impl Running {
     pub(crate) fn new(meta: Arc<Meta>, lines: Vec<Line>) -> Self {
@@ -204,6 +206,13 @@ impl Running {
     /// What happens to its results, from now on.
     pub(crate) fn subscribe(&mut self) -> broadcast::Receiver<Live> {
         self.live.get_or_insert_with(|| broadcast::Sender::new(LIVE)).subscribe()
+    }
+
+    /// The same from its acceptance on.
+    pub(crate) fn follow(&mut self, small: bool) -> broadcast::Receiver<Live> {
+        let (sender, receiver) = broadcast::channel(if small { LIVE_SMALL } else { LIVE });
+        self.live = Some(sender);
+        receiver
     }
 
     /// Tells readers, if there are any.

@@ -148,12 +148,14 @@ impl ResultReader {
                 self.position = records.iter().rev().find_map(|record| record.cursor).or(self.position);
                 return Ok(Some(Next::Records(records)));
             }
+            // All that the account counts was given: nothing more is looked for.
+            if let Some(done) = self.done.as_ref().filter(|done| self.seen == Some(done.accepted)) {
+                return Ok(Some(Next::Done(done.clone())));
+            }
             if self.watch.is_none() {
                 self.follow().await?;
             }
-            // All that the account counts was given: nothing more is looked for.
-            let all = self.done.as_ref().is_some_and(|done| self.seen == Some(done.accepted));
-            if !self.behind || all {
+            if !self.behind {
                 return Ok(self.done.clone().map(Next::Done));
             }
             let store = self.anchor.shared().store()?;

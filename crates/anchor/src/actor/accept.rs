@@ -110,9 +110,10 @@ impl Actor {
         let mut running = Running::new(Arc::clone(&meta), lines);
         let (waiter, accepted) = oneshot::channel();
         running.accept_waiters.push(waiter);
-        let live = (wait == Wait::Results).then(|| running.subscribe());
-        let wait = wait == Wait::End;
-        let done = wait.then(|| {
+        let small = (1..=SMALL_TASKS).contains(&checked.tasks);
+        let live = (wait == Wait::Results).then(|| running.follow(small && !request.open));
+        let held = wait == Wait::End && small && !request.open;
+        let done = (wait == Wait::End).then(|| {
             let (waiter, done) = oneshot::channel();
             running.done_waiters.push(waiter);
             running.collected = (checked.tasks <= MAX_COLLECTED && !request.open).then(Vec::new);
@@ -120,8 +121,8 @@ impl Actor {
         });
         self.running.insert(id, running);
         self.counters.measurements_total += 1;
-        self.take_in(id, &checked.inputs, now, wait && (1..=SMALL_TASKS).contains(&checked.tasks));
-        if wait {
+        self.take_in(id, &checked.inputs, now, held);
+        if held || wait == Wait::End {
             self.release(id, checked.inputs.len() as u64);
         }
         let (kind, tasks) = (&request.kind, checked.tasks);

@@ -11,12 +11,13 @@ mod session;
 mod subscription;
 
 use std::collections::VecDeque;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::task::Poll;
 
 use axum::extract::FromRequestParts;
 use axum::extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade, close_code};
-use futures::{Sink, SinkExt, StreamExt};
+use futures::{FutureExt, Sink, SinkExt, StreamExt};
 use mmn_schema::problem::Problem;
 use tokio::time::MissedTickBehavior;
 
@@ -32,6 +33,8 @@ use session::Session;
 const MAX_RESULTS_WAITING: usize = 1 << 20;
 /// How many bytes may wait to be written before no more questions are read.
 const MAX_ANSWERS_WAITING: usize = 4 << 20;
+/// How much is taken before answers are written.
+const MAX_AT_ONCE: usize = 256;
 /// After how many intervals without a sign of life a connection is given up.
 const MAX_QUIET: u32 = 3;
 
@@ -85,6 +88,7 @@ async fn converse(socket: WebSocket, api: &Arc<Api>, caller: Caller) {
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut quiet = 0;
     let farewell = loop {
+        let mut farewell = None;
         tokio::select! {
             written = out.write(&mut sink), if !out.is_empty() => match written {
                 Ok(()) => quiet = 0,
@@ -92,14 +96,10 @@ async fn converse(socket: WebSocket, api: &Arc<Api>, caller: Caller) {
             },
             message = stream.next(), if out.bytes < MAX_ANSWERS_WAITING && session.has_room() => {
                 quiet = 0;
-                match message {
-                    Some(Ok(Message::Text(text))) => session.take(codec::read_text(text.as_bytes())),
-                    Some(Ok(Message::Binary(bytes))) => session.take(codec::read_binary(&bytes)),
-                    Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
-                    // What answers it lies ready, and leaves with the rest.
-                    Some(Ok(Message::Close(_))) => break None,
-                    None => return,
-                    Some(Err(error)) => break broken(&error),
+                match hear(message, &mut session) {
+                    ControlFlow::Continue(()) => {}
+                    ControlFlow::Break(End::Farewell(farewell)) => break farewell,
+                    ControlFlow::Break(End::Gone) => return,
                 }
             },
             () = session.turn(), if out.bytes < MAX_RESULTS_WAITING => {}
@@ -115,8 +115,36 @@ async fn converse(socket: WebSocket, api: &Arc<Api>, caller: Caller) {
             }
             () = api.stop.cancelled() => break Some((close_code::AWAY, "the anchor stops")),
         }
-        for (form, answer) in session.answers() {
-            out.push(codec::write(form, &answer));
+        out.take(&mut session);
+        // What else is there is taken before anything is written: under load a write carries many answers.
+        let mut left = MAX_AT_ONCE;
+        while left > 0 {
+            left -= 1;
+            let mut idle = true;
+            if out.bytes < MAX_ANSWERS_WAITING
+                && session.has_room()
+                && let Some(message) = stream.next().now_or_never()
+            {
+                idle = false;
+                match hear(message, &mut session) {
+                    ControlFlow::Continue(()) => {}
+                    ControlFlow::Break(End::Farewell(said)) => {
+                        farewell = Some(said);
+                        left = 0;
+                    }
+                    ControlFlow::Break(End::Gone) => return,
+                }
+            }
+            if out.bytes < MAX_RESULTS_WAITING && session.turn().now_or_never().is_some() {
+                idle = false;
+            }
+            out.take(&mut session);
+            if idle {
+                break;
+            }
+        }
+        if let Some(farewell) = farewell {
+            break farewell;
         }
     };
     // What waits is not written any more: the client resumes from its cursor.
@@ -129,6 +157,28 @@ async fn converse(socket: WebSocket, api: &Arc<Api>, caller: Caller) {
         sink.close().await
     };
     let _ = tokio::time::timeout(STOP_TIMEOUT / 2, goodbye).await;
+}
+
+/// How a conversation ends.
+enum End {
+    /// With this word, if any.
+    Farewell(Option<(u16, &'static str)>),
+    /// Nobody is there to hear one.
+    Gone,
+}
+
+/// Takes a message.
+fn hear(message: Option<Result<Message, axum::Error>>, session: &mut Session) -> ControlFlow<End> {
+    match message {
+        Some(Ok(Message::Text(text))) => session.take(codec::read_text(text.as_bytes())),
+        Some(Ok(Message::Binary(bytes))) => session.take(codec::read_binary(&bytes)),
+        Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
+        // What answers it lies ready, and leaves with the rest.
+        Some(Ok(Message::Close(_))) => return ControlFlow::Break(End::Farewell(None)),
+        None => return ControlFlow::Break(End::Gone),
+        Some(Err(error)) => return ControlFlow::Break(End::Farewell(broken(&error))),
+    }
+    ControlFlow::Continue(())
 }
 
 /// What to say to a client whose message could not be read at all.
@@ -154,6 +204,13 @@ impl Outbox {
     fn push(&mut self, message: Message) {
         self.bytes += size(&message);
         self.messages.push_back(message);
+    }
+
+    /// Takes what the session has to say.
+    fn take(&mut self, session: &mut Session) {
+        for (form, answer) in session.answers() {
+            self.push(codec::write(form, &answer));
+        }
     }
 
     fn is_empty(&self) -> bool {
