@@ -16,7 +16,7 @@ use tokio::sync::{broadcast, oneshot};
 
 use crate::handle::{Accepted, Anchor, Appended, InputCredits, Viewer};
 use crate::metrics::Metrics;
-use crate::store::record::Kept;
+use crate::store::record::Fresh;
 use crate::trace::TaskState;
 
 /// Where the answer goes.
@@ -190,7 +190,7 @@ pub(crate) struct Watch {
 #[derive(Debug, Clone)]
 pub(crate) enum Live {
     /// A message was kept.
-    Kept(Arc<Kept>),
+    Kept(Arc<Fresh>),
     /// Parts, which are not kept.
     Parts(Arc<Vec<mmn_schema::api::ResultRecord>>),
     /// All tasks have ended, and their records were told before.

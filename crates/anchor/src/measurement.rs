@@ -100,6 +100,8 @@ pub(crate) struct Writing {
     pub(crate) parcels: Vec<Parcel>,
     /// The acceptance, when it is in it too.
     pub(crate) accept: Option<Box<Accept>>,
+    /// How many tasks were closed before it.
+    pub(crate) before: u64,
     /// A [`KeptBatch`](crate::store::record::KeptBatch), written.
     pub(crate) batch: Bytes,
     pub(crate) bytes: usize,

@@ -17,7 +17,7 @@ use crate::command::{Command, Live, Watch};
 use crate::gauge::Counted;
 use crate::handle::{Anchor, Viewer};
 use crate::problems;
-use crate::store::record::Kept;
+use crate::store::record::Fresh;
 
 /// What a reader finds next.
 #[derive(Debug, Clone, PartialEq)]
@@ -160,7 +160,7 @@ impl ResultReader {
             }
             let store = self.anchor.shared().store()?;
             if let Some(kept) = store.next_kept(self.measurement, self.taken + 1).await? {
-                self.take(&kept);
+                self.take(&kept.into());
             } else {
                 self.behind = false;
                 self.lagging = None;
@@ -225,28 +225,30 @@ impl ResultReader {
         }
     }
 
-    fn take(&mut self, kept: &Kept) {
+    fn take(&mut self, kept: &Fresh) {
         if kept.seq <= self.taken {
             return;
         }
         let resumed = self.position.filter(|_| self.seen.is_none());
         match (self.seen, resumed) {
-            (Some(seen), _) if kept.batch.before > seen => {
-                self.expired = Some(Expired(Some(kept.batch.before - seen)));
+            (Some(seen), _) if kept.before > seen => {
+                self.expired = Some(Expired(Some(kept.before - seen)));
             }
-            (None, Some(after))
-                if kept.seq > after.seq && kept.batch.before > 0 && self.taken < after.seq =>
-            {
+            (None, Some(after)) if kept.seq > after.seq && kept.before > 0 && self.taken < after.seq => {
                 // The message of the cursor itself is gone, and perhaps more after it.
                 self.expired = Some(Expired(None));
             }
             _ => {}
         }
-        self.seen = Some(kept.batch.before + kept.batch.len());
+        self.seen = Some(kept.before + kept.records.len() as u64);
         self.taken = kept.seq;
         let after = self.position;
-        self.waiting
-            .extend(kept.results().filter(|record| after.is_none_or(|after| record.cursor > Some(after))));
+        self.waiting.extend(
+            kept.records
+                .iter()
+                .filter(|record| after.is_none_or(|after| record.cursor > Some(after)))
+                .cloned(),
+        );
     }
 }
 

@@ -39,9 +39,13 @@ pub fn is_token(text: &str) -> bool {
 
 macro_rules! serde_as_text {
     ($name:ident, $pattern:literal, $description:literal) => {
+        serde_as_text!($name, $pattern, $description, |id, serializer| serializer.collect_str(id));
+    };
+    ($name:ident, $pattern:literal, $description:literal, |$id:ident, $to:ident| $write:expr) => {
         impl Serialize for $name {
-            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-                serializer.collect_str(self)
+            fn serialize<S: Serializer>(&self, $to: S) -> Result<S::Ok, S::Error> {
+                let $id = self;
+                $write
             }
         }
 
@@ -96,7 +100,7 @@ macro_rules! token_id {
             }
         }
 
-        serde_as_text!($name, $pattern, $what);
+        serde_as_text!($name, $pattern, $what, |id, to| to.serialize_str(id.as_str()));
     };
 }
 
@@ -167,6 +171,14 @@ impl MeasurementId {
         Self(uuid::Builder::from_unix_timestamp_millis(unix_ms, random).into_uuid())
     }
 
+    /// Its text, without an allocation.
+    fn with_text<T>(self, take: impl FnOnce(&str) -> T) -> T {
+        let mut text = [0; Self::LEN];
+        base32hex().encode_mut(self.0.as_bytes(), &mut text);
+        // The symbols are ASCII.
+        take(std::str::from_utf8(&text).unwrap_or_default())
+    }
+
     /// The time that it was made for, in whole seconds since the Unix epoch.
     pub fn unix_s(self) -> u64 {
         let [b0, b1, b2, b3, b4, b5, ..] = *self.0.as_bytes();
@@ -188,7 +200,7 @@ fn base32hex() -> &'static Encoding {
 
 impl fmt::Display for MeasurementId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&base32hex().encode(self.0.as_bytes()))
+        self.with_text(|text| f.write_str(text))
     }
 }
 
@@ -207,7 +219,12 @@ impl FromStr for MeasurementId {
     }
 }
 
-serde_as_text!(MeasurementId, "^[0-9a-v]{26}$", "a measurement id: a UUIDv7 in lower-case base32hex");
+serde_as_text!(
+    MeasurementId,
+    "^[0-9a-v]{26}$",
+    "a measurement id: a UUIDv7 in lower-case base32hex",
+    |id, to| id.with_text(|text| to.serialize_str(text))
+);
 
 /// One task of a measurement: assignment × input, by its position from 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]

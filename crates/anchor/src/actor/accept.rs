@@ -104,6 +104,7 @@ impl Actor {
             coverage: checked.coverage,
             accepted_at: at,
             key: key.map(|key| (key, hash)),
+            written: std::sync::OnceLock::new(),
         });
         self.next_number += 1;
         let lines = self.lines(&meta);

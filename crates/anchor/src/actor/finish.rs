@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use mmn_schema::encoding::Encoding;
 use mmn_schema::id::MeasurementId;
 use mmn_schema::subject::{Log, Subject};
 
@@ -70,13 +69,12 @@ impl Actor {
         dones.sort_by_key(|done| done.meta.id.unix_s());
         for done in dones {
             let id = done.meta.id;
-            let written = match Encoding::Cbor.encode(&*done) {
-                Ok(written) => Bytes::from(written),
-                Err(error) => {
-                    tracing::error!(%error, %id, "the end of a measurement can't be written");
-                    continue;
-                }
-            };
+            let mut written = Vec::with_capacity(1024);
+            if let Err(error) = done.put(&mut written) {
+                tracing::error!(%error, %id, "the end of a measurement can't be written");
+                continue;
+            }
+            let written = Bytes::from(written);
             let of_another =
                 parts.first().is_some_and(|(first, _): &(MeasurementId, _)| first.unix_s() != id.unix_s());
             if of_another || !parts.is_empty() && bytes + written.len() > most {

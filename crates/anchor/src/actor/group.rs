@@ -4,7 +4,6 @@
 use std::collections::VecDeque;
 
 use bytes::Bytes;
-use mmn_schema::encoding::Encoding;
 use mmn_schema::id::MeasurementId;
 use mmn_schema::subject::{Log, Subject};
 
@@ -86,14 +85,14 @@ impl Actor {
             let Some(accept) = self.running.get_mut(&id).and_then(|running| running.held.take()) else {
                 continue;
             };
-            match Encoding::Cbor.encode(&accept) {
-                Ok(accept) => {
-                    bytes += accept.len();
-                    second = Some(id.unix_s());
-                    parts.push((id, Bytes::from(accept)));
-                }
-                Err(error) => tracing::error!(%error, %id, "a record can't be written"),
+            let mut written = Vec::with_capacity(1024);
+            if let Err(error) = accept.put(&mut written) {
+                tracing::error!(%error, %id, "a record can't be written");
+                continue;
             }
+            bytes += written.len();
+            second = Some(id.unix_s());
+            parts.push((id, Bytes::from(written)));
         }
         if !parts.is_empty() {
             self.groups.accepts_under_way += 1;

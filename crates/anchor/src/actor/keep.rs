@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use mmn_schema::encoding::Encoding;
+use mmn_schema::api::Cursor;
 use mmn_schema::id::MeasurementId;
 use mmn_schema::outcome::{Outcome, Reason, code};
 use mmn_schema::subject::{Log, Subject};
@@ -16,7 +16,7 @@ use crate::command::Live;
 use crate::measurement::{MAX_COLLECTED, Writing};
 use crate::problems;
 use crate::store::parcel::{Final, Parcel};
-use crate::store::record::{Kept, KeptBatch};
+use crate::store::record::{Fresh, KeptBatch};
 use crate::store::write::{self, Write};
 
 /// About how many bytes of records go into one message.
@@ -74,7 +74,8 @@ impl Actor {
                 return;
             }
         };
-        running.keep.writing = Some(Writing { parcels, accept: batch.accept, batch: written.clone(), bytes });
+        let KeptBatch { accept, before, .. } = batch;
+        running.keep.writing = Some(Writing { parcels, accept, before, batch: written.clone(), bytes });
         if running.is_small() {
             self.group_results(id, written);
             return;
@@ -241,20 +242,18 @@ impl Actor {
             self.counters.result_latency.observe(Duration::from_nanos(took), closed);
         }
         if running.collected.is_some() || running.has_readers() {
-            // It was written a moment ago by this very process.
-            match Encoding::Cbor.decode::<KeptBatch>(&writing.batch) {
-                Ok(batch) => {
-                    let kept = Kept { measurement: id, seq, batch };
-                    if let Some(collected) = &mut running.collected {
-                        collected.extend(kept.results());
-                        if collected.len() as u64 > MAX_COLLECTED {
-                            running.collected = None;
-                        }
-                    }
-                    running.tell(|| Live::Kept(Arc::new(kept)));
-                }
-                Err(error) => tracing::error!(%error, "what was written can't be read"),
+            let mut records: Vec<_> =
+                writing.parcels.iter().flat_map(|parcel| parcel.results(running)).collect();
+            for (record, pos) in records.iter_mut().zip(0..) {
+                record.cursor = Some(Cursor { seq, pos });
             }
+            if let Some(collected) = &mut running.collected {
+                collected.extend(records.iter().cloned());
+                if collected.len() as u64 > MAX_COLLECTED {
+                    running.collected = None;
+                }
+            }
+            running.tell(|| Live::Kept(Arc::new(Fresh { seq, before: writing.before, records })));
         }
         if let Some(credits) = &running.credits {
             let granted = running.granted(self.config.limits.open_inputs);

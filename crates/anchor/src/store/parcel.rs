@@ -5,14 +5,16 @@
 use std::ops::Range;
 
 use bytes::Bytes;
+use mmn_schema::api::ResultRecord;
 use mmn_schema::cbor::{put_array, put_map, put_null, put_text, put_unsigned};
 use mmn_schema::dispatch::Record;
 use mmn_schema::encoding::{DecodeError, EncodeError, Encoding};
 use mmn_schema::skim::Skim;
 
-use super::record::{Entry, KeptBatch, Section};
+use super::record::{Accept, Done, Entry, KeptBatch, Meta, Section, Step, result};
 use crate::dispatch::lane::SlotId;
 use crate::ledger::inputs::Inputs;
+use crate::measurement::Running;
 
 /// Records that came together, of a size that fits a message.
 #[derive(Debug, Clone)]
@@ -36,6 +38,8 @@ pub(crate) struct Final {
     pub(crate) dispatch: Option<u32>,
 }
 
+/// The most bytes of what is fixed about a measurement that are remembered as they are written.
+const MAX_REMEMBERED: usize = 2048;
 /// What a record's place takes beside the record and its input.
 const ENTRY_BYTES: usize = 40;
 
@@ -100,7 +104,7 @@ impl KeptBatch {
         put_unsigned(&mut to, self.before);
         if let Some(accept) = &self.accept {
             put_text(&mut to, "accept");
-            put(&mut to, accept)?;
+            accept.put(&mut to)?;
         }
         put_text(&mut to, "accepts_from");
         put_unsigned(&mut to, self.accepts_from);
@@ -117,7 +121,84 @@ impl KeptBatch {
     }
 }
 
+impl Meta {
+    /// As it is written. It is remembered unless it is large.
+    fn cbor(&self) -> Result<Bytes, EncodeError> {
+        if let Some(written) = self.written.get() {
+            return Ok(written.clone());
+        }
+        let written = Bytes::from(Encoding::Cbor.encode(self)?);
+        if written.len() <= MAX_REMEMBERED {
+            self.written.get_or_init(|| written.clone());
+        }
+        Ok(written)
+    }
+}
+
+impl Accept {
+    /// Writes it.
+    pub(crate) fn put(&self, to: &mut Vec<u8>) -> Result<(), EncodeError> {
+        let Step::Inputs(chunk) = &self.step else {
+            return put(to, self);
+        };
+        put_map(to, 4);
+        put_text(to, "anchor");
+        put_text(to, self.anchor.as_str());
+        put_text(to, "epoch");
+        put_unsigned(to, self.epoch.0);
+        put_text(to, "at");
+        put(to, &self.at.unix_ns())?;
+        put_text(to, "step");
+        put_map(to, 1);
+        put_text(to, "Inputs");
+        put_map(to, 5);
+        put_text(to, "meta");
+        match &chunk.meta {
+            Some(meta) => to.extend_from_slice(&meta.cbor()?),
+            None => put_null(to),
+        }
+        put_text(to, "group");
+        put_unsigned(to, chunk.group);
+        put_text(to, "total");
+        put_unsigned(to, chunk.total);
+        put_text(to, "first");
+        put_unsigned(to, chunk.first);
+        put_text(to, "inputs");
+        put(to, &chunk.inputs)
+    }
+}
+
+impl Done {
+    /// Writes it.
+    pub(crate) fn put(&self, to: &mut Vec<u8>) -> Result<(), EncodeError> {
+        put_map(to, 5);
+        put_text(to, "meta");
+        to.extend_from_slice(&self.meta.cbor()?);
+        put_text(to, "ledger");
+        put(to, &self.ledger)?;
+        put_text(to, "cancelled");
+        put(to, &self.cancelled)?;
+        put_text(to, "done_at");
+        put(to, &self.done_at.unix_ns())?;
+        put_text(to, "rollups");
+        put(to, &self.rollups)
+    }
+}
+
 impl Parcel {
+    /// Its records as clients see them, without cursors.
+    pub(crate) fn results<'a>(
+        &'a self,
+        running: &'a Running,
+    ) -> impl Iterator<Item = ResultRecord> + use<'a> {
+        let meta = &running.meta;
+        self.finals.iter().filter_map(move |Final { skim, .. }| {
+            // It was skimmed, hence it can be read.
+            let record = skim.decode(&self.payload).ok()?;
+            Some(result(meta.id, &meta.kind, &self.head, running.input_of(skim.index), record))
+        })
+    }
+
     fn put(&self, to: &mut Vec<u8>, inputs: &Inputs, width: u64) -> Result<(), EncodeError> {
         let head = &self.head;
         put_map(to, 6 + usize::from(head.simulated));
@@ -173,7 +254,7 @@ mod tests {
     use mmn_schema::outcome::{Number, Outcome, Reason, code};
     use mmn_schema::time::Timestamp;
 
-    use super::super::record::Dispatched;
+    use super::super::record::{Assigned, Chunk, Dispatched};
     use super::*;
 
     #[test]
@@ -236,6 +317,47 @@ mod tests {
         let empty = KeptBatch { sections: Vec::new(), ..batch.clone() };
         let by_hand = empty.with(&parcels, &inputs, 2).unwrap();
         assert_eq!(by_hand, Encoding::Cbor.encode(&batch).unwrap());
+        let meta = Meta {
+            id: mmn_schema::id::MeasurementId::new(5, &[1; 10]),
+            number: 300,
+            tenant: mmn_schema::id::Tenant::default(),
+            visibility: mmn_schema::api::Visibility::default(),
+            kind: "ping".parse().unwrap(),
+            params: Body::null(),
+            from: "all".parse().unwrap(),
+            label: Some("x".to_owned()),
+            deadline_ns: 1 << 40,
+            open: false,
+            max_tasks: None,
+            assignments: vec![Assigned { vps: vec![VpId::derive("U", "x")], refused: None }],
+            coverage: mmn_schema::api::Coverage::default(),
+            accepted_at: at,
+            key: Some(("k".to_owned(), 7)),
+            written: std::sync::OnceLock::new(),
+        };
+        let meta = std::sync::Arc::new(meta);
+        let chunk = Chunk { meta: Some(meta.clone()), group: 0, total: 3, first: 0, inputs: all.to_vec() };
+        for step in [Step::Inputs(Chunk { meta: None, ..chunk.clone() }), Step::Inputs(chunk), Step::Close] {
+            let accept = Accept { anchor: "anchor-1".parse().unwrap(), epoch: Epoch(300), at, step };
+            let mut by_hand = Vec::new();
+            accept.put(&mut by_hand).unwrap();
+            assert_eq!(by_hand, Encoding::Cbor.encode(&accept).unwrap());
+            let with = KeptBatch { accept: Some(Box::new(accept)), ..batch.clone() };
+            let bare = KeptBatch { sections: Vec::new(), ..with.clone() };
+            assert_eq!(bare.with(&parcels, &inputs, 2).unwrap(), Encoding::Cbor.encode(&with).unwrap());
+        }
+        let done = Done {
+            meta,
+            ledger: mmn_schema::api::Ledger::default(),
+            cancelled: true,
+            done_at: at,
+            rollups: Vec::new(),
+        };
+        for _ in 0..2 {
+            let mut by_hand = Vec::new();
+            done.put(&mut by_hand).unwrap();
+            assert_eq!(by_hand, Encoding::Cbor.encode(&done).unwrap());
+        }
         let weight: usize = parcels.iter().map(|parcel| parcel.bytes).sum();
         assert!(by_hand.len() < weight + 512, "{} {weight}", by_hand.len());
     }

@@ -4,8 +4,9 @@
 //! one [`Done`] for each measurement that ended, and [`Roll`] messages. RES holds [`KeptBatch`] messages: a kept
 //! batch is at once the results and the ledger's delta, and the acceptance where it is the whole of a measurement.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
+use bytes::Bytes;
 use mmn_schema::api::{
     Coverage, Cursor, Ledger, Measurement, MeasurementState, ResultRecord, Rollup, Visibility,
 };
@@ -37,6 +38,9 @@ pub(crate) struct Meta {
     pub(crate) accepted_at: Timestamp,
     /// The idempotency key, and a hash of the request that came with it.
     pub(crate) key: Option<(String, u64)>,
+    /// All of that as it is written, once somebody has asked for it: it is written twice at least.
+    #[serde(skip)]
+    pub(crate) written: OnceLock<Bytes>,
 }
 
 /// Where one of each input's tasks goes.
@@ -225,10 +229,27 @@ pub(crate) struct Kept {
     pub(crate) batch: KeptBatch,
 }
 
+#[cfg(feature = "fuzzing")]
 impl KeptBatch {
     /// How many tasks it closes.
     pub(crate) fn len(&self) -> u64 {
         self.sections.iter().map(|section| section.entries.len() as u64).sum()
+    }
+}
+
+/// The records of a message that is kept, as clients see them.
+#[derive(Debug)]
+pub(crate) struct Fresh {
+    pub(crate) seq: u64,
+    /// How many of the measurement's tasks were closed by the messages before this one.
+    pub(crate) before: u64,
+    /// In the order of their cursors.
+    pub(crate) records: Vec<ResultRecord>,
+}
+
+impl From<Kept> for Fresh {
+    fn from(kept: Kept) -> Self {
+        Self { seq: kept.seq, before: kept.batch.before, records: kept.results().collect() }
     }
 }
 
@@ -251,7 +272,17 @@ pub(crate) fn result_of(
     section: &Section,
     entry: &Entry,
 ) -> ResultRecord {
-    let record = &entry.record;
+    result(measurement, kind, section, entry.input.clone(), entry.record.clone())
+}
+
+/// The same of a record that nobody else needs.
+pub(crate) fn result(
+    measurement: MeasurementId,
+    kind: &KindName,
+    section: &Section,
+    input: Input,
+    record: Record,
+) -> ResultRecord {
     let began = section.instance.is_some();
     ResultRecord {
         cursor: None,
@@ -260,17 +291,17 @@ pub(crate) fn result_of(
         vp: section.vp.clone(),
         vp_name: section.vp_name.clone(),
         instance: section.instance.clone(),
-        input: entry.input.clone(),
+        input,
         attempt: record.attempt,
         part: (!record.last).then_some(record.part),
         last: record.last,
         outcome: record.outcome,
-        reason: record.reason.clone(),
+        reason: record.reason,
         answered: record.answered,
         started_at: began.then_some(record.started_at),
         duration_ns: began.then_some(record.duration_ns),
-        summary: record.summary.clone(),
-        body: record.body.clone(),
+        summary: record.summary,
+        body: record.body,
         simulated: section.simulated,
     }
 }

@@ -18,7 +18,7 @@ pub(super) const BODY: &str = r#"{"kind":"noop","inputs":["192.0.2.1"]}"#;
 /// `"ok": 1` in CBOR.
 pub(super) const OK: &[u8] = b"\x62ok\x01";
 /// How many measurements are under way on the one socket.
-const OUTSTANDING: u64 = 512;
+const OUTSTANDING: u64 = 1000;
 /// Between two looks at what has come: it costs this program a fraction, and of what is under way a hundredth is done.
 const PAUSE: Duration = Duration::from_micros(200);
 const CONNECTIONS: usize = 64;
