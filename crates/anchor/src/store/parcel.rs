@@ -258,6 +258,7 @@ mod tests {
     use super::*;
 
     #[test]
+    #[expect(clippy::too_many_lines, reason = "each field has a value")]
     fn what_is_written_by_hand_is_what_serde_writes() {
         let mut inputs = Inputs::default();
         let all =
