@@ -35,6 +35,8 @@ const MAX_RESULTS_WAITING: usize = 1 << 20;
 const MAX_ANSWERS_WAITING: usize = 4 << 20;
 /// How much is taken before answers are written.
 const MAX_AT_ONCE: usize = 256;
+/// About how many bytes of answers: others want to be served too.
+const MAX_BYTES_AT_ONCE: usize = 64 * 1024;
 /// After how many intervals without a sign of life a connection is given up.
 const MAX_QUIET: u32 = 3;
 
@@ -139,7 +141,7 @@ async fn converse(socket: WebSocket, api: &Arc<Api>, caller: Caller) {
                 idle = false;
             }
             out.take(&mut session);
-            if idle {
+            if idle || out.bytes > MAX_BYTES_AT_ONCE {
                 break;
             }
         }
