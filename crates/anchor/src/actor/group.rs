@@ -12,8 +12,8 @@ use super::{Actor, Tag};
 use crate::store::group;
 use crate::store::write::Write;
 
-/// How many messages of one log may be on their way. More would make them smaller.
-const UNDER_WAY: usize = 2;
+/// How many messages of one log may be on their way. More would make them smaller, and each costs as much.
+const UNDER_WAY: usize = 1;
 
 /// What waits for a place in a message.
 #[derive(Debug, Default)]

@@ -209,7 +209,7 @@ const SETTLES: Duration = Duration::from_secs(2);
 /// How many events, or acceptances, may wait for the next tick.
 const MAX_LATE: usize = 256;
 /// How many things of each sort are taken before what they lead to is sent.
-const MAX_AT_ONCE: usize = 64;
+const MAX_AT_ONCE: usize = 256;
 /// How many events of single measurements are told between two ticks.
 const MAX_TOLD: usize = 64;
 
