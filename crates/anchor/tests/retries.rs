@@ -7,7 +7,7 @@ use common::module::{Behaviour, FakeModule};
 use common::{TestAnchor, request, tenant, viewer};
 use mmn_anchor::Config;
 use mmn_bus::testing::TestServer;
-use mmn_schema::api::{ResultRecord, TaskTrace};
+use mmn_schema::api::{MeasurementRequest, ResultRecord, TaskTrace};
 use mmn_schema::outcome::{Outcome, code};
 use mmn_schema::time::Span;
 
@@ -91,7 +91,7 @@ async fn the_last_attempt_ends_the_task_with_its_own_reason() {
 }
 
 #[tokio::test]
-async fn a_task_that_nobody_acknowledges_ends_as_lost_with_all_attempts_on_record() {
+async fn what_nobody_acknowledges_is_tried_so_often_and_then_waited_for() {
     let server = TestServer::start().await;
     let two = |config: &mut Config| {
         plain(config);
@@ -100,16 +100,25 @@ async fn a_task_that_nobody_acknowledges_ends_as_lost_with_all_attempts_on_recor
     let anchor = TestAnchor::start_with(&server, "a1", two).await;
     let mute = FakeModule::start(&server, "x", "noop-1", Behaviour { acknowledges: false, ..held() }).await;
     anchor.offers("x", "noop").await;
-    let id = anchor.anchor.accept(&tenant(), request(1, "all"), None).await.unwrap().measurement.id;
-    let ledger = anchor.done(id).await.ledger;
-    assert_eq!(ledger.reasons[&Outcome::Lost][code::INSTANCE_LOST], 1);
-    let results = anchor.each(id).await;
-    let detail = results[0].reason.as_ref().unwrap().detail.clone().unwrap();
-    assert_eq!(detail, "not acknowledged in time; attempt 2 of 2");
-    assert_eq!(mute.tasks(), 2);
-    // What it sends after all is superseded, and streamed to nobody.
+    let me = tenant();
+    let accept = |deadline_ms| {
+        let ask = MeasurementRequest { deadline: Some(Span::from_millis(deadline_ms)), ..request(1, "all") };
+        anchor.anchor.accept(&me, ask, None)
+    };
+    let (brief, long) =
+        (accept(3000).await.unwrap().measurement.id, accept(60_000).await.unwrap().measurement.id);
+    mute.given(4).await;
+    // No result comes by the deadline.
+    let ledger = anchor.done(brief).await.ledger;
+    assert_eq!(ledger.reasons[&Outcome::Lost][code::DEADLINE], 1);
+    assert_eq!(mute.tasks(), 4, "two attempts each, and no more");
+    // The other one's result was long on its way.
     mute.answer();
-    anchor.each(id).await;
+    assert_eq!(anchor.done(long).await.ledger.ok, 1);
+    let results = anchor.each(long).await;
+    assert_eq!(given_up(&trace(&anchor, &results[0]).await).len(), 2);
+    // What comes of the first one after all is superseded, and streamed to nobody.
+    assert_eq!(anchor.each(brief).await.len(), 1);
 }
 
 #[tokio::test]

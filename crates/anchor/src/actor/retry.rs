@@ -27,6 +27,8 @@ pub(super) enum Nothing<'a> {
     Undelivered,
     /// The instance declined it, and another one may take it.
     Declined(&'a Reason),
+    /// Who has it does not say so, or says nothing at all: its result may be on its way.
+    Doubted(&'a str),
     /// Who had it is gone, or does not have it any more.
     Lost(&'a str),
     /// The module broke, and said so.
@@ -36,7 +38,7 @@ pub(super) enum Nothing<'a> {
 impl Nothing<'_> {
     /// Whether it is one of the attempts that a task has.
     const fn counts(self) -> bool {
-        matches!(self, Self::Lost(_) | Self::Broke(_))
+        matches!(self, Self::Doubted(_) | Self::Lost(_) | Self::Broke(_))
     }
 
     /// How the task ends if there is no further attempt.
@@ -45,6 +47,7 @@ impl Nothing<'_> {
             Self::Busy => (Outcome::Refused, Reason::new(code::SATURATED)),
             Self::Undelivered => (Outcome::Lost, Reason::with(code::INSTANCE_LOST, UNDELIVERED)),
             Self::Declined(reason) => (Outcome::Refused, reason.clone()),
+            Self::Doubted(why) => (Outcome::Lost, Reason::with(code::DEADLINE, why)),
             Self::Lost(why) => (Outcome::Lost, Reason::with(code::INSTANCE_LOST, why)),
             Self::Broke(reason) => (Outcome::Failed, reason.clone()),
         }
@@ -55,7 +58,7 @@ impl Nothing<'_> {
             Self::Busy => "busy".to_owned(),
             Self::Undelivered => UNDELIVERED.to_owned(),
             Self::Declined(reason) => format!("declined: {reason}"),
-            Self::Lost(why) => why.to_owned(),
+            Self::Doubted(why) | Self::Lost(why) => why.to_owned(),
             Self::Broke(reason) => format!("failed: {reason}"),
         }
     }
@@ -66,6 +69,7 @@ impl Nothing<'_> {
             Self::Busy => "busy",
             Self::Undelivered => "undelivered",
             Self::Declined(_) => "declined",
+            Self::Doubted(_) => "doubted",
             Self::Lost(_) => "lost",
             Self::Broke(_) => "broke",
         }
@@ -138,7 +142,10 @@ impl Actor {
             let avoid = instance.and_then(|name| self.registry.find(&task.vp, name));
             let tries = self.retries.enter(id, task.index, nothing.counts(), avoid, nothing.end());
             if tries.counted >= self.config.dispatch.max_attempts.max(1) && running.cancelled.is_none() {
-                over.push(task);
+                // No further attempt; but what may be on its way is waited for until the deadline.
+                if !matches!(nothing, Nothing::Doubted(_)) {
+                    over.push(task);
+                }
                 continue;
             }
             running.account.give_back(task.index);
@@ -149,7 +156,7 @@ impl Actor {
             {
                 // Whose instance was lost need not wait: nothing says that another one would fail too.
                 match nothing {
-                    Nothing::Lost(_) | Nothing::Undelivered => {
+                    Nothing::Doubted(_) | Nothing::Lost(_) | Nothing::Undelivered => {
                         self.retries.wait_little(id, task.index, now, until)
                     }
                     _ => self.retries.wait(id, task.index, now, until),

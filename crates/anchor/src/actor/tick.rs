@@ -146,7 +146,7 @@ impl Actor {
             }
         }
         for (name, tasks) in returned {
-            self.give_back(tasks, name.as_ref(), Nothing::Lost("not acknowledged in time"));
+            self.give_back(tasks, name.as_ref(), Nothing::Doubted("not acknowledged in time"));
         }
     }
 
@@ -279,7 +279,7 @@ impl Actor {
         }
         self.counters.withdrawn_total += returned.len() as u64;
         self.fail_at_all(slot, now);
-        self.give_back(returned, Some(&name), Nothing::Lost("the instance fell silent"));
+        self.give_back(returned, Some(&name), Nothing::Doubted("the instance fell silent"));
     }
 
     /// Asks how many bytes LEDGER and RES take.
