@@ -235,6 +235,8 @@ impl Feed {
             match next {
                 Ok(Some(Next::Records(records))) => {
                     self.left = self.left.saturating_sub(records.len() as u64);
+                    // A reader that has much to catch up with takes turns with everybody else.
+                    tokio::task::yield_now().await;
                     return Some(Ok(self.lines(&records)));
                 }
                 Ok(Some(Next::Expired(count))) if self.sse => {
