@@ -3,7 +3,7 @@
 //! bytes that it stands in, for messages that several measurements share.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use cbor4ii::core::Value;
 use cbor4ii::core::dec::Decode;
@@ -31,7 +31,19 @@ pub(crate) struct Kept {
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
-pub(crate) async fn read(jetstream: &jetstream::Context) -> Result<Kept, String> {
+/// Reads both streams. The ends of measurements are written behind: those of `over` are waited for.
+pub(crate) async fn read(jetstream: &jetstream::Context, over: &[MeasurementId]) -> Result<Kept, String> {
+    let since = Instant::now();
+    loop {
+        let kept = once(jetstream).await?;
+        if over.iter().all(|id| kept.done.contains_key(id)) || since.elapsed() > PATIENCE {
+            return Ok(kept);
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+async fn once(jetstream: &jetstream::Context) -> Result<Kept, String> {
     let mut kept = Kept::default();
     each(jetstream, "RES", |seq, subject, value| {
         ends(value, of_subject(subject), seq, &mut kept.ends);

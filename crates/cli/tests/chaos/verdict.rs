@@ -30,7 +30,8 @@ pub(crate) async fn judge(world: &World, all: &[Asked]) -> Vec<String> {
     }
     listed(world, all, &mut wrong).await;
     let look = world.look().await;
-    match streams::read(look.jetstream()).await {
+    let ids: Vec<_> = all.iter().map(|asked| asked.id).collect();
+    match streams::read(look.jetstream(), &ids).await {
         Ok(kept) => all.iter().for_each(|asked| stored(asked, &kept, &mut wrong)),
         Err(error) => wrong.push(error),
     }
