@@ -3,7 +3,7 @@
 //! bytes that it stands in, for messages that several measurements share.
 
 use std::collections::BTreeMap;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use cbor4ii::core::Value;
 use cbor4ii::core::dec::Decode;
@@ -31,16 +31,19 @@ pub(crate) struct Kept {
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
+/// How often the streams are read until all ends are there, 20 ms apart.
+const READINGS: usize = 500;
+
 /// Reads both streams. The ends of measurements are written behind: those of `over` are waited for.
 pub(crate) async fn read(jetstream: &jetstream::Context, over: &[MeasurementId]) -> Result<Kept, String> {
-    let since = Instant::now();
-    loop {
+    for _ in 1..READINGS {
         let kept = once(jetstream).await?;
-        if over.iter().all(|id| kept.done.contains_key(id)) || since.elapsed() > PATIENCE {
+        if over.iter().all(|id| kept.done.contains_key(id)) {
             return Ok(kept);
         }
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
+    once(jetstream).await
 }
 
 async fn once(jetstream: &jetstream::Context) -> Result<Kept, String> {
