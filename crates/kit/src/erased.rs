@@ -135,11 +135,12 @@ impl<K: PacketKind> Measurement for PreparedPacket<K> {
             let mut key = [0; 16];
             context.random(&mut key);
             let machine = K::machine(&self.0, target, key)?;
-            let machine: Box<dyn Any> = context.drive(target, Box::new(machine)).await?;
+            let driven = context.drive(target, Box::new(machine), K::lane(&self.0)).await?;
+            let (machine, conditions): (Box<dyn Any>, _) = (driven.machine, driven.conditions);
             let machine = machine
                 .downcast::<K::Machine>()
                 .map_err(|_| Failure::failed(code::INTERNAL, "the driver gave another machine back"))?;
-            erase(K::measured(&self.0, text, target, &machine)?)
+            erase(K::measured(&self.0, text, target, &machine, &conditions)?)
         }
         .boxed_local()
     }

@@ -1,5 +1,6 @@
 //! What a measurement says of itself, and the two styles of performing it.
 
+use mmn_probe::conditions::{Conditions, Wish};
 use mmn_probe::machine::Machine;
 use mmn_schema::announce::{InputShape, SchemaVersion, SummaryField};
 use mmn_schema::dispatch::Input;
@@ -67,6 +68,11 @@ pub trait PacketKind: Kind {
     /// The address family that the parameters ask for.
     fn family(params: &Self::Params) -> Family;
 
+    /// The lane that the parameters ask for.
+    fn lane(_: &Self::Params) -> Wish {
+        Wish::Any
+    }
+
     /// A machine for one target. `key` is fresh random bytes: forged replies don't know them.
     fn machine(params: &Self::Params, target: IpAddr, key: [u8; 16]) -> Result<Self::Machine, Failure>;
 
@@ -76,6 +82,7 @@ pub trait PacketKind: Kind {
         input: &str,
         target: IpAddr,
         machine: &Self::Machine,
+        conditions: &Conditions,
     ) -> Result<Measured<Self::Body>, Failure>;
 }
 

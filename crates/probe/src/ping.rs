@@ -11,7 +11,8 @@ mod spec;
 
 use crate::{
     cookie::Key,
-    machine::{Body, Input, Machine, Message, Output, Packet, Probe, ProbeId, SendFailure},
+    machine::{Input, Machine, Output},
+    packet::{Body, Message, Packet, Probe, ProbeId, SendFailure},
     time::{Instant, Nanos, Stamp},
 };
 
@@ -108,14 +109,16 @@ impl Ping {
         };
         match packet.message {
             Message::EchoReply { payload } => self.reply(index, packet, payload),
-            Message::Error { kind, quoted_payload } => {
-                let Some(verified) = self.quote_is_ours(packet.probe, quoted_payload) else {
+            Message::Error(error) => {
+                let Some(verified) = self.quote_is_ours(packet.probe, error.quote.payload) else {
                     self.unasked.foreign += 1;
                     return;
                 };
-                let report = IcmpReport { from: packet.from, kind, received: packet.stamp, verified };
+                let report =
+                    IcmpReport { from: packet.from, kind: error.kind, received: packet.stamp, verified };
                 self.error(index, report);
             }
+            _ => self.unasked.foreign += 1,
         }
     }
 
@@ -241,12 +244,8 @@ impl Ping {
             clock_stepped: false,
         });
         self.handed_out = Some(id);
-        Output::Send(Probe {
-            id,
-            destination: self.spec.target,
-            ttl: self.spec.ttl,
-            body: Body::Echo { payload: self.payload(id) },
-        })
+        let body = Body::Echo { payload: self.payload(id), checksum: None };
+        Output::Send(Probe { ttl: self.spec.ttl, ..Probe::new(id, self.spec.target, body) })
     }
 }
 
@@ -256,7 +255,7 @@ impl Machine for Ping {
             return;
         }
         match input {
-            Input::Sent { probe, stamp } => self.sent(probe, stamp),
+            Input::Sent { probe, stamp, .. } | Input::Stamped { probe, stamp } => self.sent(probe, stamp),
             Input::SendFailed { probe, reason } => self.send_failed(probe, reason),
             Input::Packet(packet) => self.packet(&packet),
             Input::ClockStepped => {
@@ -264,6 +263,7 @@ impl Machine for Ping {
                     entry.clock_stepped = true;
                 }
             }
+            Input::Overrun => {}
             Input::Cancel => self.cancelled = true,
         }
     }

@@ -2,9 +2,9 @@
 
 use std::net::IpAddr;
 
-use mmn_kit::{Failure, Family, Measured, PacketKind, Timestamp, code, summary};
+use mmn_kit::{Conditions, Failure, Family, Measured, PacketKind, Timestamp, code, summary};
 use mmn_probe::cookie::Key;
-use mmn_probe::machine::{SendFailure, Ttl};
+use mmn_probe::packet::{SendFailure, Ttl};
 use mmn_probe::ping::{Fate, IcmpReport, Ping as Machine, Sample, Spec};
 use mmn_probe::stats;
 use mmn_probe::time::Nanos;
@@ -44,6 +44,7 @@ impl PacketKind for Ping {
         input: &str,
         target: IpAddr,
         machine: &Machine,
+        _: &Conditions,
     ) -> Result<Measured<Body>, Failure> {
         let samples: Vec<Sample> = machine.samples().collect();
         if samples.iter().all(|sample| sample.sent.is_none()) {

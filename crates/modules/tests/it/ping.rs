@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use mmn_kit::{Failure, Measured, Number};
 use mmn_modules::ping::{Body, Status};
 use mmn_modules::{AddressFamily, StampSource};
-use mmn_probe::machine::{Body as ProbeBody, Probe, SendFailure};
+use mmn_probe::packet::{Body as ProbeBody, Probe, SendFailure};
 use mmn_probe::wire::icmp::IcmpErrorKind;
 use mmn_schema::outcome::Outcome;
 use serde_json::{Value, json};
@@ -17,7 +17,7 @@ const ROUTER: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 254));
 
 fn payload(probe: &Probe) -> Vec<u8> {
     match &probe.body {
-        ProbeBody::Echo { payload } => payload.clone(),
+        ProbeBody::Echo { payload, .. } => payload.clone(),
         other => panic!("{other:?}"),
     }
 }

@@ -24,7 +24,8 @@ use std::sync::Arc;
 
 use futures::FutureExt;
 use mmn_kit::{
-    ByteStream, Context, Datagrams, Driven, Failure, Family, LocalBoxFuture, Resolution, Timestamp, code,
+    ByteStream, Context, Datagrams, Driven, Failure, Family, LocalBoxFuture, Performed, Resolution,
+    Timestamp, Wish, code,
 };
 use mmn_probe::machine::{Input, Machine, Output};
 use mmn_probe::time::{Instant, Nanos};
@@ -243,15 +244,16 @@ impl Context for TaskContext {
         &self,
         target: IpAddr,
         machine: Box<dyn Driven>,
-    ) -> LocalBoxFuture<'_, Result<Box<dyn Driven>, Failure>> {
+        wish: Wish,
+    ) -> LocalBoxFuture<'_, Result<Performed, Failure>> {
         async move {
             self.site.check(target)?;
             let Some(driver) = self.site.driver.get() else {
                 let missing = self.site.no_sockets().map_or_else(String::new, |missing| missing.what);
                 return Err(Failure::failed(code::UNPRIVILEGED, missing));
             };
-            match driver.run(Boxed(machine)).await {
-                Ok(Boxed(machine)) => Ok(machine),
+            match driver.run(Boxed(machine), wish).await {
+                Ok((Boxed(machine), conditions)) => Ok(Performed { machine, conditions }),
                 Err(error @ DriveError::Full(_)) => Err(Failure::refused(code::SATURATED, error)),
                 Err(error) => Err(Failure::failed(code::INTERNAL, error)),
             }

@@ -22,6 +22,7 @@ use std::{
     task::{Context, Poll},
 };
 
+use mmn_probe::conditions::{Conditions, Wish};
 use mmn_probe::machine::Machine;
 use rustix::time::{TimerfdClockId, TimerfdFlags, timerfd_create};
 use tokio::{
@@ -94,15 +95,19 @@ impl Driver {
     }
 
     /// Starts a machine at once: its first probe leaves within the call unless the limits hold it back.
-    pub fn start<M: Machine + Send + 'static>(&self, machine: M) -> Result<Run<M>, DriveError> {
+    pub fn start<M: Machine + Send + 'static>(&self, machine: M, _: Wish) -> Result<Run<M>, DriveError> {
         let (done, finished) = oneshot::channel();
         let key = self.handle.shared.lock().start(job::boxed(machine, done))?;
         Ok(Run { finished, key, shared: self.handle.shared.clone(), _driver: self.handle.clone() })
     }
 
     /// Runs a machine to its end and gives it back. Dropping the future stops the machine.
-    pub async fn run<M: Machine + Send + 'static>(&self, machine: M) -> Result<M, DriveError> {
-        self.start(machine)?.await
+    pub async fn run<M: Machine + Send + 'static>(
+        &self,
+        machine: M,
+        wish: Wish,
+    ) -> Result<(M, Conditions), DriveError> {
+        self.start(machine, wish)?.await
     }
 
     /// What the driver has counted so far.
@@ -119,7 +124,7 @@ impl Driver {
 /// A machine that is being driven; resolves to the machine when it is done. Dropping it stops the machine.
 #[derive(Debug)]
 pub struct Run<M> {
-    finished: oneshot::Receiver<M>,
+    finished: oneshot::Receiver<(M, Conditions)>,
     key: JobKey,
     shared: Arc<Shared>,
     _driver: Arc<Handle>,
@@ -133,7 +138,7 @@ impl<M> Run<M> {
 }
 
 impl<M> Future for Run<M> {
-    type Output = Result<M, DriveError>;
+    type Output = Result<(M, Conditions), DriveError>;
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let run = self.get_mut();

@@ -16,7 +16,7 @@ use std::{
 };
 
 use mmn_probe::{
-    machine::Ttl,
+    packet::Ttl,
     time::Utc,
     wire::{
         self,

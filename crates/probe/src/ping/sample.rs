@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use crate::{
-    machine::{SendFailure, Ttl},
+    packet::{SendFailure, Ttl},
     time::{Nanos, Stamp},
     wire::icmp::IcmpErrorKind,
 };

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use crate::{machine::Ttl, time::Nanos};
+use crate::{packet::Ttl, time::Nanos};
 
 /// The most requests that one measurement may send.
 pub const MAX_COUNT: u32 = 65_535;

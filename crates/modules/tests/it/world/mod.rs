@@ -15,11 +15,12 @@ use std::time::Duration;
 use futures::FutureExt;
 use futures::future::LocalBoxFuture;
 use mmn_kit::{
-    ByteStream, Context, Datagrams, Driven, Failure, Family, Measured, Measurement, Received, Resolution,
-    Timestamp, code,
+    ByteStream, Conditions, Context, Datagrams, Driven, Failure, Family, Lane, Measured, Measurement,
+    Performed, Received, Resolution, Timestamp, Wish, code,
 };
 use mmn_modules::KINDS;
 use mmn_probe::machine::{Input, Output};
+use mmn_probe::packet::{Departure, Identity, Probe, SendFailure};
 use mmn_probe::time::{Instant, Nanos, Stamp, StampSource, Utc};
 use mmn_schema::body::Body;
 use mmn_schema::dispatch;
@@ -36,7 +37,7 @@ pub(crate) const RESOLVE: Duration = Duration::from_millis(7);
 
 type Listener = Rc<dyn Fn(End) -> LocalBoxFuture<'static, ()>>;
 type Responder = Rc<dyn Fn(usize, &[u8]) -> Vec<Event>>;
-type Echo = Rc<dyn Fn(&mmn_probe::machine::Probe, Instant) -> Vec<(u64, EchoEvent)>>;
+type Echo = Rc<dyn Fn(&Probe, Instant) -> Vec<(u64, EchoEvent)>>;
 
 /// What a scripted UDP server does after a query, and how long after.
 #[derive(Debug, Clone)]
@@ -50,7 +51,7 @@ pub(crate) enum Event {
 pub(crate) enum EchoEvent {
     Reply { from: IpAddr, payload: Vec<u8> },
     Error { from: IpAddr, kind: mmn_probe::wire::icmp::IcmpErrorKind, quoted: Vec<u8> },
-    SendFailed(mmn_probe::machine::SendFailure),
+    SendFailed(SendFailure),
     ClockStepped,
 }
 
@@ -120,7 +121,7 @@ impl World {
 
     pub(crate) fn echo(
         mut self,
-        respond: impl Fn(&mmn_probe::machine::Probe, Instant) -> Vec<(u64, EchoEvent)> + 'static,
+        respond: impl Fn(&Probe, Instant) -> Vec<(u64, EchoEvent)> + 'static,
     ) -> Self {
         self.echo = Some(Rc::new(respond));
         self
@@ -289,7 +290,8 @@ impl Context for World {
         &self,
         _: IpAddr,
         mut machine: Box<dyn Driven>,
-    ) -> LocalBoxFuture<'_, Result<Box<dyn Driven>, Failure>> {
+        _: Wish,
+    ) -> LocalBoxFuture<'_, Result<Performed, Failure>> {
         async move {
             let respond = self.echo.clone().expect("the test says what comes of echo requests");
             let mut coming: Vec<(Instant, u32, EchoEvent)> = Vec::new();
@@ -300,13 +302,15 @@ impl Context for World {
                     deliver(machine.as_mut(), self.stamp(StampSource::Kernel), probe, &event);
                 }
                 let wake = match machine.poll(now) {
-                    Output::Done => return Ok(machine),
+                    Output::Done => return Ok(Performed { machine, conditions: CONDITIONS }),
                     Output::Send(probe) => {
                         let events = respond(&probe, now);
                         let fails = events.iter().any(|(_, event)| matches!(event, EchoEvent::SendFailed(_)));
                         if !fails {
                             let stamp = self.stamp(StampSource::User);
-                            machine.handle(now, Input::Sent { probe: probe.id, stamp });
+                            let identity = Identity { selector: 1, tag: 1 };
+                            let departure = Departure { source: None, identity, ip_id: None, bytes: 84 };
+                            machine.handle(now, Input::Sent { probe: probe.id, stamp, departure });
                         }
                         let later = |ms: u64| now + mmn_probe::time::Nanos::from_millis(ms);
                         coming.extend(events.into_iter().map(|(ms, event)| (later(ms), probe.id.0, event)));
@@ -328,18 +332,29 @@ impl Context for World {
     }
 }
 
+const CONDITIONS: Conditions = Conditions {
+    lane: Lane::Simulated,
+    sent_by: StampSource::User,
+    received_by: StampSource::Kernel,
+    rtt_error_ns: None,
+    clock: None,
+};
+
 fn deliver(machine: &mut dyn Driven, stamp: Stamp, probe: u32, event: &EchoEvent) {
-    use mmn_probe::machine::{Message, Packet, ProbeId, Ttl};
+    use mmn_probe::packet::{Message, Packet, ProbeId, Quote, Report, Ttl};
     let probe = ProbeId(probe);
     let packet = |from: IpAddr, bytes: usize, message| {
-        Input::Packet(Packet { probe, from, stamp, ttl: Some(Ttl(57)), bytes, message })
+        let (ttl, tos, ip_id) = (Some(Ttl(57)), None, None);
+        Input::Packet(Packet { probe, from, stamp, ttl, tos, ip_id, ip_options: &[], bytes, message })
     };
     let input = match event {
         EchoEvent::Reply { from, payload } => {
             packet(*from, payload.len() + 8, Message::EchoReply { payload })
         }
         EchoEvent::Error { from, kind, quoted } => {
-            packet(*from, 36, Message::Error { kind: *kind, quoted_payload: quoted })
+            let quote = Quote { payload: quoted, ..Quote::default() };
+            let report = Report { kind: *kind, icmp_type: 0, code: 0, quote, extensions: &[] };
+            packet(*from, 36, Message::Error(report))
         }
         EchoEvent::SendFailed(reason) => Input::SendFailed { probe, reason: *reason },
         EchoEvent::ClockStepped => Input::ClockStepped,

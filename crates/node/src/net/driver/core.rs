@@ -13,8 +13,9 @@ use std::{
 };
 
 use mmn_probe::{
+    conditions::{Conditions, Lane},
     machine::{Input, Output},
-    time::Instant,
+    time::{Instant, StampSource},
 };
 use rustix::time::{Itimerspec, TimerfdTimerFlags, Timespec, timerfd_settime};
 use tokio::io::unix::AsyncFd;
@@ -27,7 +28,7 @@ use super::{
 use crate::{
     clock,
     net::{
-        icmp::{Buffer, EchoSocket},
+        icmp::{Buffer, EchoSocket, Mode},
         page::Page,
     },
 };
@@ -251,7 +252,7 @@ impl Core {
                 }
                 Output::Done => {
                     if let Some(job) = self.remove(key) {
-                        job.task.finish();
+                        job.task.finish(self.conditions());
                     }
                     return;
                 }
@@ -270,6 +271,18 @@ impl Core {
             }
         }
         Some(job)
+    }
+
+    fn conditions(&self) -> Conditions {
+        let raw = self.links.iter().any(|link| link.socket.get_ref().mode() == Mode::Raw);
+        let sent_by = if self.config.transmit_stamps { StampSource::Kernel } else { StampSource::User };
+        Conditions {
+            lane: if raw { Lane::Precise } else { Lane::Unprivileged },
+            sent_by,
+            received_by: StampSource::Kernel,
+            rtt_error_ns: None,
+            clock: None,
+        }
     }
 
     /// Sets the timer to what is due next, unless it will ring before that anyway.

@@ -2,26 +2,26 @@
 
 use std::{collections::VecDeque, fmt};
 
-use mmn_probe::{
-    machine::{Machine, Probe},
-    time::Instant,
-};
+use mmn_probe::{conditions::Conditions, machine::Machine, packet::Probe, time::Instant};
 use tokio::sync::oneshot;
 
 /// A machine and the way back to who started it.
 pub(super) trait Task: Send {
     fn machine(&mut self) -> &mut dyn Machine;
     /// Gives the machine back. Nobody may be waiting any more.
-    fn finish(self: Box<Self>);
+    fn finish(self: Box<Self>, conditions: Conditions);
 }
 
-pub(super) fn boxed<M: Machine + Send + 'static>(machine: M, done: oneshot::Sender<M>) -> Box<dyn Task> {
+pub(super) fn boxed<M: Machine + Send + 'static>(
+    machine: M,
+    done: oneshot::Sender<(M, Conditions)>,
+) -> Box<dyn Task> {
     Box::new(Typed { machine, done })
 }
 
 struct Typed<M> {
     machine: M,
-    done: oneshot::Sender<M>,
+    done: oneshot::Sender<(M, Conditions)>,
 }
 
 impl<M: Machine + Send> Task for Typed<M> {
@@ -29,8 +29,8 @@ impl<M: Machine + Send> Task for Typed<M> {
         &mut self.machine
     }
 
-    fn finish(self: Box<Self>) {
-        let _ = self.done.send(self.machine);
+    fn finish(self: Box<Self>, conditions: Conditions) {
+        let _ = self.done.send((self.machine, conditions));
     }
 }
 

@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 
 use mmn_probe::{
-    machine::ProbeId,
+    packet::ProbeId,
     time::{Instant, Nanos},
 };
 

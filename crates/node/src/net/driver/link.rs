@@ -3,7 +3,7 @@
 use std::{collections::VecDeque, io, sync::Arc};
 
 use mmn_probe::{
-    machine::{ProbeId, SendFailure},
+    packet::{ProbeId, SendFailure},
     time::Instant,
     wire::icmp::Family,
 };

@@ -1,8 +1,9 @@
 use std::{net::IpAddr, sync::Arc};
 
 use mmn_probe::{
+    conditions::{Conditions, Wish},
     cookie::Key,
-    machine::{SendFailure, Ttl},
+    packet::{SendFailure, Ttl},
     ping::{Fate, Ping, Sample, Spec},
     time::{Nanos, StampSource},
     wire::icmp::{Family, IcmpErrorKind},
@@ -39,7 +40,7 @@ fn block_on<T>(work: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(work)
 }
 
-fn samples(ping: &Ping) -> Vec<Sample> {
+fn samples((ping, _): &(Ping, Conditions)) -> Vec<Sample> {
     ping.samples().collect()
 }
 
@@ -49,13 +50,16 @@ async fn measures_loopback(mode: Mode) {
     let driver = driver(mode, LOOSE);
     for target in ["127.0.0.1", "::1"] {
         let done = driver
-            .run(ping(target, |spec| {
-                spec.count = 3;
-                spec.interval = Nanos::from_millis(1);
-            }))
+            .run(
+                ping(target, |spec| {
+                    spec.count = 3;
+                    spec.interval = Nanos::from_millis(1);
+                }),
+                Wish::Any,
+            )
             .await
             .unwrap();
-        assert_eq!(done.unasked(), &mmn_probe::ping::Unasked::default());
+        assert_eq!(done.0.unasked(), &mmn_probe::ping::Unasked::default());
         for sample in samples(&done) {
             let Fate::Replied(reply) = sample.fate else { panic!("{target}: {sample:?}") };
             assert_eq!((reply.from, reply.ttl, reply.bytes), (target.parse().unwrap(), Some(Ttl(64)), 64));
@@ -105,7 +109,8 @@ async fn reports_errors(mode: Mode) {
         ("2001:db8:2::7", None, IcmpErrorKind::NetUnreachable, "2001:db8:77::2"),
         ("2001:db8:5::9", Some(Ttl(1)), IcmpErrorKind::TtlExceeded, "2001:db8:77::2"),
     ];
-    let runs = cases.map(|(target, ttl, ..)| driver.start(ping(target, |spec| spec.ttl = ttl)).unwrap());
+    let runs =
+        cases.map(|(target, ttl, ..)| driver.start(ping(target, |spec| spec.ttl = ttl), Wish::Any).unwrap());
     for (run, (target, _, kind, from)) in runs.into_iter().zip(cases) {
         let done = run.await.unwrap();
         let [sample] = samples(&done)[..] else { panic!("{target}") };
@@ -114,7 +119,7 @@ async fn reports_errors(mode: Mode) {
         assert!(report.verified && sample.rtt.is_some(), "{target}");
     }
     // An error leaves no trace on the next probe.
-    let done = driver.run(ping("10.77.0.2", |_| {})).await.unwrap();
+    let done = driver.run(ping("10.77.0.2", |_| {}), Wish::Any).await.unwrap();
     assert!(matches!(samples(&done)[0].fate, Fate::Replied(_)));
 }
 
@@ -137,7 +142,7 @@ fn a_set_clock_is_flagged_and_does_not_bend_the_rtt() {
         block_on(async {
             let driver = driver(Mode::Raw, LOOSE);
             let two = |spec: &mut Spec| (spec.count, spec.interval) = (2, Nanos::from_millis(1));
-            let run = driver.start(ping("127.0.0.1", two)).unwrap();
+            let run = driver.start(ping("127.0.0.1", two), Wish::Any).unwrap();
             // The first reply is there already. As if civil time had been an hour behind when the second probe left.
             driver.handle.shared.lock().distance_ns -= 3_600_000_000_000;
             let done = run.await.unwrap();
@@ -158,18 +163,18 @@ fn what_cannot_be_sent_says_why() {
         block_on(async {
             let driver = driver(Mode::Raw, LOOSE);
             let fate = |done: Ping| samples(&done)[0].fate;
-            let unrouted = driver.run(ping("203.0.113.1", |_| {})).await.unwrap();
+            let unrouted = driver.run(ping("203.0.113.1", |_| {}), Wish::Any).await.unwrap();
             assert_eq!(fate(unrouted), Fate::NotSent(SendFailure::NoRoute));
             let page = Arc::new(Page::create(Limits { packets_per_s: 0, ..LOOSE }, [1; 16]).unwrap());
             let none = Driver::new(Vec::new(), page, Config::default()).unwrap();
             assert_eq!(
-                fate(none.run(ping("127.0.0.1", |_| {})).await.unwrap()),
+                fate(none.run(ping("127.0.0.1", |_| {}), Wish::Any).await.unwrap()),
                 Fate::NotSent(SendFailure::Forbidden)
             );
             let page = Arc::new(Page::create(LOOSE, [1; 16]).unwrap());
             let none = Driver::new(Vec::new(), page, Config::default()).unwrap();
             assert_eq!(
-                fate(none.run(ping("127.0.0.1", |_| {})).await.unwrap()),
+                fate(none.run(ping("127.0.0.1", |_| {}), Wish::Any).await.unwrap()),
                 Fate::NotSent(SendFailure::NoSocket)
             );
         });
@@ -189,7 +194,7 @@ fn many_machines_share_one_socket() {
                         spec.count = 4;
                         spec.interval = Nanos::ZERO;
                     });
-                    driver.start(machine).unwrap()
+                    driver.start(machine, Wish::Any).unwrap()
                 })
                 .collect();
             for run in runs {
@@ -212,7 +217,7 @@ fn a_flood_loses_nothing_to_our_own_buffers() {
                 spec.interval = Nanos::ZERO;
                 spec.payload_bytes = 1_000;
             });
-            let done = driver.run(machine).await.unwrap();
+            let done = driver.run(machine, Wish::Any).await.unwrap();
             let stamped = |sample: &Sample| {
                 matches!(sample.fate, Fate::Replied(_))
                     && sample.sent.is_some_and(|stamp| stamp.source == StampSource::Kernel)
@@ -236,7 +241,7 @@ fn the_page_paces_the_site_and_each_target() {
                     spec.count = count;
                     spec.interval = Nanos::ZERO;
                 });
-                driver.start(machine).unwrap()
+                driver.start(machine, Wish::Any).unwrap()
             };
             let slow = flood("127.0.0.9", 20);
             let runs: Vec<_> = (1..=50).map(|number| flood(&format!("127.0.1.{number}"), 4)).collect();
@@ -265,9 +270,9 @@ fn a_dropped_run_is_gone_and_a_cancelled_one_tells_what_it_has() {
                     spec.interval = Nanos::from_secs(3_600);
                 })
             };
-            drop(driver.start(long()).unwrap());
+            drop(driver.start(long(), Wish::Any).unwrap());
             assert_eq!(driver.running(), 0);
-            let run = driver.start(long()).unwrap();
+            let run = driver.start(long(), Wish::Any).unwrap();
             run.cancel();
             assert_eq!(samples(&run.await.unwrap()).len(), 1);
         });
@@ -287,10 +292,10 @@ fn one_machine_too_many_is_refused() {
                 spec.count = 2;
                 spec.interval = Nanos::from_secs(3_600);
             };
-            let first = driver.start(ping("127.0.0.1", wait)).unwrap();
-            assert_eq!(driver.start(ping("127.0.0.1", wait)).unwrap_err(), DriveError::Full(1));
+            let first = driver.start(ping("127.0.0.1", wait), Wish::Any).unwrap();
+            assert_eq!(driver.start(ping("127.0.0.1", wait), Wish::Any).unwrap_err(), DriveError::Full(1));
             drop(first);
-            assert!(driver.start(ping("127.0.0.1", wait)).is_ok());
+            assert!(driver.start(ping("127.0.0.1", wait), Wish::Any).is_ok());
         });
     });
 }
@@ -304,8 +309,10 @@ fn a_silent_target_times_out() {
             testing::ip("addr add 10.78.0.1/24 dev va");
             testing::ip("link set va up");
             let driver = driver(Mode::Raw, LOOSE);
-            let done =
-                driver.run(ping("10.78.0.2", |spec| spec.timeout = Nanos::from_millis(1))).await.unwrap();
+            let done = driver
+                .run(ping("10.78.0.2", |spec| spec.timeout = Nanos::from_millis(1)), Wish::Any)
+                .await
+                .unwrap();
             assert_eq!(samples(&done)[0].fate, Fate::TimedOut);
         });
     });

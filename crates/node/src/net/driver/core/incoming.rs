@@ -1,7 +1,8 @@
 //! From the sockets to the machines: packets, errors, transmit stamps, and what the clocks say about them.
 
 use mmn_probe::{
-    machine::{Input, Message, Packet},
+    machine::Input,
+    packet::{Message, Packet, Quote, Report},
     time::{Nanos, Utc},
 };
 
@@ -88,7 +89,10 @@ impl Core {
         self.counters.received += 1;
         let message = match arrival.content {
             Content::EchoReply { payload } => Message::EchoReply { payload },
-            Content::Error { kind, quoted_payload } => Message::Error { kind, quoted_payload },
+            Content::Error { kind, quoted_payload } => {
+                let quote = Quote { payload: quoted_payload, ..Quote::default() };
+                Message::Error(Report { kind, icmp_type: 0, code: 0, quote, extensions: &[] })
+            }
         };
         let stamp = arrival.stamp.filter(|_| !stepped).and_then(|utc| kernel_stamp(now, utc));
         let packet = Packet {
@@ -96,6 +100,9 @@ impl Core {
             from: arrival.from,
             stamp: stamp.unwrap_or(user_stamp(now)),
             ttl: arrival.ttl,
+            tos: None,
+            ip_id: None,
+            ip_options: &[],
             bytes: arrival.bytes,
             message,
         };
@@ -108,7 +115,7 @@ impl Core {
         let Some(stamp) = kernel_stamp(now, stamp).filter(|_| !stepped) else { return };
         // A stamp from before the packet was handed over belongs to another packet.
         if stamp.at + STAMP_SLACK >= sent.handed {
-            self.tell(sent.job, now.at, Input::Sent { probe: sent.probe, stamp });
+            self.tell(sent.job, now.at, Input::Stamped { probe: sent.probe, stamp });
         }
     }
 

@@ -3,7 +3,8 @@
 use std::{cmp::Reverse, net::IpAddr};
 
 use mmn_probe::{
-    machine::{Body, Input, Probe, SendFailure},
+    machine::Input,
+    packet::{Body, Departure, Identity, Probe, SendFailure},
     time::{Instant, Nanos, Stamp},
     wire::icmp::{Echo, Family},
 };
@@ -94,7 +95,9 @@ impl Core {
         match outcome {
             Ok(stamp) => {
                 self.counters.sent += 1;
-                self.tell(key, now, Input::Sent { probe: probe.id, stamp });
+                let identity = Identity { selector: 0, tag: 1 };
+                let departure = Departure { source: None, identity, ip_id: None, bytes: 0 };
+                self.tell(key, now, Input::Sent { probe: probe.id, stamp, departure });
             }
             Err(reason) => {
                 self.counters.refused += 1;
@@ -108,7 +111,7 @@ impl Core {
             IpAddr::V4(_) => 20,
             IpAddr::V6(_) => 40,
         };
-        let Body::Echo { payload } = &probe.body else { return Ok(()) };
+        let Body::Echo { payload, .. } = &probe.body else { return Ok(()) };
         let bytes = u64::try_from(header + 8 + payload.len()).unwrap_or(u64::MAX);
         self.page.take(now, probe.destination, 1, bytes)
     }
@@ -178,7 +181,7 @@ impl Core {
     }
 
     fn send(&mut self, key: JobKey, probe: &Probe) -> Result<Stamp, Refusal> {
-        let Body::Echo { payload } = &probe.body else {
+        let Body::Echo { payload, .. } = &probe.body else {
             return Err(Refusal::Failed(SendFailure::NoSocket));
         };
         let family = Family::of(probe.destination);
