@@ -19,6 +19,7 @@
 pub mod echo;
 mod keys;
 pub mod raw;
+pub(super) mod sources;
 
 use std::{fmt, io, os::fd::OwnedFd, sync::Arc};
 

@@ -183,7 +183,8 @@ mod tests {
         }
         let both = [encode(false, &header(7)), encode(true, &header(8))].concat();
         assert_eq!(decode(&both).ttl, Some(8));
-        let address = |text: &str| Header { source: text.parse().ok(), options: &[1; 4], ..Header::default() };
+        let address =
+            |text: &str| Header { source: text.parse().ok(), options: &[1; 4], ..Header::default() };
         assert_eq!(encode(false, &address("10.0.0.1")).len(), 32 + 24);
         assert_eq!(decode(&encode(false, &address("10.0.0.1"))), Beside::default());
     }

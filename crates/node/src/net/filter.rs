@@ -162,7 +162,8 @@ impl Program {
     }
 
     fn jump_if(&mut self, values: &[u32], to: Label) {
-        let lines = values.iter().map(|value| Line { code: JUMP_EQUAL, value: *value, goes: [Some(to), None] });
+        let lines =
+            values.iter().map(|value| Line { code: JUMP_EQUAL, value: *value, goes: [Some(to), None] });
         self.lines.extend(lines);
     }
 

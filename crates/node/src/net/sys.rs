@@ -13,7 +13,6 @@ use std::{
 use socket2::{SockAddr, Socket};
 use tokio::io::{Interest, unix::AsyncFd};
 
-
 /// What one `recvmsg` gave: lengths within the buffers that it was lent.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Lengths {
@@ -237,7 +236,9 @@ impl Name {
         let family = libc::c_int::from(u16::from_ne_bytes(*bytes.first_chunk()?));
         match family {
             libc::AF_INET => bytes.get(4..)?.first_chunk::<4>().map(|octets| Ipv4Addr::from(*octets).into()),
-            libc::AF_INET6 => bytes.get(8..)?.first_chunk::<16>().map(|octets| Ipv6Addr::from(*octets).into()),
+            libc::AF_INET6 => {
+                bytes.get(8..)?.first_chunk::<16>().map(|octets| Ipv6Addr::from(*octets).into())
+            }
             _ => None,
         }
     }

@@ -54,6 +54,16 @@ pub(super) struct Claim {
     pub(super) added: Option<u16>,
 }
 
+/// A tag that was given out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Given {
+    pub(super) tag: u16,
+    /// What holds it.
+    pub(super) key: u64,
+    /// Whether it was nobody's before, so that it will be released once.
+    pub(super) fresh: bool,
+}
+
 /// The keys of one address family.
 #[derive(Debug)]
 pub(super) struct Keys {
@@ -80,8 +90,8 @@ impl Keys {
         }
     }
 
-    /// Gives out a tag and the key that holds it; nothing when there is no room.
-    pub(super) fn give(&mut self, claim: Claim) -> Option<(u16, u64)> {
+    /// Gives out a tag; nothing when there is no room.
+    pub(super) fn give(&mut self, claim: Claim) -> Option<Given> {
         let Claim { protocol, selector, now, .. } = claim;
         let owner = self.owner_of(claim, false);
         let place = number(protocol) << 16 | u32::from(selector);
@@ -95,14 +105,14 @@ impl Keys {
                 Some(other) if seconds(now).saturating_sub(other.since_s) <= LONGEST_LIFE_S => {}
                 Some(other) => {
                     *other = owner;
-                    return Some((tag, key));
+                    return Some(Given { tag, key, fresh: false });
                 }
                 None => {
                     self.owners.insert(key, owner);
                     if let Some(count) = self.count(protocol) {
                         *count += 1;
                     }
-                    return Some((tag, key));
+                    return Some(Given { tag, key, fresh: true });
                 }
             }
         }
@@ -144,7 +154,10 @@ impl Keys {
         };
         if let Some(owner) = ports.filter(|owner| owner.by_ports) {
             // Several such probes share ports where the machine gives no others: the header's number knows better.
-            return tagged(ip_id.filter(|_| quoted)).filter(|told| told.job == owner.job).or(Some(owner)).copied();
+            return tagged(ip_id.filter(|_| quoted))
+                .filter(|told| told.job == owner.job)
+                .or(Some(owner))
+                .copied();
         }
         let proven = tagged(tag).filter(|owner| {
             let told = owner.added.zip(seen).zip(clues.number);
@@ -297,11 +310,11 @@ mod tests {
     #[test]
     fn a_full_space_makes_room_by_age_alone() {
         let mut keys = keys();
-        let tags: HashSet<u16> = (0..65_535).map(|probe| keys.give(claim(probe, 1)).unwrap().0).collect();
+        let tags: HashSet<u16> = (0..65_535).map(|probe| keys.give(claim(probe, 1)).unwrap().tag).collect();
         assert!(tags.len() == 65_535 && !tags.contains(&0));
         assert_eq!(keys.under_way(Protocol::Icmp), 65_535);
         assert_eq!(keys.give(claim(1, 61)), None);
-        let (tag, _) = keys.give(claim(70_000, 62)).unwrap();
+        let Given { tag, fresh: false, .. } = keys.give(claim(70_000, 62)).unwrap() else { panic!() };
         let found = keys.owner(&Clues { tag: Some(tag), ..clues(Protocol::Icmp) }, OTHER).unwrap();
         assert_eq!(found.ticket().probe, ProbeId(70_000));
         assert_eq!(keys.under_way(Protocol::Icmp), 65_535);
@@ -310,7 +323,7 @@ mod tests {
     #[test]
     fn a_key_of_somebody_else_stays() {
         let mut keys = keys();
-        let (tag, key) = keys.give(claim(0, 0)).unwrap();
+        let Given { tag, key, .. } = keys.give(claim(0, 0)).unwrap();
         assert_eq!(tag_of(key), Some((Protocol::Icmp, 9)));
         let asked = Clues { tag: Some(tag), ..clues(Protocol::Icmp) };
         assert!(!keys.release(key, job(2)));
@@ -323,7 +336,7 @@ mod tests {
     #[test]
     fn what_names_another_destination_is_not_ours() {
         let mut keys = keys();
-        let (tag, _) = keys.give(udp(3)).unwrap();
+        let tag = keys.give(udp(3)).unwrap().tag;
         let quote = |destination, tag, ip_id| Clues {
             tag: Some(tag),
             ip_id: Some(ip_id),
@@ -363,7 +376,7 @@ mod tests {
         let mut keys = keys();
         let tags = [0, 1].map(|probe| {
             let claim = udp(probe);
-            let (tag, _) = keys.give(claim).unwrap();
+            let tag = keys.give(claim).unwrap().tag;
             keys.take_ports(claim, 33_435, true);
             tag
         });
@@ -382,7 +395,7 @@ mod tests {
     fn a_tcp_answer_must_know_the_number() {
         let mut keys = keys();
         let claim = Claim { protocol: Protocol::Tcp, added: Some(1), ..claim(4, 0) };
-        let (tag, _) = keys.give(claim).unwrap();
+        let tag = keys.give(claim).unwrap().tag;
         let number = tcp_number(Identity { selector: 9, tag }, TARGET, keys.secret());
         let answer = |number| Clues {
             tag: Some(tag),
