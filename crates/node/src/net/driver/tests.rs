@@ -186,7 +186,7 @@ fn what_cannot_be_sent_says_why() {
     in_namespace(|| {
         block_on(async {
             let driver = driver(Mode::Raw, LOOSE);
-            let fate = |done: Ping| samples(&done)[0].fate;
+            let fate = |done: (Ping, Conditions)| samples(&done)[0].fate;
             let unrouted = driver.run(ping("203.0.113.1", |_| {}), Wish::Any).await.unwrap();
             assert_eq!(fate(unrouted), Fate::NotSent(SendFailure::NoRoute));
             let none = empty(Limits { packets_per_s: 0, ..LOOSE });
