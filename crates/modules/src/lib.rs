@@ -18,7 +18,7 @@ pub mod ping;
 
 use mmn_schema::announce::KindInfo;
 
-pub use shared::{Address, AddressFamily, StampSource, Stamps};
+pub use shared::{Address, AddressFamily, Clock, Conditions, Lane, LaneWish, StampSource, Stamps};
 
 macro_rules! kinds {
     ($($style:ident $kind:ty;)*) => {
