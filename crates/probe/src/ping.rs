@@ -24,7 +24,7 @@ use crate::{
 
 use judge::Verdict;
 pub use sample::{Answer, Arrival, End, Fate, IcmpReport, Repeat, Reply, Sample, Unasked};
-pub use spec::{MAX_COUNT, MAX_PAYLOAD_BYTES, Method, Spec, SpecError};
+pub use spec::{MAX_COUNT, MAX_PAYLOAD_BYTES, Method, Spec, SpecError, TcpFields};
 
 /// The octets of a probe's payload that carry its cookie; a shorter payload carries as much as it can.
 pub const COOKIE_BYTES: usize = 8;
@@ -38,8 +38,8 @@ pub struct Ping {
     spec: Spec,
     key: Key,
     probes: Vec<Entry>,
-    repeats: Vec<Repeat>,
-    unasked: Unasked,
+    /// What few pings have.
+    rare: Option<Box<Rare>>,
     replied: u32,
     slots: Slots,
     /// The probe that the driver was given and has not yet reported on.
@@ -48,10 +48,16 @@ pub struct Ping {
     settled: usize,
     /// The source of the probes, once it is known.
     source: Option<IpAddr>,
-    /// The last moment at which a duplicate is waited for.
-    last_deadline: Instant,
+    /// Whether an unreachable port is an answer of the host to a datagram, or an error.
+    unreachable_answers: bool,
     cancelled: bool,
     end: Option<End>,
+}
+
+#[derive(Debug, Default)]
+struct Rare {
+    repeats: Vec<Repeat>,
+    unasked: Unasked,
 }
 
 #[derive(Debug)]
@@ -74,18 +80,23 @@ impl Ping {
         Ok(Self {
             key,
             probes: Vec::new(),
-            repeats: Vec::new(),
-            unasked: Unasked::default(),
+            rare: None,
             replied: 0,
-            slots: Slots::new(spec.schedule, spec.interval),
+            slots: Slots::new(spec.schedule),
             handed_out: None,
             settled: 0,
             source: None,
-            last_deadline: Instant(0),
+            unreachable_answers: true,
             cancelled: false,
             end: None,
             spec,
         })
+    }
+
+    /// Takes an unreachable port for an error, as who wants an answer from what listens there does.
+    pub(crate) fn wants_datagrams(mut self) -> Self {
+        self.unreachable_answers = false;
+        self
     }
 
     /// What was asked.
@@ -116,12 +127,12 @@ impl Ping {
 
     /// The duplicates with their times, in the order of coming; at most [`MAX_REPEATS`].
     pub fn repeats(&self) -> &[Repeat] {
-        &self.repeats
+        self.rare.as_ref().map_or(&[], |rare| &rare.repeats)
     }
 
     /// What came that no probe had asked for.
-    pub const fn unasked(&self) -> &Unasked {
-        &self.unasked
+    pub fn unasked(&self) -> Unasked {
+        self.rare.as_ref().map_or_else(Unasked::default, |rare| rare.unasked)
     }
 
     /// The payload of a probe as the machine gives it to its driver: its cookie, then the fill.
@@ -154,6 +165,7 @@ impl Ping {
         let step = if spec.method.varies_source_port() { low(id.0) } else { 0 };
         let port = self.destination_port(id).unwrap_or(0);
         let payload = self.payload(id);
+        let tcp = spec.tcp();
         let body = match spec.method {
             Method::Icmp => Body::Echo { payload, checksum: spec.icmp_checksum },
             Method::IcmpTimestamp => Body::Timestamp,
@@ -162,9 +174,9 @@ impl Ping {
             method => Body::Tcp {
                 port,
                 flags: method.tcp_flags().unwrap_or(0),
-                seq: spec.tcp_seq,
-                ack: spec.tcp_ack.or(if method == Method::TcpRst { Some(0) } else { None }),
-                mss: spec.mss,
+                seq: tcp.seq,
+                ack: if method == Method::TcpRst { tcp.ack.or(Some(0)) } else { tcp.ack },
+                mss: tcp.mss,
                 payload,
             },
         };
@@ -179,16 +191,21 @@ impl Ping {
         }
     }
 
-    fn packet(&mut self, packet: &Packet<'_>) {
+    /// Takes a packet. Returns the number of the probe that it replies to, the first reply or a further one.
+    pub(crate) fn packet(&mut self, packet: &Packet<'_>) -> Option<u32> {
         let Some(index) = self.owner(packet) else {
-            self.unasked.unknown += 1;
-            return;
+            self.rare().unasked.unknown += 1;
+            return None;
         };
         match self.judge(index, packet) {
-            Verdict::Reply(answer) => self.reply(index, Reply { arrival: packet.into(), answer }),
+            Verdict::Reply(answer) => {
+                self.reply(index, Reply { arrival: packet.into(), answer });
+                return Some(number(index));
+            }
             Verdict::Error(report) => self.error(index, report),
-            Verdict::Foreign => self.unasked.foreign += 1,
+            Verdict::Foreign => self.rare().unasked.foreign += 1,
         }
+        None
     }
 
     fn reply(&mut self, index: usize, reply: Reply) {
@@ -205,7 +222,7 @@ impl Ping {
                     self.replied += 1;
                 }
             }
-            Some(Fate::NotSent(_) | Fate::Cancelled) => self.unasked.unknown += 1,
+            Some(Fate::NotSent(_) | Fate::Cancelled) => self.rare().unasked.unknown += 1,
         }
     }
 
@@ -215,22 +232,23 @@ impl Ping {
             // Silence with a reason is worth more than silence.
             None | Some(Fate::TimedOut | Fate::Overrun) => entry.fate = Some(Fate::Error(report)),
             Some(Fate::Error(_) | Fate::Replied(_) | Fate::Late(_)) => self.repeat(index, &report.arrival),
-            Some(Fate::NotSent(_) | Fate::Cancelled) => self.unasked.unknown += 1,
+            Some(Fate::NotSent(_) | Fate::Cancelled) => self.rare().unasked.unknown += 1,
         }
     }
 
     fn repeat(&mut self, index: usize, arrival: &Arrival) {
         let Some(entry) = self.probes.get_mut(index) else { return };
         entry.duplicates = entry.duplicates.saturating_add(1);
-        if self.repeats.len() < MAX_REPEATS {
-            self.repeats.push(Repeat {
-                seq: number(index),
-                from: arrival.from,
-                received: arrival.received,
-                rtt: entry.sent.and_then(|sent| arrival.received.at.checked_since(sent.at)),
-                ttl: arrival.ttl,
-            });
+        let rtt = entry.sent.and_then(|sent| arrival.received.at.checked_since(sent.at));
+        let &Arrival { from, received, ttl, .. } = arrival;
+        let repeats = &mut self.rare().repeats;
+        if repeats.len() < MAX_REPEATS {
+            repeats.push(Repeat { seq: number(index), from, received, rtt, ttl });
         }
+    }
+
+    fn rare(&mut self) -> &mut Rare {
+        self.rare.get_or_insert_default()
     }
 
     fn entry(&mut self, probe: ProbeId) -> Option<&mut Entry> {
@@ -256,10 +274,8 @@ impl Ping {
     }
 
     fn stamped(&mut self, probe: ProbeId, stamp: Stamp) {
-        let deadline = stamp.at + self.spec.timeout;
         if let Some(entry) = self.entry(probe) {
             entry.sent = Some(stamp);
-            self.last_deadline = self.last_deadline.max(deadline);
         }
     }
 
@@ -310,7 +326,7 @@ impl Ping {
 
     fn next_probe(&mut self, now: Instant) -> Output {
         let id = ProbeId(number(self.probes.len()));
-        self.slots.take(now);
+        self.slots.take(self.spec.schedule, self.spec.interval, now);
         if self.probes.is_empty() {
             // Most pings are short, and a vector that grows takes more than it needs.
             self.probes.reserve_exact(usize::try_from(self.spec.count.min(16)).unwrap_or(1));
@@ -353,7 +369,9 @@ impl Machine for Ping {
             Input::Sent { probe, stamp, departure } => self.sent(probe, stamp, departure),
             Input::Stamped { probe, stamp } => self.stamped(probe, stamp),
             Input::SendFailed { probe, reason } => self.send_failed(probe, reason),
-            Input::Packet(packet) => self.packet(&packet),
+            Input::Packet(packet) => {
+                self.packet(&packet);
+            }
             Input::ClockStepped => self.under_way().for_each(|entry| entry.clock_stepped = true),
             Input::Overrun => {
                 self.under_way().filter(|entry| entry.sent.is_some()).for_each(|entry| entry.missed = true);
@@ -375,8 +393,12 @@ impl Machine for Ping {
         }
         let idle = self.settled == self.probes.len();
         if self.all_begun() && idle {
-            if self.spec.wait_duplicates && now < self.last_deadline {
-                return Output::WaitUntil(self.last_deadline);
+            let sent = self.probes.iter().filter_map(|entry| entry.sent).map(|sent| sent.at).max();
+            if let Some(last) = sent.map(|sent| sent + self.spec.timeout)
+                && self.spec.wait_duplicates
+                && now < last
+            {
+                return Output::WaitUntil(last);
             }
             return self.finish(End::Completed);
         }
@@ -385,7 +407,7 @@ impl Machine for Ping {
         if self.all_begun() || self.handed_out.is_some() || self.spec.goes_one_by_one() && !idle {
             return deadline.map_or(Output::Wait, Output::WaitUntil);
         }
-        let slot = self.slots.next(now);
+        let slot = self.slots.next(self.spec.schedule, self.spec.interval, now);
         if slot <= now {
             return self.next_probe(now);
         }

@@ -31,9 +31,9 @@ impl Ping {
         // Datagrams between the same ports are told apart by the cookie that an echo repeats.
         if let (Method::Udp, Message::Udp { payload, .. }) = (self.spec.method, packet.message)
             && self.cookie_length() > 0
-            && !self.repeats_cookie(packet.probe, payload)
+            && !self.echoes_cookie(packet.probe, payload)
         {
-            let repeated = |index: &usize| self.repeats_cookie(ProbeId(super::number(*index)), payload);
+            let repeated = |index: &usize| self.echoes_cookie(ProbeId(super::number(*index)), payload);
             if let Some(found) = (self.settled..self.probes.len()).find(repeated) {
                 return Some(found).filter(|found| left(*found));
             }
@@ -47,7 +47,7 @@ impl Ping {
         let method = self.spec.method;
         let answer = match packet.message {
             Message::EchoReply { payload } if method == Method::Icmp => {
-                self.repeats(probe, payload).then_some(Answer::Echo)
+                self.echoes(probe, payload).then_some(Answer::Echo)
             }
             Message::TimestampReply { originate, receive, transmit } if method == Method::IcmpTimestamp => {
                 let ours = entry.clock_stepped || entry.sent.is_some_and(|sent| made_at(originate, sent));
@@ -66,7 +66,7 @@ impl Ping {
     fn report(&self, probe: ProbeId, packet: &Packet<'_>, report: &Report<'_>) -> Verdict {
         let Some(verified) = self.quotes(probe, report.quote.payload) else { return Verdict::Foreign };
         let &Report { kind, icmp_type, code, .. } = report;
-        if self.spec.method.is_udp() && kind == IcmpErrorKind::PortUnreachable {
+        if self.spec.method.is_udp() && self.unreachable_answers && kind == IcmpErrorKind::PortUnreachable {
             return Verdict::Reply(Answer::PortUnreachable { icmp_type, code, verified });
         }
         Verdict::Error(IcmpReport { arrival: packet.into(), kind, icmp_type, code, verified })
@@ -78,33 +78,40 @@ impl Ping {
         let port = source_port == self.spec.port;
         let sent = self.spec.method.tcp_flags().unwrap_or(0);
         // Our number as they give it back: the whole of it where it was asked for, else the tag in its upper half.
-        let length = u32::try_from(self.spec.payload_length()).unwrap_or(u32::MAX).saturating_add(1);
-        let returns = |number: u32, ours: Option<u32>, further: u32| match ours {
-            Some(ours) => number.wrapping_sub(ours) <= further,
-            None => number.wrapping_sub(u32::from(further > 0)) >> 16 == u32::from(entry.identity.tag),
+        let tag = u32::from(entry.identity.tag);
+        let syn = u32::from(sent & SYN != 0);
+        let length = u32::try_from(self.spec.payload_length()).unwrap_or(u32::MAX);
+        let fixed = self.spec.tcp();
+        let acknowledged = || match (ack, fixed.seq) {
+            (None, _) => true,
+            (Some(ack), Some(ours)) => (syn..=syn.saturating_add(length)).contains(&ack.wrapping_sub(ours)),
+            (Some(ack), None) => ack.wrapping_sub(syn) >> 16 == tag,
         };
-        let acknowledged = || ack.is_none_or(|ack| returns(ack, self.spec.tcp_seq, length));
-        let followed = || seq.is_none_or(|seq| returns(seq, self.spec.tcp_ack, 0));
+        let followed = || match (seq, fixed.ack) {
+            (None, _) => true,
+            (Some(seq), Some(ours)) => seq == ours,
+            (Some(seq), None) => seq >> 16 == tag,
+        };
         let ours = match sent {
             SYN => flags & ACK != 0 && flags & (SYN | RST) != 0 && acknowledged(),
             RST => acknowledged() || followed(),
             _ => flags & RST != 0 && (followed() || flags & ACK != 0 && acknowledged()),
         };
-        (port && ours).then_some(Answer::Tcp { flags, seq, ack, window })
+        (port && ours).then_some(Answer::Tcp { flags, window })
     }
 
     /// Whether the payload of an echo is the probe's, as far as it is left unchanged on the way out.
-    fn repeats(&self, probe: ProbeId, echoed: &[u8]) -> bool {
+    fn echoes(&self, probe: ProbeId, echoed: &[u8]) -> bool {
         match &self.spec.payload {
             Some(payload) => {
                 let length = self.unchanged(payload.len());
                 echoed.len() == payload.len() && echoed.get(..length) == payload.get(..length)
             }
-            None => self.repeats_cookie(probe, echoed) || self.cookie_length() == 0,
+            None => self.echoes_cookie(probe, echoed) || self.cookie_length() == 0,
         }
     }
 
-    fn repeats_cookie(&self, probe: ProbeId, echoed: &[u8]) -> bool {
+    fn echoes_cookie(&self, probe: ProbeId, echoed: &[u8]) -> bool {
         let length = self.cookie_length();
         length > 0 && self.key.cookie(u64::from(probe.0)).get(..length) == echoed.get(..length)
     }

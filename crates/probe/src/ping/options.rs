@@ -87,7 +87,8 @@ pub fn read(mut options: &[u8]) -> Trace {
             }
             _ => {}
         }
-        let Some(length) = rest.first().map(|length| usize::from(*length)).filter(|length| *length >= 2) else {
+        let Some(length) = rest.first().map(|length| usize::from(*length)).filter(|length| *length >= 2)
+        else {
             break;
         };
         let Some((option, after)) = options.split_at_checked(length) else { break };

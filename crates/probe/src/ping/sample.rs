@@ -135,15 +135,11 @@ pub enum Answer {
     },
     /// A UDP datagram.
     Udp,
-    /// A TCP segment. What an ordinary user's socket does not show is absent.
+    /// A TCP segment.
     Tcp {
         /// Its flags.
         flags: u8,
-        /// Its sequence number.
-        seq: Option<u32>,
-        /// Its acknowledgement number.
-        ack: Option<u32>,
-        /// Its window.
+        /// Its window, where the system tells.
         window: Option<u16>,
     },
     /// ICMP says that nobody listens on the port, and so that the host is there.

@@ -85,7 +85,7 @@ pub struct Spec {
     /// [`Self::payload`] says them, nor by TCP and timestamp requests.
     pub payload_bytes: u16,
     /// What the payload repeats after the cookie; zeros where empty.
-    pub fill: Vec<u8>,
+    pub fill: Box<[u8]>,
     /// The whole payload, without a cookie; replies are then told from forged ones by less. None in timestamp requests.
     pub payload: Option<Box<[u8]>>,
     /// The TTL of the probes; the system's own where absent. At least 1.
@@ -102,12 +102,8 @@ pub struct Spec {
     pub port: u16,
     /// The checksum that every echo request has.
     pub icmp_checksum: Option<u16>,
-    /// The sequence number that every TCP probe has.
-    pub tcp_seq: Option<u32>,
-    /// The acknowledgement number that every TCP probe has; not for a bare SYN.
-    pub tcp_ack: Option<u32>,
-    /// The maximum segment size that a SYN announces.
-    pub mss: Option<u16>,
+    /// Fields of the TCP header that are not the driver's choice.
+    pub tcp: Option<Box<TcpFields>>,
     /// An IPv4 option that asks routers to leave a trace.
     pub ip_option: Option<Box<IpOption>>,
     /// Be done as soon as so many probes have been answered in time. At least 1.
@@ -116,9 +112,20 @@ pub struct Spec {
     pub wait_duplicates: bool,
 }
 
+/// Fields of a TCP header that every probe has alike.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TcpFields {
+    /// The sequence number; absent: the driver's choice.
+    pub seq: Option<u32>,
+    /// The acknowledgement number; absent: the driver's choice. Not for a bare SYN.
+    pub ack: Option<u32>,
+    /// The maximum segment size that a SYN announces; no option where absent.
+    pub mss: Option<u16>,
+}
+
 impl Spec {
     /// Three echo requests of 56 octets, a second apart, with a second to answer each.
-    pub const fn new(target: IpAddr) -> Self {
+    pub fn new(target: IpAddr) -> Self {
         Self {
             target,
             method: Method::Icmp,
@@ -127,7 +134,7 @@ impl Spec {
             schedule: Schedule::Periodic,
             timeout: Nanos::from_secs(1),
             payload_bytes: 56,
-            fill: Vec::new(),
+            fill: Box::default(),
             payload: None,
             ttl: None,
             tos: 0,
@@ -136,13 +143,15 @@ impl Spec {
             selector: None,
             port: 33_435,
             icmp_checksum: None,
-            tcp_seq: None,
-            tcp_ack: None,
-            mss: None,
+            tcp: None,
             ip_option: None,
             stop_after: None,
             wait_duplicates: false,
         }
+    }
+
+    pub(super) fn tcp(&self) -> TcpFields {
+        self.tcp.as_deref().copied().unwrap_or_default()
     }
 
     /// The octets of a probe's payload.
@@ -165,10 +174,11 @@ impl Spec {
 
     /// Whether nothing in an answer can tell two probes apart: then they go one by one.
     pub(super) fn goes_one_by_one(&self) -> bool {
+        let TcpFields { seq, ack, .. } = self.tcp();
         match self.method {
-            Method::TcpSyn => self.tcp_seq.is_some(),
-            Method::TcpAck | Method::TcpSynAck => self.tcp_ack.is_some(),
-            Method::TcpRst => self.tcp_seq.is_some() || self.tcp_ack.is_some(),
+            Method::TcpSyn => seq.is_some(),
+            Method::TcpAck | Method::TcpSynAck => ack.is_some(),
+            Method::TcpRst => seq.is_some() || ack.is_some(),
             _ => false,
         }
     }

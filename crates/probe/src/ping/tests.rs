@@ -10,7 +10,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::{
-    packet::{Departure, Identity, Quote, Report, Ttl},
+    packet::{Departure, Identity, Message, Quote, Report, Ttl},
     time::{StampSource, Utc},
     wire::icmp::IcmpErrorKind,
 };
@@ -93,7 +93,9 @@ fn one_reply_ends_it_at_once() {
     let sample = machine.samples().next().unwrap();
     assert_eq!(sample.rtt, Some(Nanos(MS - 2)));
     assert_eq!(sample.sent.unwrap().source, StampSource::Kernel);
-    assert!(matches!(sample.fate, Fate::Replied(reply) if reply.arrival.ttl == Some(Ttl(63)) && reply.arrival.bytes == 64));
+    assert!(
+        matches!(sample.fate, Fate::Replied(reply) if reply.arrival.ttl == Some(Ttl(63)) && reply.arrival.bytes == 64)
+    );
 }
 
 #[test]
@@ -136,7 +138,7 @@ fn forged_replies_and_errors_change_nothing() {
     machine.handle(Instant(1), reply(9, 1, &payload));
     machine.handle(Instant(1), error(id, 1, &[1, 2, 3]));
     assert_eq!(machine.poll(Instant(1)), Output::WaitUntil(Instant(1000 * MS)));
-    assert_eq!(*machine.unasked(), Unasked { foreign: 3, unknown: 1 });
+    assert_eq!(machine.unasked(), Unasked { foreign: 3, unknown: 1 });
 }
 
 #[test]
@@ -363,7 +365,7 @@ proptest! {
             let fate = &weather[seq as usize % weather.len()];
             match &sample.fate {
                 Fate::Replied(_) => {
-                    prop_assert!(fate.comes.iter().any(|(_, what)| *what == Thing::Reply) || payload_bytes == 0);
+                    prop_assert!(fate.comes.iter().any(|(_, what)| *what == Thing::Reply) || payload_bytes < 4);
                     prop_assert!(sample.sent.is_some());
                 }
                 Fate::NotSent(_) => prop_assert!(fate.refused),

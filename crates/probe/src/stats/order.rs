@@ -81,16 +81,36 @@ mod tests {
     /// RFC 4737, section 6.1: packet 4 is late by 62 ms, and 4 packets.
     #[test]
     fn one_packet_reordered_as_in_the_rfc() {
-        let arrivals =
-            [(1, 68), (2, 88), (3, 108), (5, 148), (6, 168), (7, 188), (8, 208), (4, 210), (9, 228), (10, 248)];
+        let arrivals = [
+            (1, 68),
+            (2, 88),
+            (3, 108),
+            (5, 148),
+            (6, 168),
+            (7, 188),
+            (8, 208),
+            (4, 210),
+            (9, 228),
+            (10, 248),
+        ];
         assert_eq!(order(&arrivals), [(4, 4, 62)]);
     }
 
     /// RFC 4737, section 6.2: packets 5 and 6 come just after 7.
     #[test]
     fn two_packets_reordered_as_in_the_rfc() {
-        let arrivals =
-            [(1, 68), (2, 88), (3, 108), (4, 128), (7, 188), (5, 189), (6, 190), (8, 208), (9, 228), (10, 248)];
+        let arrivals = [
+            (1, 68),
+            (2, 88),
+            (3, 108),
+            (4, 128),
+            (7, 188),
+            (5, 189),
+            (6, 190),
+            (8, 208),
+            (9, 228),
+            (10, 248),
+        ];
         assert_eq!(order(&arrivals), [(5, 1, 1), (6, 2, 2)]);
     }
 
@@ -107,7 +127,10 @@ mod tests {
         assert_eq!(order(&[(1, 1), (5, 2), (9, 3)]), []);
         assert_eq!(Order::of(&[]).ratio(), None);
         let order = Order::of(&[(1, Instant(0)), (0, Instant(7))]);
-        assert_eq!((order.ratio(), order.max_extent(), order.max_late()), (Some(0.5), Some(1), Some(Nanos(7))));
+        assert_eq!(
+            (order.ratio(), order.max_extent(), order.max_late()),
+            (Some(0.5), Some(1), Some(Nanos(7)))
+        );
     }
 
     proptest! {

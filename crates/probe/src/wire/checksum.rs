@@ -12,9 +12,8 @@ impl Sum {
     pub fn plus(self, bytes: &[u8]) -> Self {
         // Words of 32 bits add up to the same as those of 16 once the carries are folded in (RFC 1071, section 2).
         let (longs, rest) = bytes.as_chunks::<4>();
-        let mut sum = longs
-            .iter()
-            .fold(self.0, |sum, long| sum.wrapping_add(u64::from(u32::from_be_bytes(*long))));
+        let mut sum =
+            longs.iter().fold(self.0, |sum, long| sum.wrapping_add(u64::from(u32::from_be_bytes(*long))));
         let mut last = [0; 4];
         for (to, from) in last.iter_mut().zip(rest) {
             *to = *from;

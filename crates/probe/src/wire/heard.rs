@@ -219,10 +219,8 @@ fn upper(
 }
 
 fn udp_message<'a>(datagram: &udp::Datagram<'a>) -> (Clues, Message<'a>) {
-    let clues = Clues {
-        far_port: Some(datagram.source_port),
-        ..Clues::of(Protocol::Udp, datagram.destination_port)
-    };
+    let clues =
+        Clues { far_port: Some(datagram.source_port), ..Clues::of(Protocol::Udp, datagram.destination_port) };
     (clues, Message::Udp { source_port: datagram.source_port, payload: datagram.payload })
 }
 
@@ -252,9 +250,7 @@ fn tcp_message<'a>(segment: &tcp::Segment<'a>) -> (Clues, Message<'a>) {
 fn icmp_message(icmp: Icmp<'_>) -> Result<(Clues, Message<'_>), DecodeError> {
     let told = |id, seq| Clues { tag: Some(seq), ..Clues::of(Protocol::Icmp, id) };
     match icmp {
-        Icmp::EchoReply(echo) => {
-            Ok((told(echo.id, echo.seq), Message::EchoReply { payload: echo.payload }))
-        }
+        Icmp::EchoReply(echo) => Ok((told(echo.id, echo.seq), Message::EchoReply { payload: echo.payload })),
         Icmp::TimestampReply(icmp::Timestamp { id, seq, originate, receive, transmit }) => {
             Ok((told(id, seq), Message::TimestampReply { originate, receive, transmit }))
         }
@@ -327,8 +323,7 @@ pub fn quoted_transport(protocol: u8, bytes: &[u8]) -> Result<(Clues, Quote<'_>)
         }
         PROTOCOL_UDP => {
             let (from, to, checksum) = (word(bytes, 0)?, word(bytes, 2)?, word(bytes, 6)?);
-            let clues =
-                Clues { tag: Some(checksum), far_port: Some(to), ..Clues::of(Protocol::Udp, from) };
+            let clues = Clues { tag: Some(checksum), far_port: Some(to), ..Clues::of(Protocol::Udp, from) };
             let quote = Quote {
                 source_port: Some(from),
                 destination_port: Some(to),
@@ -347,12 +342,8 @@ pub fn quoted_transport(protocol: u8, bytes: &[u8]) -> Result<(Clues, Quote<'_>)
                 ..Clues::of(Protocol::Tcp, from)
             };
             let payload = tcp::decode(bytes).map_or(&[][..], |segment| segment.payload);
-            let quote = Quote {
-                source_port: Some(from),
-                destination_port: Some(to),
-                payload,
-                ..Quote::default()
-            };
+            let quote =
+                Quote { source_port: Some(from), destination_port: Some(to), payload, ..Quote::default() };
             Ok((clues, quote))
         }
         _ => Err(DecodeError::Foreign),

@@ -5,7 +5,9 @@
 
 use std::net::IpAddr;
 
-use super::{DecodeError, PROTOCOL_ICMP, PROTOCOL_ICMPV6, checksum, extension, ipv4, ipv6, long, octet, word};
+use super::{
+    DecodeError, PROTOCOL_ICMP, PROTOCOL_ICMPV6, checksum, extension, ipv4, ipv6, long, octet, word,
+};
 
 /// The octets before an echo message's payload.
 pub const HEADER_BYTES: usize = 8;

@@ -109,8 +109,7 @@ pub fn tcp_number(identity: Identity, destination: IpAddr, key: &Key) -> u32 {
         IpAddr::V4(address) => address.to_ipv6_mapped().octets(),
         IpAddr::V6(address) => address.octets(),
     };
-    let fields =
-        octets.into_iter().chain(identity.selector.to_be_bytes()).chain(identity.tag.to_be_bytes());
+    let fields = octets.into_iter().chain(identity.selector.to_be_bytes()).chain(identity.tag.to_be_bytes());
     for (byte, field) in name.iter_mut().zip(fields) {
         *byte = field;
     }
@@ -122,7 +121,9 @@ pub fn tcp_number(identity: Identity, destination: IpAddr, key: &Key) -> u32 {
 /// differ. Never 0, which means none.
 pub fn flow_label(flow: Flow, selector: u16) -> u32 {
     // Both factors' sum is odd, too: numbers and selectors that grow together never meet.
-    let mixed = u32::from(selector).wrapping_mul(0x5_8e30).wrapping_add(u32::from(flow.number).wrapping_mul(0x9_e375));
+    let mixed = u32::from(selector)
+        .wrapping_mul(0x5_8e30)
+        .wrapping_add(u32::from(flow.number).wrapping_mul(0x9_e375));
     match mixed & 0x000f_ffff {
         0 => 0x000f_ffff,
         label => label,
@@ -145,8 +146,7 @@ fn check(probe: &Probe, source: IpAddr) -> Result<usize, SendFailure> {
             Body::Tcp { .. } => true,
         };
     let options = probe.ip_options.len();
-    let options_fit =
-        options == 0 || v4 && options.is_multiple_of(4) && options <= ipv4::MAX_OPTION_BYTES;
+    let options_fit = options == 0 || v4 && options.is_multiple_of(4) && options <= ipv4::MAX_OPTION_BYTES;
     let bytes = transport_bytes(&probe.body);
     let header = if v4 { ipv4::HEADER_BYTES + options } else { 0 };
     let fits = header + bytes <= MAX_TRANSPORT_BYTES;
@@ -181,14 +181,7 @@ fn departure(identity: Identity, source: IpAddr, ip_id: Option<u16>, bytes: usiz
 }
 
 /// Writes a probe that [`check`] has found possible.
-fn transport(
-    probe: &Probe,
-    identity: Identity,
-    source: IpAddr,
-    bytes: usize,
-    utc: Utc,
-    out: &mut Vec<u8>,
-) {
+fn transport(probe: &Probe, identity: Identity, source: IpAddr, bytes: usize, utc: Utc, out: &mut Vec<u8>) {
     let start = out.len();
     let Identity { selector, tag } = identity;
     let pseudo = || Sum::default().plus_pseudo_header(source, probe.destination, bytes, protocol(probe));

@@ -12,7 +12,8 @@ fn packet_of(packet: &[u8], from: IpAddr, to: IpAddr, protocol: u8, payload: &[u
         (IpAddr::V4(source), IpAddr::V4(destination)) => {
             let header = ipv4::decode(packet).unwrap().header;
             let total_bytes = u16::try_from(20 + payload.len()).unwrap();
-            ipv4::encode(&ipv4::Header { source, destination, total_bytes, protocol, ttl: 60, ..header }).to_vec()
+            ipv4::encode(&ipv4::Header { source, destination, total_bytes, protocol, ttl: 60, ..header })
+                .to_vec()
         }
         (IpAddr::V6(source), IpAddr::V6(destination)) => ipv6::encode(&ipv6::Header {
             traffic_class: 0,
@@ -28,7 +29,12 @@ fn packet_of(packet: &[u8], from: IpAddr, to: IpAddr, protocol: u8, payload: &[u
     };
     let at = out.len();
     out.extend_from_slice(payload);
-    let field = at + match protocol { PROTOCOL_UDP => 6, PROTOCOL_TCP => 16, _ => 2 };
+    let field = at
+        + match protocol {
+            PROTOCOL_UDP => 6,
+            PROTOCOL_TCP => 16,
+            _ => 2,
+        };
     out[field..field + 2].fill(0);
     let mut sum = checksum::Sum::default();
     if protocol != PROTOCOL_ICMP {
@@ -289,7 +295,10 @@ fn an_error_of_linux_is_heard() {
     for (line, id) in [(golden::TTL_EXCEEDED_V4, 0x1cbe), (golden::TTL_EXCEEDED_V6, 0x1cc0)] {
         let bytes = golden::hex(line);
         let heard = packet(&bytes, Checksums::Unchecked).unwrap();
-        assert_eq!((heard.clues.protocol, heard.clues.selector, heard.clues.tag), (Protocol::Icmp, id, Some(1)));
+        assert_eq!(
+            (heard.clues.protocol, heard.clues.selector, heard.clues.tag),
+            (Protocol::Icmp, id, Some(1))
+        );
         let Message::Error(report) = heard.message else { panic!("{heard:?}") };
         assert_eq!((report.code, report.quote.ttl), (0, Some(Ttl(1))));
         assert_eq!(report.extensions, []);
@@ -315,7 +324,8 @@ fn eight_quoted_octets_behind_extension_headers_are_enough() {
     let from: IpAddr = "2001:db8::7".parse().unwrap();
     let body = Body::Udp { port: 33_434, payload: vec![0; 12], tag: UdpTag::Checksum };
     let mut packet = Vec::new();
-    probe::encode(&Probe::new(crate::packet::ProbeId(0), to, body), identity, from, Utc(0), &mut packet).unwrap();
+    probe::encode(&Probe::new(crate::packet::ProbeId(0), to, body), identity, from, Utc(0), &mut packet)
+        .unwrap();
     // A destination options header (RFC 8200, section 4.6) between the fixed header and UDP.
     packet[6] = 60;
     let quoted = [&packet[..40], &[17, 0, 1, 4, 0, 0, 0, 0], &packet[40..48]].concat();

@@ -8,7 +8,8 @@ use crate::wire::{checksum, golden};
 
 /// Any probe that can be, with its identity and its source.
 pub(in crate::wire) fn probes() -> impl Strategy<Value = (Probe, Identity, IpAddr)> {
-    let header = (any::<u8>(), prop::option::of(any::<u8>()), any::<bool>(), 0_usize..=10, any::<(u16, u128, u128)>());
+    let header =
+        (any::<u8>(), prop::option::of(any::<u8>()), any::<bool>(), 0_usize..=10, any::<(u16, u128, u128)>());
     let identity = (any::<u16>(), 1_u16..);
     (any::<bool>(), header, identity, bodies()).prop_map(|(v4, header, identity, body)| {
         let (tos, ttl, dont_fragment, option_words, (flow, source, destination)) = header;
@@ -38,10 +39,12 @@ fn bodies() -> impl Strategy<Value = Body> {
         (longer(), any::<u16>())
             .prop_map(|(payload, checksum)| Body::Echo { payload, checksum: Some(checksum) }),
         Just(Body::Timestamp),
-        (any::<u16>(), longer())
-            .prop_map(|(port, payload)| Body::Udp { port, payload, tag: UdpTag::Checksum }),
-        (any::<u16>(), payload())
-            .prop_map(|(port, payload)| Body::Udp { port, payload, tag: UdpTag::Ports }),
+        (any::<u16>(), longer()).prop_map(|(port, payload)| Body::Udp {
+            port,
+            payload,
+            tag: UdpTag::Checksum
+        }),
+        (any::<u16>(), payload()).prop_map(|(port, payload)| Body::Udp { port, payload, tag: UdpTag::Ports }),
         (any::<(u16, u8)>(), prop::option::of(any::<u32>()), any::<Option<u16>>(), payload()).prop_map(
             |((port, flags), seq, mss, payload)| Body::Tcp { port, flags, seq, ack: None, mss, payload }
         ),
@@ -106,8 +109,14 @@ fn a_timestamp_request_tells_the_time_of_day() {
     // 1970-01-03T00:00:01.5Z, and as long before 1970.
     for (utc, expected) in [(172_801_500_999_999, 1_500_u32), (-1_000_000, 86_399_999)] {
         let mut out = Vec::new();
-        encode_transport(&Probe::new(ProbeId(0), TARGET_V4, Body::Timestamp), ID, TARGET_V4, Utc(utc), &mut out)
-            .unwrap();
+        encode_transport(
+            &Probe::new(ProbeId(0), TARGET_V4, Body::Timestamp),
+            ID,
+            TARGET_V4,
+            Utc(utc),
+            &mut out,
+        )
+        .unwrap();
         assert_eq!(out[8..12], expected.to_be_bytes());
         assert_eq!((out.len(), checksum::of(&out)), (20, 0));
     }
@@ -139,11 +148,7 @@ fn flows_have_labels_of_their_own() {
     let labels = |of: &dyn Fn(u16) -> (u16, u16)| {
         (0..4_000).map(|n| flow_label(Flow { number: of(n).0, selector: None }, of(n).1)).collect::<Vec<_>>()
     };
-    for mut labels in [
-        labels(&|n| (n, 61_000)),
-        labels(&|n| (0, 61_000 + n)),
-        labels(&|n| (n, 61_000 + n)),
-    ] {
+    for mut labels in [labels(&|n| (n, 61_000)), labels(&|n| (0, 61_000 + n)), labels(&|n| (n, 61_000 + n))] {
         assert!(labels.iter().all(|label| (1..0x0010_0000).contains(label)));
         labels.sort_unstable();
         labels.dedup();

@@ -35,5 +35,8 @@ fn options_end_where_they_make_no_sense() {
     assert_eq!(options(&[2, 9, 5]).count(), 0);
     assert_eq!(options(&[2]).count(), 0);
     let odd = TcpOption::Other { kind: 3, data: &[1, 2] };
-    assert_eq!(options(&[3, 4, 1, 2, 254, 2]).collect::<Vec<_>>(), [odd, TcpOption::Other { kind: 254, data: &[] }]);
+    assert_eq!(
+        options(&[3, 4, 1, 2, 254, 2]).collect::<Vec<_>>(),
+        [odd, TcpOption::Other { kind: 254, data: &[] }]
+    );
 }
