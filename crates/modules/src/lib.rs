@@ -15,6 +15,8 @@ mod shared;
 pub mod dns;
 pub mod http;
 pub mod ping;
+pub mod tcp;
+pub mod udp;
 
 use mmn_schema::announce::KindInfo;
 
@@ -33,6 +35,8 @@ macro_rules! kinds {
 
 kinds! {
     packet ping::Ping;
+    packet udp::Udp;
+    packet tcp::Tcp;
     session dns::Dns;
     session http::Http;
 }

@@ -62,7 +62,7 @@ pub(super) fn measured(found: &Found<'_>) -> Result<Measured<Body>, Failure> {
         request_bytes: first.map(|departure| departure.bytes),
         timeout_ns: Some(params.timeout.as_ns()),
         seed: found.seed,
-        end: found.end.map(end),
+        end: found.end.map(Into::into),
         sent,
         received: count(|sample| matches!(sample.fate, Fate::Replied(_))),
         duplicates: samples.iter().fold(0, |sum, sample| sum.saturating_add(sample.duplicates)),
@@ -322,11 +322,13 @@ pub(crate) fn send_error(reason: SendFailure) -> Error {
     Error { name, icmp_type: None, icmp_code: None, code: None, mtu: None, verified: None }
 }
 
-const fn end(end: ping::End) -> End {
-    match end {
-        ping::End::Completed => End::Completed,
-        ping::End::Enough => End::Enough,
-        ping::End::Cancelled => End::Cancelled,
+impl From<ping::End> for End {
+    fn from(end: ping::End) -> Self {
+        match end {
+            ping::End::Completed => Self::Completed,
+            ping::End::Enough => Self::Enough,
+            ping::End::Cancelled => Self::Cancelled,
+        }
     }
 }
 
