@@ -14,10 +14,13 @@ pub mod bucket;
 pub mod conditions;
 pub mod cookie;
 pub mod machine;
+pub mod mda;
+pub mod multipath;
 pub mod packet;
 pub mod ping;
 pub mod stats;
 #[cfg(test)]
 mod testing;
 pub mod time;
+pub mod trace;
 pub mod wire;
