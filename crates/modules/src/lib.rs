@@ -14,7 +14,9 @@ mod shared;
 
 pub mod dns;
 pub mod http;
+pub mod multipath;
 pub mod ping;
+pub mod trace;
 
 use mmn_schema::announce::KindInfo;
 
@@ -33,6 +35,8 @@ macro_rules! kinds {
 
 kinds! {
     packet ping::Ping;
+    packet trace::Trace;
+    packet multipath::Multipath;
     session dns::Dns;
     session http::Http;
 }

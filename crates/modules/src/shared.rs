@@ -155,10 +155,7 @@ impl From<&mmn_kit::Conditions> for Conditions {
     fn from(conditions: &mmn_kit::Conditions) -> Self {
         Self {
             lane: conditions.lane.into(),
-            stamps: Stamps {
-                sent: conditions.sent_by.into(),
-                received: conditions.received_by.into(),
-            },
+            stamps: Stamps { sent: conditions.sent_by.into(), received: conditions.received_by.into() },
             rtt_error_ns: conditions.rtt_error_ns,
             clock: conditions.clock.map(|clock| Clock {
                 synchronised: clock.synchronised,

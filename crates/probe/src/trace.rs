@@ -504,7 +504,7 @@ impl Trace {
             };
             self.search = Some(Box::new(search));
         }
-        if self.handed_out.is_some() {
+        if self.handed_out.is_some() || self.open >= self.spec.parallel {
             return deadline.map_or(Output::Wait, Output::WaitUntil);
         }
         if let Some(earliest) = self.last_left.map(|left| left + self.spec.wait)
