@@ -16,7 +16,9 @@ pub mod dns;
 pub mod http;
 pub mod multipath;
 pub mod ping;
+pub mod tcp;
 pub mod trace;
+pub mod udp;
 
 use mmn_schema::announce::KindInfo;
 
@@ -37,6 +39,8 @@ kinds! {
     packet ping::Ping;
     packet trace::Trace;
     packet multipath::Multipath;
+    packet udp::Udp;
+    packet tcp::Tcp;
     session dns::Dns;
     session http::Http;
 }

@@ -220,6 +220,11 @@ impl From<mmn_probe::time::StampSource> for StampSource {
     }
 }
 
+/// The bytes that a text in hexadecimal means: nothing where it is none.
+pub(crate) fn hex(text: &str) -> Option<Vec<u8>> {
+    data_encoding::HEXLOWER_PERMISSIVE.decode(text.as_bytes()).ok()
+}
+
 /// A field of a summary.
 pub(crate) fn field(name: &str, unit: &str, description: &str) -> SummaryField {
     SummaryField { name: name.to_owned(), unit: unit.to_owned(), description: description.to_owned() }
@@ -241,4 +246,10 @@ pub(crate) const fn is_nothing(number: &u64) -> bool {
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
 pub(crate) const fn is_false(flag: &bool) -> bool {
     !*flag
+}
+
+/// Likewise.
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
+pub(crate) const fn is_no_octet(number: &u8) -> bool {
+    *number == 0
 }

@@ -18,9 +18,12 @@ pub mod mda;
 pub mod multipath;
 pub mod packet;
 pub mod ping;
+pub mod schedule;
 pub mod stats;
+pub mod tcp;
 #[cfg(test)]
 mod testing;
 pub mod time;
 pub mod trace;
+pub mod udp;
 pub mod wire;

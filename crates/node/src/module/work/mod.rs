@@ -64,7 +64,7 @@ pub(super) struct Outfit {
     pub(super) herald: Herald,
     pub(super) site: Rc<Site>,
     /// Sockets for echo that were not tested yet.
-    pub(super) sockets: Vec<trials::Socket>,
+    pub(super) sockets: Vec<crate::module::settings::Gift>,
     /// What the node says later; closed when it is gone.
     pub(super) node: mpsc::Receiver<Change>,
     /// How long a drain may take once the node is gone.

@@ -204,7 +204,7 @@ impl Work {
                 turn.test_again.as_mut().set(tokio::time::sleep(Duration::MAX));
                 self.trials.begin(&self.kinds);
             }
-            Event::Node(Some(Change::Sockets(sockets))) => {
+            Event::Node(Some(Change::Gifts(sockets))) => {
                 self.trials.add(sockets);
                 self.trials.begin(&self.kinds);
             }

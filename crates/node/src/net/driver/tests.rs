@@ -4,14 +4,18 @@ use mmn_probe::{
     conditions::{Conditions, Wish},
     cookie::Key,
     packet::{SendFailure, Ttl},
-    ping::{Fate, Ping, Sample, Spec},
+    ping::{Fate, Ping, Reply, Sample, Spec},
     time::{Nanos, StampSource},
     wire::icmp::{Family, IcmpErrorKind},
 };
 
 use super::*;
 use crate::net::{
-    icmp::{IdRange, Mode},
+    carrier::{
+        echo::EchoCarrier,
+        raw::{RawCarrier, RawSockets},
+    },
+    icmp::{EchoSocket, IdRange, Mode},
     page::Limits,
     testing::{self, as_nobody, in_namespace, open_ping_group_range, require_root},
 };
@@ -22,10 +26,30 @@ fn ids() -> IdRange {
     IdRange::new(0x4000, 4).unwrap()
 }
 
+fn ports() -> IdRange {
+    IdRange::new(61_000, 16).unwrap()
+}
+
+fn empty(limits: Limits) -> Driver {
+    Driver::new(Arc::new(Page::create(limits, [1; 16]).unwrap()), Config::default()).unwrap()
+}
+
 fn driver(mode: Mode, limits: Limits) -> Driver {
-    let sockets = [Family::V4, Family::V6].map(|family| EchoSocket::open(family, mode, ids()).unwrap());
-    let page = Arc::new(Page::create(limits, [1; 16]).unwrap());
-    Driver::new(sockets.into(), page, Config::default()).unwrap()
+    let driver = empty(limits);
+    for family in [Family::V4, Family::V6] {
+        let carrier: Box<dyn Carrier> = match mode {
+            Mode::Raw => {
+                let sockets = RawSockets::open(family, ids(), ports()).unwrap();
+                Box::new(RawCarrier::new(sockets, [3; 16]).unwrap())
+            }
+            Mode::Datagram => {
+                let socket = EchoSocket::open(family, mode, ids()).unwrap();
+                Box::new(EchoCarrier::new(socket, [3; 16]).unwrap())
+            }
+        };
+        driver.add_carrier(carrier).unwrap();
+    }
+    driver
 }
 
 fn ping(target: &str, change: impl FnOnce(&mut Spec)) -> Ping {
@@ -59,11 +83,14 @@ async fn measures_loopback(mode: Mode) {
             )
             .await
             .unwrap();
-        assert_eq!(done.0.unasked(), &mmn_probe::ping::Unasked::default());
+        assert_eq!(done.0.unasked(), mmn_probe::ping::Unasked::default());
         for sample in samples(&done) {
-            let Fate::Replied(reply) = sample.fate else { panic!("{target}: {sample:?}") };
+            let Fate::Replied(Reply { arrival: reply, .. }) = &sample.fate else {
+                panic!("{target}: {sample:?}")
+            };
             assert_eq!((reply.from, reply.ttl, reply.bytes), (target.parse().unwrap(), Some(Ttl(64)), 64));
             assert_eq!(reply.received.source, StampSource::Kernel, "{target}");
+            assert_eq!(sample.departure.unwrap().source, Some(reply.from));
             assert_eq!(sample.sent.unwrap().source, StampSource::Kernel, "{target}");
             assert!(sample.rtt.is_some());
         }
@@ -113,9 +140,10 @@ async fn reports_errors(mode: Mode) {
         cases.map(|(target, ttl, ..)| driver.start(ping(target, |spec| spec.ttl = ttl), Wish::Any).unwrap());
     for (run, (target, _, kind, from)) in runs.into_iter().zip(cases) {
         let done = run.await.unwrap();
-        let [sample] = samples(&done)[..] else { panic!("{target}") };
-        let Fate::Error(report) = sample.fate else { panic!("{target}: {sample:?}") };
-        assert_eq!((report.kind, report.from), (kind, from.parse::<IpAddr>().unwrap()), "{target}");
+        let [sample] = &samples(&done)[..] else { panic!("{target}") };
+        let Fate::Error(report) = &sample.fate else { panic!("{target}: {sample:?}") };
+        let told = (report.kind, report.arrival.from);
+        assert_eq!(told, (kind, from.parse::<IpAddr>().unwrap()), "{target}");
         assert!(report.verified && sample.rtt.is_some(), "{target}");
     }
     // An error leaves no trace on the next probe.
@@ -144,14 +172,14 @@ fn a_set_clock_is_flagged_and_does_not_bend_the_rtt() {
             let two = |spec: &mut Spec| (spec.count, spec.interval) = (2, Nanos::from_millis(1));
             let run = driver.start(ping("127.0.0.1", two), Wish::Any).unwrap();
             // The first reply is there already. As if civil time had been an hour behind when the second probe left.
-            driver.handle.shared.lock().distance_ns -= 3_600_000_000_000;
+            driver.handle.shared.lock().jobs.distance_ns -= 3_600_000_000_000;
             let done = run.await.unwrap();
-            let [before, sample] = samples(&done)[..] else { panic!("two samples") };
-            let Fate::Replied(reply) = sample.fate else { panic!("{sample:?}") };
+            let [before, sample] = &samples(&done)[..] else { panic!("two samples") };
+            let Fate::Replied(reply) = &sample.fate else { panic!("{sample:?}") };
             assert!(!before.clock_stepped && sample.clock_stepped);
             assert!(sample.rtt.unwrap() < Nanos::from_secs(20));
             assert_eq!(driver.counters().clock_steps, 1);
-            assert!(reply.received.utc >= sample.sent.unwrap().utc);
+            assert!(reply.arrival.received.utc >= sample.sent.unwrap().utc);
         });
     });
 }
@@ -162,17 +190,15 @@ fn what_cannot_be_sent_says_why() {
     in_namespace(|| {
         block_on(async {
             let driver = driver(Mode::Raw, LOOSE);
-            let fate = |done: Ping| samples(&done)[0].fate;
+            let fate = |done: (Ping, Conditions)| samples(&done)[0].fate.clone();
             let unrouted = driver.run(ping("203.0.113.1", |_| {}), Wish::Any).await.unwrap();
             assert_eq!(fate(unrouted), Fate::NotSent(SendFailure::NoRoute));
-            let page = Arc::new(Page::create(Limits { packets_per_s: 0, ..LOOSE }, [1; 16]).unwrap());
-            let none = Driver::new(Vec::new(), page, Config::default()).unwrap();
+            let none = empty(Limits { packets_per_s: 0, ..LOOSE });
             assert_eq!(
                 fate(none.run(ping("127.0.0.1", |_| {}), Wish::Any).await.unwrap()),
                 Fate::NotSent(SendFailure::Forbidden)
             );
-            let page = Arc::new(Page::create(LOOSE, [1; 16]).unwrap());
-            let none = Driver::new(Vec::new(), page, Config::default()).unwrap();
+            let none = empty(LOOSE);
             assert_eq!(
                 fate(none.run(ping("127.0.0.1", |_| {}), Wish::Any).await.unwrap()),
                 Fate::NotSent(SendFailure::NoSocket)
@@ -285,9 +311,9 @@ fn one_machine_too_many_is_refused() {
     in_namespace(|| {
         block_on(async {
             let page = Arc::new(Page::create(LOOSE, [1; 16]).unwrap());
-            let config = Config { max_machines: 1, ..Config::default() };
-            let socket = EchoSocket::open(Family::V4, Mode::Raw, ids()).unwrap();
-            let driver = Driver::new(vec![socket], page, config).unwrap();
+            let driver = Driver::new(page, Config { max_machines: 1 }).unwrap();
+            let sockets = RawSockets::open(Family::V4, ids(), ports()).unwrap();
+            driver.add_carrier(Box::new(RawCarrier::new(sockets, [3; 16]).unwrap())).unwrap();
             let wait = |spec: &mut Spec| {
                 spec.count = 2;
                 spec.interval = Nanos::from_secs(3_600);
