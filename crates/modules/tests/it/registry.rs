@@ -125,6 +125,9 @@ fn parameters_out_of_range_are_refused_by_name() {
             "{detail}"
         );
     }
+    for confidence in [json!(99), json!(99.5)] {
+        assert!(prepare("multipath", json!({ "confidence": confidence })).is_ok());
+    }
     let failure = prepare("dns", json!({ "edns": false, "do": true })).err().unwrap();
     assert_eq!(failure.reason.detail.as_deref(), Some("do needs edns"));
 }
@@ -134,6 +137,13 @@ fn costs_are_counted() {
     let cost =
         prepare("ping", json!({ "count": 5, "interval": "1s", "timeout": "2s", "size": 56 })).unwrap().cost();
     assert_eq!((cost.packets, cost.bytes, cost.duration_ns), (5, 5 * 104, 6_000_000_000));
+    let cost = prepare("trace", json!({ "max_ttl": 10, "attempts": 3, "timeout": "1s", "size": 12 }))
+        .unwrap()
+        .cost();
+    assert_eq!((cost.packets, cost.bytes, cost.duration_ns), (30, 30 * 60, 6_500_000_000));
+    let cost =
+        prepare("multipath", json!({ "max_probes": 100, "max_ttl": 5, "timeout": "1s" })).unwrap().cost();
+    assert_eq!((cost.packets, cost.bytes, cost.duration_ns), (100, 100 * 80, 12_000_000_000));
     let cost = prepare("dns", json!({ "retries": 1, "no_fallback": true, "timeout": "1s" })).unwrap().cost();
     assert_eq!((cost.packets, cost.duration_ns), (2, 2_000_000_000));
     let cost = prepare("http", json!({ "follow_redirects": false, "max_body": 0 })).unwrap().cost();
