@@ -9,6 +9,7 @@
 //! allows.
 
 pub mod availability;
+pub mod bulk;
 mod control;
 pub mod driver;
 mod filter;
