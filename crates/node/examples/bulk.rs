@@ -142,7 +142,7 @@ async fn lane(count: u32, pps: u64) -> Result<Outcome> {
 
 fn fping() -> Result<()> {
     let before = (clock::monotonic(), children_us()?);
-    let command = ["-r", "0", "-c", "1", "-q", "-i", "0", "-p", "10", "-t", "1000", "-g", "10.0.0.0/14"];
+    let command = ["-r", "0", "-c", "1", "-q", "-i", "0", "-p", "10", "-t", "1000", "-g", "10.9.0.0/16"];
     let Ok(output) = Command::new("fping").args(command).stdout(Stdio::null()).output() else {
         println!("fping is not installed");
         return Ok(());

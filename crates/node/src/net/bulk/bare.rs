@@ -4,7 +4,7 @@ use std::{io, net::IpAddr, os::fd::AsFd};
 
 use mmn_probe::{
     bulk::{MAX_PACKET_BYTES, Shape, Template},
-    time::{Instant, Nanos},
+    time::Nanos,
 };
 
 use super::{
@@ -57,6 +57,7 @@ pub fn bare(sockets: PacketSockets, target: IpAddr, count: u64) -> io::Result<Ba
         let left = batch.send(sockets.send.as_fd(), 0)?;
         sent += u64::try_from(left).unwrap_or(0);
         received += u64::try_from(ring.drain(|_| {})).unwrap_or(0);
+        last = clock::monotonic();
     }
     while received < sent && clock::monotonic().saturating_since(last) < PATIENCE {
         let seen = ring.drain(|_| {});
@@ -64,10 +65,9 @@ pub fn bare(sockets: PacketSockets, target: IpAddr, count: u64) -> io::Result<Ba
         if seen > 0 {
             last = clock::monotonic();
         }
-        rustix::thread::nanosleep(&rustix::time::Timespec { tv_sec: 0, tv_nsec: 1_000_000 });
+        let _ = rustix::thread::nanosleep(&rustix::time::Timespec { tv_sec: 0, tv_nsec: 1_000_000 });
     }
-    let ended: Instant = last.max(began);
-    Ok(Bare { sent, received, took: ended.saturating_since(began) })
+    Ok(Bare { sent, received, took: last.saturating_since(began) })
 }
 
 /// How long after the last packet another one may come.
