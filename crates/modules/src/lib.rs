@@ -15,10 +15,12 @@ mod shared;
 pub mod dns;
 pub mod http;
 pub mod ping;
+pub mod tcp;
+pub mod udp;
 
 use mmn_schema::announce::KindInfo;
 
-pub use shared::{Address, AddressFamily, StampSource, Stamps};
+pub use shared::{Address, AddressFamily, Clock, Conditions, Lane, LaneWish, StampSource, Stamps};
 
 macro_rules! kinds {
     ($($style:ident $kind:ty;)*) => {
@@ -33,6 +35,8 @@ macro_rules! kinds {
 
 kinds! {
     packet ping::Ping;
+    packet udp::Udp;
+    packet tcp::Tcp;
     session dns::Dns;
     session http::Http;
 }

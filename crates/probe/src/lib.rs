@@ -17,8 +17,11 @@ pub mod cookie;
 pub mod machine;
 pub mod packet;
 pub mod ping;
+pub mod schedule;
 pub mod stats;
+pub mod tcp;
 #[cfg(test)]
 mod testing;
 pub mod time;
+pub mod udp;
 pub mod wire;

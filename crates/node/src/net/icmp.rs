@@ -280,7 +280,7 @@ impl EchoSocket {
                 let echo = wire::icmp::quote(self.family, error.quoted).ok()?.echo_request()?;
                 (echo.id, echo.seq, Content::Error { kind: error.kind, quoted_payload: echo.payload })
             }
-            Icmp::EchoRequest(_) | Icmp::Other { .. } => return None,
+            _ => return None,
         };
         self.ids.contains(id).then_some(Arrival {
             id,

@@ -4,6 +4,11 @@
 //! RFC 2330, section 11.3). So a median exists while fewer than half of the probes are lost, and says *infinite*
 //! otherwise, instead of describing only the lucky ones. Minimum, mean, maximum and standard deviation are of
 //! the finite round trips and are absent when there are none.
+//!
+//! [`order`] says how far packets came out of order, [`variation`] how far delays differ.
+
+pub mod order;
+pub mod variation;
 
 /// A percentile of round trips of which some may be undefined.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
