@@ -90,7 +90,7 @@ async fn lane(count: u32, pps: u64) -> Result<Outcome> {
     let mut lane = Lane::new(sockets(1024)?, page, [9; 16])?;
     let mut outcome = Outcome::default();
     let (mut next, mut ended) = (0, 0);
-    let shape = Shape { payload_bytes: 56, fill: Vec::new(), ttl: 64, tos: 0 };
+    let shape = Shape { payload_bytes: 56, fill: Vec::new(), ttl: 64, tos: 0, dont_fragment: true };
     let began = clock::monotonic();
     let mut last = began;
     while ended < count {

@@ -1,13 +1,22 @@
 //! What a node hands to a module's process, over the socket pair that is its standard input: settings with
 //! descriptors first, then changes.
+//!
+//! A module and its node may be of different versions. So the form of the first message stays as it is; what came to be
+//! given later has messages of its own, which a module that does not know them passes over. Those that belong to the
+//! start are in the socket before the process is: [`Endowment::add`].
 
 use std::collections::BTreeMap;
+use std::io;
 use std::os::fd::OwnedFd;
 
 use mmn_schema::id::KindName;
 use serde::{Deserialize, Serialize};
 
-use crate::net::icmp::Description;
+use crate::net::bulk::{self, PacketSockets};
+use crate::net::carrier::Carrier;
+use crate::net::carrier::echo::EchoCarrier;
+use crate::net::carrier::raw::{RAW_DESCRIPTORS, RawCarrier, RawDescription, RawSockets};
+use crate::net::icmp::{Description, EchoSocket, Mode};
 use crate::net::pass::Parcel;
 use crate::policy::Policy;
 
@@ -21,6 +30,10 @@ pub(crate) enum FromNode {
     Policy(Box<Policy>),
     /// Sockets that could not be opened before. They come along as descriptors, in their order.
     Sockets(Vec<Description>),
+    /// Sockets for whole packets. They come along as descriptors, in their order, [`RAW_DESCRIPTORS`] for each.
+    Raw(Vec<RawDescription>),
+    /// Packet sockets for the bulk lane, which come along as descriptors.
+    Bulk(bulk::Description),
     /// Finish what is held, then end.
     Drain,
 }
@@ -54,13 +67,87 @@ pub(crate) struct Endowment {
     pub(crate) settings: Settings,
     pub(crate) page: Option<OwnedFd>,
     pub(crate) sockets: Vec<OwnedFd>,
+    pub(crate) raw: Vec<RawSockets>,
+}
+
+/// Sockets of one address family, to send and receive by.
+#[derive(Debug)]
+pub(crate) enum Gift {
+    /// One socket for echo.
+    Echo(OwnedFd, Description),
+    /// Those of the raw and the precise lane.
+    Raw(RawSockets),
+}
+
+impl Gift {
+    /// Whether it speaks IPv6, else IPv4.
+    pub(crate) const fn v6(&self) -> bool {
+        match self {
+            Self::Echo(_, description) => description.v6,
+            Self::Raw(sockets) => sockets.describe().v6,
+        }
+    }
+
+    /// The same by other descriptors.
+    pub(crate) fn try_clone(&self) -> io::Result<Self> {
+        Ok(match self {
+            Self::Echo(fd, description) => Self::Echo(fd.try_clone()?, *description),
+            Self::Raw(sockets) => Self::Raw(sockets.try_clone()?),
+        })
+    }
+
+    /// What carries packets by it.
+    pub(crate) fn carrier(self) -> io::Result<Box<dyn Carrier>> {
+        Ok(match self {
+            Self::Echo(fd, description) => {
+                Box::new(EchoCarrier::new(EchoSocket::from_passed(fd, description)?, rand::random())?)
+            }
+            Self::Raw(sockets) => Box::new(RawCarrier::new(sockets, rand::random())?),
+        })
+    }
+}
+
+impl Endowment {
+    /// Adds what a message gives that came together with the settings; gives back what changes something else.
+    pub(crate) fn add(&mut self, change: Change) -> Option<Change> {
+        match change {
+            Change::Gifts(gifts) => {
+                for gift in gifts {
+                    match gift {
+                        Gift::Raw(sockets) => self.raw.push(sockets),
+                        Gift::Echo(fd, description) => {
+                            self.sockets.push(fd);
+                            self.settings.sockets.push(description);
+                        }
+                    }
+                }
+                None
+            }
+            other => Some(other),
+        }
+    }
+
+    /// Takes the sockets out. A raw socket for echo that is one of those for whole packets, too, is left out.
+    pub(crate) fn take_gifts(&mut self) -> Vec<Gift> {
+        let raw = std::mem::take(&mut self.raw);
+        let has_raw = |v6: bool| raw.iter().any(|sockets| sockets.describe().v6 == v6);
+        let echo =
+            std::mem::take(&mut self.sockets).into_iter().zip(std::mem::take(&mut self.settings.sockets));
+        let mut gifts: Vec<Gift> = echo
+            .filter(|(_, description)| description.mode != Mode::Raw || !has_raw(description.v6))
+            .map(|(fd, description)| Gift::Echo(fd, description))
+            .collect();
+        gifts.extend(raw.into_iter().map(Gift::Raw));
+        gifts
+    }
 }
 
 /// A later message with what came along.
 #[derive(Debug)]
 pub(crate) enum Change {
     Policy(Box<Policy>),
-    Sockets(Vec<(OwnedFd, Description)>),
+    Gifts(Vec<Gift>),
+    Bulk(PacketSockets),
     Drain,
 }
 
@@ -90,7 +177,7 @@ pub(crate) fn endowment(parcel: Parcel) -> Result<Endowment, FromNodeError> {
         });
     }
     let sockets = descriptors.split_off(1);
-    Ok(Endowment { settings: *settings, page: descriptors.pop(), sockets })
+    Ok(Endowment { settings: *settings, page: descriptors.pop(), sockets, raw: Vec::new() })
 }
 
 /// Reads a later message, and takes what came along.
@@ -99,13 +186,42 @@ pub(crate) fn taken(parcel: Parcel) -> Result<Change, FromNodeError> {
         FromNode::Settings(_) => Err(FromNodeError::Twice),
         FromNode::Policy(policy) => Ok(Change::Policy(policy)),
         FromNode::Drain => Ok(Change::Drain),
-        FromNode::Sockets(sockets) if sockets.len() == parcel.descriptors.len() => {
-            Ok(Change::Sockets(parcel.descriptors.into_iter().zip(sockets).collect()))
+        FromNode::Bulk(description) => {
+            let descriptors = parcel.descriptors.len();
+            PacketSockets::from_passed(parcel.descriptors, description)
+                .map(Change::Bulk)
+                .map_err(|_| FromNodeError::Descriptors { sockets: bulk::DESCRIPTORS, descriptors })
         }
         FromNode::Sockets(sockets) => {
-            Err(FromNodeError::Descriptors { sockets: sockets.len(), descriptors: parcel.descriptors.len() })
+            let echo = by(sockets, parcel.descriptors)?.into_iter();
+            Ok(Change::Gifts(echo.map(|([fd], description)| Gift::Echo(fd, description)).collect()))
+        }
+        FromNode::Raw(sockets) => {
+            let raw = by::<_, RAW_DESCRIPTORS>(sockets, parcel.descriptors)?.into_iter();
+            Ok(Change::Gifts(
+                raw.map(|(fds, description)| Gift::Raw(RawSockets::from_passed(fds, description))).collect(),
+            ))
         }
     }
+}
+
+/// So many descriptors for each description.
+fn by<T, const N: usize>(
+    descriptions: Vec<T>,
+    descriptors: Vec<OwnedFd>,
+) -> Result<Vec<([OwnedFd; N], T)>, FromNodeError> {
+    let sockets = descriptions.len().saturating_mul(N);
+    if sockets != descriptors.len() {
+        return Err(FromNodeError::Descriptors { sockets, descriptors: descriptors.len() });
+    }
+    let mut descriptors = descriptors.into_iter();
+    let mut all = Vec::new();
+    for description in descriptions {
+        let own: Vec<OwnedFd> = descriptors.by_ref().take(N).collect();
+        let own = own.try_into().map_err(|_| FromNodeError::Descriptors { sockets, descriptors: 0 })?;
+        all.push((own, description));
+    }
+    Ok(all)
 }
 
 /// Reads the bytes of a later message.

@@ -1,16 +1,34 @@
-//! Which ICMP identifiers belong to whom: disjoint ranges, so that no process wades through another's replies.
+//! Which ICMP identifiers and source ports belong to whom: disjoint ranges, so that no process wades through another's
+//! replies; and sockets for whole packets that were opened while there was the privilege to give them large buffers.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::net::icmp::IdRange;
+use crate::net::Family;
+use crate::net::carrier::raw::RawSockets;
+use crate::net::icmp::{IdRange, OpenError};
 
 /// Identifiers in one range; with their sequence numbers enough for 67 million probes under way.
 const RANGE: u16 = 1024;
 const RANGES: u16 = 64;
 
+/// Source ports lie above those that Linux gives to whoever asks for none (`net.ipv4.ip_local_port_range`). Few
+/// instances send many flows at a time: the first ranges are large.
+const FIRST_PORT: u16 = 61_000;
+const PORTS: [(u16, u16); 3] = [(2, 1024), (4, 500), (58, 8)];
+
+/// How many ranges have sockets that are opened in advance, and used again by whoever has the range next.
+const STOCKED: u16 = 4;
+
 /// The ranges of one host's node.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Ids(Arc<Mutex<u64>>);
+pub(super) struct Ids(Arc<Mutex<State>>);
+
+#[derive(Debug, Default)]
+struct State {
+    taken: u64,
+    stock: BTreeMap<(u16, bool), Arc<RawSockets>>,
+}
 
 /// A range that is given back when it is dropped.
 #[derive(Debug)]
@@ -20,26 +38,87 @@ pub(super) struct Lease {
 }
 
 impl Ids {
-    /// A range that nobody else of this node has; none when all are taken.
-    pub(super) fn lease(&self) -> Option<Lease> {
-        let mut taken = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let index = (0..RANGES).find(|index| *taken & (1 << index) == 0)?;
-        *taken |= 1 << index;
+    /// Opens sockets for the first ranges, where the system lets it. Whoever gives up privileges does so afterwards.
+    pub(super) fn stocked() -> Self {
+        let ids = Self::default();
+        let mut stock = BTreeMap::new();
+        for index in 0..STOCKED {
+            for family in [Family::V4, Family::V6] {
+                match open(index, family) {
+                    Ok(sockets) => {
+                        stock.insert((index, family == Family::V6), Arc::new(sockets));
+                    }
+                    Err(error) => tracing::debug!(?family, %error, "no raw sockets in stock"),
+                }
+            }
+        }
+        ids.state(|state| state.stock = stock);
+        ids
+    }
+
+    /// A range that nobody else of this node has; none when all are taken. Sockets in stock are for modules of this
+    /// program: nobody knows what one of others leaves behind.
+    pub(super) fn lease(&self, foreign: bool) -> Option<Lease> {
+        let first = if foreign { STOCKED } else { 0 };
+        let index = self.state(|state| {
+            let index = (first..RANGES).find(|index| state.taken & (1 << index) == 0)?;
+            state.taken |= 1 << index;
+            Some(index)
+        })?;
         Some(Lease { ids: self.clone(), index })
+    }
+
+    fn state<T>(&self, work: impl FnOnce(&mut State) -> T) -> T {
+        work(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
 impl Lease {
-    /// The range.
+    /// The identifiers.
     pub(super) fn range(&self) -> Option<IdRange> {
-        IdRange::new(self.index.wrapping_mul(RANGE), RANGE).ok()
+        ids(self.index)
+    }
+
+    /// Sockets for whole packets with filters for the range: from the stock, or new ones.
+    pub(super) fn sockets(&self, family: Family) -> Result<Arc<RawSockets>, OpenError> {
+        let key = (self.index, family == Family::V6);
+        let stocked = self.ids.state(|state| state.stock.get(&key).cloned());
+        if let Some(sockets) = stocked.filter(|sockets| sockets.renew().is_ok()) {
+            return Ok(sockets);
+        }
+        open(self.index, family).map(Arc::new)
     }
 }
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        *self.ids.0.lock().unwrap_or_else(PoisonError::into_inner) &= !(1 << self.index);
+        self.ids.state(|state| state.taken &= !(1 << self.index));
     }
+}
+
+fn open(index: u16, family: Family) -> Result<RawSockets, OpenError> {
+    let (Some(ids), Some(ports)) = (ids(index), ports(index)) else {
+        let source = std::io::Error::from(std::io::ErrorKind::AddrNotAvailable);
+        return Err(OpenError::System { step: "find identifiers and ports", source });
+    };
+    RawSockets::open(family, ids, ports)
+}
+
+fn ids(index: u16) -> Option<IdRange> {
+    IdRange::new(index.wrapping_mul(RANGE), RANGE).ok()
+}
+
+fn ports(index: u16) -> Option<IdRange> {
+    let mut before = 0;
+    let mut first = FIRST_PORT;
+    for (ranges, size) in PORTS {
+        if index < before + ranges {
+            return IdRange::new(first + (index - before) * size, size).ok();
+        }
+        before += ranges;
+        first += ranges * size;
+    }
+    None
 }
 
 #[cfg(test)]
@@ -49,12 +128,24 @@ mod tests {
     #[test]
     fn ranges_are_disjoint_and_come_back() {
         let ids = Ids::default();
-        let leases: Vec<Lease> = std::iter::from_fn(|| ids.lease()).collect();
+        let leases: Vec<Lease> = std::iter::from_fn(|| ids.lease(false)).collect();
         assert_eq!(leases.len(), usize::from(RANGES));
-        let mut ranges: Vec<IdRange> = leases.iter().map(|lease| lease.range().unwrap()).collect();
-        ranges.sort_by_key(|range| range.first());
-        assert!(ranges.windows(2).all(|pair| pair[0].last() < pair[1].first()));
+        for range in [ids_of, ports_of] {
+            let mut ranges: Vec<IdRange> = leases.iter().map(range).collect();
+            ranges.sort_by_key(|range| range.first());
+            assert!(ranges.windows(2).all(|pair| pair[0].last() < pair[1].first()));
+        }
+        assert!(leases.iter().all(|lease| ports_of(lease).first() >= FIRST_PORT));
         drop(leases);
-        assert!(ids.lease().is_some());
+        assert_eq!(ids.lease(false).unwrap().index, 0);
+        assert_eq!(ids.lease(true).unwrap().index, STOCKED);
+    }
+
+    fn ids_of(lease: &Lease) -> IdRange {
+        lease.range().unwrap()
+    }
+
+    fn ports_of(lease: &Lease) -> IdRange {
+        ports(lease.index).unwrap()
     }
 }

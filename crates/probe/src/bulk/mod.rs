@@ -24,8 +24,8 @@ use std::{collections::VecDeque, net::IpAddr};
 
 use crate::{
     cookie,
-    packet::SendFailure,
-    time::{Instant, Nanos, Stamp},
+    packet::{Departure, Identity, SendFailure},
+    time::{Instant, Nanos, Stamp, StampSource, Utc},
 };
 use table::{COARSE, State, Table};
 use token::Tokens;
@@ -64,8 +64,10 @@ pub struct End {
 pub struct Sample {
     /// Where it went.
     pub target: IpAddr,
-    /// When it left, on the monotonic clock; absent when it never did.
-    pub sent: Option<Instant>,
+    /// When it left; absent when it never did.
+    pub sent: Option<Stamp>,
+    /// How it looked on the wire; absent when it never left.
+    pub departure: Option<Departure>,
     /// How it ended.
     pub fate: Fate,
     /// Civil time was set while it was under way.
@@ -147,6 +149,8 @@ pub struct Bulk {
     /// When the receiver was last found overrun, and when civil time was last set.
     missed: Option<Instant>,
     stepped: Option<Instant>,
+    /// How far civil time is ahead of the monotonic clock.
+    distance_ns: i64,
     due: Vec<Key>,
     /// When recent batches began and ended.
     batches: VecDeque<(Instant, Instant)>,
@@ -162,6 +166,8 @@ struct Entry {
     templates: Vec<Template>,
 }
 
+/// A step of civil time.
+const STEP_NS: u64 = 1_000_000;
 /// Batches that are remembered.
 const BATCHES: usize = 64;
 /// Source addresses of one measurement whose templates are kept.
@@ -180,6 +186,7 @@ impl Bulk {
             vacant: Vec::new(),
             missed: None,
             stepped: None,
+            distance_ns: 0,
             due: Vec::new(),
             batches: VecDeque::new(),
             counters: Counters::default(),
@@ -351,9 +358,13 @@ impl Bulk {
         self.missed = Some(now);
     }
 
-    /// Civil time was set.
-    pub fn clock_stepped(&mut self, now: Instant) {
-        self.stepped = Some(now);
+    /// Civil time is so far ahead of the monotonic clock. A difference to what was said before, beyond what reading two
+    /// clocks one after the other is off, means that it was set.
+    pub fn civil_time(&mut self, now: Instant, distance_ns: i64) {
+        if distance_ns.abs_diff(self.distance_ns) > STEP_NS {
+            self.stepped = Some(now);
+        }
+        self.distance_ns = distance_ns;
     }
 
     /// Ends what is overdue at `heard_until`, up to which everything that came has been handed in, and lets those take
@@ -385,6 +396,20 @@ impl Bulk {
         self.table.shrink();
     }
 
+    /// Gives up those of the probes that have not left yet which are meant, as declined.
+    pub fn decline(&mut self, which: impl Fn(IpAddr) -> bool, ends: &mut impl FnMut(End)) {
+        let waiting = |(key, slot): (Key, &table::Slot)| {
+            let waits = matches!(self.table.get(key), Some((State::Queued | State::Held, _)));
+            (waits && which(slot.target())).then_some(key)
+        };
+        let keys: Vec<Key> = self.table.iter().filter_map(waiting).collect();
+        for key in keys {
+            if let Some(end) = self.end(key, Fate::Declined) {
+                ends(end);
+            }
+        }
+    }
+
     /// Drops the probes of these owners. Nothing is said of their ends.
     pub fn forget(&mut self, which: impl Fn(u64) -> bool) {
         let keys: Vec<Key> =
@@ -409,8 +434,33 @@ impl Bulk {
             Fate::Replied(answer) | Fate::Late(answer) | Fate::Error(answer, _) => answer.left(),
             _ => None,
         };
-        let sample = Sample { target: slot.target(), sent: answered.or(left), fate, clock_stepped };
+        let target = slot.target();
+        let sent = answered.or(left).map(|at| self.stamp(at));
+        let departure = sent.and_then(|_| self.departure(key, target, slot.spec));
+        let sample = Sample { target, sent, departure, fate, clock_stepped };
         Some(End { owner: slot.owner, sample })
+    }
+}
+
+impl Bulk {
+    fn stamp(&self, at: Instant) -> Stamp {
+        let at_ns = i64::try_from(at.0).unwrap_or(i64::MAX);
+        Stamp { at, utc: Utc(at_ns.saturating_add(self.distance_ns)), source: StampSource::User }
+    }
+
+    fn departure(&self, key: Key, target: IpAddr, spec: u16) -> Option<Departure> {
+        let entry = self.specs.get(usize::from(spec))?;
+        let (selector, tag) = self.tokens.of(key);
+        let (header, ip_id) = if target.is_ipv4() { (28, Some(tag)) } else { (48, None) };
+        Some(Departure {
+            source: match entry.templates.as_slice() {
+                [template] => Some(template.source()),
+                _ => None,
+            },
+            identity: Identity { selector, tag },
+            ip_id,
+            bytes: header + u32::from(entry.spec.shape.payload_bytes),
+        })
     }
 }
 

@@ -17,6 +17,8 @@ pub struct Shape {
     pub ttl: u8,
     /// DSCP and ECN.
     pub tos: u8,
+    /// Whether routers may not fragment it (IPv4).
+    pub dont_fragment: bool,
 }
 
 /// The longest payload of this lane.
@@ -53,7 +55,7 @@ impl Template {
                     tos: shape.tos,
                     total_bytes: message_bytes + IPV4_BYTES,
                     id: 0,
-                    dont_fragment: true,
+                    dont_fragment: shape.dont_fragment,
                     fragment_offset: 0,
                     ttl: shape.ttl,
                     protocol: PROTOCOL_ICMP,
@@ -176,7 +178,7 @@ mod tests {
     fn agrees_with_iputils() {
         let theirs = golden::hex(golden::ECHO_REQUEST_V6);
         let payload: Vec<u8> = theirs[48..].to_vec();
-        let shape = Shape { payload_bytes: 24, fill: payload[8..].to_vec(), ttl: 64, tos: 0 };
+        let shape = Shape { payload_bytes: 24, fill: payload[8..].to_vec(), ttl: 64, tos: 0, dont_fragment: true };
         let template = Template::new(&shape, Ipv6Addr::LOCALHOST.into());
         let mut out = [0; 100];
         let cookie = payload[..8].try_into().unwrap();
@@ -197,7 +199,7 @@ mod tests {
             v6: bool, to: u128, from: u128, payload_bytes in 0_u16..=MAX_PAYLOAD_BYTES, id: u16, seq: u16,
             cookie: [u8; 8], fill in prop::collection::vec(any::<u8>(), 0..4), ttl: u8, tos: u8,
         ) {
-            let shape = Shape { payload_bytes, fill, ttl, tos };
+            let shape = Shape { payload_bytes, fill, ttl, tos, dont_fragment: false };
             let (to, from): (Ipv6Addr, Ipv6Addr) = (to.into(), from.into());
             let four = |address: Ipv6Addr| Ipv4Addr::from(*address.octets().last_chunk::<4>().unwrap());
             let mut out = vec![0; MAX_PACKET_BYTES];

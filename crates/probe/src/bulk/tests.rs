@@ -18,7 +18,7 @@ const SOURCE_V4: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
 const SOURCE_V6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1);
 
 fn spec(payload_bytes: u16, timeout_ms: u64) -> Spec {
-    let shape = Shape { payload_bytes, fill: Vec::new(), ttl: 64, tos: 0 };
+    let shape = Shape { payload_bytes, fill: Vec::new(), ttl: 64, tos: 0, dont_fragment: false };
     Spec { shape, timeout: Nanos::from_millis(timeout_ms), deadline: Instant(u64::MAX) }
 }
 
@@ -226,11 +226,12 @@ fn stamps_of_a_batch_are_spread_over_it() {
     bulk.left(&keys, at_ms(100), at_ms(104));
     assert_eq!(bulk.stamp_error(), Nanos::from_millis(4));
     let end = hear_one(&mut bulk, &reply(&packets[2]), at_ms(103)).unwrap();
-    assert_eq!(end.sample.sent, Some(at_ms(102)));
+    assert_eq!(end.sample.sent.map(|sent| sent.at), Some(at_ms(102)));
     // A reply before its share: it left when the batch began, or later.
     let end = hear_one(&mut bulk, &reply(&packets[3]), at_ms(101)).unwrap();
     let Fate::Replied(answer) = end.sample.fate else { panic!("{end:?}") };
-    assert_eq!((end.sample.sent, answer.rtt), (Some(at_ms(100)), Some(Nanos::from_millis(1))));
+    let sent = end.sample.sent.map(|sent| sent.at);
+    assert_eq!((sent, answer.rtt), (Some(at_ms(100)), Some(Nanos::from_millis(1))));
 }
 
 #[derive(Clone, Debug)]

@@ -4,7 +4,6 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
-use std::os::fd::{AsFd, OwnedFd};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -17,19 +16,16 @@ use mmn_schema::outcome::{Reason, code};
 use super::PACKET;
 use crate::context::Site;
 use crate::module::self_test::{hosts, test};
-use crate::net::icmp::Description;
+use crate::module::settings::Gift;
 
 /// How soon what failed is tried again, at first and at last.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
-/// A socket with what is to be known of it.
-pub(crate) type Socket = (OwnedFd, Description);
-
 /// The verdicts, and what waits for one.
 pub(super) struct Trials {
     kinds: BTreeMap<KindName, Verdict>,
-    sockets: Vec<Socket>,
+    sockets: Vec<Gift>,
     running: Option<LocalBoxFuture<'static, Findings>>,
     /// Something has changed since the running ones were begun.
     again: bool,
@@ -52,7 +48,7 @@ pub(super) struct Findings {
 /// What follows.
 pub(super) struct Judged {
     /// Sockets that have passed.
-    pub(super) sockets: Vec<Socket>,
+    pub(super) sockets: Vec<Gift>,
     /// Whether a kind's state has changed.
     pub(super) changed: bool,
     /// When to test again.
@@ -60,7 +56,7 @@ pub(super) struct Judged {
 }
 
 impl Trials {
-    pub(super) fn new(kinds: impl Iterator<Item = KindName>, sockets: Vec<Socket>) -> Self {
+    pub(super) fn new(kinds: impl Iterator<Item = KindName>, sockets: Vec<Gift>) -> Self {
         let kinds = kinds.map(|kind| (kind, Verdict::Pending)).collect();
         Self { kinds, sockets, running: None, again: false, pause: FIRST_PAUSE }
     }
@@ -74,7 +70,7 @@ impl Trials {
         let (packet, session): (Vec<_>, Vec<_>) =
             kinds.iter().map(|(name, kind)| (name.clone(), *kind)).partition(|(_, kind)| needs_socket(*kind));
         let packet: Rc<[&'static dyn Registered]> = packet.into_iter().map(|(_, kind)| kind).collect();
-        let clones = self.sockets.iter().map(|(fd, it)| fd.as_fd().try_clone_to_owned().map(|fd| (fd, *it)));
+        let clones = self.sockets.iter().map(Gift::try_clone);
         let sockets = clones.map(|socket| {
             let packet = Rc::clone(&packet);
             async move {
@@ -98,7 +94,7 @@ impl Trials {
     }
 
     /// A socket has come.
-    pub(super) fn add(&mut self, sockets: Vec<Socket>) {
+    pub(super) fn add(&mut self, sockets: Vec<Gift>) {
         self.sockets.extend(sockets);
         self.pause = FIRST_PAUSE;
     }
@@ -119,7 +115,7 @@ impl Trials {
             match found {
                 Ok(()) => passed.push(socket),
                 Err(reason) => {
-                    tracing::warn!(v6 = socket.1.v6, %reason, "a socket for echo is not used");
+                    tracing::warn!(v6 = socket.v6(), %reason, "a socket for echo is not used");
                     failure.get_or_insert(reason);
                     self.sockets.push(socket);
                 }
@@ -195,9 +191,9 @@ async fn test_sessions(
     join_all(tests).await
 }
 
-/// A socket passes when every kind that uses it does.
-async fn test_socket(kinds: &[&'static dyn Registered], socket: Socket) -> Result<(), Reason> {
-    let v6 = socket.1.v6;
+/// Sockets pass when every kind that uses it does.
+async fn test_socket(kinds: &[&'static dyn Registered], socket: Gift) -> Result<(), Reason> {
+    let v6 = socket.v6();
     let Some(host) = hosts().find(|host: &IpAddr| host.is_ipv6() == v6) else { return Ok(()) };
     let site = Rc::new(Site::loopback(vec![socket]).map_err(|error| failed(&error))?);
     for kind in kinds {

@@ -38,7 +38,7 @@ pub fn bare(sockets: PacketSockets, target: IpAddr, count: u64) -> io::Result<Ba
     let (Way::Out(exit), IpAddr::V4(v4)) = (way, target) else {
         return Err(io::Error::from(io::ErrorKind::HostUnreachable));
     };
-    let shape = Shape { payload_bytes: 56, fill: Vec::new(), ttl: 64, tos: 0 };
+    let shape = Shape { payload_bytes: 56, fill: Vec::new(), ttl: 64, tos: 0, dont_fragment: true };
     let template = Template::new(&shape, exit.source);
     let mut batch = Batch::new(super::BATCH, MAX_PACKET_BYTES);
     let first = sockets.ids.first();

@@ -84,8 +84,6 @@ pub struct Lane {
     turned: Instant,
     /// When the site's limits let the next packet go.
     opens: Instant,
-    /// How far civil time was ahead of the monotonic clock.
-    distance_ns: i64,
     clock: Option<conditions::Clock>,
     clock_read: Instant,
     counters: Counters,
@@ -113,8 +111,6 @@ const LONGEST_HOLD: Nanos = Nanos::from_millis(250);
 const MAX_TRIES: u8 = 50;
 const RETRY_AFTER: Nanos = Nanos::from_millis(1);
 const NEIGHBOUR_AFTER: Nanos = Nanos::from_millis(5);
-/// A step of civil time, against what reading two clocks one after the other is off.
-const STEP_NS: u64 = 1_000_000;
 const CLOCK_EVERY: Nanos = Nanos::from_secs(1);
 
 impl Lane {
@@ -122,8 +118,12 @@ impl Lane {
     pub fn new(sockets: PacketSockets, page: Arc<Page>, secret: [u8; 16]) -> io::Result<Self> {
         let PacketSockets { ids, send, receive_v4, receive_v6 } = sockets;
         let count = u16::try_from(ids.capacity() >> 16).unwrap_or(u16::MAX);
+        let mut bulk = Bulk::new((ids.first(), count), secret);
+        let now = clock::both();
+        // So that the first look is no step.
+        bulk.civil_time(Instant(0), now.distance_ns());
         Ok(Self {
-            bulk: Bulk::new((ids.first(), count), secret),
+            bulk,
             page,
             routes: Routes::new()?,
             send,
@@ -133,7 +133,6 @@ impl Lane {
             missed: Missed::new(),
             turned: Instant(0),
             opens: Instant(0),
-            distance_ns: clock::both().distance_ns(),
             clock: None,
             clock_read: Instant(0),
             counters: Counters::default(),
@@ -172,6 +171,11 @@ impl Lane {
     /// A measurement has no further probes.
     pub fn complete(&mut self, spec: SpecId) {
         self.bulk.complete(spec);
+    }
+
+    /// Declines what has not left yet and is meant.
+    pub fn decline_waiting(&mut self, which: impl Fn(IpAddr) -> bool, ends: &mut impl FnMut(End)) {
+        self.bulk.decline(which, ends);
     }
 
     /// Drops the probes of these owners; nothing more is heard of them.
@@ -226,17 +230,8 @@ impl Lane {
         }
     }
 
-    /// How far civil time is ahead of the monotonic clock, to put a moment of sending on the calendar.
-    pub const fn distance_ns(&self) -> i64 {
-        self.distance_ns
-    }
-
     fn look_at_clock(&mut self, now: Reading) {
-        let distance = now.distance_ns();
-        if distance.abs_diff(self.distance_ns) > STEP_NS {
-            self.bulk.clock_stepped(now.at);
-        }
-        self.distance_ns = distance;
+        self.bulk.civil_time(now.at, now.distance_ns());
         if now.at.saturating_since(self.clock_read) >= CLOCK_EVERY {
             self.clock_read = now.at;
             self.clock = clock_report().map(|report| conditions::Clock {

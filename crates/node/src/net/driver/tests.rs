@@ -11,7 +11,11 @@ use mmn_probe::{
 
 use super::*;
 use crate::net::{
-    icmp::{IdRange, Mode},
+    carrier::{
+        echo::EchoCarrier,
+        raw::{RawCarrier, RawSockets},
+    },
+    icmp::{EchoSocket, IdRange, Mode},
     page::Limits,
     testing::{self, as_nobody, in_namespace, open_ping_group_range, require_root},
 };
@@ -22,10 +26,30 @@ fn ids() -> IdRange {
     IdRange::new(0x4000, 4).unwrap()
 }
 
+fn ports() -> IdRange {
+    IdRange::new(61_000, 16).unwrap()
+}
+
+fn empty(limits: Limits) -> Driver {
+    Driver::new(Arc::new(Page::create(limits, [1; 16]).unwrap()), Config::default()).unwrap()
+}
+
 fn driver(mode: Mode, limits: Limits) -> Driver {
-    let sockets = [Family::V4, Family::V6].map(|family| EchoSocket::open(family, mode, ids()).unwrap());
-    let page = Arc::new(Page::create(limits, [1; 16]).unwrap());
-    Driver::new(sockets.into(), page, Config::default()).unwrap()
+    let driver = empty(limits);
+    for family in [Family::V4, Family::V6] {
+        let carrier: Box<dyn Carrier> = match mode {
+            Mode::Raw => {
+                let sockets = RawSockets::open(family, ids(), ports()).unwrap();
+                Box::new(RawCarrier::new(sockets, [3; 16]).unwrap())
+            }
+            Mode::Datagram => {
+                let socket = EchoSocket::open(family, mode, ids()).unwrap();
+                Box::new(EchoCarrier::new(socket, [3; 16]).unwrap())
+            }
+        };
+        driver.add_carrier(carrier).unwrap();
+    }
+    driver
 }
 
 fn ping(target: &str, change: impl FnOnce(&mut Spec)) -> Ping {
@@ -144,7 +168,7 @@ fn a_set_clock_is_flagged_and_does_not_bend_the_rtt() {
             let two = |spec: &mut Spec| (spec.count, spec.interval) = (2, Nanos::from_millis(1));
             let run = driver.start(ping("127.0.0.1", two), Wish::Any).unwrap();
             // The first reply is there already. As if civil time had been an hour behind when the second probe left.
-            driver.handle.shared.lock().distance_ns -= 3_600_000_000_000;
+            driver.handle.shared.lock().jobs.distance_ns -= 3_600_000_000_000;
             let done = run.await.unwrap();
             let [before, sample] = samples(&done)[..] else { panic!("two samples") };
             let Fate::Replied(reply) = sample.fate else { panic!("{sample:?}") };
@@ -165,14 +189,12 @@ fn what_cannot_be_sent_says_why() {
             let fate = |done: Ping| samples(&done)[0].fate;
             let unrouted = driver.run(ping("203.0.113.1", |_| {}), Wish::Any).await.unwrap();
             assert_eq!(fate(unrouted), Fate::NotSent(SendFailure::NoRoute));
-            let page = Arc::new(Page::create(Limits { packets_per_s: 0, ..LOOSE }, [1; 16]).unwrap());
-            let none = Driver::new(Vec::new(), page, Config::default()).unwrap();
+            let none = empty(Limits { packets_per_s: 0, ..LOOSE });
             assert_eq!(
                 fate(none.run(ping("127.0.0.1", |_| {}), Wish::Any).await.unwrap()),
                 Fate::NotSent(SendFailure::Forbidden)
             );
-            let page = Arc::new(Page::create(LOOSE, [1; 16]).unwrap());
-            let none = Driver::new(Vec::new(), page, Config::default()).unwrap();
+            let none = empty(LOOSE);
             assert_eq!(
                 fate(none.run(ping("127.0.0.1", |_| {}), Wish::Any).await.unwrap()),
                 Fate::NotSent(SendFailure::NoSocket)
@@ -285,9 +307,9 @@ fn one_machine_too_many_is_refused() {
     in_namespace(|| {
         block_on(async {
             let page = Arc::new(Page::create(LOOSE, [1; 16]).unwrap());
-            let config = Config { max_machines: 1, ..Config::default() };
-            let socket = EchoSocket::open(Family::V4, Mode::Raw, ids()).unwrap();
-            let driver = Driver::new(vec![socket], page, config).unwrap();
+            let driver = Driver::new(page, Config { max_machines: 1 }).unwrap();
+            let sockets = RawSockets::open(Family::V4, ids(), ports()).unwrap();
+            driver.add_carrier(Box::new(RawCarrier::new(sockets, [3; 16]).unwrap())).unwrap();
             let wait = |spec: &mut Spec| {
                 spec.count = 2;
                 spec.interval = Nanos::from_secs(3_600);
