@@ -35,7 +35,9 @@ pub const TARGETS: &[Target] = &[
     ("dns_record_data", dns::record_data),
     ("dns_words", dns::words),
     ("enrol", wire::enrol),
+    ("extensions", packets::extensions),
     ("from_node", mmn_node::fuzzing::from_node),
+    ("heard", packets::heard),
     ("heartbeat", wire::heartbeat),
     ("http_head", http::head),
     ("http_resolve", http::resolve),
@@ -62,6 +64,7 @@ pub const TARGETS: &[Target] = &[
     ("stub_reply", mmn_node::fuzzing::stub_reply),
     ("subject", wire::subject),
     ("synced", wire::synced),
+    ("tcp_options", packets::tcp_options),
     ("times", wire::times),
     ("to_instance", wire::to_instance),
 ];

@@ -14,8 +14,10 @@ mod shared;
 
 pub mod dns;
 pub mod http;
+pub mod multipath;
 pub mod ping;
 pub mod tcp;
+pub mod trace;
 pub mod udp;
 
 use mmn_schema::announce::KindInfo;
@@ -35,6 +37,8 @@ macro_rules! kinds {
 
 kinds! {
     packet ping::Ping;
+    packet trace::Trace;
+    packet multipath::Multipath;
     packet udp::Udp;
     packet tcp::Tcp;
     session dns::Dns;

@@ -15,6 +15,8 @@ pub mod bulk;
 pub mod conditions;
 pub mod cookie;
 pub mod machine;
+pub mod mda;
+pub mod multipath;
 pub mod packet;
 pub mod ping;
 pub mod schedule;
@@ -23,5 +25,6 @@ pub mod tcp;
 #[cfg(test)]
 mod testing;
 pub mod time;
+pub mod trace;
 pub mod udp;
 pub mod wire;

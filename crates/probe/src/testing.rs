@@ -4,6 +4,8 @@
 //! after, and it never spins on an instant. [`Weather`] spoils what a network does: it drops, doubles, delays, reorders
 //! and forges.
 
+pub(crate) mod path;
+
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::net::IpAddr;

@@ -9,7 +9,7 @@ use crate::world::prepare;
 #[test]
 fn both_lists_say_the_same() {
     let names: Vec<&str> = KINDS.iter().map(|kind| kind.name()).collect();
-    assert_eq!(names, ["ping", "dns", "http"]);
+    assert_eq!(names, ["ping", "trace", "multipath", "dns", "http"]);
     for (kind, described) in KINDS.iter().zip(CATALOGUE) {
         assert_eq!((kind.name(), kind.module()), (described.name, described.module));
         assert_eq!(kind.info(), (described.info)());
@@ -81,6 +81,23 @@ fn parameters_out_of_range_are_refused_by_name() {
         ("ping", "pattern", json!("zz")),
         ("ping", "size", json!(65_508)),
         ("ping", "stop_after", json!(0)),
+        ("trace", "first_hop", json!(0)),
+        ("trace", "max_ttl", json!(0)),
+        ("trace", "attempts", json!(21)),
+        ("trace", "parallel", json!(0)),
+        ("trace", "timeout", json!("0s")),
+        ("trace", "wait", json!("2m")),
+        ("trace", "size", json!(1)),
+        ("trace", "port", json!(80)),
+        ("trace", "source_port", json!(0)),
+        ("trace", "dscp", json!(64)),
+        ("trace", "pmtud_size", json!(67)),
+        ("multipath", "confidence", json!(100)),
+        ("multipath", "confidence", json!(0)),
+        ("multipath", "branch_points", json!(0)),
+        ("multipath", "max_probes", json!(4097)),
+        ("multipath", "icmp_id", json!(7)),
+        ("multipath", "size", json!(65_001)),
         ("dns", "type", json!("NOSUCH")),
         ("dns", "type", json!("AXFR")),
         ("dns", "class", json!("XX")),

@@ -228,3 +228,53 @@ fn by<T, const N: usize>(
 pub(crate) fn change(parcel: &Parcel) -> Result<FromNode, FromNodeError> {
     Ok(serde_json::from_slice(&parcel.bytes)?)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::net::Family;
+    use crate::net::icmp::IdRange;
+
+    /// As the version before sockets for whole packets had it: it refuses a field that it does not know.
+    const FIRST: &str = r#"{"settings":{"kinds":[],"concurrency":{},"policy":{"max_pps":1000,"max_bps":"10Mbit/s",
+        "max_pps_per_target":100,"allow":[],"deny":[],"deny_kinds":[],"allow_loopback":false,"sockets_for":[]},
+        "sockets":[{"v6":false,"mode":"raw","ids":[0,1024]}],"no_sockets":null}}"#;
+
+    fn settings() -> FromNode {
+        let description = Description { v6: false, mode: Mode::Raw, ids: IdRange::new(0, 1024).unwrap() };
+        FromNode::Settings(Box::new(Settings { sockets: vec![description], ..Settings::default() }))
+    }
+
+    #[test]
+    fn the_first_message_keeps_its_form() {
+        let recorded: serde_json::Value = serde_json::from_str(FIRST).unwrap();
+        assert_eq!(serde_json::to_value(settings()).unwrap(), recorded);
+    }
+
+    fn parcel(message: &FromNode, descriptors: usize) -> Parcel {
+        let null = || std::fs::File::open("/dev/null").unwrap().into();
+        let descriptors = std::iter::repeat_with(null).take(descriptors).collect();
+        Parcel { bytes: serde_json::to_vec(message).unwrap(), descriptors }
+    }
+
+    #[test]
+    fn what_comes_with_the_settings_is_added_to_them() {
+        let range = |first| IdRange::new(first, 8).unwrap();
+        let description = RawDescription { v6: false, ids: range(0), ports: range(61_000) };
+        let raw = FromNode::Raw(vec![description]);
+        let mut endowment = endowment(parcel(&settings(), 2)).unwrap();
+        assert!(matches!(taken(parcel(&raw, 4)), Err(FromNodeError::Descriptors { sockets: 5, .. })));
+        assert!(endowment.add(taken(parcel(&raw, 5)).unwrap()).is_none());
+        assert!(matches!(endowment.add(Change::Drain), Some(Change::Drain)));
+        let gifts = endowment.take_gifts();
+        // The socket for echo is one of them, and would be read by two.
+        let [Gift::Raw(sockets)] = &gifts[..] else { panic!("{gifts:?}") };
+        assert_eq!((sockets.family(), sockets.describe()), (Family::V4, description));
+    }
+
+    #[test]
+    fn a_socket_of_an_earlier_node_is_used() {
+        let mut endowment = endowment(parcel(&settings(), 2)).unwrap();
+        assert!(matches!(&endowment.take_gifts()[..], [Gift::Echo(..)]));
+    }
+}

@@ -125,9 +125,8 @@ pub fn append(header: &Header, options: &[u8], out: &mut Vec<u8>) -> bool {
         return false;
     }
     let mut bytes = encode(header);
-    if let [version, ..] = &mut bytes {
-        *version = first;
-    }
+    let [version, ..] = &mut bytes;
+    *version = first;
     if let Some(checksum) = bytes.get_mut(10..12) {
         checksum.fill(0);
     }

@@ -123,6 +123,15 @@ impl RawCarrier {
             && let Some((protocol, selector)) = tag_of(key)
         {
             self.narrow(protocol, selector);
+            if self.keys.under_way(protocol) == 0 {
+                self.listen(protocol, false);
+            }
+        }
+    }
+
+    fn listen(&mut self, protocol: Protocol, on: bool) {
+        for (receiver, _) in self.receivers.iter_mut().zip(PROTOCOLS).filter(|(_, of)| *of == protocol) {
+            receiver.listen(on);
         }
     }
 
@@ -202,6 +211,7 @@ impl Carrier for RawCarrier {
         if fresh {
             self.wide.hold(protocol, selector);
         }
+        self.listen(protocol, true);
         let identity = Identity { selector, tag };
         let utc = if matches!(probe.body, Body::Timestamp) { clock::wall() } else { Utc(0) };
         let numbered = claim.added.map(|_| {

@@ -4,7 +4,7 @@ use mmn_probe::{
     conditions::{Conditions, Wish},
     cookie::Key,
     packet::{SendFailure, Ttl},
-    ping::{Fate, Ping, Sample, Spec},
+    ping::{Fate, Ping, Reply, Sample, Spec},
     time::{Nanos, StampSource},
     wire::icmp::{Family, IcmpErrorKind},
 };
@@ -83,11 +83,14 @@ async fn measures_loopback(mode: Mode) {
             )
             .await
             .unwrap();
-        assert_eq!(done.0.unasked(), &mmn_probe::ping::Unasked::default());
+        assert_eq!(done.0.unasked(), mmn_probe::ping::Unasked::default());
         for sample in samples(&done) {
-            let Fate::Replied(reply) = sample.fate else { panic!("{target}: {sample:?}") };
+            let Fate::Replied(Reply { arrival: reply, .. }) = &sample.fate else {
+                panic!("{target}: {sample:?}")
+            };
             assert_eq!((reply.from, reply.ttl, reply.bytes), (target.parse().unwrap(), Some(Ttl(64)), 64));
             assert_eq!(reply.received.source, StampSource::Kernel, "{target}");
+            assert_eq!(sample.departure.unwrap().source, Some(reply.from));
             assert_eq!(sample.sent.unwrap().source, StampSource::Kernel, "{target}");
             assert!(sample.rtt.is_some());
         }
@@ -137,9 +140,10 @@ async fn reports_errors(mode: Mode) {
         cases.map(|(target, ttl, ..)| driver.start(ping(target, |spec| spec.ttl = ttl), Wish::Any).unwrap());
     for (run, (target, _, kind, from)) in runs.into_iter().zip(cases) {
         let done = run.await.unwrap();
-        let [sample] = samples(&done)[..] else { panic!("{target}") };
-        let Fate::Error(report) = sample.fate else { panic!("{target}: {sample:?}") };
-        assert_eq!((report.kind, report.from), (kind, from.parse::<IpAddr>().unwrap()), "{target}");
+        let [sample] = &samples(&done)[..] else { panic!("{target}") };
+        let Fate::Error(report) = &sample.fate else { panic!("{target}: {sample:?}") };
+        let told = (report.kind, report.arrival.from);
+        assert_eq!(told, (kind, from.parse::<IpAddr>().unwrap()), "{target}");
         assert!(report.verified && sample.rtt.is_some(), "{target}");
     }
     // An error leaves no trace on the next probe.
@@ -170,12 +174,12 @@ fn a_set_clock_is_flagged_and_does_not_bend_the_rtt() {
             // The first reply is there already. As if civil time had been an hour behind when the second probe left.
             driver.handle.shared.lock().jobs.distance_ns -= 3_600_000_000_000;
             let done = run.await.unwrap();
-            let [before, sample] = samples(&done)[..] else { panic!("two samples") };
-            let Fate::Replied(reply) = sample.fate else { panic!("{sample:?}") };
+            let [before, sample] = &samples(&done)[..] else { panic!("two samples") };
+            let Fate::Replied(reply) = &sample.fate else { panic!("{sample:?}") };
             assert!(!before.clock_stepped && sample.clock_stepped);
             assert!(sample.rtt.unwrap() < Nanos::from_secs(20));
             assert_eq!(driver.counters().clock_steps, 1);
-            assert!(reply.received.utc >= sample.sent.unwrap().utc);
+            assert!(reply.arrival.received.utc >= sample.sent.unwrap().utc);
         });
     });
 }
@@ -186,7 +190,7 @@ fn what_cannot_be_sent_says_why() {
     in_namespace(|| {
         block_on(async {
             let driver = driver(Mode::Raw, LOOSE);
-            let fate = |done: Ping| samples(&done)[0].fate;
+            let fate = |done: (Ping, Conditions)| samples(&done)[0].fate.clone();
             let unrouted = driver.run(ping("203.0.113.1", |_| {}), Wish::Any).await.unwrap();
             assert_eq!(fate(unrouted), Fate::NotSent(SendFailure::NoRoute));
             let none = empty(Limits { packets_per_s: 0, ..LOOSE });

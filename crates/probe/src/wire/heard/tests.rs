@@ -3,8 +3,11 @@ use proptest::prelude::*;
 use super::*;
 use crate::packet::{Body, Identity, Probe, UdpTag};
 use crate::time::Utc;
+use crate::wire::icmp::IcmpErrorKind;
 use crate::wire::probe::{self, tests::probes};
 use crate::wire::{checksum, extension, golden};
+
+mod captured;
 
 /// A packet with another source, destination and payload, its checksums right.
 fn packet_of(packet: &[u8], from: IpAddr, to: IpAddr, protocol: u8, payload: &[u8]) -> Vec<u8> {

@@ -49,6 +49,7 @@ impl RawSockets {
                 .attach_filter(&filter(family, protocol, ids, ports))
                 .and_then(|()| configure(&socket, family, protocol));
             configured.map_err(|source| OpenError::System { step: "set a raw socket's options", source })?;
+            close(&socket, family, protocol);
             Ok(socket.into())
         };
         let send = || -> Result<OwnedFd, OpenError> {
@@ -108,12 +109,20 @@ impl RawSockets {
         let RawDescription { ids, ports, .. } = self.description;
         for (socket, protocol) in self.receive.iter().zip(receive::PROTOCOLS) {
             SockRef::from(socket).attach_filter(&filter(self.family(), protocol, ids, ports))?;
+            close(socket, self.family(), protocol);
             empty(socket.as_fd(), 0)?;
         }
         for socket in &self.send {
             empty(socket.as_fd(), libc::MSG_ERRQUEUE)?;
         }
         Ok(())
+    }
+}
+
+/// Until somebody uses it.
+fn close(socket: &impl AsFd, family: Family, protocol: Protocol) {
+    if protocol != Protocol::Icmp {
+        receive::close(socket.as_fd(), family);
     }
 }
 

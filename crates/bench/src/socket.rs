@@ -17,7 +17,7 @@ const ROOM: usize = 256 << 10;
 
 /// One connection.
 #[derive(Debug)]
-pub(super) struct Socket {
+pub(crate) struct Socket {
     stream: TcpStream,
     /// From `begin` to `end` it holds what was read and not looked at yet.
     buffer: Vec<u8>,
@@ -28,7 +28,7 @@ pub(super) struct Socket {
 
 /// What a frame carries, by the name with which its CBOR begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Answer<'a> {
+pub(crate) enum Answer<'a> {
     Accepted(&'a [u8]),
     Results(&'a [u8]),
     Done(&'a [u8]),
@@ -38,7 +38,7 @@ pub(super) enum Answer<'a> {
 
 impl Answer<'_> {
     /// The whole message; absent when it is none of this program's version.
-    pub(super) fn decode(self) -> Option<FromAnchor> {
+    pub(crate) fn decode(self) -> Option<FromAnchor> {
         let (Self::Accepted(bytes)
         | Self::Results(bytes)
         | Self::Done(bytes)
@@ -50,14 +50,14 @@ impl Answer<'_> {
 
 /// A question whose number is filled in before it is sent.
 #[derive(Debug, Clone)]
-pub(super) struct Question {
+pub(crate) struct Question {
     frame: Vec<u8>,
     at: usize,
 }
 
 impl Question {
     /// Asks for a measurement, and subscribes to its results. `body` is as for `POST /api/v1/measurements`.
-    pub(super) fn measure(body: &str, credits: u32) -> anyhow::Result<Self> {
+    pub(crate) fn measure(body: &str, credits: u32) -> anyhow::Result<Self> {
         let request = Box::new(serde_json::from_str(body)?);
         Self::new(&FromClient::Measure { id: PLACE, request, idempotency_key: None, credits: Some(credits) })
     }
@@ -72,7 +72,7 @@ impl Question {
 }
 
 impl Socket {
-    pub(super) fn open(host: &str, token: &str) -> anyhow::Result<Self> {
+    pub(crate) fn open(host: &str, token: &str) -> anyhow::Result<Self> {
         let mut stream = TcpStream::connect(host)?;
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(Duration::from_secs(10)))?;
@@ -93,12 +93,12 @@ impl Socket {
     }
 
     /// How long a call of [`Self::read`] waits for something to come.
-    pub(super) fn set_patience(&self, patience: Duration) -> anyhow::Result<()> {
+    pub(crate) fn set_patience(&self, patience: Duration) -> anyhow::Result<()> {
         Ok(self.stream.set_read_timeout(Some(patience))?)
     }
 
     /// Puts a question with its number into what is sent next.
-    pub(super) fn ask(&mut self, question: &Question, id: u64) {
+    pub(crate) fn ask(&mut self, question: &Question, id: u64) {
         let at = self.out.len() + question.at;
         self.out.extend(&question.frame);
         if let Some(place) = self.out.get_mut(at..at + 8) {
@@ -107,14 +107,14 @@ impl Socket {
     }
 
     /// Puts any other message into what is sent next.
-    pub(super) fn say(&mut self, message: &FromClient) -> anyhow::Result<()> {
+    pub(crate) fn say(&mut self, message: &FromClient) -> anyhow::Result<()> {
         let payload = Encoding::Cbor.encode(message)?;
         self.out.extend(frame(&payload));
         Ok(())
     }
 
     /// Sends what was put together.
-    pub(super) fn flush(&mut self) -> std::io::Result<()> {
+    pub(crate) fn flush(&mut self) -> std::io::Result<()> {
         let sent = self.stream.write_all(&self.out);
         self.out.clear();
         sent
@@ -122,7 +122,7 @@ impl Socket {
 
     /// Reads what has come, at least one byte, and hands each whole message to `take`. Whether anything came before
     /// patience was at an end.
-    pub(super) fn read(&mut self, mut take: impl FnMut(Answer<'_>)) -> std::io::Result<bool> {
+    pub(crate) fn read(&mut self, mut take: impl FnMut(Answer<'_>)) -> std::io::Result<bool> {
         if self.begin > 0 {
             self.buffer.copy_within(self.begin..self.end, 0);
             self.end -= self.begin;
@@ -199,7 +199,7 @@ fn answer(payload: &[u8]) -> Answer<'_> {
 }
 
 /// Whether `needle` stands in `bytes`.
-pub(super) fn holds(bytes: &[u8], needle: &[u8]) -> bool {
+pub(crate) fn holds(bytes: &[u8], needle: &[u8]) -> bool {
     bytes.windows(needle.len()).any(|window| window == needle)
 }
 
