@@ -4,6 +4,8 @@ mod dns;
 mod generic;
 mod http;
 mod ping;
+mod tcp;
+mod udp;
 
 use mmn_schema::announce::SummaryField;
 use mmn_schema::api::ResultRecord;
@@ -25,6 +27,8 @@ pub(crate) trait View: std::fmt::Debug + Send {
 pub(crate) fn of_kind(kind: &str, fields: &[SummaryField]) -> Box<dyn View> {
     match kind {
         "ping" => Box::new(ping::Ping),
+        "udp" => Box::new(udp::Udp),
+        "tcp" => Box::new(tcp::Tcp),
         "dns" => Box::new(dns::Dns),
         "http" => Box::new(http::Http),
         _ => Box::new(generic::Generic::new(fields)),
@@ -132,6 +136,39 @@ mod tests {
     }
 
     #[test]
+    fn udp_shows_the_first_reply() {
+        let conditions = json!({ "lane": "raw", "stamps": { "sent": "user", "received": "kernel" } });
+        let body = json!({
+            "target": "192.0.2.1", "address": "192.0.2.1", "family": "ipv4", "port": 7, "payload_bytes": 2,
+            "timeout_ns": 2, "sent": 3, "received": 1, "replies": 2, "errors": 1, "loss": 0.666,
+            "rtt": { "min_ns": 9_871_000, "median_ns": null, "mean_ns": 1, "max_ns": 1, "stddev_ns": 1 },
+            "conditions": conditions,
+            "probes": [
+                { "seq": 0, "status": "replied", "replies": [
+                    { "received_at": "2026-11-22T00:00:00Z", "bytes": 5, "payload": "aGVsbG8" },
+                ] },
+                { "seq": 1, "status": "error", "error": { "name": "port_unreachable" } },
+                { "seq": 2, "status": "late" },
+            ],
+        });
+        insta::assert_snapshot!(shown("udp", "192.0.2.1", &body, &json!({})));
+    }
+
+    #[test]
+    fn tcp_shows_the_state_of_the_port() {
+        let conditions = json!({ "lane": "raw", "stamps": { "sent": "user", "received": "kernel" } });
+        let body = json!({
+            "target": "192.0.2.1", "address": "192.0.2.1", "family": "ipv4", "port": 443, "state": "open",
+            "connect_ns": 9_871_000, "rtt_ns": 9_871_000, "conditions": conditions,
+            "attempts": [
+                { "state": "timed_out" },
+                { "state": "open", "rtt_ns": 9_871_000, "ttl": 57, "offer": { "mss": 1400, "sack_permitted": true } },
+            ],
+        });
+        insta::assert_snapshot!(shown("tcp", "192.0.2.1", &body, &json!({})));
+    }
+
+    #[test]
     fn other_kinds_show_their_numbers() {
         let summary = json!({ "rtt_min_ns": 1_500_000, "loss_ratio": 0.5 });
         insta::assert_snapshot!(shown("trace", "192.0.2.1", &json!({ "end": "reached" }), &summary));
@@ -139,7 +176,7 @@ mod tests {
 
     #[test]
     fn a_body_of_another_version_is_no_crash() {
-        for kind in ["ping", "dns", "http"] {
+        for kind in ["ping", "udp", "tcp", "dns", "http"] {
             let text = shown(kind, "x", &json!({ "what": [1, 2] }), &json!({}));
             assert!(text.contains("berlin") && text.contains('-'), "{text}");
         }
