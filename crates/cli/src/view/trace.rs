@@ -61,10 +61,7 @@ impl View for Trace {
             columns.extend(["SENT", "LOSS", "MIN", "MEAN", "MAX"].map(Column::right));
         }
         columns.push(Column::left("NOTE").shrinks_to(8).optional());
-        let mut rows: Vec<Row> = body.hops.iter().flat_map(|hop| hop_rows(hop, single)).collect();
-        if rows.is_empty() {
-            rows.push(Row { cells: Vec::new(), tail: Some(Cell::new("nothing answered").tone(Tone::Faint)) });
-        }
+        let rows = body.hops.iter().flat_map(|hop| hop_rows(hop, single)).collect();
         Some(Page { heading: heading(&body), columns, rows })
     }
 }
@@ -89,6 +86,7 @@ fn heading(body: &Body) -> String {
     let hops = body.hops.last().map_or(0, |hop| u64::from(hop.ttl));
     let end = match body.stop.reason {
         StopReason::Completed => format!("reached in {}", units::count(hops, "hop")),
+        StopReason::GapLimit if hops == 0 => "nothing answered".to_owned(),
         StopReason::GapLimit => format!("silent after {}", units::count(hops, "hop")),
         StopReason::HopLimit => "not reached".to_owned(),
         StopReason::Loop => format!("a loop at hop {hops}"),

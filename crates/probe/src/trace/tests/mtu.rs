@@ -61,7 +61,7 @@ fn a_small_first_link_is_this_hosts() {
     });
     let search = machine.mtu().unwrap();
     assert_eq!(search.mtu(), Some(1_400));
-    assert_eq!(search.notes()[0], Note { bytes: 1_500, origin: Origin::Host });
+    assert_eq!(search.notes(), [Note { bytes: 1_412, origin: Origin::Host }]);
 }
 
 #[test]
