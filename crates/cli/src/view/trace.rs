@@ -1,5 +1,7 @@
 //! `trace`: a line for the path, and a page with a line for each hop.
 
+use std::fmt::Write as _;
+
 use mmn_modules::trace::{Body, Hop, MtuNote, MtuNoteKind, Probe, Reply, Status, StopReason};
 use mmn_schema::api::ResultRecord;
 
@@ -96,9 +98,9 @@ fn heading(body: &Body) -> String {
     let mut heading = format!("{target}: {end}, {}", units::count(body.sent.into(), "probe"));
     if let Some(mtu) = &body.mtu {
         let size = mtu.mtu.map_or_else(|| "unknown".into(), |mtu| mtu.to_string());
-        heading.push_str(&format!(", MTU {size}"));
+        let _ = write!(heading, ", MTU {size}");
         for note in &mtu.notes {
-            heading.push_str(&format!(" ({})", mtu_note(note)));
+            let _ = write!(heading, " ({})", mtu_note(note));
         }
     }
     heading

@@ -85,23 +85,21 @@ fn hops_are_recorded_and_summed_up() {
 
 #[test]
 fn a_path_that_ends_early_is_a_result() {
-    let measured: Measured<trace::Body> =
-        perform("trace", json!({ "gap_limit": 2 }), |probe| match probe.ttl.unwrap().0 {
-            1 => vec![(1, expired(probe, 1, vec![]))],
-            _ => vec![],
-        })
-        .unwrap();
+    let measured: Measured<trace::Body> = perform("trace", json!({ "gap_limit": 2 }), |probe| {
+        if probe.ttl.unwrap().0 == 1 { vec![(1, expired(probe, 1, vec![]))] } else { vec![] }
+    })
+    .unwrap();
     assert_eq!((measured.answered, measured.body.stop.reason), (Some(false), StopReason::GapLimit));
     assert_eq!(measured.body.hops.len(), 1);
     assert_eq!(measured.summary["hops"], Number::Integer(1));
     assert!(!measured.summary.contains_key("rtt_ns"));
 
-    let measured: Measured<trace::Body> = perform("trace", json!({}), |probe| match probe.ttl.unwrap().0 {
-        1 => vec![(1, expired(probe, 1, vec![]))],
-        _ => {
-            let kind = IcmpErrorKind::HostUnreachable;
-            vec![(2, EchoEvent::Error { from: router(2), kind, quoted: payload(probe) })]
+    let measured: Measured<trace::Body> = perform("trace", json!({}), |probe| {
+        if probe.ttl.unwrap().0 == 1 {
+            return vec![(1, expired(probe, 1, vec![]))];
         }
+        let kind = IcmpErrorKind::HostUnreachable;
+        vec![(2, EchoEvent::Error { from: router(2), kind, quoted: payload(probe) })]
     })
     .unwrap();
     let stop = measured.body.stop;
