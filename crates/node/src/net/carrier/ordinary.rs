@@ -45,12 +45,11 @@ pub use self::{tcp::TcpCarrier, udp::UdpCarrier};
 #[derive(Debug)]
 struct Watch {
     epoll: Arc<OwnedFd>,
-    events: Vec<Event>,
 }
 
 impl Watch {
     fn new() -> io::Result<Self> {
-        Ok(Self { epoll: Arc::new(epoll::create(CreateFlags::CLOEXEC)?), events: Vec::new() })
+        Ok(Self { epoll: Arc::new(epoll::create(CreateFlags::CLOEXEC)?) })
     }
 
     /// Watches a socket until it is closed.
@@ -61,12 +60,11 @@ impl Watch {
     }
 
     /// The tokens of those that have something, up to a bound; what has more is told again.
-    fn ready(&mut self, tokens: &mut Vec<u64>) {
-        self.events.clear();
-        self.events.reserve(MOST_READY);
+    fn ready(&self, tokens: &mut Vec<u64>) {
+        let mut events: Vec<Event> = Vec::with_capacity(MOST_READY);
         let now = Timespec { tv_sec: 0, tv_nsec: 0 };
-        if epoll::wait(&*self.epoll, spare_capacity(&mut self.events), Some(&now)).is_ok() {
-            tokens.extend(self.events.iter().map(|event| event.data.u64()));
+        if epoll::wait(&*self.epoll, spare_capacity(&mut events), Some(&now)).is_ok() {
+            tokens.extend(events.iter().map(|event| event.data.u64()));
         }
     }
 }

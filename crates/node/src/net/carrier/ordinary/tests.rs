@@ -9,7 +9,7 @@ use mmn_probe::{
     packet::{
         Body, Departure, Flow, Message, Probe, ProbeId, SendFailure, Ttl, UdpTag, tcp_flags,
     },
-    time::{Instant, Stamp, StampSource},
+    time::{Instant, Nanos, Stamp, StampSource},
     wire::icmp::IcmpErrorKind,
 };
 
@@ -27,6 +27,7 @@ const LOOSE: Limits = Limits { packets_per_s: 1 << 30, bits_per_s: 1 << 40, targ
 struct Recorder {
     probes: Vec<Probe>,
     next: usize,
+    deadline: Option<Instant>,
     sent: Vec<(ProbeId, Stamp, Departure)>,
     stamped: usize,
     failed: Vec<(ProbeId, SendFailure)>,
@@ -76,12 +77,14 @@ impl Machine for Recorder {
         }
     }
 
-    fn poll(&mut self, _: Instant) -> Output {
+    fn poll(&mut self, now: Instant) -> Output {
+        let deadline = *self.deadline.get_or_insert(now + Nanos::from_secs(20));
         if let Some(probe) = self.probes.get(self.next) {
             self.next += 1;
             return Output::Send(probe.clone());
         }
-        if self.heard.len() + self.failed.len() >= self.probes.len() { Output::Done } else { Output::Wait }
+        let complete = self.heard.len() + self.failed.len() >= self.probes.len();
+        if complete || now >= deadline { Output::Done } else { Output::WaitUntil(deadline) }
     }
 }
 
