@@ -6,9 +6,7 @@ use std::{
 use mmn_probe::{
     conditions::{Conditions, Lane, Wish},
     machine::{Input, Machine, Output},
-    packet::{
-        Body, Departure, Flow, Message, Probe, ProbeId, SendFailure, Ttl, UdpTag, tcp_flags,
-    },
+    packet::{Body, Departure, Flow, Message, Probe, ProbeId, SendFailure, Ttl, UdpTag, tcp_flags},
     time::{Instant, Nanos, Stamp, StampSource},
     wire::icmp::IcmpErrorKind,
 };
@@ -94,8 +92,10 @@ fn run(probes: Vec<Probe>) -> (Recorder, Conditions) {
         let page = Arc::new(Page::create(LOOSE, [1; 16]).unwrap());
         let driver = Driver::new(page, Config::default()).unwrap();
         let ports = IdRange::new(61_000, 64).unwrap();
-        driver.add_carrier(Box::new(UdpCarrier::new(ports, [3; 16]).unwrap())).unwrap();
-        driver.add_carrier(Box::new(TcpCarrier::new(ports).unwrap())).unwrap();
+        for family in [Family::V4, Family::V6] {
+            driver.add_carrier(Box::new(UdpCarrier::new(family, ports, [3; 16]).unwrap())).unwrap();
+            driver.add_carrier(Box::new(TcpCarrier::new(family, ports).unwrap())).unwrap();
+        }
         driver.run(Recorder { probes, ..Recorder::default() }, Wish::Any).await.unwrap()
     })
 }
@@ -205,7 +205,8 @@ fn routers_answer_an_ordinary_user() {
             ("198.51.100.9", "192.0.2.7", "10.77.0.2", IcmpErrorKind::HostUnreachable),
             ("2001:db8:5::9", "2001:db8:2::7", "2001:db8:77::2", IcmpErrorKind::NetUnreachable),
         ] {
-            let [far, unreachable, from] = [far, unreachable, from].map(|text| text.parse::<IpAddr>().unwrap());
+            let [far, unreachable, from] =
+                [far, unreachable, from].map(|text| text.parse::<IpAddr>().unwrap());
             let far = |port| SocketAddr::new(far, port);
             let short = |probe: Probe| Probe { ttl: Some(Ttl(1)), ..probe };
             let probes = vec![
@@ -229,11 +230,8 @@ fn routers_answer_an_ordinary_user() {
                 let What::Error { kind: told, destination, port, payload } = &said.what else {
                     panic!("{said:?}")
                 };
-                let (expected, to) = if number < 6 {
-                    (IcmpErrorKind::TtlExceeded, far(0).ip())
-                } else {
-                    (kind, unreachable)
-                };
+                let (expected, to) =
+                    if number < 6 { (IcmpErrorKind::TtlExceeded, far(0).ip()) } else { (kind, unreachable) };
                 assert_eq!((*told, *destination), (expected, Some(to)));
                 assert_eq!(*port, Some([33_434, 33_434, 33_434, 33_435, 80, 80, 53, 80][number as usize]));
                 if [0, 1, 2, 3, 6].contains(&number) {
@@ -258,7 +256,8 @@ fn what_takes_a_privilege_is_said_to() {
             payload: Vec::new(),
         };
         let taken = UdpSocket::bind("0.0.0.0:61007").unwrap();
-        let chosen = |probe: Probe, selector| Probe { flow: Flow { number: 0, selector: Some(selector) }, ..probe };
+        let chosen =
+            |probe: Probe, selector| Probe { flow: Flow { number: 0, selector: Some(selector) }, ..probe };
         let probes = vec![
             Probe::new(ProbeId(0), to.ip(), ack),
             Probe { ip_options: vec![1; 4], ..udp(1, to, UdpTag::Ports) },
