@@ -7,6 +7,7 @@
 //! Where a router quotes no payload, the system shows nothing that tells the datagrams of one flow apart: of those one at
 //! a time is under way to a port of a target.
 
+mod flow;
 mod tcp;
 #[cfg(test)]
 mod tests;

@@ -8,7 +8,7 @@ use mmn_probe::{
     machine::{Input, Machine, Output},
     packet::{Body, Departure, Flow, Message, Probe, ProbeId, SendFailure, Ttl, UdpTag, tcp_flags},
     time::{Instant, Nanos, Stamp, StampSource},
-    wire::icmp::IcmpErrorKind,
+    wire::{self, PROTOCOL_UDP, checksum, icmp::IcmpErrorKind, ipv4},
 };
 
 use super::*;
@@ -43,9 +43,21 @@ struct Said {
 
 #[derive(Clone, Debug, PartialEq)]
 enum What {
-    Udp { port: u16, payload: Vec<u8> },
-    Tcp { port: u16, flags: u8 },
-    Error { kind: IcmpErrorKind, destination: Option<IpAddr>, port: Option<u16>, payload: Vec<u8> },
+    Udp {
+        port: u16,
+        payload: Vec<u8>,
+    },
+    Tcp {
+        port: u16,
+        flags: u8,
+    },
+    Error {
+        kind: IcmpErrorKind,
+        destination: Option<IpAddr>,
+        port: Option<u16>,
+        payload: Vec<u8>,
+        extensions: Vec<u8>,
+    },
 }
 
 impl Machine for Recorder {
@@ -65,6 +77,7 @@ impl Machine for Recorder {
                         destination: report.quote.destination,
                         port: report.quote.destination_port,
                         payload: report.quote.payload.to_vec(),
+                        extensions: report.extensions.to_vec(),
                     },
                     other => panic!("{other:?}"),
                 };
@@ -187,6 +200,7 @@ fn a_closed_port_is_told_from_an_open_one() {
                     destination: Some(closed.ip()),
                     port: Some(closed.port()),
                     payload: b"probe 00".to_vec(),
+                    extensions: Vec::new(),
                 })
             );
             let flags = tcp_flags::SYN | tcp_flags::ACK;
@@ -227,7 +241,7 @@ fn routers_answer_an_ordinary_user() {
             for (number, said) in (0_u32..).zip(&heard) {
                 assert_eq!((said.probe, said.from), (number, from), "{said:?}");
                 assert_eq!(said.stamped_by, StampSource::Kernel, "{said:?}");
-                let What::Error { kind: told, destination, port, payload } = &said.what else {
+                let What::Error { kind: told, destination, port, payload, .. } = &said.what else {
                     panic!("{said:?}")
                 };
                 let (expected, to) =
@@ -238,6 +252,72 @@ fn routers_answer_an_ordinary_user() {
                     assert_eq!(payload[..6], format!("probe {number:02}").as_bytes()[..6]);
                 }
             }
+        }
+    });
+}
+
+/// An MPLS label stack as an object of an extension structure (RFC 4950, section 3).
+const LABELS: [u8; 8] = [0, 8, 1, 1, 0x03, 0xe8, 0xda, 1];
+
+/// An ICMP error (RFC 4884, section 4.1) about a datagram, with so much of its payload, and with [`LABELS`] if it is whole.
+fn time_exceeded(from: SocketAddr, to: SocketAddr, payload: &[u8], quoted: usize) -> Vec<u8> {
+    let (IpAddr::V4(source), IpAddr::V4(destination)) = (from.ip(), to.ip()) else { panic!("IPv6") };
+    let length = u16::try_from(8 + payload.len()).unwrap();
+    let header = ipv4::Header {
+        tos: 0,
+        total_bytes: 20 + length,
+        id: 7,
+        dont_fragment: false,
+        fragment_offset: 0,
+        ttl: 1,
+        protocol: PROTOCOL_UDP,
+        source,
+        destination,
+    };
+    let mut message = vec![11, 0, 0, 0, 0, 0, 0, 0];
+    message.extend(ipv4::encode(&header));
+    message.extend(wire::udp::encode(from.port(), to.port(), length, 0));
+    message.extend(&payload[..quoted]);
+    if quoted == payload.len() {
+        message[5] = 128 / 4;
+        message.resize(8 + 128, 0);
+        let mut structure = [&[0x20, 0, 0, 0], &LABELS[..]].concat();
+        let sum = checksum::of(&structure).to_be_bytes();
+        structure[2..4].copy_from_slice(&sum);
+        message.extend(structure);
+    }
+    let sum = checksum::of(&message).to_be_bytes();
+    message[2..4].copy_from_slice(&sum);
+    message
+}
+
+#[test]
+fn a_quote_may_be_short_and_may_have_extensions() {
+    require_root("a_quote_may_be_short_and_may_have_extensions");
+    in_namespace(|| {
+        let target = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let to = target.local_addr().unwrap();
+        let icmp = Socket::new(Domain::IPV4, Type::RAW, Some(Protocol::ICMPV4)).unwrap();
+        // A router that quotes all, eight octets, and part of the payload.
+        let router = std::thread::spawn(move || {
+            for quoted in [8, 0, 3] {
+                let mut data = [0; 100];
+                let (length, from) = target.recv_from(&mut data).unwrap();
+                let error = time_exceeded(from, to, &data[..length], quoted);
+                let back = SockAddr::from(SocketAddr::new(from.ip(), 0));
+                icmp.send_to(&error, &back).unwrap();
+            }
+        });
+        let probes = (0..3).map(|number| udp(number, to, UdpTag::Checksum)).collect();
+        let (done, _) = as_nobody(|| run(probes));
+        router.join().unwrap();
+        assert_eq!((done.failed.len(), done.heard.len()), (0, 3), "{done:?}");
+        for (said, (number, length, objects)) in
+            done.heard.iter().zip([(0, 8, &LABELS[..]), (1, 0, &[]), (2, 3, &[])])
+        {
+            let What::Error { kind, payload, extensions, .. } = &said.what else { panic!("{said:?}") };
+            assert_eq!((said.probe, *kind), (number, IcmpErrorKind::TtlExceeded));
+            assert_eq!((payload.len(), &extensions[..]), (length, objects));
         }
     });
 }
