@@ -13,6 +13,7 @@ use mmn_schema::id::KindName;
 use serde::{Deserialize, Serialize};
 
 use crate::net::Family;
+use crate::net::bulk::{self, PacketSockets};
 use crate::net::carrier::Carrier;
 use crate::net::carrier::echo::EchoCarrier;
 use crate::net::carrier::ordinary::{TcpCarrier, UdpCarrier};
@@ -35,6 +36,8 @@ pub(crate) enum FromNode {
     Raw(Vec<RawDescription>),
     /// Source ports for sockets that every process may open itself, of UDP and TCP.
     Ports(IdRange),
+    /// Packet sockets for the bulk lane, which come along as descriptors.
+    Bulk(bulk::Description),
     /// Finish what is held, then end.
     Drain,
 }
@@ -163,6 +166,7 @@ pub(crate) enum Change {
     Policy(Box<Policy>),
     Gifts(Vec<Gift>),
     Ports(IdRange),
+    Bulk(PacketSockets),
     Drain,
 }
 
@@ -202,6 +206,12 @@ pub(crate) fn taken(parcel: Parcel) -> Result<Change, FromNodeError> {
         FromNode::Policy(policy) => Ok(Change::Policy(policy)),
         FromNode::Drain => Ok(Change::Drain),
         FromNode::Ports(ports) => Ok(Change::Ports(ports)),
+        FromNode::Bulk(description) => {
+            let descriptors = parcel.descriptors.len();
+            PacketSockets::from_passed(parcel.descriptors, description)
+                .map(Change::Bulk)
+                .map_err(|_| FromNodeError::Descriptors { sockets: bulk::DESCRIPTORS, descriptors })
+        }
         FromNode::Sockets(sockets) => {
             let echo = by(sockets, parcel.descriptors)?.into_iter();
             Ok(Change::Gifts(echo.map(|([fd], description)| Gift::Echo(fd, description)).collect()))

@@ -5,9 +5,11 @@ use std::{
 
 use mmn_probe::{
     conditions::{Conditions, Lane, Wish},
+    cookie::Key,
     machine::{Input, Machine, Output},
     packet::{Body, Departure, Flow, Message, Probe, ProbeId, SendFailure, Ttl, UdpTag, tcp_flags},
     time::{Instant, Nanos, Stamp, StampSource},
+    trace::{self, Trace, shape::Method},
     wire::{self, PROTOCOL_UDP, checksum, icmp::IcmpErrorKind, ipv4},
 };
 
@@ -100,6 +102,10 @@ impl Machine for Recorder {
 }
 
 fn run(probes: Vec<Probe>) -> (Recorder, Conditions) {
+    drive(Recorder { probes, ..Recorder::default() })
+}
+
+fn drive<M: Machine + Send + 'static>(machine: M) -> (M, Conditions) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let page = Arc::new(Page::create(LOOSE, [1; 16]).unwrap());
@@ -109,7 +115,7 @@ fn run(probes: Vec<Probe>) -> (Recorder, Conditions) {
             driver.add_carrier(Box::new(UdpCarrier::new(family, ports, [3; 16]).unwrap())).unwrap();
             driver.add_carrier(Box::new(TcpCarrier::new(family, ports).unwrap())).unwrap();
         }
-        driver.run(Recorder { probes, ..Recorder::default() }, Wish::Any).await.unwrap()
+        driver.run(machine, Wish::Any).await.unwrap()
     })
 }
 
@@ -318,6 +324,37 @@ fn a_quote_may_be_short_and_may_have_extensions() {
             let What::Error { kind, payload, extensions, .. } = &said.what else { panic!("{said:?}") };
             assert_eq!((said.probe, *kind), (number, IcmpErrorKind::TtlExceeded));
             assert_eq!((payload.len(), &extensions[..]), (length, objects));
+        }
+    });
+}
+
+/// The way of a trace through the router to its far end, and what it says there: an ordinary user has it as others do.
+#[test]
+fn an_ordinary_user_traces_by_udp_and_tcp() {
+    require_root("an_ordinary_user_traces_by_udp_and_tcp");
+    beside_a_router(|| {
+        for target in ["10.77.0.2", "2001:db8:77::2"] {
+            let target: IpAddr = target.parse().unwrap();
+            for method in [Method::Udp, Method::Tcp] {
+                let mut spec = trace::Spec::new(target);
+                spec.shape.method = method;
+                spec.timeout = Nanos::from_secs(20);
+                // The kernel's SYN carries nothing.
+                spec.payload_bytes = if method == Method::Tcp { 0 } else { 32 };
+                let (done, conditions) = drive(Trace::new(spec, Key::new([7; 16])).unwrap());
+                assert_eq!(conditions.lane, Lane::Unprivileged);
+                assert!(done.is_reached(), "{done:?}");
+                let sample = done.samples().next().unwrap();
+                let reply = sample.reply.unwrap();
+                assert_eq!((sample.ttl, reply.from), (Ttl(1), target), "{done:?}");
+                match (method, reply.said) {
+                    (Method::Udp, trace::Said::Error { kind, .. }) => {
+                        assert_eq!(kind, IcmpErrorKind::PortUnreachable);
+                    }
+                    (_, trace::Said::Tcp { flags }) => assert_eq!(flags, tcp_flags::RST | tcp_flags::ACK),
+                    (_, other) => panic!("{other:?}"),
+                }
+            }
         }
     });
 }
