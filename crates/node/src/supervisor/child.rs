@@ -383,7 +383,11 @@ impl Gifts {
         let (_, sockets) = self.sockets.of_first_message();
         let descriptors: Vec<BorrowedFd<'_>> = page.chain(sockets).collect();
         pass(to, &FromNode::Settings(Box::new(self.settings.clone())), &descriptors)?;
-        self.sockets.pass_raw(to)
+        self.sockets.pass_raw(to)?;
+        // Where a family has no sockets for whole packets, a module opens those that everybody may open itself.
+        let ports =
+            self.ids.as_ref().filter(|_| self.sockets.raw.len() < FAMILIES.len()).and_then(Lease::ports);
+        ports.map_or(Ok(()), |ports| pass(to, &FromNode::Ports(ports), &[]))
     }
 }
 
