@@ -11,4 +11,8 @@ mod ping;
 #[cfg(test)]
 mod registry;
 #[cfg(test)]
+mod tcp;
+#[cfg(test)]
+mod udp;
+#[cfg(test)]
 mod world;

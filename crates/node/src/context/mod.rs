@@ -26,10 +26,12 @@ use mmn_kit::{
     ByteStream, Context, Datagrams, Driven, Failure, Family, LocalBoxFuture, Performed, Resolution,
     Timestamp, Wish, code,
 };
+use mmn_probe::conditions;
 use mmn_probe::time::{Instant, Nanos};
 
 use crate::clock;
 use crate::module::settings::{Endowment, Gift, NoSockets, Settings};
+use crate::net::bulk::{Lane, PacketSockets};
 use crate::net::driver::{Config, DriveError, Driver};
 use crate::net::page::{Held as LimitHeld, Limits, Page, PageError};
 use crate::policy::Policy;
@@ -100,7 +102,17 @@ impl Site {
 
     /// One task's view.
     pub(crate) fn context(self: &Rc<Self>, deadline: Instant) -> TaskContext {
-        TaskContext { site: Rc::clone(self), deadline, held: Held::default() }
+        TaskContext { site: Rc::clone(self), deadline, held: Held::default(), declined: false }
+    }
+
+    /// The view of a task that the bulk lane has declined: whatever it wished, another lane takes it.
+    pub(crate) fn context_of_declined(self: &Rc<Self>, deadline: Instant) -> TaskContext {
+        TaskContext { declined: true, ..self.context(deadline) }
+    }
+
+    /// A bulk lane over these sockets. Must be called within a runtime.
+    pub(crate) fn bulk(&self, sockets: PacketSockets) -> io::Result<Lane> {
+        Lane::new(sockets, Arc::clone(&self.page), rand::random())
     }
 
     /// The site's policy as it is now.
@@ -179,6 +191,7 @@ pub(crate) struct TaskContext {
     site: Rc<Site>,
     deadline: Instant,
     held: Held,
+    declined: bool,
 }
 
 impl Context for TaskContext {
@@ -248,6 +261,10 @@ impl Context for TaskContext {
             let Some(driver) = self.site.driver.get() else {
                 let missing = self.site.no_sockets().map_or_else(String::new, |missing| missing.what);
                 return Err(Failure::failed(code::UNPRIVILEGED, missing));
+            };
+            let wish = match wish {
+                Wish::Only(conditions::Lane::Bulk) if self.declined => Wish::Any,
+                wish => wish,
             };
             let run = driver.start_boxed(machine, wish);
             let done = match run {

@@ -12,6 +12,7 @@ use std::os::fd::OwnedFd;
 use mmn_schema::id::KindName;
 use serde::{Deserialize, Serialize};
 
+use crate::net::bulk::{self, PacketSockets};
 use crate::net::carrier::Carrier;
 use crate::net::carrier::echo::EchoCarrier;
 use crate::net::carrier::raw::{RAW_DESCRIPTORS, RawCarrier, RawDescription, RawSockets};
@@ -31,6 +32,8 @@ pub(crate) enum FromNode {
     Sockets(Vec<Description>),
     /// Sockets for whole packets. They come along as descriptors, in their order, [`RAW_DESCRIPTORS`] for each.
     Raw(Vec<RawDescription>),
+    /// Packet sockets for the bulk lane, which come along as descriptors.
+    Bulk(bulk::Description),
     /// Finish what is held, then end.
     Drain,
 }
@@ -144,6 +147,7 @@ impl Endowment {
 pub(crate) enum Change {
     Policy(Box<Policy>),
     Gifts(Vec<Gift>),
+    Bulk(PacketSockets),
     Drain,
 }
 
@@ -182,6 +186,12 @@ pub(crate) fn taken(parcel: Parcel) -> Result<Change, FromNodeError> {
         FromNode::Settings(_) => Err(FromNodeError::Twice),
         FromNode::Policy(policy) => Ok(Change::Policy(policy)),
         FromNode::Drain => Ok(Change::Drain),
+        FromNode::Bulk(description) => {
+            let descriptors = parcel.descriptors.len();
+            PacketSockets::from_passed(parcel.descriptors, description)
+                .map(Change::Bulk)
+                .map_err(|_| FromNodeError::Descriptors { sockets: bulk::DESCRIPTORS, descriptors })
+        }
         FromNode::Sockets(sockets) => {
             let echo = by(sockets, parcel.descriptors)?.into_iter();
             Ok(Change::Gifts(echo.map(|([fd], description)| Gift::Echo(fd, description)).collect()))

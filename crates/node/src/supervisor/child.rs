@@ -30,6 +30,7 @@ use crate::module::settings::{FromNode, NoSockets, Settings};
 use crate::module::{PACKET, env};
 use crate::net::Family;
 use crate::net::availability::{Availability, availability};
+use crate::net::bulk::PacketSockets;
 use crate::net::carrier::raw::RawSockets;
 use crate::net::icmp::{Description, EchoSocket, Mode};
 use crate::net::pass;
@@ -75,6 +76,8 @@ pub(super) struct Child {
     born: Instant,
     patience: Duration,
     ids: Option<Lease>,
+    /// The identifiers of its packet sockets, once it has any; `None` in `Some` until then. Not all modules get them.
+    bulk: Option<Option<Lease>>,
     /// The families for which it wants a socket and could not get one so far.
     lacking: Vec<Family>,
 }
@@ -112,15 +115,17 @@ impl Child {
         let mut command = command(shared, plan);
         command.stdout(Stdio::from(writer)).stderr(Stdio::from(both));
         let gifts = shared.gives(plan).then(|| Gifts::collect(shared, plan));
-        let (socket, ids, lacking) = if let Some(gifts) = gifts {
+        let (socket, ids, lacking, bulk) = if let Some(gifts) = gifts {
             let (ours, theirs) = UnixStream::pair().map_err(step("a socket pair"))?;
             command.stdin(Stdio::from(OwnedFd::from(theirs)));
             gifts.send(shared, &ours)?;
             let lacking = gifts.lacking();
-            (Some(ours), gifts.ids, lacking)
+            let may = gifts.ids.is_some() && !plan.manifest.is_foreign();
+            let bulk = may.then(|| hand_over_bulk(shared, &ours));
+            (Some(ours), gifts.ids, lacking, bulk)
         } else {
             command.stdin(Stdio::null());
-            (None, None, Vec::new())
+            (None, None, Vec::new(), None)
         };
         let watched = Watched::spawn(command).map_err(step("its command"))?;
         let words = LastWords::default();
@@ -133,6 +138,7 @@ impl Child {
             born: clock::monotonic(),
             patience: Duration::from_secs(plan.manifest.drain_seconds),
             ids,
+            bulk,
             lacking,
         })
     }
@@ -173,8 +179,11 @@ impl Child {
     }
 
     /// The site's policy has changed. A module of others hears of it by the limits alone.
-    pub(super) fn tell_policy(&self, policy: &Policy) {
+    pub(super) fn tell_policy(&mut self, shared: &Shared, policy: &Policy) {
         self.tell(&FromNode::Policy(Box::new(policy.clone())));
+        if let (Some(bulk @ None), Some(socket)) = (&mut self.bulk, &self.socket) {
+            *bulk = hand_over_bulk(shared, socket);
+        }
     }
 
     /// Whether it wants sockets that the system did not let the node open.
@@ -380,6 +389,29 @@ impl Gifts {
 
 fn pass(to: &UnixStream, message: &FromNode, descriptors: &[BorrowedFd<'_>]) -> Result<(), StartError> {
     Ok(pass::send(to, &serde_json::to_vec(message)?, descriptors)?)
+}
+
+/// Opens packet sockets, where the site's policy allows them, and hands them over. Gives what is leased for them.
+fn hand_over_bulk(shared: &Shared, to: &UnixStream) -> Option<Lease> {
+    if !shared.policy.borrow().allow_bulk {
+        return None;
+    }
+    // Any but those with sockets in stock.
+    let lease = shared.ids.lease(true)?;
+    let sockets = match PacketSockets::open(lease.range()?) {
+        Ok(sockets) => sockets,
+        Err(error) => {
+            tracing::warn!(%error, "the policy allows packet sockets, and the system does not");
+            return None;
+        }
+    };
+    match pass(to, &FromNode::Bulk(sockets.describe()), &sockets.descriptors()) {
+        Ok(()) => Some(lease),
+        Err(error) => {
+            tracing::debug!(%error, "packet sockets were not handed over");
+            None
+        }
+    }
 }
 
 fn missing() -> NoSockets {

@@ -49,10 +49,40 @@ pub(crate) enum Event {
 /// What comes of an echo request.
 #[derive(Debug, Clone)]
 pub(crate) enum EchoEvent {
-    Reply { from: IpAddr, payload: Vec<u8> },
-    Error { from: IpAddr, kind: mmn_probe::wire::icmp::IcmpErrorKind, quoted: Vec<u8> },
+    Reply {
+        from: IpAddr,
+        payload: Vec<u8>,
+    },
+    Error {
+        from: IpAddr,
+        kind: mmn_probe::wire::icmp::IcmpErrorKind,
+        quoted: Vec<u8>,
+    },
+    Timestamp {
+        originate: u32,
+        receive: u32,
+        transmit: u32,
+    },
+    Udp {
+        from: SocketAddr,
+        payload: Vec<u8>,
+    },
+    /// The numbers are those that a host gives back.
+    Tcp {
+        from: SocketAddr,
+        flags: u8,
+        seq: u32,
+        ack: u32,
+        options: &'static [u8],
+    },
+    /// Two recorded addresses in the reply's IPv4 header.
+    Route {
+        from: IpAddr,
+        payload: Vec<u8>,
+    },
     SendFailed(SendFailure),
     ClockStepped,
+    Overrun,
 }
 
 #[derive(Default)]
@@ -308,8 +338,7 @@ impl Context for World {
                         let fails = events.iter().any(|(_, event)| matches!(event, EchoEvent::SendFailed(_)));
                         if !fails {
                             let stamp = self.stamp(StampSource::User);
-                            let identity = Identity { selector: 1, tag: 1 };
-                            let departure = Departure { source: None, identity, ip_id: None, bytes: 84 };
+                            let departure = departure(&probe);
                             machine.handle(now, Input::Sent { probe: probe.id, stamp, departure });
                         }
                         let later = |ms: u64| now + mmn_probe::time::Nanos::from_millis(ms);
@@ -340,11 +369,21 @@ const CONDITIONS: Conditions = Conditions {
     clock: None,
 };
 
+/// How the world sends a probe: the selector that it asks for, or its flow's; the tag is its number and one.
+pub(crate) fn departure(probe: &Probe) -> Departure {
+    let selector = probe.flow.selector.unwrap_or(1_000 + probe.flow.number);
+    let identity = Identity { selector, tag: u16::try_from(probe.id.0 + 1).unwrap() };
+    let source = Some(IpAddr::from([192, 0, 2, 200]));
+    Departure { source, identity, ip_id: Some(identity.tag), bytes: 84 }
+}
+
 fn deliver(machine: &mut dyn Driven, stamp: Stamp, probe: u32, event: &EchoEvent) {
-    use mmn_probe::packet::{Message, Packet, ProbeId, Quote, Report, Ttl};
+    use mmn_probe::packet::{Message, Packet, ProbeId, Quote, Report, Segment, Ttl};
+    const TARGET: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 1));
+    const ROUTE: [u8; 12] = [7, 11, 12, 198, 51, 100, 1, 198, 51, 100, 2, 0];
     let probe = ProbeId(probe);
     let packet = |from: IpAddr, bytes: usize, message| {
-        let (ttl, tos, ip_id) = (Some(Ttl(57)), None, None);
+        let (ttl, tos, ip_id) = (Some(Ttl(57)), Some(0), Some(77));
         Input::Packet(Packet { probe, from, stamp, ttl, tos, ip_id, ip_options: &[], bytes, message })
     };
     let input = match event {
@@ -356,6 +395,26 @@ fn deliver(machine: &mut dyn Driven, stamp: Stamp, probe: u32, event: &EchoEvent
             let report = Report { kind: *kind, icmp_type: 0, code: 0, quote, extensions: &[] };
             packet(*from, 36, Message::Error(report))
         }
+        &EchoEvent::Timestamp { originate, receive, transmit } => {
+            packet(TARGET, 20, Message::TimestampReply { originate, receive, transmit })
+        }
+        EchoEvent::Udp { from, payload } => {
+            packet(from.ip(), payload.len() + 8, Message::Udp { source_port: from.port(), payload })
+        }
+        &EchoEvent::Tcp { from, flags, seq, ack, options } => {
+            let (seq, ack, window) = (Some(seq), Some(ack), Some(1_024));
+            let segment =
+                Segment { source_port: from.port(), flags, seq, ack, window, options, payload: &[] };
+            packet(from.ip(), 20 + options.len(), Message::Tcp(segment))
+        }
+        EchoEvent::Route { from, payload } => {
+            let Input::Packet(packet) = packet(*from, payload.len() + 8, Message::EchoReply { payload })
+            else {
+                unreachable!()
+            };
+            Input::Packet(Packet { ip_options: &ROUTE, ..packet })
+        }
+        EchoEvent::Overrun => Input::Overrun,
         EchoEvent::SendFailed(reason) => Input::SendFailed { probe, reason: *reason },
         EchoEvent::ClockStepped => Input::ClockStepped,
     };
