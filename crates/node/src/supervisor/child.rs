@@ -393,7 +393,7 @@ fn pass(to: &UnixStream, message: &FromNode, descriptors: &[BorrowedFd<'_>]) -> 
 
 /// Opens packet sockets, where the site's policy allows them, and hands them over. Gives what is leased for them.
 fn hand_over_bulk(shared: &Shared, to: &UnixStream) -> Option<Lease> {
-    if !shared.policy.borrow().allow_bulk {
+    if !shared.policy.borrow().allow_packet_sockets {
         return None;
     }
     // Any but those with sockets in stock.

@@ -452,11 +452,11 @@ impl Bulk {
         let entry = self.specs.get(usize::from(spec))?;
         let (selector, tag) = self.tokens.of(key);
         let (header, ip_id) = if target.is_ipv4() { (28, Some(tag)) } else { (48, None) };
+        let sources = entry.templates.iter().map(Template::source);
+        let mut own = sources.filter(|source| source.is_ipv4() == target.is_ipv4());
         Some(Departure {
-            source: match entry.templates.as_slice() {
-                [template] => Some(template.source()),
-                _ => None,
-            },
+            // Which of several it was is not remembered.
+            source: own.next().filter(|_| own.next().is_none()),
             identity: Identity { selector, tag },
             ip_id,
             bytes: header + u32::from(entry.spec.shape.payload_bytes),
