@@ -314,7 +314,8 @@ impl Bulk {
     pub fn heard(&mut self, heard: &Heard<'_>, received: Stamp) -> Option<End> {
         let found = self.tokens.read(heard.id, heard.seq);
         let found = found.and_then(|(index, generation, mask)| self.table.find(index, generation, mask));
-        let Some((key, (State::Flying, slot))) = found.and_then(|key| Some((key, self.table.get(key)?))) else {
+        let Some((key, (State::Flying, slot))) = found.and_then(|key| Some((key, self.table.get(key)?)))
+        else {
             self.counters.unmatched += 1;
             return None;
         };

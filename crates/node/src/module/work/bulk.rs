@@ -76,8 +76,7 @@ impl Work {
     pub(super) fn begin_bulk(&mut self, sockets: PacketSockets) {
         match self.outfit.site.bulk(sockets) {
             Ok(lane) => {
-                self.bulk =
-                    Some(InBulk { lane, open: None, declined: VecDeque::new(), ends: Vec::new() });
+                self.bulk = Some(InBulk { lane, open: None, declined: VecDeque::new(), ends: Vec::new() });
                 self.desk.allow_bulk(|measure| measure.bulk.is_some(), LIMIT);
                 tracing::info!("packet sockets are in use");
                 self.announce();
@@ -134,9 +133,12 @@ impl Work {
     pub(super) fn revise_bulk(&mut self) {
         let Some(InBulk { lane, ends, .. }) = &mut self.bulk else { return };
         let policy = self.outfit.site.policy();
-        lane.decline_waiting(|target| !policy.allow_packet_sockets || policy.judge(target).is_err(), &mut |end| {
-            ends.push(end);
-        });
+        lane.decline_waiting(
+            |target| !policy.allow_packet_sockets || policy.judge(target).is_err(),
+            &mut |end| {
+                ends.push(end);
+            },
+        );
         self.end_bulk();
     }
 
