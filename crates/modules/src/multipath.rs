@@ -9,7 +9,8 @@ use mmn_kit::{Cost, Family, FarEnd, Kind, SelfTest, Span, Timestamp};
 use mmn_schema::announce::{SchemaVersion, SummaryField};
 use mmn_schema::dispatch::Input;
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, de};
+use std::fmt;
 use std::net::SocketAddr;
 
 use crate::shared::{Address, AddressFamily, Conditions, LaneWish, field, is_false, is_zero};
@@ -32,6 +33,7 @@ pub struct Params {
     /// What the probes are, and what differs from flow to flow.
     pub method: Method,
     /// Percentage of certainty, above 0 and below 100, with which all next hops of a node that chooses evenly are found.
+    #[serde(deserialize_with = "real")]
     pub confidence: f64,
     /// Number of branch points for which all together the confidence shall hold; for each by itself where absent.
     pub branch_points: Option<u16>,
@@ -319,6 +321,35 @@ pub struct Diamond {
     pub to_ttl: Option<u8>,
     /// The most nodes at one TTL.
     pub width: u32,
+}
+
+/// A number, whole or not: encodings tell the two apart, and people write `95`.
+fn real<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
+    struct Real;
+
+    impl de::Visitor<'_> for Real {
+        type Value = f64;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a number")
+        }
+
+        fn visit_f64<E>(self, number: f64) -> Result<f64, E> {
+            Ok(number)
+        }
+
+        #[expect(clippy::cast_precision_loss, reason = "larger ones are refused anyway")]
+        fn visit_u64<E>(self, number: u64) -> Result<f64, E> {
+            Ok(number as f64)
+        }
+
+        #[expect(clippy::cast_precision_loss, reason = "larger ones are refused anyway")]
+        fn visit_i64<E>(self, number: i64) -> Result<f64, E> {
+            Ok(number as f64)
+        }
+    }
+
+    deserializer.deserialize_any(Real)
 }
 
 impl Kind for Multipath {

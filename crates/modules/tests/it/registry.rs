@@ -143,6 +143,9 @@ fn parameters_out_of_range_are_refused_by_name() {
             "{detail}"
         );
     }
+    for confidence in [json!(99), json!(99.5)] {
+        assert!(prepare("multipath", json!({ "confidence": confidence })).is_ok());
+    }
     let failure = prepare("dns", json!({ "edns": false, "do": true })).err().unwrap();
     assert_eq!(failure.reason.detail.as_deref(), Some("do needs edns"));
 }
@@ -164,6 +167,13 @@ fn costs_are_counted() {
     assert_eq!(of("tcp", json!({ "retries": 0, "family": "ipv4" })), (2, 80));
     let cost = prepare("tcp", json!({})).unwrap().cost();
     assert_eq!((cost.packets, cost.duration_ns), (4, 7_000_000_000));
+    let cost = prepare("trace", json!({ "max_ttl": 10, "attempts": 3, "timeout": "1s", "size": 12 }))
+        .unwrap()
+        .cost();
+    assert_eq!((cost.packets, cost.bytes, cost.duration_ns), (30, 30 * 60, 6_500_000_000));
+    let cost =
+        prepare("multipath", json!({ "max_probes": 100, "max_ttl": 5, "timeout": "1s" })).unwrap().cost();
+    assert_eq!((cost.packets, cost.bytes, cost.duration_ns), (100, 100 * 80, 12_000_000_000));
     let cost = prepare("dns", json!({ "retries": 1, "no_fallback": true, "timeout": "1s" })).unwrap().cost();
     assert_eq!((cost.packets, cost.duration_ns), (2, 2_000_000_000));
     let cost = prepare("http", json!({ "follow_redirects": false, "max_body": 0 })).unwrap().cost();
