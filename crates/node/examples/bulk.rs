@@ -3,6 +3,8 @@
 //! `bulk [COUNT [PPS [RUNS]]]` makes two network namespaces with a link between them, of which the far one answers for
 //! 10.0.0.0/12, and prints a line for each of: the bare loop, the lane, fping (where it is installed). It needs root.
 
+#![expect(clippy::print_stdout, reason = "its lines are what it is for")]
+
 use std::error::Error;
 use std::net::{IpAddr, Ipv4Addr};
 use std::process::{Child, Command, Stdio};

@@ -319,7 +319,7 @@ impl Bulk {
             self.counters.unmatched += 1;
             return None;
         };
-        let Some(entry) = self.specs.get(usize::from(slot.spec)) else { return None };
+        let entry = self.specs.get(usize::from(slot.spec))?;
         let proof = token::proof(&self.secret, key, slot.octets());
         let whole = usize::from(entry.spec.shape.payload_bytes).min(COOKIE_BYTES);
         // A reply must carry all of the cookie, an error as much as it quotes.

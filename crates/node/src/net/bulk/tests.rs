@@ -55,7 +55,7 @@ fn block_on<T>(work: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(work)
 }
 
-/// A namespace beyond a router's that answers for 10.9.0.0/16 and 2001:db8:9::/64: here, the router itself.
+/// A namespace that answers for 10.9.0.0/16 and `2001:db8:9::/64`.
 struct FarEnd {
     over: Option<mpsc::Sender<()>>,
     thread: Option<JoinHandle<()>>,
