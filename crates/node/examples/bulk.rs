@@ -3,6 +3,8 @@
 //! `bulk [COUNT [PPS [RUNS]]]` makes two network namespaces with a link between them, of which the far one answers for
 //! 10.0.0.0/12, and prints a line for each of: the bare loop, the lane, fping (where it is installed). It needs root.
 
+#![expect(clippy::print_stdout, reason = "its lines are what it is for")]
+
 use std::error::Error;
 use std::net::{IpAddr, Ipv4Addr};
 use std::process::{Child, Command, Stdio};
@@ -12,16 +14,23 @@ use mmn_node::clock;
 use mmn_node::net::bulk::{Lane, PacketSockets, bare};
 use mmn_node::net::icmp::IdRange;
 use mmn_node::net::page::{Limits, Page};
-use mmn_probe::bulk::{Fate, Shape, Spec};
-use mmn_probe::time::{Instant, Nanos};
+use mmn_probe::bulk::{Answer, Fate, Sample, Shape, Spec};
+use mmn_probe::conditions::{self, Conditions};
+use mmn_probe::packet::{Departure, Identity};
+use mmn_probe::time::{Instant, Nanos, Stamp, StampSource, Utc};
+use mmn_schema::body::Body;
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
 fn main() -> Result<()> {
     let args: Vec<String> = std::env::args().skip(1).collect();
     if args.first().map(String::as_str) != Some("inside") {
-        let status =
-            Command::new("unshare").arg("-n").arg(std::env::current_exe()?).arg("inside").args(&args).status()?;
+        let status = Command::new("unshare")
+            .arg("-n")
+            .arg(std::env::current_exe()?)
+            .arg("inside")
+            .args(&args)
+            .status()?;
         return if status.success() { Ok(()) } else { Err("it failed".into()) };
     }
     let number = |at: usize, default: u64| args.get(at).map_or(Ok(default), |text| text.parse());
@@ -44,6 +53,7 @@ fn main() -> Result<()> {
         }
     }
     if pps == 0 {
+        bodies(u32::try_from(count)?)?;
         fping()?;
     }
     Ok(())
@@ -123,7 +133,8 @@ async fn lane(count: u32, pps: u64) -> Result<Outcome> {
         if !again.is_empty() {
             // The neighbour is known here; one of the first is declined all the same.
             outcome.declined += u64::try_from(again.len())?;
-            let spec = Spec { shape: shape.clone(), timeout: Nanos::from_secs(2), deadline: Instant(u64::MAX) };
+            let spec =
+                Spec { shape: shape.clone(), timeout: Nanos::from_secs(2), deadline: Instant(u64::MAX) };
             let spec = lane.measure(spec).ok_or("too many measurements")?;
             for owner in again {
                 ended -= 1;
@@ -138,6 +149,47 @@ async fn lane(count: u32, pps: u64) -> Result<Outcome> {
     outcome.took = last.saturating_since(began);
     outcome.counters = lane.counters();
     Ok(outcome)
+}
+
+/// What it costs to make a result of a probe.
+fn bodies(count: u32) -> Result<()> {
+    let kind = mmn_modules::KINDS.iter().find(|kind| kind.name() == "ping").ok_or("no ping")?;
+    let params = Body::from_json(serde_json::json!({ "count": 1 }))?;
+    let measure = kind.prepare(&params)?;
+    let stamp =
+        |at: u64| Stamp { at: Instant(at), utc: Utc(1_700_000_000_000_000_000), source: StampSource::Kernel };
+    let conditions = Conditions {
+        lane: conditions::Lane::Bulk,
+        sent_by: StampSource::User,
+        received_by: StampSource::Kernel,
+        rtt_error_ns: Some(100_000),
+        clock: None,
+    };
+    let (before, mut bytes) = (cpu_us()?, 0);
+    for number in 0..count {
+        let answer = Answer {
+            from: target(number),
+            received: stamp(2_000_000),
+            rtt: Some(Nanos(1_000_000)),
+            ttl: 64,
+            tos: 0,
+            ip_id: Some(7),
+            bytes: 64,
+            verified: true,
+        };
+        let identity = Identity { selector: 1, tag: 1 };
+        let sample = Sample {
+            target: target(number),
+            sent: Some(stamp(1_000_000)),
+            departure: Some(Departure { source: Some(target(0)), identity, ip_id: Some(1), bytes: 84 }),
+            fate: Fate::Replied(answer),
+            clock_stepped: false,
+        };
+        bytes += measure.of_bulk(&sample, &conditions)?.body.cbor().len();
+    }
+    let each = real(cpu_us()? - before) / f64::from(count);
+    println!("body  {} bytes, {each:.2} µs of CPU for each", bytes / usize::try_from(count.max(1))?);
+    Ok(())
 }
 
 fn fping() -> Result<()> {
@@ -175,7 +227,8 @@ struct FarEnd(Child);
 impl FarEnd {
     fn new() -> Result<Self> {
         run("ip link set lo up")?;
-        let child = Command::new("unshare").args(["-n", "sh", "-c", "ip link set lo up; exec sleep 3600"]).spawn()?;
+        let child =
+            Command::new("unshare").args(["-n", "sh", "-c", "ip link set lo up; exec sleep 3600"]).spawn()?;
         let far = Self(child);
         let inside = format!("nsenter -n -t {}", far.0.id());
         // It is in its namespace as soon as the link can be given to it and is not here any more.
@@ -197,7 +250,8 @@ impl FarEnd {
             .args(["-n", "-t", &far.0.id().to_string(), "ip", "-o", "link", "show", "vb"])
             .output()?;
         let text = String::from_utf8(mac.stdout)?;
-        let mac = text.split("link/ether ").nth(1).and_then(|rest| rest.split(' ').next()).ok_or("no address")?;
+        let mac =
+            text.split("link/ether ").nth(1).and_then(|rest| rest.split(' ').next()).ok_or("no address")?;
         run(&format!("ip neigh replace 10.77.0.2 lladdr {mac} dev va nud permanent"))?;
         Ok(far)
     }
