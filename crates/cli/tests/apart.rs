@@ -133,7 +133,7 @@ fn roles_meet_over_nats_alone() {
         let text = String::from_utf8(output.stdout).unwrap();
         let vps: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
         let kinds = |vp: &Value| vp["kinds"].as_array().map_or(0, Vec::len);
-        if vps.len() == 2 && vps.iter().map(kinds).sum::<usize>() == 4 {
+        if vps.len() == 2 && vps.iter().map(kinds).sum::<usize>() == 8 {
             break vps;
         }
     };
