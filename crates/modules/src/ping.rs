@@ -115,7 +115,7 @@ pub enum Method {
     /// ICMP timestamp requests, of IPv4 alone.
     IcmpTimestamp,
     /// UDP datagrams between the same two ports. Datagrams and ICMP port unreachable answer them. Where datagrams come
-    /// back that do not repeat the payload, `udp_sport` tells better whose they are.
+    /// back that do not repeat the payload, requests go one at a time; `udp_sport` tells better whose they are.
     Udp,
     /// UDP datagrams to a destination port that grows by one each time.
     UdpDport,
