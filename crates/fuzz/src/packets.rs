@@ -4,7 +4,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 
 use mmn_probe::packet::{Message, Ttl};
 use mmn_probe::wire::heard::{self, Checksums, Protocol};
-use mmn_probe::wire::{DecodeError, extension, icmp, ipv4, ipv6, tcp};
+use mmn_probe::wire::{extension, icmp, ipv4, ipv6, tcp};
 use mmn_schema::body::Body;
 
 pub(crate) fn icmp(bytes: &[u8]) {
@@ -43,16 +43,12 @@ pub(crate) fn heard(bytes: &[u8]) {
             return;
         }
     };
-    match read {
-        Ok(heard) => {
-            assert!(heard.bytes <= bytes.len());
-            match heard.message {
-                Message::Error(report) => objects(report.extensions),
-                Message::Tcp(segment) => options(segment.options),
-                _ => {}
-            }
-        }
-        Err(error) => assert!(error != DecodeError::Truncated { need: 0, have: 0 }),
+    let Ok(heard) = read else { return };
+    assert!(heard.bytes <= bytes.len());
+    match heard.message {
+        Message::Error(report) => objects(report.extensions),
+        Message::Tcp(segment) => options(segment.options),
+        _ => {}
     }
 }
 

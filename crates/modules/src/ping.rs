@@ -17,6 +17,8 @@ use crate::shared::{Address, LaneWish, field};
 
 mod check;
 #[cfg(feature = "run")]
+mod bulk;
+#[cfg(feature = "run")]
 mod measured;
 mod result;
 #[cfg(feature = "run")]

@@ -11,6 +11,7 @@
 //! probes and answers are, [`conditions`] how they were sent; [`wire`] holds the codecs, [`bucket`] the arithmetic of pacing, [`stats`] the numbers made of samples.
 
 pub mod bucket;
+pub mod bulk;
 pub mod conditions;
 pub mod cookie;
 pub mod machine;

@@ -2,13 +2,15 @@
 
 use std::net::IpAddr;
 
-use mmn_kit::{Conditions, Failure, Family, Measured, PacketKind, Wish, code};
+use mmn_kit::{BulkTask, Conditions, Failure, Family, Measured, PacketKind, Wish, code};
+use mmn_probe::bulk::Sample as Bulk;
 use mmn_probe::cookie::Key;
 use mmn_probe::packet::Ttl;
 use mmn_probe::ping::{Method as Sent, Ping as Machine, Sample, Spec, TcpFields};
 use mmn_probe::schedule::Schedule as Slots;
 use mmn_probe::time::Nanos;
 
+use super::bulk;
 use super::check::{TCP_PORT, UDP_PORT, fill, ip_option};
 use super::measured::{Found, measured};
 use super::{Body, Method, Params, Ping, Schedule};
@@ -31,6 +33,18 @@ impl PacketKind for Ping {
 
     fn lane(params: &Params) -> Wish {
         params.lane.into()
+    }
+
+    fn bulk(params: &Params) -> Option<BulkTask> {
+        bulk::task(params)
+    }
+
+    fn of_bulk(
+        params: &Params,
+        sample: &Bulk,
+        conditions: &Conditions,
+    ) -> Result<Measured<Body>, Failure> {
+        bulk::of_bulk(params, sample, conditions)
     }
 
     fn machine(params: &Params, target: IpAddr, key: [u8; 16]) -> Result<Machine, Failure> {

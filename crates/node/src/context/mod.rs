@@ -26,11 +26,14 @@ use mmn_kit::{
     ByteStream, Context, Datagrams, Driven, Failure, Family, LocalBoxFuture, Performed, Resolution,
     Timestamp, Wish, code,
 };
+use mmn_probe::conditions;
 use mmn_probe::time::{Instant, Nanos};
 
 use crate::clock;
 use crate::module::settings::{Endowment, Gift, NoSockets, Settings};
+use crate::net::bulk::{Lane, PacketSockets};
 use crate::net::driver::{Config, DriveError, Driver};
+use crate::net::icmp::IdRange;
 use crate::net::page::{Held as LimitHeld, Limits, Page, PageError};
 use crate::policy::Policy;
 
@@ -42,6 +45,8 @@ pub(crate) struct Site {
     /// There once there are sockets.
     driver: OnceCell<Driver>,
     no_sockets: Option<NoSockets>,
+    /// Source ports for sockets of this process's own.
+    ports: Option<IdRange>,
 }
 
 /// Why a process has no site.
@@ -57,7 +62,7 @@ impl Site {
     /// Takes what the node gave. Without a page, as in a test, the process has limits of its own.
     pub(crate) fn new(mut endowment: Endowment) -> Result<Self, SiteError> {
         let gifts = endowment.take_gifts();
-        let Endowment { settings, page, .. } = endowment;
+        let Endowment { settings, page, ports, .. } = endowment;
         let page = match page {
             Some(page) => Page::open(page)?,
             None => Page::create(limits(&settings.policy), rand::random())?,
@@ -67,41 +72,57 @@ impl Site {
             page: Arc::new(page),
             driver: OnceCell::new(),
             no_sockets: settings.no_sockets,
+            ports,
         };
         site.add_sockets(gifts).map_err(SiteError::Socket)?;
         Ok(site)
     }
 
     /// A site that is this host alone, for self-tests: nothing leaves the host, and nothing counts.
-    pub(crate) fn loopback(gifts: Vec<Gift>) -> Result<Self, SiteError> {
+    pub(crate) fn loopback(gifts: Vec<Gift>, ports: Option<IdRange>) -> Result<Self, SiteError> {
         let policy = Policy { max_pps: 1_000_000, max_pps_per_target: 1_000_000, ..Policy::loopback_alone() };
         let settings = Settings { policy, ..Settings::default() };
-        let site = Self::new(Endowment { settings, ..Endowment::default() })?;
+        let site = Self::new(Endowment { settings, ports, ..Endowment::default() })?;
         site.add_sockets(gifts).map_err(SiteError::Socket)?;
         Ok(site)
     }
 
     /// Takes sockets over; with the first of them machines can be driven. Must be called within a runtime.
     pub(crate) fn add_sockets(&self, gifts: Vec<Gift>) -> io::Result<()> {
-        let carriers = gifts.into_iter().map(Gift::carrier).collect::<io::Result<Vec<_>>>()?;
+        let carriers =
+            gifts.into_iter().map(|gift| gift.carriers(self.ports)).collect::<io::Result<Vec<_>>>()?;
         if carriers.is_empty() {
             return Ok(());
         }
-        let driver = match self.driver.get() {
-            Some(driver) => driver.clone(),
-            None => {
-                let driver = Driver::new(Arc::clone(&self.page), Config::default())?;
-                // It was empty a line before, and nobody else has this thread.
-                let _ = self.driver.set(driver.clone());
-                driver
-            }
+        let driver = if let Some(driver) = self.driver.get() {
+            driver.clone()
+        } else {
+            let driver = Driver::new(Arc::clone(&self.page), Config::default())?;
+            // It was empty a line before, and nobody else has this thread.
+            let _ = self.driver.set(driver.clone());
+            driver
         };
-        carriers.into_iter().try_for_each(|carrier| driver.add_carrier(carrier))
+        carriers.into_iter().flatten().try_for_each(|carrier| driver.add_carrier(carrier))
+    }
+
+    /// Source ports for sockets of this process's own.
+    pub(crate) const fn ports(&self) -> Option<IdRange> {
+        self.ports
     }
 
     /// One task's view.
     pub(crate) fn context(self: &Rc<Self>, deadline: Instant) -> TaskContext {
-        TaskContext { site: Rc::clone(self), deadline, held: Held::default() }
+        TaskContext { site: Rc::clone(self), deadline, held: Held::default(), declined: false }
+    }
+
+    /// The view of a task that the bulk lane has declined: whatever it wished, another lane takes it.
+    pub(crate) fn context_of_declined(self: &Rc<Self>, deadline: Instant) -> TaskContext {
+        TaskContext { declined: true, ..self.context(deadline) }
+    }
+
+    /// A bulk lane over these sockets. Must be called within a runtime.
+    pub(crate) fn bulk(&self, sockets: PacketSockets) -> io::Result<Lane> {
+        Lane::new(sockets, Arc::clone(&self.page), rand::random())
     }
 
     /// The site's policy as it is now.
@@ -180,6 +201,7 @@ pub(crate) struct TaskContext {
     site: Rc<Site>,
     deadline: Instant,
     held: Held,
+    declined: bool,
 }
 
 impl Context for TaskContext {
@@ -249,6 +271,10 @@ impl Context for TaskContext {
             let Some(driver) = self.site.driver.get() else {
                 let missing = self.site.no_sockets().map_or_else(String::new, |missing| missing.what);
                 return Err(Failure::failed(code::UNPRIVILEGED, missing));
+            };
+            let wish = match wish {
+                Wish::Only(conditions::Lane::Bulk) if self.declined => Wish::Any,
+                wish => wish,
             };
             let run = driver.start_boxed(machine, wish);
             let done = match run {

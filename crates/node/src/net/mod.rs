@@ -9,6 +9,7 @@
 //! allows.
 
 pub mod availability;
+pub mod bulk;
 pub mod carrier;
 mod control;
 pub mod driver;

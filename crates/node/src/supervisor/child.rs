@@ -30,6 +30,7 @@ use crate::module::settings::{FromNode, NoSockets, Settings};
 use crate::module::{PACKET, env};
 use crate::net::Family;
 use crate::net::availability::{Availability, availability};
+use crate::net::bulk::PacketSockets;
 use crate::net::carrier::raw::RawSockets;
 use crate::net::icmp::{Description, EchoSocket, Mode};
 use crate::net::pass;
@@ -75,6 +76,9 @@ pub(super) struct Child {
     born: Instant,
     patience: Duration,
     ids: Option<Lease>,
+    /// The identifiers of its packet sockets, once it has any, and whether it may get them at all.
+    bulk: Option<Lease>,
+    may_bulk: bool,
     /// The families for which it wants a socket and could not get one so far.
     lacking: Vec<Family>,
 }
@@ -112,15 +116,17 @@ impl Child {
         let mut command = command(shared, plan);
         command.stdout(Stdio::from(writer)).stderr(Stdio::from(both));
         let gifts = shared.gives(plan).then(|| Gifts::collect(shared, plan));
-        let (socket, ids, lacking) = if let Some(gifts) = gifts {
+        let (socket, ids, lacking, bulk, may_bulk) = if let Some(gifts) = gifts {
             let (ours, theirs) = UnixStream::pair().map_err(step("a socket pair"))?;
             command.stdin(Stdio::from(OwnedFd::from(theirs)));
             gifts.send(shared, &ours)?;
             let lacking = gifts.lacking();
-            (Some(ours), gifts.ids, lacking)
+            let may = gifts.ids.is_some() && !plan.manifest.is_foreign();
+            let bulk = may.then(|| hand_over_bulk(shared, &ours)).flatten();
+            (Some(ours), gifts.ids, lacking, bulk, may)
         } else {
             command.stdin(Stdio::null());
-            (None, None, Vec::new())
+            (None, None, Vec::new(), None, false)
         };
         let watched = Watched::spawn(command).map_err(step("its command"))?;
         let words = LastWords::default();
@@ -133,6 +139,8 @@ impl Child {
             born: clock::monotonic(),
             patience: Duration::from_secs(plan.manifest.drain_seconds),
             ids,
+            bulk,
+            may_bulk,
             lacking,
         })
     }
@@ -173,8 +181,11 @@ impl Child {
     }
 
     /// The site's policy has changed. A module of others hears of it by the limits alone.
-    pub(super) fn tell_policy(&self, policy: &Policy) {
+    pub(super) fn tell_policy(&mut self, shared: &Shared, policy: &Policy) {
         self.tell(&FromNode::Policy(Box::new(policy.clone())));
+        if let (true, None, Some(socket)) = (self.may_bulk, &self.bulk, &self.socket) {
+            self.bulk = hand_over_bulk(shared, socket);
+        }
     }
 
     /// Whether it wants sockets that the system did not let the node open.
@@ -374,12 +385,39 @@ impl Gifts {
         let (_, sockets) = self.sockets.of_first_message();
         let descriptors: Vec<BorrowedFd<'_>> = page.chain(sockets).collect();
         pass(to, &FromNode::Settings(Box::new(self.settings.clone())), &descriptors)?;
-        self.sockets.pass_raw(to)
+        self.sockets.pass_raw(to)?;
+        // Where a family has no sockets for whole packets, a module opens those that everybody may open itself.
+        let ports =
+            self.ids.as_ref().filter(|_| self.sockets.raw.len() < FAMILIES.len()).and_then(Lease::ports);
+        ports.map_or(Ok(()), |ports| pass(to, &FromNode::Ports(ports), &[]))
     }
 }
 
 fn pass(to: &UnixStream, message: &FromNode, descriptors: &[BorrowedFd<'_>]) -> Result<(), StartError> {
     Ok(pass::send(to, &serde_json::to_vec(message)?, descriptors)?)
+}
+
+/// Opens packet sockets, where the site's policy allows them, and hands them over. Gives what is leased for them.
+fn hand_over_bulk(shared: &Shared, to: &UnixStream) -> Option<Lease> {
+    if !shared.policy.borrow().allow_packet_sockets {
+        return None;
+    }
+    // Any but those with sockets in stock.
+    let lease = shared.ids.lease(true)?;
+    let sockets = match PacketSockets::open(lease.range()?) {
+        Ok(sockets) => sockets,
+        Err(error) => {
+            tracing::warn!(%error, "the policy allows packet sockets, and the system does not");
+            return None;
+        }
+    };
+    match pass(to, &FromNode::Bulk(sockets.describe()), &sockets.descriptors()) {
+        Ok(()) => Some(lease),
+        Err(error) => {
+            tracing::debug!(%error, "packet sockets were not handed over");
+            None
+        }
+    }
 }
 
 fn missing() -> NoSockets {

@@ -20,7 +20,7 @@ pub struct Object<'a> {
 }
 
 /// What an object says, where its class is known.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Known<'a> {
     /// The label stack with which the probe came to the router, top first.
@@ -54,7 +54,7 @@ pub struct Label {
 }
 
 /// The entries of a label stack (RFC 4950, section 3), top first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Labels<'a> {
     rest: &'a [u8],
 }

@@ -49,16 +49,12 @@ fn packet_of(packet: &[u8], from: IpAddr, to: IpAddr, protocol: u8, payload: &[u
 }
 
 fn upper_of(packet: &[u8]) -> (u8, &[u8]) {
-    match packet[0] >> 4 {
-        4 => {
-            let read = ipv4::decode(packet).unwrap();
-            (read.header.protocol, read.payload)
-        }
-        _ => {
-            let read = ipv6::decode(packet).unwrap();
-            (read.header.next_header, read.payload)
-        }
+    if packet[0] >> 4 == 4 {
+        let read = ipv4::decode(packet).unwrap();
+        return (read.header.protocol, read.payload);
     }
+    let read = ipv6::decode(packet).unwrap();
+    (read.header.next_header, read.payload)
 }
 
 /// What a target that answers everything answers.

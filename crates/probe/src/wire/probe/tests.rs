@@ -14,9 +14,9 @@ pub(in crate::wire) fn probes() -> impl Strategy<Value = (Probe, Identity, IpAdd
     (any::<bool>(), header, identity, bodies()).prop_map(|(v4, header, identity, body)| {
         let (tos, ttl, dont_fragment, option_words, (flow, source, destination)) = header;
         let v4 = v4 || body == Body::Timestamp;
-        let address = |number: u128| match v4 {
-            true => IpAddr::from(u32::try_from(number >> 96).unwrap().to_be_bytes()),
-            false => IpAddr::from(number.to_be_bytes()),
+        let address = |number: u128| {
+            let short = u32::try_from(number >> 96).unwrap();
+            if v4 { IpAddr::from(short.to_be_bytes()) } else { IpAddr::from(number.to_be_bytes()) }
         };
         let probe = Probe {
             ttl: ttl.map(Ttl),

@@ -2,8 +2,8 @@
 
 use std::{
     io,
-    net::IpAddr,
-    os::fd::{AsFd, OwnedFd},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
     sync::Arc,
 };
 
@@ -15,6 +15,7 @@ use mmn_probe::{
     },
 };
 
+use rustix::net::bind;
 use socket2::SockRef;
 
 use super::wide::Wide;
@@ -38,12 +39,33 @@ pub(super) struct Receiver {
     dropped: u32,
     /// How many of those nobody was told of.
     missed: u64,
+    /// Whether packets to every address of this host come by it.
+    open: bool,
 }
 
 impl Receiver {
     pub(super) fn new(socket: OwnedFd, family: Family, protocol: Protocol) -> Self {
         let dropped = sys::dropped(socket.as_fd()).unwrap_or(0);
-        Self { socket: Arc::new(socket), family, protocol, dropped, missed: 0 }
+        let open = protocol == Protocol::Icmp;
+        Self { socket: Arc::new(socket), family, protocol, dropped, missed: 0, open }
+    }
+
+    /// Opens it for what comes to any address of this host, or closes it: see [`close`].
+    pub(super) fn listen(&mut self, on: bool) {
+        if self.protocol == Protocol::Icmp || self.open == on {
+            return;
+        }
+        self.open = on;
+        if on {
+            let any: IpAddr = match self.family {
+                Family::V4 => Ipv4Addr::UNSPECIFIED.into(),
+                Family::V6 => Ipv6Addr::UNSPECIFIED.into(),
+            };
+            // Where it could not be closed it is open all the time.
+            let _ = bind(self.socket.as_fd(), &SocketAddr::new(any, 0));
+        } else {
+            close(self.socket.as_fd(), self.family);
+        }
     }
 
     /// Whether an answer may come by this socket to what is under way.
@@ -141,6 +163,16 @@ impl Receiver {
         };
         heard.ok()
     }
+}
+
+/// Binds a raw socket to an address that nobody uses: the kernel copies each packet of the protocol for every raw socket
+/// that may want it before it asks the filter, and a host with much traffic would feel that all the time.
+pub(super) fn close(socket: BorrowedFd<'_>, family: Family) {
+    let nobodys: IpAddr = match family {
+        Family::V4 => Ipv4Addr::new(127, 255, 255, 254).into(),
+        Family::V6 => Ipv6Addr::LOCALHOST.into(),
+    };
+    let _ = bind(socket, &SocketAddr::new(nobodys, 0));
 }
 
 /// How many packets are read from a socket before others get their turn.

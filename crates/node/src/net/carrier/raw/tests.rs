@@ -270,7 +270,14 @@ fn the_filters_keep_other_instances_away() {
     in_namespace(|| {
         let _router = testing::router();
         block_on(async {
-            let others = [Family::V4, Family::V6].map(|family| sockets(family, 0x600, 62_000));
+            let others = [Family::V4, Family::V6].map(|family| {
+                let others = sockets(family, 0x600, 62_000);
+                for (socket, protocol) in others.receive.iter().zip(PROTOCOLS) {
+                    let socket = socket.try_clone().unwrap();
+                    Receiver::new(socket, family, protocol).listen(true);
+                }
+                others
+            });
             let driver = driver();
             let targets = ["127.0.0.1", "::1", "198.51.100.9", "2001:db8:5::9"];
             for target in targets {
@@ -287,6 +294,32 @@ fn the_filters_keep_other_instances_away() {
                 assert_eq!(sys::dropped(socket.as_fd()).unwrap(), 0);
             }
         });
+    });
+}
+
+/// A host with much traffic pays for it only while somebody listens.
+#[test]
+fn what_nobody_waits_for_is_not_copied() {
+    require_root("what_nobody_waits_for_is_not_copied");
+    in_namespace(|| {
+        for (target, family) in [("127.0.0.1", Family::V4), ("::2", Family::V6)] {
+            if family == Family::V6 {
+                testing::ip("-6 addr add ::2/128 dev lo nodad");
+            }
+            let opened = sockets(family, 0x400, 61_000);
+            let [_, udp, _] = &opened.receive;
+            let speaker = UdpSocket::bind((target, 0)).unwrap();
+            let hears = || {
+                speaker.send_to(b"x", (target, 61_000)).unwrap();
+                sys::receive_many(udp.as_fd(), 0, &mut Room::default()).unwrap()
+            };
+            assert_eq!(hears(), 0);
+            let mut receiver = Receiver::new(udp.try_clone().unwrap(), family, Protocol::Udp);
+            receiver.listen(true);
+            assert_eq!(hears(), 1, "{target}");
+            receiver.listen(false);
+            assert_eq!(hears(), 0, "{target}");
+        }
     });
 }
 
