@@ -40,6 +40,23 @@ async fn perform(
     anchor.records(1).await.remove(0)
 }
 
+/// The instances of the three modules, once all that they offer has passed its self-test.
+async fn instances(anchor: &mut Anchor) -> BTreeMap<String, InstanceId> {
+    let mut instances = BTreeMap::new();
+    while instances.len() < 3 {
+        let (announcement, info) = anchor.module().await;
+        let unavailable =
+            || info.kinds.iter().filter_map(|kind| Some((&kind.name, kind.unavailable.as_ref()?)));
+        for (kind, why) in unavailable() {
+            assert_eq!(why.reason.detail.as_deref(), Some("its self-test is under way"), "{kind}: {why:?}");
+        }
+        if unavailable().next().is_none() {
+            instances.insert(info.module, announcement.instance);
+        }
+    }
+    instances
+}
+
 #[tokio::test]
 async fn they_measure_within_the_sites_policy() {
     let server = TestServer::start().await;
@@ -54,14 +71,7 @@ async fn they_measure_within_the_sites_policy() {
     let policy = std::fs::read_to_string(node.dir.join("policy.toml")).unwrap();
     assert!(Policy::from_toml(&policy).unwrap().allow_loopback);
 
-    let mut instances = BTreeMap::new();
-    while instances.len() < 3 {
-        let (announcement, info) = anchor.module().await;
-        for kind in &info.kinds {
-            assert!(kind.unavailable.is_none(), "{}: {:?}", kind.name, kind.unavailable);
-        }
-        instances.insert(info.module, announcement.instance);
-    }
+    let instances = instances(&mut anchor).await;
     let packet = instances["packet"].clone();
     for target in ["127.0.0.1", "::1", "localhost"] {
         let record = perform(&mut anchor, &node, &packet, "ping", json!({ "count": 1 }), target).await;
@@ -97,11 +107,7 @@ async fn no_process_may_do_more_than_is_on_the_list() {
         config.policy = Policy { allow_loopback: true, ..Policy::default() };
     })
     .await;
-    let mut modules = BTreeMap::new();
-    while modules.len() < 3 {
-        let (announcement, info) = anchor.module().await;
-        modules.insert(info.module, announcement.instance);
-    }
+    let modules = instances(&mut anchor).await;
     // The node runs on this thread; whoever runs a node of its own runs it on the only one.
     within(&std::fs::read_to_string("/proc/thread-self/status").unwrap(), &NODE, "the node");
     let own = format!("MMN_VP={}", node.vp);

@@ -94,14 +94,13 @@ impl Site {
         if carriers.is_empty() {
             return Ok(());
         }
-        let driver = match self.driver.get() {
-            Some(driver) => driver.clone(),
-            None => {
-                let driver = Driver::new(Arc::clone(&self.page), Config::default())?;
-                // It was empty a line before, and nobody else has this thread.
-                let _ = self.driver.set(driver.clone());
-                driver
-            }
+        let driver = if let Some(driver) = self.driver.get() {
+            driver.clone()
+        } else {
+            let driver = Driver::new(Arc::clone(&self.page), Config::default())?;
+            // It was empty a line before, and nobody else has this thread.
+            let _ = self.driver.set(driver.clone());
+            driver
         };
         carriers.into_iter().flatten().try_for_each(|carrier| driver.add_carrier(carrier))
     }

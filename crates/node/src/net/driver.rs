@@ -100,6 +100,9 @@ const fn lane_lacks(lane: Lane) -> &'static str {
     }
 }
 
+/// A machine that was driven to its end, and how.
+pub type Done = (Box<dyn Driven>, Conditions);
+
 /// A handle to a driver; it stops when the last handle is dropped.
 #[derive(Clone, Debug)]
 pub struct Driver {
@@ -130,7 +133,8 @@ impl Driver {
         Ok(())
     }
 
-    /// Starts a machine at once: its first probe leaves within the call unless the limits hold it back.
+    /// Starts a machine at once: its first probe leaves within the call unless the limits hold it back, or very many
+    /// leave at the time.
     pub fn start<M: Machine + Send + 'static>(&self, machine: M, wish: Wish) -> Result<Run<M>, DriveError> {
         let run = self.start_boxed(Box::new(machine), wish)?;
         Ok(Run { run, machine: PhantomData })
@@ -205,7 +209,7 @@ impl RunBoxed {
 }
 
 impl Future for RunBoxed {
-    type Output = Result<(Box<dyn Driven>, Conditions), DriveError>;
+    type Output = Result<Done, DriveError>;
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         self.handle.shared.lock().collect(self.key, context)

@@ -377,6 +377,7 @@ impl Buffer {
 
 /// What a socket gave.
 #[derive(Clone, Copy, Debug)]
+#[expect(clippy::large_enum_variant, reason = "one at a time, and never kept")]
 pub enum Received<'b> {
     /// A packet with an identifier of ours.
     Packet(Arrival<'b>),

@@ -194,12 +194,11 @@ pub(super) fn receive_many(socket: BorrowedFd<'_>, flags: libc::c_int, room: &mu
     let received = unsafe {
         libc::recvmmsg(socket.as_raw_fd(), headers.as_mut_ptr(), most, flags as _, ptr::null_mut())
     };
-    let count = match usize::try_from(received) {
-        Ok(count) => count,
-        Err(_) => match io::Error::last_os_error() {
-            error if error.kind() == io::ErrorKind::WouldBlock => return Ok(0),
-            error => return Err(error),
-        },
+    let Ok(count) = usize::try_from(received) else {
+        return match io::Error::last_os_error() {
+            error if error.kind() == io::ErrorKind::WouldBlock => Ok(0),
+            error => Err(error),
+        };
     };
     for ((lengths, header), name) in room.lengths.iter_mut().zip(&headers).zip(&names).take(count) {
         *lengths = Lengths {

@@ -1,11 +1,13 @@
 //! Which ICMP identifiers and source ports belong to whom: disjoint ranges, so that no process wades through another's
 //! replies; and sockets for whole packets that were opened while there was the privilege to give them large buffers.
+//!
+//! Several nodes may share a host. Who has a range holds its first port, which is used for nothing else.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::net::Family;
-use crate::net::carrier::raw::RawSockets;
+use crate::net::carrier::raw::{PortFlag, RawSockets};
 use crate::net::icmp::{IdRange, OpenError};
 
 /// Identifiers in one range; with their sequence numbers enough for 67 million probes under way.
@@ -17,8 +19,8 @@ const RANGES: u16 = 64;
 const FIRST_PORT: u16 = 61_000;
 const PORTS: [(u16, u16); 3] = [(2, 1024), (4, 500), (58, 8)];
 
-/// How many ranges have sockets that are opened in advance, and used again by whoever has the range next.
-const STOCKED: u16 = 4;
+/// How many ranges have sockets that are opened in advance, and used again by whoever has the range next: the large ones.
+const STOCKED: u16 = 6;
 
 /// The ranges of one host's node.
 #[derive(Debug, Clone, Default)]
@@ -35,6 +37,9 @@ struct State {
 pub(super) struct Lease {
     ids: Ids,
     index: u16,
+    /// Tells other nodes that the range is taken; nothing where all are.
+    #[cfg_attr(not(test), expect(dead_code, reason = "it is held"))]
+    flag: Option<PortFlag>,
 }
 
 impl Ids {
@@ -60,12 +65,14 @@ impl Ids {
     /// program: nobody knows what one of others leaves behind.
     pub(super) fn lease(&self, foreign: bool) -> Option<Lease> {
         let first = if foreign { STOCKED } else { 0 };
-        let index = self.state(|state| {
-            let index = (first..RANGES).find(|index| state.taken & (1 << index) == 0)?;
+        self.state(|state| {
+            let free = || (first..RANGES).filter(|index| state.taken & (1 << index) == 0);
+            let flagged = free().find_map(|index| Some((index, Some(PortFlag::set(first_port(index)?)?))));
+            // Better one that another node has, too, than none.
+            let (index, flag) = flagged.or_else(|| free().next().map(|index| (index, None)))?;
             state.taken |= 1 << index;
-            Some(index)
-        })?;
-        Some(Lease { ids: self.clone(), index })
+            Some(Lease { ids: self.clone(), index, flag })
+        })
     }
 
     fn state<T>(&self, work: impl FnOnce(&mut State) -> T) -> T {
@@ -113,12 +120,22 @@ fn ids(index: u16) -> Option<IdRange> {
     IdRange::new(index.wrapping_mul(RANGE), RANGE).ok()
 }
 
+/// The first port is the flag.
 fn ports(index: u16) -> Option<IdRange> {
+    let (first, size) = all_ports(index)?;
+    IdRange::new(first + 1, size - 1).ok()
+}
+
+fn first_port(index: u16) -> Option<u16> {
+    all_ports(index).map(|(first, _)| first)
+}
+
+fn all_ports(index: u16) -> Option<(u16, u16)> {
     let mut before = 0;
     let mut first = FIRST_PORT;
     for (ranges, size) in PORTS {
         if index < before + ranges {
-            return IdRange::new(first + (index - before) * size, size).ok();
+            return Some((first + (index - before) * size, size));
         }
         before += ranges;
         first += ranges * size;
@@ -140,10 +157,22 @@ mod tests {
             ranges.sort_by_key(|range| range.first());
             assert!(ranges.windows(2).all(|pair| pair[0].last() < pair[1].first()));
         }
-        assert!(leases.iter().all(|lease| ports_of(lease).first() >= FIRST_PORT));
+        assert!(leases.iter().all(|lease| ports_of(lease).first() > FIRST_PORT));
         drop(leases);
-        assert_eq!(ids.lease(false).unwrap().index, 0);
-        assert_eq!(ids.lease(true).unwrap().index, STOCKED);
+        assert!(ids.lease(false).is_some());
+        assert!(ids.lease(true).unwrap().index >= STOCKED);
+    }
+
+    #[test]
+    fn two_nodes_of_a_host_share_no_range() {
+        let [one, other] = [Ids::default(), Ids::default()];
+        let leases: Vec<Lease> =
+            [&one, &other, &one, &other].iter().filter_map(|ids| ids.lease(false)).collect();
+        // Tests that run meanwhile may have them all: then ranges are shared, as is said.
+        let flagged: Vec<u16> =
+            leases.iter().filter(|lease| lease.flag.is_some()).map(|lease| lease.index).collect();
+        let distinct: std::collections::BTreeSet<u16> = flagged.iter().copied().collect();
+        assert_eq!(distinct.len(), flagged.len());
     }
 
     fn ids_of(lease: &Lease) -> IdRange {

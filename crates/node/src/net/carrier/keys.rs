@@ -28,15 +28,27 @@ pub(super) struct Owner {
     probe: ProbeId,
     /// Of its destination.
     destination: u32,
-    /// When it was given out, in seconds.
-    since_s: u32,
-    /// How many octets an answer may have added to the number of a TCP probe; nothing where the number is the machine's.
-    added: Option<u16>,
-    /// The ports alone tell it from others of its flow.
-    by_ports: bool,
+    /// When it was given out, in seconds; it runs over after 18 hours.
+    since_s: u16,
+    /// [`NOT_OURS`], [`BY_PORTS`], or how many octets an answer may have added to the number of a TCP probe.
+    told_by: u16,
 }
 
+/// What tells the probe from others is the tag, and of TCP no number of ours.
+const NOT_OURS: u16 = u16::MAX;
+/// The ports alone tell the probe from others of its flow.
+const BY_PORTS: u16 = u16::MAX - 1;
+const MOST_ADDED: u16 = u16::MAX - 2;
+
 impl Owner {
+    const fn is_by_ports(&self) -> bool {
+        self.told_by == BY_PORTS
+    }
+
+    fn added(&self) -> Option<u16> {
+        (self.told_by <= MOST_ADDED).then_some(self.told_by)
+    }
+
     pub(super) const fn ticket(&self) -> Ticket {
         Ticket { job: self.job, probe: self.probe }
     }
@@ -50,7 +62,7 @@ pub(super) struct Claim {
     pub(super) selector: u16,
     pub(super) destination: IpAddr,
     pub(super) now: Instant,
-    /// See [`Owner`].
+    /// How many octets an answer may have added to the number of a TCP probe; nothing where the number is the machine's.
     pub(super) added: Option<u16>,
 }
 
@@ -102,7 +114,7 @@ impl Keys {
             *next = tag.wrapping_add(1);
             let key = tag_key(protocol, selector, tag);
             match self.owners.get_mut(&key) {
-                Some(other) if seconds(now).saturating_sub(other.since_s) <= LONGEST_LIFE_S => {}
+                Some(other) if seconds(now).wrapping_sub(other.since_s) <= LONGEST_LIFE_S => {}
                 Some(other) => {
                     *other = owner;
                     return Some(Given { tag, key, fresh: false });
@@ -152,7 +164,7 @@ impl Keys {
         let tagged = |tag: Option<u16>| {
             tag.and_then(|tag| self.owners.get(&tag_key(protocol, selector, tag)).filter(fits))
         };
-        if let Some(owner) = ports.filter(|owner| owner.by_ports) {
+        if let Some(owner) = ports.filter(|owner| owner.is_by_ports()) {
             // Several such probes share ports where the machine gives no others: the header's number knows better.
             return tagged(ip_id.filter(|_| quoted))
                 .filter(|told| told.job == owner.job)
@@ -160,7 +172,7 @@ impl Keys {
                 .copied();
         }
         let proven = tagged(tag).filter(|owner| {
-            let told = owner.added.zip(seen).zip(clues.number);
+            let told = owner.added().zip(seen).zip(clues.number);
             told.is_none_or(|((added, seen), number)| {
                 let identity = Identity { selector, tag: tag.unwrap_or(0) };
                 number.wrapping_sub(tcp_number(identity, seen, &self.secret)) <= u32::from(added)
@@ -193,14 +205,8 @@ impl Keys {
 
     fn owner_of(&self, claim: Claim, by_ports: bool) -> Owner {
         let Claim { ticket: Ticket { job, probe }, destination, now, added, .. } = claim;
-        Owner {
-            job,
-            probe,
-            destination: self.destination(destination),
-            since_s: seconds(now),
-            added,
-            by_ports,
-        }
+        let told_by = if by_ports { BY_PORTS } else { added.map_or(NOT_OURS, |added| added.min(MOST_ADDED)) };
+        Owner { job, probe, destination: self.destination(destination), since_s: seconds(now), told_by }
     }
 
     fn destination(&self, address: IpAddr) -> u32 {
@@ -249,14 +255,14 @@ const fn number(protocol: Protocol) -> u32 {
     }
 }
 
-fn seconds(now: Instant) -> u32 {
-    u32::try_from(now.0 / 1_000_000_000).unwrap_or(u32::MAX)
+fn seconds(now: Instant) -> u16 {
+    u16::try_from((now.0 / 1_000_000_000) & 0xffff).unwrap_or(0)
 }
 
 /// How many keys in use to step over before saying that there is no room.
 const TRIES: usize = 64;
 /// A reply that comes later than this may go unmatched when keys are short.
-const LONGEST_LIFE_S: u32 = 60;
+const LONGEST_LIFE_S: u16 = 60;
 
 #[cfg(test)]
 mod tests {
@@ -304,7 +310,7 @@ mod tests {
 
     #[test]
     fn an_owner_is_small() {
-        assert!(size_of::<(u64, Owner)>() <= 40);
+        assert!(size_of::<(u64, Owner)>() <= 32);
     }
 
     #[test]

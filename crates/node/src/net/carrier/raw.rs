@@ -1,7 +1,7 @@
 //! The raw and the precise lane of one address family: whole packets by sockets that leave the IP header to us.
 //!
 //! Both lanes receive by the same sockets, with the kernel's stamps. They differ in how packets leave: the raw lane gives
-//! up to 64 to a system call and stamps them itself, just before; the precise lane gives 8 at most, and has the kernel
+//! up to 16 to a system call and stamps them itself, just before; the precise lane gives 8 at most, and has the kernel
 //! stamp them as they leave, on a socket of its own whose error queue nothing else fills.
 
 mod guards;
@@ -52,6 +52,7 @@ use crate::{
     },
 };
 
+pub use guards::PortFlag;
 pub use sockets::{RAW_DESCRIPTORS, RawDescription, RawSockets};
 
 /// The two lanes over sockets of one address family.
@@ -83,7 +84,7 @@ impl RawCarrier {
             ids,
             ports,
             receivers: [receiver(icmp, one), receiver(udp, two), receiver(tcp, three)],
-            many: Outlet::new(many, sys::MOST_SENT, false)?,
+            many: Outlet::new(many, RAW_BATCH, false)?,
             precise: Outlet::new(precise, PRECISE_BATCH, true)?,
             keys: Keys::new(Secret::new(seed)),
             sources: Sources::new(family)?,
@@ -107,15 +108,29 @@ impl RawCarrier {
         }
     }
 
-    /// Where a probe's flow is in the range that its protocol has; or what the machine says.
-    fn selector(&self, protocol: Protocol, order: &Order<'_>) -> u16 {
+    /// Where a probe's flow is in the range that its protocol has, or what the machine says; of UDP a port that is kept.
+    fn selector(&mut self, protocol: Protocol, order: &Order<'_>) -> Result<u16, SendFailure> {
         let range = if protocol == Protocol::Icmp { self.ids } else { self.ports };
         let flow = order.probe.flow;
-        flow.selector.unwrap_or_else(|| {
-            let count = u32::from(range.last() - range.first()) + 1;
-            let offset = (u32::from(order.base) + u32::from(flow.number)) % count;
-            range.first().wrapping_add(u16::try_from(offset).unwrap_or(0))
-        })
+        let keep = |guards: &mut Guards, port| match protocol {
+            Protocol::Udp => guards.keep(port),
+            Protocol::Icmp | Protocol::Tcp => Ok(()),
+        };
+        if let Some(selector) = flow.selector {
+            return keep(&mut self.guards, selector).map(|()| selector);
+        }
+        let count = u32::from(range.last() - range.first()) + 1;
+        let start = u32::from(order.base) + u32::from(flow.number);
+        let mut outcome = Err(SendFailure::InUse);
+        // Another program may have a port of the range: the flow takes the next.
+        for offset in start..start + count.min(MOST_IN_USE) {
+            let selector = range.first().wrapping_add(u16::try_from(offset % count).unwrap_or(0));
+            outcome = keep(&mut self.guards, selector).map(|()| selector);
+            if outcome != Err(SendFailure::InUse) {
+                break;
+            }
+        }
+        outcome
     }
 
     fn take_back(&mut self, key: u64, job: JobKey) {
@@ -193,10 +208,7 @@ impl Carrier for RawCarrier {
         let now = clock::monotonic();
         let source = self.sources.find(probe.destination, probe.source, now).map_err(Refusal::Failed)?;
         let protocol = protocol(&probe.body);
-        let selector = self.selector(protocol, &order);
-        if protocol == Protocol::Udp {
-            self.guards.keep(selector).map_err(Refusal::Failed)?;
-        }
+        let selector = self.selector(protocol, &order).map_err(Refusal::Failed)?;
         let destination = probe.destination;
         let claim = Claim { ticket, protocol, selector, destination, now, added: added(&probe.body) };
         let by_ports = by_ports(&probe.body, claim.added);
@@ -338,6 +350,10 @@ fn fragment([icmp, udp, tcp]: [BorrowedFd<'_>; 3], packet: &[u8], outgoing: &Out
 
 /// The stamp of a packet that leaves is taken when the driver of the device gets it: few at a time, so that none waits.
 const PRECISE_BATCH: usize = 8;
+/// One stamp serves a batch: its last packet leaves some 3 us later for each before it. More to a call saves next to nothing.
+const RAW_BATCH: usize = 16;
+/// How many ports that others have are stepped over.
+const MOST_IN_USE: u32 = 16;
 /// See docs/guides/precision.md for where these come from.
 const PRECISE_ERROR_NS: u64 = 100_000;
 const RAW_ERROR_NS: u64 = 500_000;

@@ -15,7 +15,7 @@ use std::{
 
 use mmn_kit::Driven;
 use mmn_probe::{
-    conditions::{Conditions, Wish},
+    conditions::Wish,
     machine::{Input, Output},
     time::{Instant, Nanos},
 };
@@ -24,8 +24,8 @@ use tokio::io::unix::AsyncFd;
 
 use self::lanes::Rate;
 use super::{
-    Config, Counters, DriveError,
-    job::{Hold, Job},
+    Config, Counters, Done, DriveError,
+    job::{Hold, Job, NEVER},
     jobs::Jobs,
 };
 use crate::{
@@ -94,7 +94,12 @@ impl Core {
         }
         self.check_wish(wish)?;
         let key = self.jobs.add(machine, wish)?;
-        self.settle();
+        if self.rate.is_fast(clock::monotonic()) && self.jobs.dirty.len() < GATHERED {
+            // Where very many are started their first probes share system calls.
+            self.arm();
+        } else {
+            self.settle();
+        }
         Ok(key)
     }
 
@@ -103,11 +108,7 @@ impl Core {
         self.settle();
     }
 
-    pub(super) fn collect(
-        &mut self,
-        key: JobKey,
-        context: &Context<'_>,
-    ) -> Poll<Result<(Box<dyn Driven>, Conditions), DriveError>> {
+    pub(super) fn collect(&mut self, key: JobKey, context: &Context<'_>) -> Poll<Result<Done, DriveError>> {
         self.jobs.collect(key, context)
     }
 
@@ -145,8 +146,8 @@ impl Core {
                     outbox.hold = None;
                 }
                 self.jobs.mark(key);
-            } else if job.wake == Some(at) {
-                job.wake = None;
+            } else if job.wake == at {
+                job.wake = NEVER;
                 self.jobs.mark(key);
             }
         }
@@ -224,14 +225,14 @@ impl Core {
                     self.dispatch(key, probe);
                 }
                 Output::WaitUntil(at) => {
-                    if job.wake != Some(at) {
-                        job.wake = Some(at);
+                    if job.wake != at {
+                        job.wake = at;
                         self.alarms.push(Reverse((at, key)));
                     }
                     return;
                 }
                 Output::Wait => {
-                    job.wake = None;
+                    job.wake = NEVER;
                     return;
                 }
                 Output::Done => {
@@ -293,7 +294,7 @@ impl Core {
 }
 
 fn is_awaited(jobs: &mut Jobs, at: Instant, key: JobKey) -> bool {
-    jobs.running_job(key).is_some_and(|job| job.wake == Some(at) || job.hold() == Some(Hold::Until(at)))
+    jobs.running_job(key).is_some_and(|job| job.wake == at || job.hold() == Some(Hold::Until(at)))
 }
 
 /// How many probes of one machine may wait to be sent; it is not asked for more meanwhile.
@@ -302,5 +303,7 @@ const MAX_OUTBOX: usize = 16;
 /// machine gets its turn.
 const SENDS_AT_A_TIME: usize = 128;
 const SENDS_PER_TURN: usize = 16;
+/// How many machines are started at a time while very many are.
+const GATHERED: usize = 16;
 /// How long to wait while the system has no room.
 const RETRY_AFTER: Nanos = Nanos::from_millis(1);

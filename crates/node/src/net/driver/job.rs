@@ -12,8 +12,6 @@ use mmn_probe::{
 pub(super) struct Job {
     pub(super) machine: Box<dyn Driven>,
     pub(super) generation: u32,
-    /// Where its flow 0 begins in a range of selectors.
-    pub(super) base: u16,
     /// The lane it asks for.
     pub(super) wish: Wish,
     /// The lane that it has, from its first probe on, and the carrier of that.
@@ -21,8 +19,8 @@ pub(super) struct Job {
     pub(super) carrier: u8,
     /// Whether it is in the list of those to be polled.
     pub(super) dirty: bool,
-    /// When the machine wants to be polled.
-    pub(super) wake: Option<Instant>,
+    /// When the machine wants to be polled; [`NEVER`] when it does not.
+    pub(super) wake: Instant,
     /// What the machine wants sent and has not gone yet; nothing while nothing is held back.
     pub(super) outbox: Option<Box<Outbox>>,
     /// By what answers to its probes find it.
@@ -90,6 +88,9 @@ impl Keys {
     }
 }
 
+/// No time at all.
+pub(super) const NEVER: Instant = Instant(u64::MAX);
+
 const KEY_BITS: u64 = (1 << 56) - 1;
 
 impl Job {
@@ -97,16 +98,20 @@ impl Job {
         Self {
             machine,
             generation,
-            base: u16::try_from(generation & 0xffff).unwrap_or(0),
             wish,
             lane: None,
             carrier: 0,
             dirty: false,
-            wake: None,
+            wake: NEVER,
             outbox: None,
             keys: Keys::default(),
             end: End::Open,
         }
+    }
+
+    /// Where its flow 0 begins in a range of selectors: each machine somewhere else.
+    pub(super) fn base(&self) -> u16 {
+        u16::try_from(self.generation & 0xffff).unwrap_or(0)
     }
 
     pub(super) const fn is_done(&self) -> bool {
@@ -135,7 +140,7 @@ mod tests {
 
     #[test]
     fn a_job_is_small() {
-        assert!(size_of::<Option<Job>>() <= 112, "{}", size_of::<Option<Job>>());
+        assert!(size_of::<Option<Job>>() <= 80, "{}", size_of::<Option<Job>>());
     }
 
     #[test]

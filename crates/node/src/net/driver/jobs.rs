@@ -15,8 +15,8 @@ use mmn_probe::{
 };
 
 use super::{
-    Counters, DriveError,
-    job::{End, Job},
+    Counters, Done, DriveError,
+    job::{End, Job, NEVER},
 };
 use crate::{
     clock,
@@ -95,7 +95,7 @@ impl Jobs {
     /// The machine is done; its keys are given back already.
     pub(super) fn end(&mut self, key: JobKey, conditions: Conditions) {
         let Some(job) = self.running_job(key) else { return };
-        job.wake = None;
+        job.wake = NEVER;
         job.outbox = None;
         if let End::Awaited(waker) = mem::replace(&mut job.end, End::Done(Box::new(conditions))) {
             waker.wake();
@@ -104,11 +104,7 @@ impl Jobs {
     }
 
     /// Takes a machine that is done.
-    pub(super) fn collect(
-        &mut self,
-        key: JobKey,
-        context: &Context<'_>,
-    ) -> Poll<Result<(Box<dyn Driven>, Conditions), DriveError>> {
+    pub(super) fn collect(&mut self, key: JobKey, context: &Context<'_>) -> Poll<Result<Done, DriveError>> {
         match self.find(key).map(|job| &mut job.end) {
             None => return Poll::Ready(Err(DriveError::Closed)),
             Some(end @ (End::Open | End::Awaited(_))) => {

@@ -47,6 +47,22 @@ impl Guards {
     }
 }
 
+/// A port that is held for nothing but to tell others so: a mark of a whole range.
+#[derive(Debug)]
+pub struct PortFlag(#[expect(dead_code, reason = "it holds the port until it is dropped")] Option<Socket>);
+
+impl PortFlag {
+    /// Holds a port; nothing where another process has it.
+    pub fn set(port: u16) -> Option<Self> {
+        match bind(Family::V4, port) {
+            Ok(socket) => Some(Self(Some(socket))),
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse => None,
+            // No descriptor left, say: nothing that another process is to blame for.
+            Err(_) => Some(Self(None)),
+        }
+    }
+}
+
 fn bind(family: Family, port: u16) -> io::Result<Socket> {
     let (domain, any): (_, IpAddr) = match family {
         Family::V4 => (Domain::IPV4, Ipv4Addr::UNSPECIFIED.into()),

@@ -36,10 +36,10 @@ impl Core {
         {
             return Ok((job.carrier, lane));
         }
-        let any = if self.rate.allows_exactness(now) {
-            [Lane::Precise, Lane::Raw, Lane::Unprivileged, Lane::Simulated]
-        } else {
+        let any = if self.rate.is_fast(now) {
             [Lane::Raw, Lane::Precise, Lane::Unprivileged, Lane::Simulated]
+        } else {
+            [Lane::Precise, Lane::Raw, Lane::Unprivileged, Lane::Simulated]
         };
         let one = job.lane.or(match job.wish {
             Wish::Only(lane) => Some(lane),
@@ -113,9 +113,10 @@ impl Rate {
         }
     }
 
-    fn allows_exactness(&mut self, now: Instant) -> bool {
+    /// Whether they leave too fast for the precise lane.
+    pub(super) fn is_fast(&mut self, now: Instant) -> bool {
         self.turn(now);
-        !self.fast
+        self.fast
     }
 
     fn turn(&mut self, now: Instant) {
@@ -131,8 +132,8 @@ impl Rate {
 }
 
 /// Above this rate the precise lane is not chosen any more, below the other it is again: see docs/guides/precision.md.
-const FAST_PER_S: u64 = 10_000;
-const SLOW_PER_S: u64 = 5_000;
+const FAST_PER_S: u64 = 50_000;
+const SLOW_PER_S: u64 = 25_000;
 const WINDOW: Nanos = Nanos::from_millis(50);
 
 #[cfg(test)]
@@ -150,16 +151,16 @@ mod tests {
     #[test]
     fn a_fast_stream_loses_the_precise_lane_until_it_is_slow_again() {
         let mut rate = Rate::default();
-        let mut now = run(&mut rate, 1_000_000_000, 1_000, 1_000_000);
-        assert!(rate.allows_exactness(now));
-        now = run(&mut rate, now.0, 5_000, 20_000);
-        assert!(!rate.allows_exactness(now));
+        let mut now = run(&mut rate, 1_000_000_000, 1_000, 100_000);
+        assert!(!rate.is_fast(now));
+        now = run(&mut rate, now.0, 20_000, 10_000);
+        assert!(rate.is_fast(now));
         // Between the thresholds nothing changes.
-        now = run(&mut rate, now.0, 1_000, 130_000);
-        assert!(!rate.allows_exactness(now));
-        now = run(&mut rate, now.0, 1_000, 1_000_000);
-        assert!(rate.allows_exactness(now));
-        now = run(&mut rate, now.0, 1_000, 130_000);
-        assert!(rate.allows_exactness(now));
+        now = run(&mut rate, now.0, 10_000, 30_000);
+        assert!(rate.is_fast(now));
+        now = run(&mut rate, now.0, 1_000, 100_000);
+        assert!(!rate.is_fast(now));
+        now = run(&mut rate, now.0, 10_000, 30_000);
+        assert!(!rate.is_fast(now));
     }
 }

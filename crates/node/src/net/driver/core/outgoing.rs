@@ -99,7 +99,7 @@ impl Core {
         let (index, lane) = self.choose(key, probe, now).map_err(Refusal::Failed)?;
         let Some(job) = self.jobs.find(key) else { return Err(Refusal::Failed(SendFailure::NoSocket)) };
         let ticket = Ticket { job: key, probe: probe.id };
-        let order = Order { ticket, lane, probe, base: job.base };
+        let order = Order { ticket, lane, probe, base: job.base() };
         let Some(carrier) = self.carriers.get_mut(usize::from(index)) else {
             return Err(Refusal::Failed(SendFailure::NoSocket));
         };
@@ -178,9 +178,9 @@ impl Core {
                 }
                 Err(held) => {
                     self.site_queue.pop_front();
-                    let hold = self.hold_until(key, now + held.wait.min(LONGEST_HOLD));
+                    let until = self.hold_until(key, now + held.wait.min(LONGEST_HOLD));
                     if let Some(outbox) = self.jobs.find(key).and_then(|job| job.outbox.as_mut()) {
-                        outbox.hold = Some(hold);
+                        outbox.hold = Some(until);
                     }
                 }
             }
