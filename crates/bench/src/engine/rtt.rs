@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 use std::io::Read;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -86,12 +86,13 @@ fn rtts(body: &Value) -> Vec<(u16, u16, f64)> {
 fn errors(found: &[Vec<(u16, u16, f64)>], truth: &[(u16, u16, f64)]) -> anyhow::Result<Vec<f64>> {
     let known: std::collections::BTreeMap<_, _> =
         truth.iter().map(|(id, seq, stayed)| ((*id, *seq), *stayed)).collect();
-    let errors: Vec<_> = found
-        .iter()
-        .flatten()
-        .filter_map(|(id, seq, rtt)| Some(rtt - known.get(&(*id, *seq))?))
-        .collect();
-    anyhow::ensure!(errors.len() * 10 >= PROBES as usize * 9, "only {} round trips have their truth", errors.len());
+    let errors: Vec<_> =
+        found.iter().flatten().filter_map(|(id, seq, rtt)| Some(rtt - known.get(&(*id, *seq))?)).collect();
+    anyhow::ensure!(
+        errors.len() * 10 >= PROBES as usize * 9,
+        "only {} round trips have their truth",
+        errors.len()
+    );
     Ok(errors)
 }
 

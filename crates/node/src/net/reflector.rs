@@ -61,9 +61,10 @@ pub fn reflect(delay: Nanos, patience: Nanos) -> io::Result<Vec<Stay>> {
                 last = Some(reading.at);
             }
         }
-        while let Some(next) = held.pop_front_if(|next| next.due <= clock::monotonic()) {
-            let reply =
-                echo_reply(Family::V4, &Echo { id: next.id, seq: next.seq, payload: &next.payload });
+        while held.front().is_some_and(|next| next.due <= clock::monotonic())
+            && let Some(next) = held.pop_front()
+        {
+            let reply = echo_reply(Family::V4, &Echo { id: next.id, seq: next.seq, payload: &next.payload });
             let to = SockAddr::from(SocketAddr::new(next.from, 0));
             sys::send(socket.as_fd(), &reply, Some(&to), &[])?;
             left.push_back((next.came, next.id, next.seq));
