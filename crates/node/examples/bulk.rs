@@ -20,8 +20,12 @@ type Result<T> = std::result::Result<T, Box<dyn Error>>;
 fn main() -> Result<()> {
     let args: Vec<String> = std::env::args().skip(1).collect();
     if args.first().map(String::as_str) != Some("inside") {
-        let status =
-            Command::new("unshare").arg("-n").arg(std::env::current_exe()?).arg("inside").args(&args).status()?;
+        let status = Command::new("unshare")
+            .arg("-n")
+            .arg(std::env::current_exe()?)
+            .arg("inside")
+            .args(&args)
+            .status()?;
         return if status.success() { Ok(()) } else { Err("it failed".into()) };
     }
     let number = |at: usize, default: u64| args.get(at).map_or(Ok(default), |text| text.parse());
@@ -123,7 +127,8 @@ async fn lane(count: u32, pps: u64) -> Result<Outcome> {
         if !again.is_empty() {
             // The neighbour is known here; one of the first is declined all the same.
             outcome.declined += u64::try_from(again.len())?;
-            let spec = Spec { shape: shape.clone(), timeout: Nanos::from_secs(2), deadline: Instant(u64::MAX) };
+            let spec =
+                Spec { shape: shape.clone(), timeout: Nanos::from_secs(2), deadline: Instant(u64::MAX) };
             let spec = lane.measure(spec).ok_or("too many measurements")?;
             for owner in again {
                 ended -= 1;
@@ -175,7 +180,8 @@ struct FarEnd(Child);
 impl FarEnd {
     fn new() -> Result<Self> {
         run("ip link set lo up")?;
-        let child = Command::new("unshare").args(["-n", "sh", "-c", "ip link set lo up; exec sleep 3600"]).spawn()?;
+        let child =
+            Command::new("unshare").args(["-n", "sh", "-c", "ip link set lo up; exec sleep 3600"]).spawn()?;
         let far = Self(child);
         let inside = format!("nsenter -n -t {}", far.0.id());
         // It is in its namespace as soon as the link can be given to it and is not here any more.
@@ -197,7 +203,8 @@ impl FarEnd {
             .args(["-n", "-t", &far.0.id().to_string(), "ip", "-o", "link", "show", "vb"])
             .output()?;
         let text = String::from_utf8(mac.stdout)?;
-        let mac = text.split("link/ether ").nth(1).and_then(|rest| rest.split(' ').next()).ok_or("no address")?;
+        let mac =
+            text.split("link/ether ").nth(1).and_then(|rest| rest.split(' ').next()).ok_or("no address")?;
         run(&format!("ip neigh replace 10.77.0.2 lladdr {mac} dev va nud permanent"))?;
         Ok(far)
     }

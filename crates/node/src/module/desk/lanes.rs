@@ -67,7 +67,13 @@ impl<M> Lanes<M> {
         let same = |lane: &Lane<M>| lane.kind == *kind && lane.bulk == bulk.is_some();
         self.all.iter().position(same).unwrap_or_else(|| {
             let limit = bulk.unwrap_or_else(|| concurrency.get(kind).copied().unwrap_or(1));
-            self.all.push(Lane { kind: kind.clone(), bulk: bulk.is_some(), limit, at_work: 0, queue: VecDeque::new() });
+            self.all.push(Lane {
+                kind: kind.clone(),
+                bulk: bulk.is_some(),
+                limit,
+                at_work: 0,
+                queue: VecDeque::new(),
+            });
             self.all.len() - 1
         })
     }

@@ -76,8 +76,7 @@ impl Work {
     pub(super) fn begin_bulk(&mut self, sockets: PacketSockets) {
         match self.outfit.site.bulk(sockets) {
             Ok(lane) => {
-                self.bulk =
-                    Some(InBulk { lane, open: None, declined: VecDeque::new(), ends: Vec::new() });
+                self.bulk = Some(InBulk { lane, open: None, declined: VecDeque::new(), ends: Vec::new() });
                 self.desk.allow_bulk(|measure| measure.bulk.is_some(), LIMIT);
                 tracing::info!("packet sockets are in use");
                 self.announce();

@@ -117,7 +117,8 @@ impl Work {
                     .get(&kind)
                     .ok_or_else(|| Reason::new(code::UNSUPPORTED))
                     .and_then(|registered| prepare(*registered, &params));
-                match measure.and_then(|measure| orders::quote(&policy, &kind, measure.kind.cost(), &inputs)) {
+                match measure.and_then(|measure| orders::quote(&policy, &kind, measure.kind.cost(), &inputs))
+                {
                     Ok(quote) => Controlled::Quoted(quote),
                     Err(reason) => Controlled::Refused { reason },
                 }

@@ -24,33 +24,33 @@ fn v4(ids: IdRange) -> Vec<SockFilter> {
     // Positions are written out: a jump counts instructions after the next one.
     let (low, high) = (ids.first().into(), ids.last().into());
     vec![
-        SockFilter::new(LOAD_BYTE, 0, 0, PACKET_TYPE),             // 0
-        SockFilter::new(JUMP_EQUAL, 0, 23, 0),                     // 1: not for this host: 25
-        SockFilter::new(LOAD_BYTE, 0, 0, 9),                       // 2: A = protocol
-        SockFilter::new(JUMP_EQUAL, 0, 21, PROTOCOL_ICMP as u32),  // 3: not ICMP: 25
-        SockFilter::new(LOAD_HALF, 0, 0, 6),                       // 4: A = flags and fragment offset
-        SockFilter::new(JUMP_SET, 19, 0, 0x1fff),                  // 5: a later fragment: 25
-        SockFilter::new(LOAD_HEADER_LENGTH, 0, 0, 0),              // 6: X = length of the IP header
-        SockFilter::new(LOAD_BYTE_X, 0, 0, 0),                     // 7: A = ICMP type
-        SockFilter::new(JUMP_EQUAL, 13, 0, 0),                     // 8: echo reply: 22
-        SockFilter::new(JUMP_EQUAL, 2, 0, 3),                      // 9: destination unreachable: 12
-        SockFilter::new(JUMP_EQUAL, 1, 0, 11),                     // 10: time exceeded: 12
-        SockFilter::new(JUMP_EQUAL, 0, 13, 12),                    // 11: no parameter problem: 25
-        SockFilter::new(LOAD_BYTE_X, 0, 0, 8 + 9),                 // 12: A = quoted protocol
-        SockFilter::new(JUMP_EQUAL, 0, 11, PROTOCOL_ICMP as u32),  // 13: not ICMP: 25
-        SockFilter::new(LOAD_BYTE_X, 0, 0, 8),                     // 14: A = quoted version and header length
-        SockFilter::new(AND, 0, 0, 0x0f),                          // 15
-        SockFilter::new(SHIFT_LEFT, 0, 0, 2),                      // 16: A = length of the quoted IP header
-        SockFilter::new(ADD_X, 0, 0, 0),                           // 17
-        SockFilter::new(ADD, 0, 0, 8),                             // 18
-        SockFilter::new(TO_X, 0, 0, 0),                            // 19: X = offset of the quoted ICMP header
-        SockFilter::new(LOAD_BYTE_X, 0, 0, 0),                     // 20: A = quoted type
-        SockFilter::new(JUMP_EQUAL, 0, 3, 8),                      // 21: no echo request: 25
-        SockFilter::new(LOAD_HALF_X, 0, 0, 4),                     // 22: A = identifier
-        SockFilter::new(JUMP_GREATER_EQUAL, 0, 1, low),            // 23: below: 25
-        SockFilter::new(JUMP_GREATER, 0, 1, high),                 // 24: within: 26
-        SockFilter::new(RETURN, 0, 0, 0),                          // 25: drop
-        SockFilter::new(RETURN, 0, 0, KEPT_BYTES),                 // 26: pass
+        SockFilter::new(LOAD_BYTE, 0, 0, PACKET_TYPE),            // 0
+        SockFilter::new(JUMP_EQUAL, 0, 23, 0),                    // 1: not for this host: 25
+        SockFilter::new(LOAD_BYTE, 0, 0, 9),                      // 2: A = protocol
+        SockFilter::new(JUMP_EQUAL, 0, 21, PROTOCOL_ICMP as u32), // 3: not ICMP: 25
+        SockFilter::new(LOAD_HALF, 0, 0, 6),                      // 4: A = flags and fragment offset
+        SockFilter::new(JUMP_SET, 19, 0, 0x1fff),                 // 5: a later fragment: 25
+        SockFilter::new(LOAD_HEADER_LENGTH, 0, 0, 0),             // 6: X = length of the IP header
+        SockFilter::new(LOAD_BYTE_X, 0, 0, 0),                    // 7: A = ICMP type
+        SockFilter::new(JUMP_EQUAL, 13, 0, 0),                    // 8: echo reply: 22
+        SockFilter::new(JUMP_EQUAL, 2, 0, 3),                     // 9: destination unreachable: 12
+        SockFilter::new(JUMP_EQUAL, 1, 0, 11),                    // 10: time exceeded: 12
+        SockFilter::new(JUMP_EQUAL, 0, 13, 12),                   // 11: no parameter problem: 25
+        SockFilter::new(LOAD_BYTE_X, 0, 0, 8 + 9),                // 12: A = quoted protocol
+        SockFilter::new(JUMP_EQUAL, 0, 11, PROTOCOL_ICMP as u32), // 13: not ICMP: 25
+        SockFilter::new(LOAD_BYTE_X, 0, 0, 8),                    // 14: A = quoted version and header length
+        SockFilter::new(AND, 0, 0, 0x0f),                         // 15
+        SockFilter::new(SHIFT_LEFT, 0, 0, 2),                     // 16: A = length of the quoted IP header
+        SockFilter::new(ADD_X, 0, 0, 0),                          // 17
+        SockFilter::new(ADD, 0, 0, 8),                            // 18
+        SockFilter::new(TO_X, 0, 0, 0),                           // 19: X = offset of the quoted ICMP header
+        SockFilter::new(LOAD_BYTE_X, 0, 0, 0),                    // 20: A = quoted type
+        SockFilter::new(JUMP_EQUAL, 0, 3, 8),                     // 21: no echo request: 25
+        SockFilter::new(LOAD_HALF_X, 0, 0, 4),                    // 22: A = identifier
+        SockFilter::new(JUMP_GREATER_EQUAL, 0, 1, low),           // 23: below: 25
+        SockFilter::new(JUMP_GREATER, 0, 1, high),                // 24: within: 26
+        SockFilter::new(RETURN, 0, 0, 0),                         // 25: drop
+        SockFilter::new(RETURN, 0, 0, KEPT_BYTES),                // 26: pass
     ]
 }
 

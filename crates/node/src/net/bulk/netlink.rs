@@ -136,13 +136,7 @@ impl Asker {
         Ok(found)
     }
 
-    fn one<T>(
-        &mut self,
-        ask: u16,
-        body: &[u8],
-        answer: u16,
-        read: fn(&[u8]) -> Option<T>,
-    ) -> io::Result<T> {
+    fn one<T>(&mut self, ask: u16, body: &[u8], answer: u16, read: fn(&[u8]) -> Option<T>) -> io::Result<T> {
         self.ask(ask, NLM_F_ACK, body)?;
         let mut found = None;
         self.hear(answer, |body| {
@@ -299,7 +293,8 @@ fn read_link(body: &[u8]) -> Option<Link> {
 /// the attribute of the same number.
 fn read_prefix(body: &[u8]) -> Option<Prefix> {
     let (family, bits) = (*body.first()?, *body.get(1)?);
-    let destination = attributes(body, 12).find(|(kind, _)| *kind == RTA_DST).and_then(|(_, value)| address(value));
+    let destination =
+        attributes(body, 12).find(|(kind, _)| *kind == RTA_DST).and_then(|(_, value)| address(value));
     let (address, bits) = match (family, destination) {
         (AF_INET, Some(IpAddr::V4(v4))) => (v4.to_ipv6_mapped().to_bits(), bits.checked_add(96)?),
         (AF_INET, None) => (Ipv4Addr::UNSPECIFIED.to_ipv6_mapped().to_bits(), 96),

@@ -154,7 +154,10 @@ fn frames(block: &[u8], each: &mut impl FnMut(Frame<'_>)) -> usize {
     let mut seen = 0;
     for _ in 0..count {
         let Some(frame) = block.get(at..) else { break };
-        let network = frame.get(NETWORK..).and_then(|rest| rest.first_chunk()).map_or(0, |two| u16::from_ne_bytes(*two));
+        let network = frame
+            .get(NETWORK..)
+            .and_then(|rest| rest.first_chunk())
+            .map_or(0, |two| u16::from_ne_bytes(*two));
         let stamp = i64::from(word(frame, SECONDS)) * 1_000_000_000 + i64::from(word(frame, NANOSECONDS));
         let start = usize::from(network);
         let Some(bytes) = frame.get(start..start + word(frame, KEPT) as usize) else { break };

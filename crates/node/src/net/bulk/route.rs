@@ -215,12 +215,7 @@ impl Routes {
     }
 
     /// The hardware address of a neighbour, and how long it may be used.
-    fn hop(
-        &mut self,
-        now: Instant,
-        link: u32,
-        gateway: IpAddr,
-    ) -> Result<(Option<[u8; 6]>, Instant), Way> {
+    fn hop(&mut self, now: Instant, link: u32, gateway: IpAddr) -> Result<(Option<[u8; 6]>, Instant), Way> {
         let place = (link, gateway);
         match self.neighbours.get(&place).copied() {
             Some(Hop::Known { hardware, until }) if now < until => return Ok((hardware, until)),

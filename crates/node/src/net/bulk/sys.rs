@@ -125,7 +125,8 @@ impl Batch {
 
     /// Sends what it holds from the packet `from` on. Gives how many left; an error is that of the first of these.
     pub(super) fn send(&mut self, socket: BorrowedFd<'_>, from: usize) -> io::Result<usize> {
-        let Some(headers) = self.headers.get_mut(from..self.count).filter(|headers| !headers.is_empty()) else {
+        let Some(headers) = self.headers.get_mut(from..self.count).filter(|headers| !headers.is_empty())
+        else {
             return Ok(0);
         };
         let count = libc::c_uint::try_from(headers.len()).map_err(io::Error::other)?;

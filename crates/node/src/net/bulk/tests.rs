@@ -245,7 +245,8 @@ fn what_finds_the_ring_full_is_overrun_and_not_lost() {
     in_namespace(|| {
         let _far = FarEnd::new();
         let count = 70_000;
-        let targets: Vec<IpAddr> = (0..count).map(|number| far(u16::try_from(number % 65_536).unwrap())).collect();
+        let targets: Vec<IpAddr> =
+            (0..count).map(|number| far(u16::try_from(number % 65_536).unwrap())).collect();
         let (replied, overrun, drops) = block_on(async {
             let page = Arc::new(Page::create(FAST, [1; 16]).unwrap());
             let sockets = PacketSockets::open(IdRange::new(0x4000, 1024).unwrap()).unwrap();
