@@ -49,11 +49,7 @@ pub trait Measurement {
     }
 
     /// What came of a task that was performed in bulk.
-    fn of_bulk(
-        &self,
-        _: &mmn_probe::bulk::Sample,
-        _: &Conditions,
-    ) -> Result<Measured<Body>, Failure> {
+    fn of_bulk(&self, _: &mmn_probe::bulk::Sample, _: &Conditions) -> Result<Measured<Body>, Failure> {
         Err(Failure::failed(code::INTERNAL, "this kind is not performed in bulk"))
     }
 

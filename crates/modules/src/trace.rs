@@ -37,6 +37,7 @@ pub struct Trace;
 /// Finds the routers on the way to a target.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a choice of its own, with a flag of its own")]
 pub struct Params {
     /// What the probes are.
     pub method: Method,

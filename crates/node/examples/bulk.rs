@@ -3,6 +3,8 @@
 //! `bulk [COUNT [PPS [RUNS]]]` makes two network namespaces with a link between them, of which the far one answers for
 //! 10.0.0.0/12, and prints a line for each of: the bare loop, the lane, fping (where it is installed). It needs root.
 
+#![expect(clippy::print_stdout, reason = "its lines are what it is for")]
+
 use std::error::Error;
 use std::net::{IpAddr, Ipv4Addr};
 use std::process::{Child, Command, Stdio};
@@ -12,8 +14,11 @@ use mmn_node::clock;
 use mmn_node::net::bulk::{Lane, PacketSockets, bare};
 use mmn_node::net::icmp::IdRange;
 use mmn_node::net::page::{Limits, Page};
-use mmn_probe::bulk::{Fate, Shape, Spec};
-use mmn_probe::time::{Instant, Nanos};
+use mmn_probe::bulk::{Answer, Fate, Sample, Shape, Spec};
+use mmn_probe::conditions::{self, Conditions};
+use mmn_probe::packet::{Departure, Identity};
+use mmn_probe::time::{Instant, Nanos, Stamp, StampSource, Utc};
+use mmn_schema::body::Body;
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
@@ -48,6 +53,7 @@ fn main() -> Result<()> {
         }
     }
     if pps == 0 {
+        bodies(u32::try_from(count)?)?;
         fping()?;
     }
     Ok(())
@@ -143,6 +149,47 @@ async fn lane(count: u32, pps: u64) -> Result<Outcome> {
     outcome.took = last.saturating_since(began);
     outcome.counters = lane.counters();
     Ok(outcome)
+}
+
+/// What it costs to make a result of a probe.
+fn bodies(count: u32) -> Result<()> {
+    let kind = mmn_modules::KINDS.iter().find(|kind| kind.name() == "ping").ok_or("no ping")?;
+    let params = Body::from_json(serde_json::json!({ "count": 1 }))?;
+    let measure = kind.prepare(&params)?;
+    let stamp =
+        |at: u64| Stamp { at: Instant(at), utc: Utc(1_700_000_000_000_000_000), source: StampSource::Kernel };
+    let conditions = Conditions {
+        lane: conditions::Lane::Bulk,
+        sent_by: StampSource::User,
+        received_by: StampSource::Kernel,
+        rtt_error_ns: Some(100_000),
+        clock: None,
+    };
+    let (before, mut bytes) = (cpu_us()?, 0);
+    for number in 0..count {
+        let answer = Answer {
+            from: target(number),
+            received: stamp(2_000_000),
+            rtt: Some(Nanos(1_000_000)),
+            ttl: 64,
+            tos: 0,
+            ip_id: Some(7),
+            bytes: 64,
+            verified: true,
+        };
+        let identity = Identity { selector: 1, tag: 1 };
+        let sample = Sample {
+            target: target(number),
+            sent: Some(stamp(1_000_000)),
+            departure: Some(Departure { source: Some(target(0)), identity, ip_id: Some(1), bytes: 84 }),
+            fate: Fate::Replied(answer),
+            clock_stepped: false,
+        };
+        bytes += measure.of_bulk(&sample, &conditions)?.body.cbor().len();
+    }
+    let each = real(cpu_us()? - before) / f64::from(count);
+    println!("body  {} bytes, {each:.2} µs of CPU for each", bytes / usize::try_from(count.max(1))?);
+    Ok(())
 }
 
 fn fping() -> Result<()> {

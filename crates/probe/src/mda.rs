@@ -219,7 +219,7 @@ fn flow_of(probe: &Probe) -> u64 {
     }
 }
 
-/// One of `of`, from 1 on, by a hash of seed and flow (SplitMix64, Steele, Lea and Flood, 2014).
+/// One of `of`, from 1 on, by a hash of seed and flow (`SplitMix64`, Steele, Lea and Flood, 2014).
 fn chosen(seed: u64, flow: u64, of: u8) -> u8 {
     let mix = |number: u64| {
         let z = number.wrapping_add(0x9e37_79b9_7f4a_7c15);

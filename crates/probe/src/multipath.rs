@@ -263,10 +263,8 @@ impl Multipath {
 
     fn look(&self, id: ProbeId, ttl: Ttl, flow: u16) -> Look {
         let varies_source = self.spec.varies == Varies::SourcePort;
-        let selector = self.spec.selector.map(|first| match varies_source {
-            true => first.wrapping_add(flow).max(1),
-            false => first,
-        });
+        let step = if varies_source { flow } else { 0 };
+        let selector = self.spec.selector.map(|first| first.wrapping_add(step).max(1));
         let checksum = match self.spec.shape.method {
             Method::Icmp => self.checksum_of(flow).map_or(Checksum::Free, Checksum::Fixed),
             Method::Udp => Checksum::Tag,

@@ -265,7 +265,7 @@ impl Trace {
                 self.reached = Some(self.reached.map_or(ttl, |reached| reached.min(ttl)));
             }
             (Meaning::Unreachable, Said::Error { kind, code, .. }) => {
-                self.bar(ttl, Stop::Unreachable { kind, code })
+                self.bar(ttl, Stop::Unreachable { kind, code });
             }
             (Meaning::Error | Meaning::TooBig, Said::Error { kind, code, .. }) => {
                 self.bar(ttl, Stop::Icmp { kind, code });

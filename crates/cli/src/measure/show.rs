@@ -115,7 +115,7 @@ impl Show {
                 Form::Json => printer.json(record)?,
                 Form::Pages { begun } => {
                     let (width, style) = (printer.width(), printer.style());
-                    let lines = page(self.view.as_ref(), record, row, width, style);
+                    let lines = page(self.view.as_ref(), record, &row, width, style);
                     if std::mem::replace(begun, true) {
                         printer.line("")?;
                     }
@@ -167,19 +167,17 @@ impl Show {
 fn page(
     view: &dyn View,
     record: &ResultRecord,
-    row: Row,
+    row: &Row,
     width: Option<usize>,
     style: crate::style::Style,
 ) -> Vec<String> {
     let page = (record.outcome == mmn_schema::outcome::Outcome::Ok).then(|| view.page(record)).flatten();
-    match page {
-        Some(page) => page.lines(record, width, style),
-        None => {
-            let mut table = Table::new(view::columns(view, true));
-            table.measure(&row);
-            vec![table.line(&row, width, style)]
-        }
+    if let Some(page) = page {
+        return page.lines(record, width, style);
     }
+    let mut table = Table::new(view::columns(view, true));
+    table.measure(row);
+    vec![table.line(row, width, style)]
 }
 
 /// A row for each task: they are numbered by input, then by vantage point.

@@ -50,7 +50,9 @@ impl Page {
         let vp = record.vp_name.as_ref().map_or(String::new(), |vp| format!("{vp} to "));
         let heading = Cell::new(format!("{vp}{}", self.heading)).tone(Tone::Head);
         let mut lines = vec![style.paint(&heading.text, heading.tone)];
-        lines.extend(table::lines(self.columns.clone(), &self.rows, width, style));
+        if !self.rows.is_empty() {
+            lines.extend(table::lines(self.columns.clone(), &self.rows, width, style));
+        }
         lines
     }
 }

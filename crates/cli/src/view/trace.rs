@@ -1,5 +1,7 @@
 //! `trace`: a line for the path, and a page with a line for each hop.
 
+use std::fmt::Write as _;
+
 use mmn_modules::trace::{Body, Hop, MtuNote, MtuNoteKind, Probe, Reply, Status, StopReason};
 use mmn_schema::api::ResultRecord;
 
@@ -61,10 +63,7 @@ impl View for Trace {
             columns.extend(["SENT", "LOSS", "MIN", "MEAN", "MAX"].map(Column::right));
         }
         columns.push(Column::left("NOTE").shrinks_to(8).optional());
-        let mut rows: Vec<Row> = body.hops.iter().flat_map(|hop| hop_rows(hop, single)).collect();
-        if rows.is_empty() {
-            rows.push(Row { cells: Vec::new(), tail: Some(Cell::new("nothing answered").tone(Tone::Faint)) });
-        }
+        let rows = body.hops.iter().flat_map(|hop| hop_rows(hop, single)).collect();
         Some(Page { heading: heading(&body), columns, rows })
     }
 }
@@ -89,6 +88,7 @@ fn heading(body: &Body) -> String {
     let hops = body.hops.last().map_or(0, |hop| u64::from(hop.ttl));
     let end = match body.stop.reason {
         StopReason::Completed => format!("reached in {}", units::count(hops, "hop")),
+        StopReason::GapLimit if hops == 0 => "nothing answered".to_owned(),
         StopReason::GapLimit => format!("silent after {}", units::count(hops, "hop")),
         StopReason::HopLimit => "not reached".to_owned(),
         StopReason::Loop => format!("a loop at hop {hops}"),
@@ -98,9 +98,9 @@ fn heading(body: &Body) -> String {
     let mut heading = format!("{target}: {end}, {}", units::count(body.sent.into(), "probe"));
     if let Some(mtu) = &body.mtu {
         let size = mtu.mtu.map_or_else(|| "unknown".into(), |mtu| mtu.to_string());
-        heading.push_str(&format!(", MTU {size}"));
+        let _ = write!(heading, ", MTU {size}");
         for note in &mtu.notes {
-            heading.push_str(&format!(" ({})", mtu_note(note)));
+            let _ = write!(heading, " ({})", mtu_note(note));
         }
     }
     heading

@@ -169,7 +169,7 @@ mod made {
                     .map(|object| Extension::of(&object))
                     .collect(),
             };
-            this.name = match reply.said {
+            let name = match reply.said {
                 Said::Echo => "echo_reply",
                 Said::Udp => "udp",
                 Said::Tcp { flags } => {
@@ -191,8 +191,8 @@ mod made {
                     this.quote = Some(quote).filter(|quote| *quote != NOTHING);
                     kind.name()
                 }
-            }
-            .to_owned();
+            };
+            name.clone_into(&mut this.name);
             this
         }
     }

@@ -13,6 +13,8 @@ mod registry;
 #[cfg(test)]
 mod tcp;
 #[cfg(test)]
+mod trace;
+#[cfg(test)]
 mod udp;
 #[cfg(test)]
 mod world;

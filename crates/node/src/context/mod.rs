@@ -33,6 +33,7 @@ use crate::clock;
 use crate::module::settings::{Endowment, Gift, NoSockets, Settings};
 use crate::net::bulk::{Lane, PacketSockets};
 use crate::net::driver::{Config, DriveError, Driver};
+use crate::net::icmp::IdRange;
 use crate::net::page::{Held as LimitHeld, Limits, Page, PageError};
 use crate::policy::Policy;
 
@@ -44,6 +45,8 @@ pub(crate) struct Site {
     /// There once there are sockets.
     driver: OnceCell<Driver>,
     no_sockets: Option<NoSockets>,
+    /// Source ports for sockets of this process's own.
+    ports: Option<IdRange>,
 }
 
 /// Why a process has no site.
@@ -59,7 +62,7 @@ impl Site {
     /// Takes what the node gave. Without a page, as in a test, the process has limits of its own.
     pub(crate) fn new(mut endowment: Endowment) -> Result<Self, SiteError> {
         let gifts = endowment.take_gifts();
-        let Endowment { settings, page, .. } = endowment;
+        let Endowment { settings, page, ports, .. } = endowment;
         let page = match page {
             Some(page) => Page::open(page)?,
             None => Page::create(limits(&settings.policy), rand::random())?,
@@ -69,23 +72,25 @@ impl Site {
             page: Arc::new(page),
             driver: OnceCell::new(),
             no_sockets: settings.no_sockets,
+            ports,
         };
         site.add_sockets(gifts).map_err(SiteError::Socket)?;
         Ok(site)
     }
 
     /// A site that is this host alone, for self-tests: nothing leaves the host, and nothing counts.
-    pub(crate) fn loopback(gifts: Vec<Gift>) -> Result<Self, SiteError> {
+    pub(crate) fn loopback(gifts: Vec<Gift>, ports: Option<IdRange>) -> Result<Self, SiteError> {
         let policy = Policy { max_pps: 1_000_000, max_pps_per_target: 1_000_000, ..Policy::loopback_alone() };
         let settings = Settings { policy, ..Settings::default() };
-        let site = Self::new(Endowment { settings, ..Endowment::default() })?;
+        let site = Self::new(Endowment { settings, ports, ..Endowment::default() })?;
         site.add_sockets(gifts).map_err(SiteError::Socket)?;
         Ok(site)
     }
 
     /// Takes sockets over; with the first of them machines can be driven. Must be called within a runtime.
     pub(crate) fn add_sockets(&self, gifts: Vec<Gift>) -> io::Result<()> {
-        let carriers = gifts.into_iter().map(Gift::carrier).collect::<io::Result<Vec<_>>>()?;
+        let carriers =
+            gifts.into_iter().map(|gift| gift.carriers(self.ports)).collect::<io::Result<Vec<_>>>()?;
         if carriers.is_empty() {
             return Ok(());
         }
@@ -97,7 +102,12 @@ impl Site {
             let _ = self.driver.set(driver.clone());
             driver
         };
-        carriers.into_iter().try_for_each(|carrier| driver.add_carrier(carrier))
+        carriers.into_iter().flatten().try_for_each(|carrier| driver.add_carrier(carrier))
+    }
+
+    /// Source ports for sockets of this process's own.
+    pub(crate) const fn ports(&self) -> Option<IdRange> {
+        self.ports
     }
 
     /// One task's view.

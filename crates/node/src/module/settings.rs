@@ -12,11 +12,13 @@ use std::os::fd::OwnedFd;
 use mmn_schema::id::KindName;
 use serde::{Deserialize, Serialize};
 
+use crate::net::Family;
 use crate::net::bulk::{self, PacketSockets};
 use crate::net::carrier::Carrier;
 use crate::net::carrier::echo::EchoCarrier;
+use crate::net::carrier::ordinary::{TcpCarrier, UdpCarrier};
 use crate::net::carrier::raw::{RAW_DESCRIPTORS, RawCarrier, RawDescription, RawSockets};
-use crate::net::icmp::{Description, EchoSocket, Mode};
+use crate::net::icmp::{Description, EchoSocket, IdRange, Mode};
 use crate::net::pass::Parcel;
 use crate::policy::Policy;
 
@@ -32,6 +34,8 @@ pub(crate) enum FromNode {
     Sockets(Vec<Description>),
     /// Sockets for whole packets. They come along as descriptors, in their order, [`RAW_DESCRIPTORS`] for each.
     Raw(Vec<RawDescription>),
+    /// Source ports for sockets that every process may open itself, of UDP and TCP.
+    Ports(IdRange),
     /// Packet sockets for the bulk lane, which come along as descriptors.
     Bulk(bulk::Description),
     /// Finish what is held, then end.
@@ -68,6 +72,7 @@ pub(crate) struct Endowment {
     pub(crate) page: Option<OwnedFd>,
     pub(crate) sockets: Vec<OwnedFd>,
     pub(crate) raw: Vec<RawSockets>,
+    pub(crate) ports: Option<IdRange>,
 }
 
 /// Sockets of one address family, to send and receive by.
@@ -96,13 +101,22 @@ impl Gift {
         })
     }
 
-    /// What carries packets by it.
-    pub(crate) fn carrier(self) -> io::Result<Box<dyn Carrier>> {
+    /// What carries packets by it. With a datagram socket for echo come those of UDP and TCP that every process may open
+    /// itself, where there are ports for them.
+    pub(crate) fn carriers(self, ports: Option<IdRange>) -> io::Result<Vec<Box<dyn Carrier>>> {
         Ok(match self {
             Self::Echo(fd, description) => {
-                Box::new(EchoCarrier::new(EchoSocket::from_passed(fd, description)?, rand::random())?)
+                let family = if description.v6 { Family::V6 } else { Family::V4 };
+                let socket = EchoSocket::from_passed(fd, description)?;
+                let mut carriers: Vec<Box<dyn Carrier>> =
+                    vec![Box::new(EchoCarrier::new(socket, rand::random())?)];
+                if let Some(ports) = ports.filter(|_| description.mode == Mode::Datagram) {
+                    carriers.push(Box::new(UdpCarrier::new(family, ports, rand::random())?));
+                    carriers.push(Box::new(TcpCarrier::new(family, ports)?));
+                }
+                carriers
             }
-            Self::Raw(sockets) => Box::new(RawCarrier::new(sockets, rand::random())?),
+            Self::Raw(sockets) => vec![Box::new(RawCarrier::new(sockets, rand::random())?)],
         })
     }
 }
@@ -121,6 +135,10 @@ impl Endowment {
                         }
                     }
                 }
+                None
+            }
+            Change::Ports(ports) => {
+                self.ports = Some(ports);
                 None
             }
             other => Some(other),
@@ -147,6 +165,7 @@ impl Endowment {
 pub(crate) enum Change {
     Policy(Box<Policy>),
     Gifts(Vec<Gift>),
+    Ports(IdRange),
     Bulk(PacketSockets),
     Drain,
 }
@@ -177,7 +196,7 @@ pub(crate) fn endowment(parcel: Parcel) -> Result<Endowment, FromNodeError> {
         });
     }
     let sockets = descriptors.split_off(1);
-    Ok(Endowment { settings: *settings, page: descriptors.pop(), sockets, raw: Vec::new() })
+    Ok(Endowment { settings: *settings, page: descriptors.pop(), sockets, ..Endowment::default() })
 }
 
 /// Reads a later message, and takes what came along.
@@ -186,6 +205,7 @@ pub(crate) fn taken(parcel: Parcel) -> Result<Change, FromNodeError> {
         FromNode::Settings(_) => Err(FromNodeError::Twice),
         FromNode::Policy(policy) => Ok(Change::Policy(policy)),
         FromNode::Drain => Ok(Change::Drain),
+        FromNode::Ports(ports) => Ok(Change::Ports(ports)),
         FromNode::Bulk(description) => {
             let descriptors = parcel.descriptors.len();
             PacketSockets::from_passed(parcel.descriptors, description)
@@ -232,8 +252,6 @@ pub(crate) fn change(parcel: &Parcel) -> Result<FromNode, FromNodeError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::net::Family;
-    use crate::net::icmp::IdRange;
 
     /// As the version before sockets for whole packets had it: it refuses a field that it does not know.
     const FIRST: &str = r#"{"settings":{"kinds":[],"concurrency":{},"policy":{"max_pps":1000,"max_bps":"10Mbit/s",
@@ -266,6 +284,10 @@ mod tests {
         assert!(matches!(taken(parcel(&raw, 4)), Err(FromNodeError::Descriptors { sockets: 5, .. })));
         assert!(endowment.add(taken(parcel(&raw, 5)).unwrap()).is_none());
         assert!(matches!(endowment.add(Change::Drain), Some(Change::Drain)));
+        let ports = FromNode::Ports(range(61_000));
+        assert_eq!(serde_json::to_string(&ports).unwrap(), r#"{"ports":[61000,8]}"#);
+        assert!(endowment.add(taken(parcel(&ports, 0)).unwrap()).is_none());
+        assert_eq!(endowment.ports, Some(range(61_000)));
         let gifts = endowment.take_gifts();
         // The socket for echo is one of them, and would be read by two.
         let [Gift::Raw(sockets)] = &gifts[..] else { panic!("{gifts:?}") };

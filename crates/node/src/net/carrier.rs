@@ -18,6 +18,7 @@
 
 pub mod echo;
 mod keys;
+pub mod ordinary;
 pub mod raw;
 pub(super) mod sources;
 

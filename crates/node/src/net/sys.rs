@@ -31,6 +31,16 @@ pub(super) fn receive(
     data: &mut [u8],
     control: &mut [u8],
 ) -> io::Result<Lengths> {
+    receive_peer(socket, flags, data, control).map(|(lengths, _)| lengths)
+}
+
+/// The same with the peer's port: of an entry of an error queue, the place where the packet went.
+pub(super) fn receive_peer(
+    socket: BorrowedFd<'_>,
+    flags: libc::c_int,
+    data: &mut [u8],
+    control: &mut [u8],
+) -> io::Result<(Lengths, Option<SocketAddr>)> {
     let mut vector = libc::iovec { iov_base: data.as_mut_ptr().cast(), iov_len: data.len() };
     let mut name = socket2::SockAddrStorage::zeroed();
     // SAFETY: a `msghdr` is plain integers and pointers, for all of which zero is a value.
@@ -50,9 +60,10 @@ pub(super) fn receive(
     } else {
         // SAFETY: the kernel wrote `msg_namelen` octets of a valid address there.
         let address = unsafe { SockAddr::new(name, header.msg_namelen) };
-        address.as_socket().map(|address: SocketAddr| address.ip())
+        address.as_socket()
     };
-    Ok(Lengths { data, control: header.msg_controllen, from })
+    let lengths = Lengths { data, control: header.msg_controllen, from: from.map(|address| address.ip()) };
+    Ok((lengths, from))
 }
 
 /// Sends one message with control data, on a connected socket without an address.

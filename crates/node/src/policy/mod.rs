@@ -45,7 +45,7 @@ pub struct Policy {
     /// Whether echo requests to very many targets may leave through packet sockets, which pass by this host's outgoing
     /// firewall and its routing policy.
     #[serde(skip_serializing_if = "is_false")]
-    pub allow_bulk: bool,
+    pub allow_packet_sockets: bool,
     /// Modules of others that get sockets, by name.
     pub sockets_for: Vec<String>,
 }
@@ -66,7 +66,7 @@ impl Default for Policy {
             deny: Vec::new(),
             deny_kinds: Vec::new(),
             allow_loopback: false,
-            allow_bulk: false,
+            allow_packet_sockets: false,
             sockets_for: Vec::new(),
         }
     }

@@ -76,8 +76,9 @@ pub(super) struct Child {
     born: Instant,
     patience: Duration,
     ids: Option<Lease>,
-    /// The identifiers of its packet sockets, once it has any; `None` in `Some` until then. Not all modules get them.
-    bulk: Option<Option<Lease>>,
+    /// The identifiers of its packet sockets, once it has any, and whether it may get them at all.
+    bulk: Option<Lease>,
+    may_bulk: bool,
     /// The families for which it wants a socket and could not get one so far.
     lacking: Vec<Family>,
 }
@@ -115,17 +116,17 @@ impl Child {
         let mut command = command(shared, plan);
         command.stdout(Stdio::from(writer)).stderr(Stdio::from(both));
         let gifts = shared.gives(plan).then(|| Gifts::collect(shared, plan));
-        let (socket, ids, lacking, bulk) = if let Some(gifts) = gifts {
+        let (socket, ids, lacking, bulk, may_bulk) = if let Some(gifts) = gifts {
             let (ours, theirs) = UnixStream::pair().map_err(step("a socket pair"))?;
             command.stdin(Stdio::from(OwnedFd::from(theirs)));
             gifts.send(shared, &ours)?;
             let lacking = gifts.lacking();
             let may = gifts.ids.is_some() && !plan.manifest.is_foreign();
-            let bulk = may.then(|| hand_over_bulk(shared, &ours));
-            (Some(ours), gifts.ids, lacking, bulk)
+            let bulk = may.then(|| hand_over_bulk(shared, &ours)).flatten();
+            (Some(ours), gifts.ids, lacking, bulk, may)
         } else {
             command.stdin(Stdio::null());
-            (None, None, Vec::new(), None)
+            (None, None, Vec::new(), None, false)
         };
         let watched = Watched::spawn(command).map_err(step("its command"))?;
         let words = LastWords::default();
@@ -139,6 +140,7 @@ impl Child {
             patience: Duration::from_secs(plan.manifest.drain_seconds),
             ids,
             bulk,
+            may_bulk,
             lacking,
         })
     }
@@ -181,8 +183,8 @@ impl Child {
     /// The site's policy has changed. A module of others hears of it by the limits alone.
     pub(super) fn tell_policy(&mut self, shared: &Shared, policy: &Policy) {
         self.tell(&FromNode::Policy(Box::new(policy.clone())));
-        if let (Some(bulk @ None), Some(socket)) = (&mut self.bulk, &self.socket) {
-            *bulk = hand_over_bulk(shared, socket);
+        if let (true, None, Some(socket)) = (self.may_bulk, &self.bulk, &self.socket) {
+            self.bulk = hand_over_bulk(shared, socket);
         }
     }
 
@@ -383,7 +385,11 @@ impl Gifts {
         let (_, sockets) = self.sockets.of_first_message();
         let descriptors: Vec<BorrowedFd<'_>> = page.chain(sockets).collect();
         pass(to, &FromNode::Settings(Box::new(self.settings.clone())), &descriptors)?;
-        self.sockets.pass_raw(to)
+        self.sockets.pass_raw(to)?;
+        // Where a family has no sockets for whole packets, a module opens those that everybody may open itself.
+        let ports =
+            self.ids.as_ref().filter(|_| self.sockets.raw.len() < FAMILIES.len()).and_then(Lease::ports);
+        ports.map_or(Ok(()), |ports| pass(to, &FromNode::Ports(ports), &[]))
     }
 }
 
@@ -393,7 +399,7 @@ fn pass(to: &UnixStream, message: &FromNode, descriptors: &[BorrowedFd<'_>]) -> 
 
 /// Opens packet sockets, where the site's policy allows them, and hands them over. Gives what is leased for them.
 fn hand_over_bulk(shared: &Shared, to: &UnixStream) -> Option<Lease> {
-    if !shared.policy.borrow().allow_bulk {
+    if !shared.policy.borrow().allow_packet_sockets {
         return None;
     }
     // Any but those with sockets in stock.

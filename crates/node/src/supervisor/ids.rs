@@ -86,6 +86,11 @@ impl Lease {
         ids(self.index)
     }
 
+    /// The source ports.
+    pub(super) fn ports(&self) -> Option<IdRange> {
+        ports(self.index)
+    }
+
     /// Sockets for whole packets with filters for the range: from the stock, or new ones.
     pub(super) fn sockets(&self, family: Family) -> Result<Arc<RawSockets>, OpenError> {
         let key = (self.index, family == Family::V6);

@@ -59,7 +59,9 @@ pub fn hear(family: Family, bytes: &[u8]) -> Option<Heard<'_>> {
     };
     let header: &[u8; icmp::HEADER_BYTES] = message.first_chunk()?;
     let &[icmp_type, code, _, _, a, b, c, d] = header;
-    if (family, protocol) != (Family::V4, PROTOCOL_ICMP) && (family, protocol) != (Family::V6, PROTOCOL_ICMPV6) {
+    if (family, protocol) != (Family::V4, PROTOCOL_ICMP)
+        && (family, protocol) != (Family::V6, PROTOCOL_ICMPV6)
+    {
         return None;
     }
     let payload = message.get(icmp::HEADER_BYTES..)?;
@@ -78,8 +80,25 @@ type Framed<'a> = (Heard<'a>, &'a [u8], u8);
 
 fn frame_v4(bytes: &[u8]) -> Option<Framed<'_>> {
     let header: &[u8; ipv4::HEADER_BYTES] = bytes.first_chunk()?;
-    let &[first, tos, total_high, total_low, id_high, id_low, flags, offset, ttl, protocol, _, _, a, b, c, d, ..] =
-        header;
+    let &[
+        first,
+        tos,
+        total_high,
+        total_low,
+        id_high,
+        id_low,
+        flags,
+        offset,
+        ttl,
+        protocol,
+        _,
+        _,
+        a,
+        b,
+        c,
+        d,
+        ..,
+    ] = header;
     // A fragment that is not the first has no ICMP header.
     if first >> 4 != 4 || flags & 0x1f != 0 || offset != 0 {
         return None;

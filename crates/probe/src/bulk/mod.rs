@@ -314,11 +314,12 @@ impl Bulk {
     pub fn heard(&mut self, heard: &Heard<'_>, received: Stamp) -> Option<End> {
         let found = self.tokens.read(heard.id, heard.seq);
         let found = found.and_then(|(index, generation, mask)| self.table.find(index, generation, mask));
-        let Some((key, (State::Flying, slot))) = found.and_then(|key| Some((key, self.table.get(key)?))) else {
+        let Some((key, (State::Flying, slot))) = found.and_then(|key| Some((key, self.table.get(key)?)))
+        else {
             self.counters.unmatched += 1;
             return None;
         };
-        let Some(entry) = self.specs.get(usize::from(slot.spec)) else { return None };
+        let entry = self.specs.get(usize::from(slot.spec))?;
         let proof = token::proof(&self.secret, key, slot.octets());
         let whole = usize::from(entry.spec.shape.payload_bytes).min(COOKIE_BYTES);
         // A reply must carry all of the cookie, an error as much as it quotes.
@@ -452,11 +453,11 @@ impl Bulk {
         let entry = self.specs.get(usize::from(spec))?;
         let (selector, tag) = self.tokens.of(key);
         let (header, ip_id) = if target.is_ipv4() { (28, Some(tag)) } else { (48, None) };
+        let sources = entry.templates.iter().map(Template::source);
+        let mut own = sources.filter(|source| source.is_ipv4() == target.is_ipv4());
         Some(Departure {
-            source: match entry.templates.as_slice() {
-                [template] => Some(template.source()),
-                _ => None,
-            },
+            // Which of several it was is not remembered.
+            source: own.next().filter(|_| own.next().is_none()),
             identity: Identity { selector, tag },
             ip_id,
             bytes: header + u32::from(entry.spec.shape.payload_bytes),

@@ -238,12 +238,7 @@ impl Table {
 
     /// Turns the wheel up to `now`: those that were held queue again, those that were under way and are overdue are
     /// added to `due`. `due_at` says when a probe that left is due, as it was said when it left.
-    pub(super) fn turn(
-        &mut self,
-        now: Instant,
-        due: &mut Vec<Key>,
-        due_at: impl Fn(&Slot) -> Instant,
-    ) {
+    pub(super) fn turn(&mut self, now: Instant, due: &mut Vec<Key>, due_at: impl Fn(&Slot) -> Instant) {
         let tick = now.0 / TICK_NS;
         if tick <= self.turned {
             return;
@@ -255,10 +250,13 @@ impl Table {
             let mut index = self.wheel.get(usize::from(bucket(tick))).copied().unwrap_or(NONE);
             while let Some(slot) = self.slots.get(index as usize) {
                 let (key, next) = (Key { index, generation: slot.generation }, slot.next);
-                let (state, at) = (slot.state, match slot.state {
-                    State::Held => slot.moment(),
-                    _ => due_at(slot),
-                });
+                let (state, at) = (
+                    slot.state,
+                    match slot.state {
+                        State::Held => slot.moment(),
+                        _ => due_at(slot),
+                    },
+                );
                 index = next;
                 if at > now {
                     continue;
@@ -267,7 +265,10 @@ impl Table {
                 if state == State::Held {
                     self.enqueue_first(key.index);
                 } else {
-                    self.slots.get_mut(key.index as usize).into_iter().for_each(|slot| slot.state = State::Due);
+                    self.slots
+                        .get_mut(key.index as usize)
+                        .into_iter()
+                        .for_each(|slot| slot.state = State::Due);
                     due.push(key);
                 }
             }

@@ -178,7 +178,8 @@ mod tests {
     fn agrees_with_iputils() {
         let theirs = golden::hex(golden::ECHO_REQUEST_V6);
         let payload: Vec<u8> = theirs[48..].to_vec();
-        let shape = Shape { payload_bytes: 24, fill: payload[8..].to_vec(), ttl: 64, tos: 0, dont_fragment: true };
+        let shape =
+            Shape { payload_bytes: 24, fill: payload[8..].to_vec(), ttl: 64, tos: 0, dont_fragment: true };
         let template = Template::new(&shape, Ipv6Addr::LOCALHOST.into());
         let mut out = [0; 100];
         let cookie = payload[..8].try_into().unwrap();

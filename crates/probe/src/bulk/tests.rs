@@ -161,7 +161,8 @@ fn forged_and_damaged_replies_change_nothing() {
     let (family, good) = reply(&packet);
     let Ok(Icmp::EchoReply(echo)) = icmp::decode(family, &good[20..]) else { panic!() };
     let forged = [&good[..20], &icmp::echo_reply(family, &Echo { payload: &[0; 56], ..echo })].concat();
-    let short = [&good[..20], &icmp::echo_reply(family, &Echo { payload: &echo.payload[..4], ..echo })].concat();
+    let short =
+        [&good[..20], &icmp::echo_reply(family, &Echo { payload: &echo.payload[..4], ..echo })].concat();
     for bytes in [forged, short] {
         assert!(hear_one(&mut bulk, &(family, bytes), at_ms(11)).is_none());
     }

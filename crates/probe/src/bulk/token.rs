@@ -59,11 +59,9 @@ impl Tokens {
 
 /// The cookie of a probe to `target`.
 pub(super) fn proof(secret: &cookie::Key, key: Key, target: &[u8; 16]) -> [u8; COOKIE_BYTES] {
-    let [a, b, c, d] = key.index.to_le_bytes();
-    let [e, f] = key.generation.to_le_bytes();
+    let (index, generation) = (key.index.to_le_bytes(), key.generation.to_le_bytes());
     let mut data = [0; 22];
-    let named = [a, b, c, d, e, f];
-    for (to, from) in data.iter_mut().zip(target.iter().chain(&named)) {
+    for (to, from) in data.iter_mut().zip(target.iter().chain(&index).chain(&generation)) {
         *to = *from;
     }
     secret.hash(&data).to_be_bytes()

@@ -174,12 +174,7 @@ impl Search {
         self.tries = 0;
         match self.phase {
             Phase::Sizing => {
-                // One note for a whole run of silent sizes: the smallest of them says most.
-                let silence = Note { bytes: self.size, origin: Origin::Silence { behind: None } };
-                match self.notes.last_mut() {
-                    Some(last) if matches!(last.origin, Origin::Silence { .. }) => *last = silence,
-                    _ => self.notes.push(silence),
-                }
+                self.take_note(Origin::Silence { behind: None });
                 self.lower_to(None);
             }
             Phase::Locating { note, low, high } => self.narrow(note, low, middle(low, high)),
@@ -192,10 +187,19 @@ impl Search {
             return;
         }
         if reason == SendFailure::TooBig && self.phase == Phase::Sizing {
-            self.notes.push(Note { bytes: self.size, origin: Origin::Host });
+            self.take_note(Origin::Host);
             self.lower_to(None);
         } else {
             self.phase = Phase::Over;
+        }
+    }
+
+    /// Notes that this size is too big. Of a whole run of sizes that meet with the same, the smallest says most.
+    fn take_note(&mut self, origin: Origin) {
+        let note = Note { bytes: self.size, origin };
+        match self.notes.last_mut() {
+            Some(last) if last.origin == origin => *last = note,
+            _ => self.notes.push(note),
         }
     }
 

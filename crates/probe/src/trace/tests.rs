@@ -269,7 +269,7 @@ fn forged_answers_make_no_hop() {
             stranger.id = ProbeId(probe.id.0 + 1_000);
             match &mut stranger.body {
                 Body::Echo { payload, .. } | Body::Udp { payload, .. } | Body::Tcp { payload, .. } => {
-                    payload[0] ^= 1
+                    payload[0] ^= 1;
                 }
                 Body::Timestamp => {}
             }

@@ -58,6 +58,12 @@ pub(crate) enum EchoEvent {
         kind: mmn_probe::wire::icmp::IcmpErrorKind,
         quoted: Vec<u8>,
     },
+    /// The TTL ran out at a router, which adds these objects (RFC 4884).
+    Expired {
+        from: IpAddr,
+        quoted: Vec<u8>,
+        extensions: Vec<u8>,
+    },
     Timestamp {
         originate: u32,
         receive: u32,
@@ -415,6 +421,12 @@ fn deliver(machine: &mut dyn Driven, stamp: Stamp, probe: u32, event: &EchoEvent
             Input::Packet(Packet { ip_options: &ROUTE, ..packet })
         }
         EchoEvent::Overrun => Input::Overrun,
+        EchoEvent::Expired { from, quoted, extensions } => {
+            let quote = Quote { ttl: Some(Ttl(1)), payload: quoted, ..Quote::default() };
+            let kind = mmn_probe::wire::icmp::IcmpErrorKind::TtlExceeded;
+            let report = Report { kind, icmp_type: 11, code: 0, quote, extensions };
+            packet(*from, 36, Message::Error(report))
+        }
         EchoEvent::SendFailed(reason) => Input::SendFailed { probe, reason: *reason },
         EchoEvent::ClockStepped => Input::ClockStepped,
     };

@@ -145,8 +145,11 @@ pub(crate) struct Desk<M> {
     identity: Identity,
     counts: Counts,
     /// Whether a batch goes in bulk, and how many tasks do at a time; absent while none can.
-    bulk: Option<(fn(&M) -> bool, u32)>,
+    bulk: Option<InBulk<M>>,
 }
+
+/// Which tasks go in bulk, and how many at a time.
+type InBulk<M> = (fn(&M) -> bool, u32);
 
 #[derive(Debug)]
 struct Running<M> {

@@ -52,7 +52,7 @@ pub(super) fn choose(mut measure: Measure, many: bool, state: State) -> Result<M
     match state {
         State::Ready => measure.bulk = Some(task),
         State::Forbidden if task.wished => {
-            let reason = "the site's policy does not allow the bulk lane (allow_bulk)";
+            let reason = "the site's policy does not allow the bulk lane (allow_packet_sockets)";
             return Err(Reason::with(code::POLICY, reason));
         }
         State::Missing if task.wished => {
@@ -87,7 +87,7 @@ impl Work {
 
     pub(super) fn bulk_state(&self) -> State {
         match &self.bulk {
-            _ if !self.outfit.site.policy().allow_bulk => State::Forbidden,
+            _ if !self.outfit.site.policy().allow_packet_sockets => State::Forbidden,
             Some(_) => State::Ready,
             None => State::Missing,
         }
@@ -133,9 +133,12 @@ impl Work {
     pub(super) fn revise_bulk(&mut self) {
         let Some(InBulk { lane, ends, .. }) = &mut self.bulk else { return };
         let policy = self.outfit.site.policy();
-        lane.decline_waiting(|target| !policy.allow_bulk || policy.judge(target).is_err(), &mut |end| {
-            ends.push(end);
-        });
+        lane.decline_waiting(
+            |target| !policy.allow_packet_sockets || policy.judge(target).is_err(),
+            &mut |end| {
+                ends.push(end);
+            },
+        );
         self.end_bulk();
     }
 

@@ -125,7 +125,7 @@ impl Work {
         let kinds: BTreeMap<_, _> =
             infos.iter().map(|info| info.name.clone()).zip(outfit.kinds.iter().copied()).collect();
         let sockets = std::mem::take(&mut outfit.sockets);
-        let trials = Trials::new(kinds.keys().cloned(), sockets);
+        let trials = Trials::new(kinds.keys().cloned(), sockets, outfit.site.ports());
         let identity = Identity { vp: outfit.vp.clone(), instance: outfit.instance.clone(), boot };
         let desk = Desk::new(identity, outfit.room.clone());
         let service =

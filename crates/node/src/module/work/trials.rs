@@ -17,6 +17,7 @@ use super::PACKET;
 use crate::context::Site;
 use crate::module::self_test::{hosts, test};
 use crate::module::settings::Gift;
+use crate::net::icmp::IdRange;
 
 /// How soon what failed is tried again, at first and at last.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
@@ -26,6 +27,8 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 pub(super) struct Trials {
     kinds: BTreeMap<KindName, Verdict>,
     sockets: Vec<Gift>,
+    /// Source ports for sockets of this process's own.
+    ports: Option<IdRange>,
     running: Option<LocalBoxFuture<'static, Findings>>,
     /// Something has changed since the running ones were begun.
     again: bool,
@@ -56,9 +59,13 @@ pub(super) struct Judged {
 }
 
 impl Trials {
-    pub(super) fn new(kinds: impl Iterator<Item = KindName>, sockets: Vec<Gift>) -> Self {
+    pub(super) fn new(
+        kinds: impl Iterator<Item = KindName>,
+        sockets: Vec<Gift>,
+        ports: Option<IdRange>,
+    ) -> Self {
         let kinds = kinds.map(|kind| (kind, Verdict::Pending)).collect();
-        Self { kinds, sockets, running: None, again: false, pause: FIRST_PAUSE }
+        Self { kinds, sockets, ports, running: None, again: false, pause: FIRST_PAUSE }
     }
 
     /// Tests all kinds that need no socket, and all sockets that wait.
@@ -70,12 +77,13 @@ impl Trials {
         let (packet, session): (Vec<_>, Vec<_>) =
             kinds.iter().map(|(name, kind)| (name.clone(), *kind)).partition(|(_, kind)| needs_socket(*kind));
         let packet: Rc<[&'static dyn Registered]> = packet.into_iter().map(|(_, kind)| kind).collect();
+        let ports = self.ports;
         let clones = self.sockets.iter().map(Gift::try_clone);
         let sockets = clones.map(|socket| {
             let packet = Rc::clone(&packet);
             async move {
                 let socket = socket.map_err(|error| failed(&error))?;
-                test_socket(&packet, socket).await
+                test_socket(&packet, socket, ports).await
             }
         });
         let sockets = join_all(sockets);
@@ -175,7 +183,7 @@ fn failed(error: &dyn std::fmt::Display) -> Reason {
 async fn test_sessions(
     kinds: Vec<(KindName, &'static dyn Registered)>,
 ) -> Vec<(KindName, Result<(), Reason>)> {
-    let site = Site::loopback(Vec::new()).map(Rc::new).map_err(|error| failed(&error));
+    let site = Site::loopback(Vec::new(), None).map(Rc::new).map_err(|error| failed(&error));
     let host = hosts().next();
     let tests = kinds.into_iter().map(|(name, kind)| {
         let site = site.clone();
@@ -192,10 +200,14 @@ async fn test_sessions(
 }
 
 /// Sockets pass when every kind that uses it does.
-async fn test_socket(kinds: &[&'static dyn Registered], socket: Gift) -> Result<(), Reason> {
+async fn test_socket(
+    kinds: &[&'static dyn Registered],
+    socket: Gift,
+    ports: Option<IdRange>,
+) -> Result<(), Reason> {
     let v6 = socket.v6();
     let Some(host) = hosts().find(|host: &IpAddr| host.is_ipv6() == v6) else { return Ok(()) };
-    let site = Rc::new(Site::loopback(vec![socket]).map_err(|error| failed(&error))?);
+    let site = Rc::new(Site::loopback(vec![socket], ports).map_err(|error| failed(&error))?);
     for kind in kinds {
         test(*kind, &site, host).await?;
     }

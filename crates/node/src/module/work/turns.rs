@@ -154,7 +154,8 @@ impl Work {
     /// Does what an event asks for; gives how it ends, where that is now.
     fn handle(&mut self, event: Event, turn: &mut Turn) -> Option<End> {
         match event {
-            Event::Sent | Event::More => {}
+            // Ports come with the settings, or not at all.
+            Event::Sent | Event::More | Event::Node(Some(Change::Ports(_))) => {}
             Event::ReceiptsDue => self.send_receipts(),
             Event::Performed(ticket, ended) => self.performed(ticket, ended),
             Event::Came(by, message) => self.came(by, &message),

@@ -27,7 +27,11 @@ fn v4(ids: IdRange) -> Vec<SockFilter> {
         SockFilter::new(LOAD_BYTE, 0, 0, PACKET_TYPE),            // 0
         SockFilter::new(JUMP_EQUAL, 0, 23, 0),                    // 1: not for this host: 25
         SockFilter::new(LOAD_BYTE, 0, 0, 9),                      // 2: A = protocol
+<<<<<<< HEAD
         SockFilter::new(JUMP_EQUAL, 0, 21, PROTOCOL_ICMP as u32), // 3: not ICMP: 25
+=======
+        SockFilter::new(JUMP_EQUAL, 0, 21, PROTOCOL_ICMP.into()), // 3: not ICMP: 25
+>>>>>>> engine
         SockFilter::new(LOAD_HALF, 0, 0, 6),                      // 4: A = flags and fragment offset
         SockFilter::new(JUMP_SET, 19, 0, 0x1fff),                 // 5: a later fragment: 25
         SockFilter::new(LOAD_HEADER_LENGTH, 0, 0, 0),             // 6: X = length of the IP header
@@ -37,7 +41,11 @@ fn v4(ids: IdRange) -> Vec<SockFilter> {
         SockFilter::new(JUMP_EQUAL, 1, 0, 11),                    // 10: time exceeded: 12
         SockFilter::new(JUMP_EQUAL, 0, 13, 12),                   // 11: no parameter problem: 25
         SockFilter::new(LOAD_BYTE_X, 0, 0, 8 + 9),                // 12: A = quoted protocol
+<<<<<<< HEAD
         SockFilter::new(JUMP_EQUAL, 0, 11, PROTOCOL_ICMP as u32), // 13: not ICMP: 25
+=======
+        SockFilter::new(JUMP_EQUAL, 0, 11, PROTOCOL_ICMP.into()), // 13: not ICMP: 25
+>>>>>>> engine
         SockFilter::new(LOAD_BYTE_X, 0, 0, 8),                    // 14: A = quoted version and header length
         SockFilter::new(AND, 0, 0, 0x0f),                         // 15
         SockFilter::new(SHIFT_LEFT, 0, 0, 2),                     // 16: A = length of the quoted IP header
@@ -60,7 +68,7 @@ fn v6(ids: IdRange) -> Vec<SockFilter> {
         SockFilter::new(LOAD_BYTE, 0, 0, PACKET_TYPE),              // 0
         SockFilter::new(JUMP_EQUAL, 0, 15, 0),                      // 1: not for this host: 17
         SockFilter::new(LOAD_BYTE, 0, 0, 6),                        // 2: A = next header
-        SockFilter::new(JUMP_EQUAL, 0, 13, PROTOCOL_ICMPV6 as u32), // 3: not ICMPv6: 17
+        SockFilter::new(JUMP_EQUAL, 0, 13, PROTOCOL_ICMPV6.into()), // 3: not ICMPv6: 17
         SockFilter::new(LOAD_BYTE, 0, 0, 40),                       // 4: A = ICMPv6 type
         SockFilter::new(JUMP_EQUAL, 0, 2, 129),                     // 5: no echo reply: 8
         SockFilter::new(LOAD_HALF, 0, 0, 40 + 4),                   // 6: A = identifier
@@ -68,7 +76,7 @@ fn v6(ids: IdRange) -> Vec<SockFilter> {
         SockFilter::new(JUMP_GREATER, 8, 0, 4),                     // 8: no error of types 1 to 4: 17
         SockFilter::new(JUMP_EQUAL, 7, 0, 0),                       // 9: type 0: 17
         SockFilter::new(LOAD_BYTE, 0, 0, 48 + 6),                   // 10: A = quoted next header
-        SockFilter::new(JUMP_EQUAL, 0, 5, PROTOCOL_ICMPV6 as u32),  // 11: not ICMPv6: 17
+        SockFilter::new(JUMP_EQUAL, 0, 5, PROTOCOL_ICMPV6.into()),  // 11: not ICMPv6: 17
         SockFilter::new(LOAD_BYTE, 0, 0, 48 + 40),                  // 12: A = quoted type
         SockFilter::new(JUMP_EQUAL, 0, 3, 128),                     // 13: no echo request: 17
         SockFilter::new(LOAD_HALF, 0, 0, 48 + 40 + 4),              // 14: A = quoted identifier

@@ -360,21 +360,18 @@ impl Lane {
     /// A packet did not leave, and those behind it were not tried.
     fn not_sent(&mut self, from: usize, now: Instant, error: &io::Error, ends: &mut impl FnMut(End)) {
         let keys = self.keys.get(from..).unwrap_or_default();
-        match error.raw_os_error() {
-            Some(libc::EAGAIN | libc::ENOBUFS | libc::ENOMEM | libc::EINTR) => {
-                for key in keys {
-                    self.bulk.retry(*key, now + RETRY_AFTER);
-                }
+        if let Some(libc::EAGAIN | libc::ENOBUFS | libc::ENOMEM | libc::EINTR) = error.raw_os_error() {
+            for key in keys {
+                self.bulk.retry(*key, now + RETRY_AFTER);
             }
-            // Where it was to leave has changed. The kernel knows better than we do.
-            _ => {
-                tracing::debug!(%error, "a packet can't leave in bulk");
-                self.routes.forget();
-                for key in keys {
-                    self.counters.declined += 1;
-                    ends_of(self.bulk.give_up(*key, Fate::Declined), ends);
-                }
-            }
+            return;
+        }
+        // Where it was to leave has changed. The kernel knows better than we do.
+        tracing::debug!(%error, "a packet can't leave in bulk");
+        self.routes.forget();
+        for key in keys {
+            self.counters.declined += 1;
+            ends_of(self.bulk.give_up(*key, Fate::Declined), ends);
         }
     }
 
@@ -414,7 +411,7 @@ impl Receiver {
         if let Ok(mut ready) = ring.readable().await {
             ready.clear_ready();
         } else {
-            std::future::pending().await
+            std::future::pending::<()>().await;
         }
     }
 }

@@ -81,6 +81,9 @@ enum Hop {
     Silent { until: Instant },
 }
 
+/// The hardware address of a neighbour, where the link has any, and until when it is believed in.
+type Reached = (Option<[u8; 6]>, Instant);
+
 /// More destinations than this are too many to read.
 const MOST_PREFIXES: usize = 100_000;
 /// Changes are asked for so often.
@@ -144,13 +147,12 @@ impl Routes {
     pub(super) fn way(&mut self, now: Instant, target: IpAddr) -> Way {
         let Some(key) = self.key(now, target) else { return Way::Elsewhere };
         let Some(known) = self.known.as_ref() else { return Way::Elsewhere };
-        let answer = match known.ways.get(&key).copied().flatten() {
-            Some(answer) => answer,
-            None => {
-                let answer = self.ask(target);
-                self.remember(key, answer);
-                answer
-            }
+        let answer = if let Some(answer) = known.ways.get(&key).copied().flatten() {
+            answer
+        } else {
+            let answer = self.ask(target);
+            self.remember(key, answer);
+            answer
         };
         let Answer::Through { link, gateway, source, mtu, exit } = answer else { return Way::Elsewhere };
         if let Some((exit, until)) = exit
@@ -215,7 +217,7 @@ impl Routes {
     }
 
     /// The hardware address of a neighbour, and how long it may be used.
-    fn hop(&mut self, now: Instant, link: u32, gateway: IpAddr) -> Result<(Option<[u8; 6]>, Instant), Way> {
+    fn hop(&mut self, now: Instant, link: u32, gateway: IpAddr) -> Result<Reached, Way> {
         let place = (link, gateway);
         match self.neighbours.get(&place).copied() {
             Some(Hop::Known { hardware, until }) if now < until => return Ok((hardware, until)),
@@ -234,11 +236,7 @@ impl Routes {
 }
 
 /// What follows from what the kernel knows of a neighbour and what was known here.
-fn judge(
-    now: Instant,
-    found: Option<Neighbour>,
-    before: Option<Hop>,
-) -> (Hop, Result<(Option<[u8; 6]>, Instant), Way>) {
+fn judge(now: Instant, found: Option<Neighbour>, before: Option<Hop>) -> (Hop, Result<Reached, Way>) {
     let until = now + BELIEVED;
     match (found, before) {
         // Known, but nobody has made sure of late: one packet goes where the kernel does so.

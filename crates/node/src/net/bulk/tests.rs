@@ -55,7 +55,7 @@ fn block_on<T>(work: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(work)
 }
 
-/// A namespace beyond a router's that answers for 10.9.0.0/16 and 2001:db8:9::/64: here, the router itself.
+/// A namespace that answers for 10.9.0.0/16 and `2001:db8:9::/64`.
 struct FarEnd {
     over: Option<mpsc::Sender<()>>,
     thread: Option<JoinHandle<()>>,
@@ -74,6 +74,9 @@ impl FarEnd {
             ip("-6 addr add 2001:db8:77::2/64 dev vb nodad");
             ip("link set vb address 02:00:00:00:00:02");
             ip("link set vb up");
+            // A link that has just come up takes a second to find a neighbour.
+            ip("neigh replace 10.77.0.1 lladdr 02:00:00:00:00:01 dev vb nud permanent");
+            ip("-6 neigh replace 2001:db8:77::1 lladdr 02:00:00:00:00:01 dev vb nud permanent");
             ip("route add local 10.9.0.0/16 dev lo");
             ip("-6 route add local 2001:db8:9::/64 dev lo");
             for name in ["icmp_ratelimit", "icmp_msgs_per_sec", "icmp_msgs_burst"] {
@@ -92,6 +95,7 @@ impl FarEnd {
         ip(&format!("link set vb netns {id}"));
         ip("addr add 10.77.0.1/24 dev va");
         ip("-6 addr add 2001:db8:77::1/64 dev va nodad");
+        ip("link set va address 02:00:00:00:00:01");
         ip("link set va up");
         go_on.send(()).unwrap();
         is_ready.recv().unwrap();
@@ -125,16 +129,20 @@ fn every_target_answers_over_both_families() {
         let _stamps = kernel_stamps();
         let v6 = |number: u16| format!("2001:db8:9::{number:x}").parse().unwrap();
         let targets: Vec<IpAddr> = (1..=1_500).flat_map(|number| [far(number), v6(number)]).collect();
-        let ends = block_on(async { perform(&mut lane(FAST), spec(2_000), &targets, |_| {}).await });
-        assert_eq!(ends.len(), targets.len());
+        let (ends, counters) = block_on(async {
+            let mut lane = lane(FAST);
+            (perform(&mut lane, spec(2_000), &targets, |_| {}).await, lane.counters())
+        });
+        assert_eq!(ends.len(), targets.len(), "{counters:?}");
         for (owner, sample) in ends {
             let target = targets[usize::try_from(owner).unwrap()];
             assert_eq!(sample.target, target);
-            let Fate::Replied(answer) = sample.fate else { panic!("{sample:?}") };
+            let Fate::Replied(answer) = sample.fate else { panic!("{sample:?}, {counters:?}") };
             assert_eq!((answer.from, answer.bytes, answer.ttl), (target, 64, 64));
             assert!(answer.verified && answer.rtt.is_some());
             assert_eq!(answer.received.source, StampSource::Kernel);
             let departure = sample.departure.unwrap();
+            assert!(departure.source.is_some_and(|source| source.is_ipv4() == target.is_ipv4()));
             assert_eq!(departure.bytes, if target.is_ipv4() { 84 } else { 104 });
         }
     });

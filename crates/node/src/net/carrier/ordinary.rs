@@ -7,6 +7,7 @@
 //! Where a router quotes no payload, the system shows nothing that tells the datagrams of one flow apart: of those one at
 //! a time is under way to a port of a target.
 
+mod flow;
 mod tcp;
 #[cfg(test)]
 mod tests;
@@ -34,7 +35,7 @@ use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 
 use super::Order;
 use crate::net::{
-    control::{ORIGIN_ICMP, ORIGIN_ICMP6, Extended},
+    control::{Extended, ORIGIN_ICMP, ORIGIN_ICMP6},
     icmp::IdRange,
     sys,
 };
@@ -45,12 +46,11 @@ pub use self::{tcp::TcpCarrier, udp::UdpCarrier};
 #[derive(Debug)]
 struct Watch {
     epoll: Arc<OwnedFd>,
-    events: Vec<Event>,
 }
 
 impl Watch {
     fn new() -> io::Result<Self> {
-        Ok(Self { epoll: Arc::new(epoll::create(CreateFlags::CLOEXEC)?), events: Vec::new() })
+        Ok(Self { epoll: Arc::new(epoll::create(CreateFlags::CLOEXEC)?) })
     }
 
     /// Watches a socket until it is closed.
@@ -60,13 +60,13 @@ impl Watch {
         Ok(epoll::add(&*self.epoll, socket, EventData::new_u64(token), flags)?)
     }
 
-    /// The tokens of those that have something, up to a bound; what has more is told again.
-    fn ready(&mut self, tokens: &mut Vec<u64>) {
-        self.events.clear();
-        self.events.reserve(MOST_READY);
+    /// The tokens of those that have something, up to a bound; what still has something is told again. Only when this
+    /// tells of none will the descriptor that is watched be readable anew.
+    fn ready(&self, tokens: &mut Vec<u64>) {
+        let mut events: Vec<Event> = Vec::with_capacity(MOST_READY);
         let now = Timespec { tv_sec: 0, tv_nsec: 0 };
-        if epoll::wait(&*self.epoll, spare_capacity(&mut self.events), Some(&now)).is_ok() {
-            tokens.extend(self.events.iter().map(|event| event.data.u64()));
+        if epoll::wait(&*self.epoll, spare_capacity(&mut events), Some(&now)).is_ok() {
+            tokens.extend(events.iter().map(|event| event.data.u64()));
         }
     }
 }
@@ -117,11 +117,9 @@ const IPV6_RECVERR_RFC4884: libc::c_int = 31;
 /// Whether this host may fragment what leaves, and routers what passes them; either way the size of packets is ours.
 fn set_fragmenting(socket: &Socket, family: Family, dont_fragment: bool) -> io::Result<()> {
     let (level, name, [probe, dont]) = match family {
-        Family::V4 => (
-            libc::IPPROTO_IP,
-            libc::IP_MTU_DISCOVER,
-            [libc::IP_PMTUDISC_PROBE, libc::IP_PMTUDISC_DONT],
-        ),
+        Family::V4 => {
+            (libc::IPPROTO_IP, libc::IP_MTU_DISCOVER, [libc::IP_PMTUDISC_PROBE, libc::IP_PMTUDISC_DONT])
+        }
         Family::V6 => (
             libc::IPPROTO_IPV6,
             libc::IPV6_MTU_DISCOVER,

@@ -1,4 +1,4 @@
-//! Connections of an ordinary user, as probes: the kernel's SYN, and what comes of it.
+//! Connections of an ordinary user, of one address family, as probes: the kernel's SYN, and what comes of it.
 //!
 //! A connection that is there is reset at once. The kernel stamps no SYN and no answer to one, so this process does; it
 //! shows nothing of the answer's header either. A SYN that nobody answers the kernel sends once more after a second, and an
@@ -18,23 +18,18 @@ use mmn_probe::{
         Body, Departure, Identity, Message, Packet, Probe, Quote, Segment, SendFailure, Ttl, tcp_flags,
     },
     time::{Instant, Nanos, Stamp, StampSource},
-    wire::{
-        PROTOCOL_TCP, extension, heard,
-        icmp::Family,
-        probe::packet_bytes,
-        tcp::HEADER_BYTES,
-    },
+    wire::{PROTOCOL_TCP, extension, heard, icmp::Family, probe::packet_bytes, tcp::HEADER_BYTES},
 };
 use rustc_hash::FxHashMap;
 use socket2::{SockAddr, Socket, Type};
 
-use super::{UNSTAMPED_ERROR_NS, Watch, error_bytes, extension_offset, open, report, selector, set_fragmenting};
+use super::{
+    UNSTAMPED_ERROR_NS, Watch, error_bytes, extension_offset, open, report, selector, set_fragmenting,
+};
 use crate::{
     clock,
     net::{
-        carrier::{
-            Carrier, Holds, JobKey, Moment, Order, Progress, Quality, Refusal, Sink, Ticket, refusal,
-        },
+        carrier::{Carrier, Holds, JobKey, Moment, Order, Progress, Quality, Refusal, Sink, Ticket, refusal},
         control::{self, Beside},
         icmp::IdRange,
         stamps, sys,
@@ -44,6 +39,7 @@ use crate::{
 /// TCP over a socket for each probe.
 #[derive(Debug)]
 pub struct TcpCarrier {
+    family: Family,
     ports: IdRange,
     watch: Watch,
     attempts: FxHashMap<u64, Attempt>,
@@ -52,7 +48,6 @@ pub struct TcpCarrier {
     next: u64,
     tokens: Vec<u64>,
     data: Box<[u8]>,
-    v6: bool,
 }
 
 #[derive(Debug)]
@@ -78,8 +73,9 @@ enum Outcome {
 
 impl TcpCarrier {
     /// Connections from the ports of a range.
-    pub fn new(ports: IdRange) -> io::Result<Self> {
+    pub fn new(family: Family, ports: IdRange) -> io::Result<Self> {
         Ok(Self {
+            family,
             ports,
             watch: Watch::new()?,
             attempts: FxHashMap::default(),
@@ -87,7 +83,6 @@ impl TcpCarrier {
             next: 0,
             tokens: Vec::new(),
             data: vec![0; 2048].into(),
-            v6: open(Type::STREAM, Family::V6, None, 0).is_ok(),
         })
     }
 
@@ -123,7 +118,7 @@ impl TcpCarrier {
                 attempt.tell(&outcome, &self.data, sink);
             }
         }
-        let drained = tokens.len() < super::MOST_READY;
+        let drained = tokens.is_empty();
         self.tokens = tokens;
         drained
     }
@@ -134,7 +129,7 @@ impl Carrier for TcpCarrier {
         let Body::Tcp { flags, seq, ack, payload, .. } = &probe.body else {
             return Err(SendFailure::NoSocket);
         };
-        if lane != Lane::Unprivileged || probe.destination.is_ipv6() && !self.v6 {
+        if lane != Lane::Unprivileged || Family::of(probe.destination) != self.family {
             return Err(SendFailure::NoSocket);
         }
         let plain = *flags == tcp_flags::SYN && seq.is_none() && ack.is_none() && payload.is_empty();
@@ -246,9 +241,7 @@ impl Attempt {
             }
         }
         match self.socket.take_error() {
-            Ok(None) if self.socket.peer_addr().is_ok() => {
-                Outcome::Answered(tcp_flags::SYN | tcp_flags::ACK)
-            }
+            Ok(None) if self.socket.peer_addr().is_ok() => Outcome::Answered(tcp_flags::SYN | tcp_flags::ACK),
             Ok(None) => Outcome::Pending,
             Ok(Some(error)) => match error.raw_os_error() {
                 Some(libc::ECONNREFUSED | libc::ECONNRESET) => {
@@ -317,9 +310,7 @@ fn prepared(probe: &Probe, selector: u16) -> io::Result<Socket> {
     let socket = open(Type::STREAM, family, probe.source, selector)?;
     let fd = socket.as_fd();
     let (level, ttl, tos, show) = match family {
-        Family::V4 => {
-            (libc::IPPROTO_IP, libc::IP_TTL, libc::IP_TOS, [libc::IP_RECVTTL, libc::IP_RECVTOS])
-        }
+        Family::V4 => (libc::IPPROTO_IP, libc::IP_TTL, libc::IP_TOS, [libc::IP_RECVTTL, libc::IP_RECVTOS]),
         Family::V6 => (
             libc::IPPROTO_IPV6,
             libc::IPV6_UNICAST_HOPS,

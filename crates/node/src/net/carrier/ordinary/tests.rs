@@ -5,12 +5,12 @@ use std::{
 
 use mmn_probe::{
     conditions::{Conditions, Lane, Wish},
+    cookie::Key,
     machine::{Input, Machine, Output},
-    packet::{
-        Body, Departure, Flow, Message, Probe, ProbeId, SendFailure, Ttl, UdpTag, tcp_flags,
-    },
-    time::{Instant, Stamp, StampSource},
-    wire::icmp::IcmpErrorKind,
+    packet::{Body, Departure, Flow, Message, Probe, ProbeId, SendFailure, Ttl, UdpTag, tcp_flags},
+    time::{Instant, Nanos, Stamp, StampSource},
+    trace::{self, Trace, shape::Method},
+    wire::{self, PROTOCOL_UDP, checksum, icmp::IcmpErrorKind, ipv4},
 };
 
 use super::*;
@@ -27,6 +27,7 @@ const LOOSE: Limits = Limits { packets_per_s: 1 << 30, bits_per_s: 1 << 40, targ
 struct Recorder {
     probes: Vec<Probe>,
     next: usize,
+    deadline: Option<Instant>,
     sent: Vec<(ProbeId, Stamp, Departure)>,
     stamped: usize,
     failed: Vec<(ProbeId, SendFailure)>,
@@ -44,9 +45,21 @@ struct Said {
 
 #[derive(Clone, Debug, PartialEq)]
 enum What {
-    Udp { port: u16, payload: Vec<u8> },
-    Tcp { port: u16, flags: u8 },
-    Error { kind: IcmpErrorKind, destination: Option<IpAddr>, port: Option<u16>, payload: Vec<u8> },
+    Udp {
+        port: u16,
+        payload: Vec<u8>,
+    },
+    Tcp {
+        port: u16,
+        flags: u8,
+    },
+    Error {
+        kind: IcmpErrorKind,
+        destination: Option<IpAddr>,
+        port: Option<u16>,
+        payload: Vec<u8>,
+        extensions: Vec<u8>,
+    },
 }
 
 impl Machine for Recorder {
@@ -66,6 +79,7 @@ impl Machine for Recorder {
                         destination: report.quote.destination,
                         port: report.quote.destination_port,
                         payload: report.quote.payload.to_vec(),
+                        extensions: report.extensions.to_vec(),
                     },
                     other => panic!("{other:?}"),
                 };
@@ -76,24 +90,32 @@ impl Machine for Recorder {
         }
     }
 
-    fn poll(&mut self, _: Instant) -> Output {
+    fn poll(&mut self, now: Instant) -> Output {
+        let deadline = *self.deadline.get_or_insert(now + Nanos::from_secs(20));
         if let Some(probe) = self.probes.get(self.next) {
             self.next += 1;
             return Output::Send(probe.clone());
         }
-        if self.heard.len() + self.failed.len() >= self.probes.len() { Output::Done } else { Output::Wait }
+        let complete = self.heard.len() + self.failed.len() >= self.probes.len();
+        if complete || now >= deadline { Output::Done } else { Output::WaitUntil(deadline) }
     }
 }
 
 fn run(probes: Vec<Probe>) -> (Recorder, Conditions) {
+    drive(Recorder { probes, ..Recorder::default() })
+}
+
+fn drive<M: Machine + Send + 'static>(machine: M) -> (M, Conditions) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let page = Arc::new(Page::create(LOOSE, [1; 16]).unwrap());
         let driver = Driver::new(page, Config::default()).unwrap();
         let ports = IdRange::new(61_000, 64).unwrap();
-        driver.add_carrier(Box::new(UdpCarrier::new(ports, [3; 16]).unwrap())).unwrap();
-        driver.add_carrier(Box::new(TcpCarrier::new(ports).unwrap())).unwrap();
-        driver.run(Recorder { probes, ..Recorder::default() }, Wish::Any).await.unwrap()
+        for family in [Family::V4, Family::V6] {
+            driver.add_carrier(Box::new(UdpCarrier::new(family, ports, [3; 16]).unwrap())).unwrap();
+            driver.add_carrier(Box::new(TcpCarrier::new(family, ports).unwrap())).unwrap();
+        }
+        driver.run(machine, Wish::Any).await.unwrap()
     })
 }
 
@@ -184,6 +206,7 @@ fn a_closed_port_is_told_from_an_open_one() {
                     destination: Some(closed.ip()),
                     port: Some(closed.port()),
                     payload: b"probe 00".to_vec(),
+                    extensions: Vec::new(),
                 })
             );
             let flags = tcp_flags::SYN | tcp_flags::ACK;
@@ -202,7 +225,8 @@ fn routers_answer_an_ordinary_user() {
             ("198.51.100.9", "192.0.2.7", "10.77.0.2", IcmpErrorKind::HostUnreachable),
             ("2001:db8:5::9", "2001:db8:2::7", "2001:db8:77::2", IcmpErrorKind::NetUnreachable),
         ] {
-            let [far, unreachable, from] = [far, unreachable, from].map(|text| text.parse::<IpAddr>().unwrap());
+            let [far, unreachable, from] =
+                [far, unreachable, from].map(|text| text.parse::<IpAddr>().unwrap());
             let far = |port| SocketAddr::new(far, port);
             let short = |probe: Probe| Probe { ttl: Some(Ttl(1)), ..probe };
             let probes = vec![
@@ -223,18 +247,112 @@ fn routers_answer_an_ordinary_user() {
             for (number, said) in (0_u32..).zip(&heard) {
                 assert_eq!((said.probe, said.from), (number, from), "{said:?}");
                 assert_eq!(said.stamped_by, StampSource::Kernel, "{said:?}");
-                let What::Error { kind: told, destination, port, payload } = &said.what else {
+                let What::Error { kind: told, destination, port, payload, .. } = &said.what else {
                     panic!("{said:?}")
                 };
-                let (expected, to) = if number < 6 {
-                    (IcmpErrorKind::TtlExceeded, far(0).ip())
-                } else {
-                    (kind, unreachable)
-                };
+                let (expected, to) =
+                    if number < 6 { (IcmpErrorKind::TtlExceeded, far(0).ip()) } else { (kind, unreachable) };
                 assert_eq!((*told, *destination), (expected, Some(to)));
                 assert_eq!(*port, Some([33_434, 33_434, 33_434, 33_435, 80, 80, 53, 80][number as usize]));
                 if [0, 1, 2, 3, 6].contains(&number) {
                     assert_eq!(payload[..6], format!("probe {number:02}").as_bytes()[..6]);
+                }
+            }
+        }
+    });
+}
+
+/// An MPLS label stack as an object of an extension structure (RFC 4950, section 3).
+const LABELS: [u8; 8] = [0, 8, 1, 1, 0x03, 0xe8, 0xda, 1];
+
+/// An ICMP error (RFC 4884, section 4.1) about a datagram, with so much of its payload, and with [`LABELS`] if it is whole.
+fn time_exceeded(from: SocketAddr, to: SocketAddr, payload: &[u8], quoted: usize) -> Vec<u8> {
+    let (IpAddr::V4(source), IpAddr::V4(destination)) = (from.ip(), to.ip()) else { panic!("IPv6") };
+    let length = u16::try_from(8 + payload.len()).unwrap();
+    let header = ipv4::Header {
+        tos: 0,
+        total_bytes: 20 + length,
+        id: 7,
+        dont_fragment: false,
+        fragment_offset: 0,
+        ttl: 1,
+        protocol: PROTOCOL_UDP,
+        source,
+        destination,
+    };
+    let mut message = vec![11, 0, 0, 0, 0, 0, 0, 0];
+    message.extend(ipv4::encode(&header));
+    message.extend(wire::udp::encode(from.port(), to.port(), length, 0));
+    message.extend(&payload[..quoted]);
+    if quoted == payload.len() {
+        message[5] = 128 / 4;
+        message.resize(8 + 128, 0);
+        let mut structure = [&[0x20, 0, 0, 0], &LABELS[..]].concat();
+        let sum = checksum::of(&structure).to_be_bytes();
+        structure[2..4].copy_from_slice(&sum);
+        message.extend(structure);
+    }
+    let sum = checksum::of(&message).to_be_bytes();
+    message[2..4].copy_from_slice(&sum);
+    message
+}
+
+#[test]
+fn a_quote_may_be_short_and_may_have_extensions() {
+    require_root("a_quote_may_be_short_and_may_have_extensions");
+    in_namespace(|| {
+        let target = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let to = target.local_addr().unwrap();
+        let icmp = Socket::new(Domain::IPV4, Type::RAW, Some(Protocol::ICMPV4)).unwrap();
+        // A router that quotes all, eight octets, and part of the payload.
+        let router = std::thread::spawn(move || {
+            for quoted in [8, 0, 3] {
+                let mut data = [0; 100];
+                let (length, from) = target.recv_from(&mut data).unwrap();
+                let error = time_exceeded(from, to, &data[..length], quoted);
+                let back = SockAddr::from(SocketAddr::new(from.ip(), 0));
+                icmp.send_to(&error, &back).unwrap();
+            }
+        });
+        let probes = (0..3).map(|number| udp(number, to, UdpTag::Checksum)).collect();
+        let (done, _) = as_nobody(|| run(probes));
+        router.join().unwrap();
+        assert_eq!((done.failed.len(), done.heard.len()), (0, 3), "{done:?}");
+        for (said, (number, length, objects)) in
+            done.heard.iter().zip([(0, 8, &LABELS[..]), (1, 0, &[]), (2, 3, &[])])
+        {
+            let What::Error { kind, payload, extensions, .. } = &said.what else { panic!("{said:?}") };
+            assert_eq!((said.probe, *kind), (number, IcmpErrorKind::TtlExceeded));
+            assert_eq!((payload.len(), &extensions[..]), (length, objects));
+        }
+    });
+}
+
+/// The way of a trace through the router to its far end, and what it says there: an ordinary user has it as others do.
+#[test]
+fn an_ordinary_user_traces_by_udp_and_tcp() {
+    require_root("an_ordinary_user_traces_by_udp_and_tcp");
+    beside_a_router(|| {
+        for target in ["10.77.0.2", "2001:db8:77::2"] {
+            let target: IpAddr = target.parse().unwrap();
+            for method in [Method::Udp, Method::Tcp] {
+                let mut spec = trace::Spec::new(target);
+                spec.shape.method = method;
+                spec.timeout = Nanos::from_secs(20);
+                // The kernel's SYN carries nothing.
+                spec.payload_bytes = if method == Method::Tcp { 0 } else { 32 };
+                let (done, conditions) = drive(Trace::new(spec, Key::new([7; 16])).unwrap());
+                assert_eq!(conditions.lane, Lane::Unprivileged);
+                assert!(done.is_reached(), "{done:?}");
+                let sample = done.samples().next().unwrap();
+                let reply = sample.reply.unwrap();
+                assert_eq!((sample.ttl, reply.from), (Ttl(1), target), "{done:?}");
+                match (method, reply.said) {
+                    (Method::Udp, trace::Said::Error { kind, .. }) => {
+                        assert_eq!(kind, IcmpErrorKind::PortUnreachable);
+                    }
+                    (_, trace::Said::Tcp { flags }) => assert_eq!(flags, tcp_flags::RST | tcp_flags::ACK),
+                    (_, other) => panic!("{other:?}"),
                 }
             }
         }
@@ -255,7 +373,8 @@ fn what_takes_a_privilege_is_said_to() {
             payload: Vec::new(),
         };
         let taken = UdpSocket::bind("0.0.0.0:61007").unwrap();
-        let chosen = |probe: Probe, selector| Probe { flow: Flow { number: 0, selector: Some(selector) }, ..probe };
+        let chosen =
+            |probe: Probe, selector| Probe { flow: Flow { number: 0, selector: Some(selector) }, ..probe };
         let probes = vec![
             Probe::new(ProbeId(0), to.ip(), ack),
             Probe { ip_options: vec![1; 4], ..udp(1, to, UdpTag::Ports) },

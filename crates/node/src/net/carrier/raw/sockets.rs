@@ -197,6 +197,13 @@ fn configure_sender(socket: &Socket, family: Family) -> io::Result<()> {
         Family::V6 => (libc::IPPROTO_IPV6, libc::IPV6_RECVERR),
     };
     sys::set_option(fd, level, errors, 1)?;
+    // A packet that may not be fragmented goes out as large as the device takes it, whatever the kernel has heard of the
+    // path: finding that out is ours.
+    let (discover, probing) = match family {
+        Family::V4 => (libc::IP_MTU_DISCOVER, libc::IP_PMTUDISC_PROBE),
+        Family::V6 => (libc::IPV6_MTU_DISCOVER, libc::IPV6_PMTUDISC_PROBE),
+    };
+    sys::set_option(fd, level, discover, probing)?;
     // It receives nothing: packets of protocol 255 there are none, but who knows.
     socket.attach_filter(&filter::nothing())?;
     if sys::set_option(fd, libc::SOL_SOCKET, libc::SO_SNDBUFFORCE, SEND_BUFFER_BYTES).is_err() {
