@@ -47,6 +47,7 @@ pub struct Ping;
 /// Sends probes to a target and records each reply.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a choice of its own, with a flag of its own")]
 pub struct Params {
     /// What is sent: ICMP echo requests, or another method.
     pub method: Method,
