@@ -15,9 +15,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::shared::{Address, LaneWish, field};
 
-mod check;
 #[cfg(feature = "run")]
 mod bulk;
+mod check;
 #[cfg(feature = "run")]
 mod measured;
 mod result;
@@ -117,7 +117,7 @@ pub enum Method {
     /// ICMP timestamp requests, of IPv4 alone.
     IcmpTimestamp,
     /// UDP datagrams between the same two ports. Datagrams and ICMP port unreachable answer them. Where datagrams come
-    /// back that do not repeat the payload, `udp_sport` tells better whose they are.
+    /// back that do not repeat the payload, requests go one at a time; `udp_sport` tells better whose they are.
     Udp,
     /// UDP datagrams to a destination port that grows by one each time.
     UdpDport,

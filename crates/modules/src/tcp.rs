@@ -43,7 +43,7 @@ pub struct Params {
     pub ttl: Option<u8>,
     /// Differentiated services code point of the SYN, 0 to 63.
     pub dscp: Option<u8>,
-    /// Maximum segment size that the SYN announces; the vantage point's choice where absent.
+    /// Maximum segment size that the SYN announces; that of an Ethernet where absent.
     pub mss: Option<u16>,
     /// Address family of the target.
     pub family: Family,
@@ -223,8 +223,8 @@ impl Kind for Tcp {
         // Each attempt, and the reset that the system sends after an answer.
         let packets = u64::from(params.retries) + 2;
         let header = if params.family == Family::Ipv4 { 20 } else { 40 };
-        let option = if params.mss.is_some() { 4 } else { 0 };
-        Cost { packets, bytes: packets * (header + 20 + option), duration_ns: total_ns(params) }
+        // A SYN has 20 bytes of options.
+        Cost { packets, bytes: packets * (header + 40), duration_ns: total_ns(params) }
     }
 
     fn self_test() -> Option<SelfTest<Params>> {

@@ -207,6 +207,19 @@ fn what_looks_alike_goes_one_by_one() {
     assert_eq!(gaps, [1000, 100, 100]);
 }
 
+/// What answers the same ports with datagrams of its own can't be told apart: from the first such answer on there is
+/// but one probe at a time.
+#[test]
+fn anonymous_datagrams_go_one_by_one() {
+    let mut machine = machine(Method::Udp, |_| {});
+    let run = testing::run(&mut machine, |_, probe| {
+        let datagram = Said::Udp { source_port: 33_435, payload: b"hello".to_vec() };
+        Ok(if probe.id.0 == 1 { vec![] } else { vec![Coming::answer(5, TARGET, datagram)] })
+    });
+    let gaps: Vec<u64> = run.probes.windows(2).map(|pair| (pair[1].0.0 - pair[0].0.0) / MS).collect();
+    assert_eq!(gaps, [100, 1000, 100]);
+}
+
 #[test]
 fn a_payload_that_was_given_goes_out_and_must_come_back() {
     let mut machine = machine(Method::Icmp, |spec| spec.payload = Some([1, 2, 3].into()));
