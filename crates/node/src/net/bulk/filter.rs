@@ -27,11 +27,7 @@ fn v4(ids: IdRange) -> Vec<SockFilter> {
         SockFilter::new(LOAD_BYTE, 0, 0, PACKET_TYPE),            // 0
         SockFilter::new(JUMP_EQUAL, 0, 23, 0),                    // 1: not for this host: 25
         SockFilter::new(LOAD_BYTE, 0, 0, 9),                      // 2: A = protocol
-<<<<<<< HEAD
-        SockFilter::new(JUMP_EQUAL, 0, 21, PROTOCOL_ICMP as u32), // 3: not ICMP: 25
-=======
         SockFilter::new(JUMP_EQUAL, 0, 21, PROTOCOL_ICMP.into()), // 3: not ICMP: 25
->>>>>>> engine
         SockFilter::new(LOAD_HALF, 0, 0, 6),                      // 4: A = flags and fragment offset
         SockFilter::new(JUMP_SET, 19, 0, 0x1fff),                 // 5: a later fragment: 25
         SockFilter::new(LOAD_HEADER_LENGTH, 0, 0, 0),             // 6: X = length of the IP header
@@ -41,11 +37,7 @@ fn v4(ids: IdRange) -> Vec<SockFilter> {
         SockFilter::new(JUMP_EQUAL, 1, 0, 11),                    // 10: time exceeded: 12
         SockFilter::new(JUMP_EQUAL, 0, 13, 12),                   // 11: no parameter problem: 25
         SockFilter::new(LOAD_BYTE_X, 0, 0, 8 + 9),                // 12: A = quoted protocol
-<<<<<<< HEAD
-        SockFilter::new(JUMP_EQUAL, 0, 11, PROTOCOL_ICMP as u32), // 13: not ICMP: 25
-=======
         SockFilter::new(JUMP_EQUAL, 0, 11, PROTOCOL_ICMP.into()), // 13: not ICMP: 25
->>>>>>> engine
         SockFilter::new(LOAD_BYTE_X, 0, 0, 8),                    // 14: A = quoted version and header length
         SockFilter::new(AND, 0, 0, 0x0f),                         // 15
         SockFilter::new(SHIFT_LEFT, 0, 0, 2),                     // 16: A = length of the quoted IP header
