@@ -25,7 +25,7 @@ const PROBES: u32 = 4_000;
 pub(super) fn run(bench: &Bench, report: &mut Report) -> anyhow::Result<()> {
     let host = place::target(&bench.mmn)?;
     host.set("net.ipv4.icmp_echo_ignore_all", "1")?;
-    let mut measured = Measured::start(bench, 100_000)?;
+    let measured = Measured::start(bench, 100_000)?;
 
     let reflector = Reflector::start(&host, 10_000)?;
     // One ping may not be more often than every 10 ms: ten of them are 1,000 a second.
@@ -52,7 +52,7 @@ pub(super) fn run(bench: &Bench, report: &mut Report) -> anyhow::Result<()> {
     let reflector = Reflector::start(&host, 9_500)?;
     let ping = peers::ping(HOST, PROBES)?;
     let truth = reflector.stays()?;
-    let yard = median(&mut ping.clone()) - median(&mut truth.iter().map(|stay| stay.2).collect());
+    let yard = median(ping) - median(truth.iter().map(|stay| stay.2).collect());
 
     let mut all = errors;
     all.sort_unstable_by(f64::total_cmp);
@@ -96,7 +96,7 @@ fn errors(found: &[Vec<(u16, u16, f64)>], truth: &[(u16, u16, f64)]) -> anyhow::
     Ok(errors)
 }
 
-fn median(samples: &mut Vec<f64>) -> f64 {
+fn median(mut samples: Vec<f64>) -> f64 {
     samples.sort_unstable_by(f64::total_cmp);
     samples.get(index(samples.len(), 0.5)).copied().unwrap_or(f64::NAN)
 }
