@@ -210,7 +210,7 @@ impl Kind for Tcp {
         within(total_ns(params) <= 600_000_000_000, "rto and retries must not last longer than 10m")?;
         within(*ttl != Some(0), "ttl must be between 1 and 255")?;
         within(dscp.is_none_or(|dscp| dscp < 64), "dscp must be between 0 and 63")?;
-        let fits = |first: u16| first > 0 && u32::from(first) + u32::from(*retries) <= u32::from(u16::MAX);
+        let fits = |first: u16| first > 0 && u16::try_from(u32::from(first) + u32::from(*retries)).is_ok();
         within(
             params.source_port.is_none_or(fits),
             "source_port must lie, with those that follow, in 1 to 65535",

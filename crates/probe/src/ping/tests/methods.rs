@@ -189,7 +189,7 @@ fn forged_answers_are_foreign() {
 fn numbers_that_are_asked_for_must_come_back_whole() {
     for (number, replied) in [(8, true), (7, false), (9, false)] {
         let mut machine = machine(Method::TcpSyn, |spec| {
-            (spec.tcp, spec.count) = (Some(Box::new(fields(Some(7), None)), 1))
+            (spec.tcp, spec.count) = (Some(Box::new(fields(Some(7), None))), 1);
         });
         let segment = Said::Tcp { source_port: 33_435, flags: SYN | ACK, seq: 1, ack: number, window: 0 };
         testing::run(&mut machine, |_, _| Ok(vec![Coming::answer(5, TARGET, segment.clone())]));
