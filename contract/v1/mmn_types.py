@@ -2927,7 +2927,7 @@ class MultipathBody(TypedDict):
     """Where ways part and meet again, from the first on."""
 
     unanswered: NotRequired[list["MultipathProbe"]]
-    """The probes that show no link: not answered, and asked again."""
+    """The probes that show no link: not answered and asked again, or not sent as their flow was before."""
 
     conditions: "MultipathConditions"
     """How the packets went."""

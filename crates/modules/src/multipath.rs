@@ -185,7 +185,7 @@ pub struct Body {
     pub links: Vec<Link>,
     /// Where ways part and meet again, from the first on.
     pub diamonds: Vec<Diamond>,
-    /// The probes that show no link: not answered, and asked again.
+    /// The probes that show no link: not answered and asked again, or not sent as their flow was before.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub unanswered: Vec<Probe>,
     /// How the packets went.

@@ -328,25 +328,35 @@ impl Multipath {
         self.reached |= kind == NodeKind::Destination;
         self.barred |= kind == NodeKind::Barred;
         let arrival = Arrival { address: Some(packet.from), kind };
-        let to = if question.purpose == Purpose::Repeat {
+        if question.purpose == Purpose::Repeat {
             let before = self.answer_before(index);
-            self.graph.repeated(question.from, was_open.then_some((arrival, before)));
-            self.graph.arrived(question.from, question.flow, arrival)
-        } else {
-            self.graph.arrived(question.from, question.flow, arrival)
-        };
+            if was_open {
+                self.graph.repeated(question.from, before.map(|before| (packet.from, before)));
+            }
+            if before.is_none() {
+                // It was no repetition after all, and shows no link of its flow.
+                return;
+            }
+        }
+        let to = self.graph.arrived(question.from, question.flow, arrival);
         if let Some(entry) = self.entries.get_mut(index) {
             entry.to = to;
         }
     }
 
-    /// Who answered the first probe of the flow that this one repeats.
+    /// Who answered the first probe of the flow that this one repeats; nothing where it left otherwise than that one, for
+    /// some lanes can't keep a source port.
     fn answer_before(&self, index: usize) -> Option<IpAddr> {
-        let question = self.entries.get(index)?.question;
+        let repetition = self.entries.get(index)?;
+        let selector = repetition.identity?.selector;
         self.entries
             .iter()
             .filter(|entry| entry.question.purpose != Purpose::Repeat)
-            .filter(|entry| (entry.question.from, entry.question.flow) == (question.from, question.flow))
+            .filter(|entry| {
+                let Question { from, flow, .. } = entry.question;
+                (from, flow) == (repetition.question.from, repetition.question.flow)
+            })
+            .filter(|entry| entry.identity.is_some_and(|identity| identity.selector == selector))
             .find_map(|entry| entry.replies.first())
             .map(|reply| reply.from)
     }

@@ -276,7 +276,8 @@ impl Graph {
         }
         let vertex = self.vertices.get_mut(at)?;
         match &mut vertex.check {
-            Check::Running { flow, left, open, .. } if *left > 0 => {
+            // One after the other: some lanes can't send a flow twice at a time.
+            Check::Running { flow, left, open, .. } if *left > 0 && *open == 0 => {
                 *left -= 1;
                 *open += 1;
                 Some(*flow)
@@ -342,12 +343,12 @@ impl Graph {
         Some(to)
     }
 
-    /// A repetition came to its end: with an answer from here, or with none.
-    pub(super) fn repeated(&mut self, from: At, arrival: Option<(Arrival, Option<IpAddr>)>) {
+    /// A repetition came to its end: answered by the one, as the flow was by the other before; or by nobody.
+    pub(super) fn repeated(&mut self, from: At, answers: Option<(IpAddr, IpAddr)>) {
         let Some(vertex) = self.vertices.get_mut(from) else { return };
         let Check::Running { left, open, same, .. } = &mut vertex.check else { return };
         *open = open.saturating_sub(1);
-        let compared = arrival.and_then(|(arrival, before)| Some(arrival.address? == before?));
+        let compared = answers.map(|(answer, before)| answer == before);
         *same += u32::from(compared == Some(true));
         if compared == Some(false) {
             vertex.check = Check::Found(Balancer::PerPacket);

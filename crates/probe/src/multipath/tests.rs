@@ -4,7 +4,7 @@ use std::net::Ipv4Addr;
 use proptest::prelude::*;
 
 use super::*;
-use crate::packet::{Body, Probe};
+use crate::packet::{Body, Message, Probe, Quote, Report, Segment};
 use crate::testing::path::{TARGET, accepted, error, expired, router};
 use crate::testing::{Coming, Run, Weather, run};
 use crate::wire::icmp::IcmpErrorKind;
@@ -146,6 +146,71 @@ fn a_balancer_by_packet_is_told_from_one_by_flow() {
     let first = machine.nodes().find(|node| node.ttl == Ttl(1)).unwrap();
     assert_eq!(first.balancer, Some(Balancer::PerPacket));
     assert_eq!(machine.stop(), Some(Stop::Completed));
+}
+
+#[test]
+fn a_repetition_that_left_otherwise_proves_nothing() {
+    let mut machine = multipath(|spec| {
+        (spec.shape.method, spec.varies) = (Method::Tcp, Varies::SourcePort);
+    });
+    let mut number: u32 = 0;
+    let mut now = Instant(MS);
+    loop {
+        match machine.poll(now) {
+            Output::Send(probe) => {
+                number += 1;
+                // A lane that takes another source port for each packet.
+                let selector = u16::try_from(61_000 + number).unwrap();
+                let identity = Identity { selector, tag: 1 };
+                let departure = Departure { source: None, identity, ip_id: None, bytes: 40 };
+                let stamp =
+                    Stamp { at: now, utc: crate::time::Utc(0), source: crate::time::StampSource::User };
+                machine.handle(now, Input::Sent { probe: probe.id, stamp, departure });
+                let from = match probe.ttl.unwrap().0 {
+                    1 => router(1),
+                    2 => router(2 + u8::try_from(mixed(number.into()) % 2).unwrap()),
+                    _ => TARGET,
+                };
+                let message = if from == TARGET {
+                    Message::Tcp(Segment {
+                        source_port: 33_434,
+                        flags: 4,
+                        seq: Some(0),
+                        ack: Some(0x1_0001),
+                        window: None,
+                        options: &[],
+                        payload: &[],
+                    })
+                } else {
+                    Message::Error(Report {
+                        kind: IcmpErrorKind::TtlExceeded,
+                        icmp_type: 11,
+                        code: 0,
+                        quote: Quote::default(),
+                        extensions: &[],
+                    })
+                };
+                let packet = Packet {
+                    probe: probe.id,
+                    from,
+                    stamp,
+                    ttl: None,
+                    tos: None,
+                    ip_id: None,
+                    ip_options: &[],
+                    bytes: 36,
+                    message,
+                };
+                machine.handle(now, Input::Packet(packet));
+            }
+            Output::WaitUntil(at) => now = at,
+            Output::Wait => panic!("it waits for ever"),
+            Output::Done => break,
+        }
+    }
+    assert_eq!(machine.stop(), Some(Stop::Completed));
+    assert!(machine.nodes().all(|node| node.balancer.is_none()));
+    assert!(machine.samples().filter(|sample| sample.is_repetition).all(|sample| sample.to.is_none()));
 }
 
 #[test]
