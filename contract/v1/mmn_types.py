@@ -3529,7 +3529,7 @@ class TcpParams(TypedDict):
     """Differentiated services code point of the SYN, 0 to 63."""
 
     mss: NotRequired[Union[int, None]]
-    """Maximum segment size that the SYN announces; the vantage point's choice where absent."""
+    """Maximum segment size that the SYN announces; that of an Ethernet where absent."""
 
     family: NotRequired["TcpFamily"]
     """Address family of the target."""

@@ -44,6 +44,8 @@ fn main() -> anyhow::Result<()> {
             started::clean_up_when_interrupted()?;
             spine::run(more)?
         }
+        [role, more @ ..] if role == engine::rate::BARE => return engine::rate::bare_loop(more),
+        [role, more @ ..] if role == engine::rtt::REFLECTOR => return engine::rtt::reflector(more),
         [what, more @ ..] if what == "engine" => {
             started::clean_up_when_interrupted()?;
             engine::run(more)?

@@ -89,20 +89,16 @@ Exit status: 0 when every task is ok and something answered, 1 when not, 2 when 
 /// The letters that people of the field expect.
 fn short(kind: &str, flag: &str) -> Option<char> {
     match (kind, flag) {
-        ("ping", "count") => Some('c'),
+        ("ping" | "udp", "count") => Some('c'),
         ("ping", "interval") => Some('i'),
         ("ping", "size") => Some('s'),
-        ("ping", "ttl") => Some('t'),
+        ("ping", "ttl") | ("dns", "type" | "qtype") => Some('t'),
         ("ping", "timeout") => Some('W'),
-        ("ping", "pattern") => Some('p'),
+        ("ping", "pattern") | ("udp" | "tcp" | "trace" | "multipath", "port") => Some('p'),
         ("ping", "tos") => Some('Q'),
-        ("udp", "count") => Some('c'),
-        ("udp" | "tcp", "port") => Some('p'),
         ("trace" | "multipath", "max-ttl") => Some('m'),
         ("trace" | "multipath", "attempts") => Some('q'),
-        ("trace" | "multipath", "port") => Some('p'),
         ("trace" | "multipath", "timeout") => Some('w'),
-        ("dns", "type" | "qtype") => Some('t'),
         ("http", "method") => Some('X'),
         _ => None,
     }

@@ -2,7 +2,9 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
+use mmn_probe::bulk;
 use mmn_probe::packet::{Message, Ttl};
+use mmn_probe::time::{Instant, Stamp, StampSource, Utc};
 use mmn_probe::wire::heard::{self, Checksums, Protocol};
 use mmn_probe::wire::{extension, icmp, ipv4, ipv6, tcp};
 use mmn_schema::body::Body;
@@ -50,6 +52,16 @@ pub(crate) fn heard(bytes: &[u8]) {
         Message::Tcp(segment) => options(segment.options),
         _ => {}
     }
+}
+
+/// A packet as the receive ring gives it; the first octet says which family.
+pub(crate) fn bulk_heard(bytes: &[u8]) {
+    let Some((choice, bytes)) = bytes.split_first() else { return };
+    let family = if choice % 2 == 0 { icmp::Family::V4 } else { icmp::Family::V6 };
+    let Some(heard) = bulk::hear(family, bytes) else { return };
+    let mut lane = bulk::Bulk::new((heard.id, 1), [1; 16]);
+    let stamp = Stamp { at: Instant(1), utc: Utc(1), source: StampSource::Kernel };
+    assert_eq!(lane.heard(&heard, stamp), None, "an answer to nothing");
 }
 
 /// What follows an error's header; the first octet is the length of the quote that the header tells, in words.

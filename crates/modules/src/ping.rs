@@ -15,9 +15,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::shared::{Address, LaneWish, field};
 
-mod check;
 #[cfg(feature = "run")]
 mod bulk;
+mod check;
 #[cfg(feature = "run")]
 mod measured;
 mod result;
@@ -47,6 +47,7 @@ pub struct Ping;
 /// Sends probes to a target and records each reply.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a choice of its own, with a flag of its own")]
 pub struct Params {
     /// What is sent: ICMP echo requests, or another method.
     pub method: Method,
@@ -117,7 +118,7 @@ pub enum Method {
     /// ICMP timestamp requests, of IPv4 alone.
     IcmpTimestamp,
     /// UDP datagrams between the same two ports. Datagrams and ICMP port unreachable answer them. Where datagrams come
-    /// back that do not repeat the payload, `udp_sport` tells better whose they are.
+    /// back that do not repeat the payload, requests go one at a time; `udp_sport` tells better whose they are.
     Udp,
     /// UDP datagrams to a destination port that grows by one each time.
     UdpDport,

@@ -43,7 +43,7 @@ pub struct Params {
     pub ttl: Option<u8>,
     /// Differentiated services code point of the SYN, 0 to 63.
     pub dscp: Option<u8>,
-    /// Maximum segment size that the SYN announces; the vantage point's choice where absent.
+    /// Maximum segment size that the SYN announces; that of an Ethernet where absent.
     pub mss: Option<u16>,
     /// Address family of the target.
     pub family: Family,
@@ -210,7 +210,7 @@ impl Kind for Tcp {
         within(total_ns(params) <= 600_000_000_000, "rto and retries must not last longer than 10m")?;
         within(*ttl != Some(0), "ttl must be between 1 and 255")?;
         within(dscp.is_none_or(|dscp| dscp < 64), "dscp must be between 0 and 63")?;
-        let fits = |first: u16| first > 0 && u32::from(first) + u32::from(*retries) <= u32::from(u16::MAX);
+        let fits = |first: u16| first > 0 && u16::try_from(u32::from(first) + u32::from(*retries)).is_ok();
         within(
             params.source_port.is_none_or(fits),
             "source_port must lie, with those that follow, in 1 to 65535",
@@ -223,8 +223,8 @@ impl Kind for Tcp {
         // Each attempt, and the reset that the system sends after an answer.
         let packets = u64::from(params.retries) + 2;
         let header = if params.family == Family::Ipv4 { 20 } else { 40 };
-        let option = if params.mss.is_some() { 4 } else { 0 };
-        Cost { packets, bytes: packets * (header + 20 + option), duration_ns: total_ns(params) }
+        // A SYN has 20 bytes of options.
+        Cost { packets, bytes: packets * (header + 40), duration_ns: total_ns(params) }
     }
 
     fn self_test() -> Option<SelfTest<Params>> {

@@ -262,7 +262,7 @@ impl Kind for Udp {
         within(params.text.is_none() || params.payload.is_none(), "text is the payload: give one of them")?;
         let payload = payload(params).ok_or("payload must be bytes in hexadecimal")?;
         within(payload.len() <= MAX_PAYLOAD, "payload must be at most 65507 bytes")?;
-        let fits = |first: u16| first > 0 && u32::from(first) + (count - 1) <= u32::from(u16::MAX);
+        let fits = |first: u16| first > 0 && u16::try_from(u32::from(first) + (count - 1)).is_ok();
         within(
             params.source_port.is_none_or(fits),
             "source_port must lie, with those that follow, in 1 to 65535",

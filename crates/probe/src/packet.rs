@@ -35,6 +35,9 @@ pub struct Probe {
     pub dont_fragment: bool,
     /// IPv4 options as they stand in the header, a multiple of four octets; none for IPv6.
     pub ip_options: Vec<u8>,
+    /// Whether a TCP SYN offers what most hosts do besides its maximum segment size: selective acknowledgements,
+    /// timestamps and a window scale. An end says no more of itself than the other has offered.
+    pub tcp_offer: bool,
     /// Which of its machine's flows it belongs to.
     pub flow: Flow,
     /// What it is.
@@ -52,6 +55,7 @@ impl Probe {
             tos: 0,
             dont_fragment: false,
             ip_options: Vec::new(),
+            tcp_offer: false,
             flow: Flow { number: 0, selector: None },
             body,
         }

@@ -33,6 +33,7 @@ pub const COOKIE_BYTES: usize = 8;
 pub const MAX_REPEATS: usize = 256;
 
 /// A ping under way; see the module's head.
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own, and machines are kept small")]
 #[derive(Debug)]
 pub struct Ping {
     spec: Spec,
@@ -42,14 +43,16 @@ pub struct Ping {
     rare: Option<Box<Rare>>,
     replied: u32,
     slots: Slots,
-    /// The probe that the driver was given and has not yet reported on.
-    handed_out: Option<ProbeId>,
+    /// Whether the driver has not yet reported on the last probe.
+    handed_out: bool,
     /// Every entry before this one is settled.
     settled: usize,
     /// The source of the probes, once it is known.
     source: Option<IpAddr>,
     /// Whether an unreachable port is an answer of the host to a datagram, or an error.
     unreachable_answers: bool,
+    /// Datagrams come back that don't say which probe they answer.
+    anonymous: bool,
     cancelled: bool,
     end: Option<End>,
 }
@@ -83,10 +86,11 @@ impl Ping {
             rare: None,
             replied: 0,
             slots: Slots::new(spec.schedule),
-            handed_out: None,
+            handed_out: false,
             settled: 0,
             source: None,
             unreachable_answers: true,
+            anonymous: false,
             cancelled: false,
             end: None,
             spec,
@@ -199,6 +203,7 @@ impl Ping {
         };
         match self.judge(index, packet) {
             Verdict::Reply(answer) => {
+                self.anonymous |= self.is_anonymous(index, packet);
                 self.reply(index, Reply { arrival: packet.into(), answer });
                 return Some(number(index));
             }
@@ -280,9 +285,8 @@ impl Ping {
     }
 
     fn taken(&mut self, probe: ProbeId) {
-        if self.handed_out == Some(probe) {
-            self.handed_out = None;
-        }
+        let last = number(self.probes.len()).checked_sub(1);
+        self.handed_out &= last != Some(probe.0);
     }
 
     /// Whatever is under way.
@@ -306,6 +310,10 @@ impl Ping {
         let open = self.probes.iter().skip(self.settled).position(|entry| entry.fate.is_none());
         self.settled = open.map_or(self.probes.len(), |open| self.settled + open);
         earliest
+    }
+
+    fn goes_one_by_one(&self) -> bool {
+        self.anonymous || self.spec.goes_one_by_one()
     }
 
     fn all_begun(&self) -> bool {
@@ -341,7 +349,7 @@ impl Ping {
             missed: false,
             clock_stepped: false,
         });
-        self.handed_out = Some(id);
+        self.handed_out = true;
         Output::Send(self.probe(id))
     }
 
@@ -404,7 +412,7 @@ impl Machine for Ping {
         }
         // The site's limits may hold the last probe back: no further one until it has gone. And where answers can't
         // tell two probes apart there is but one at a time.
-        if self.all_begun() || self.handed_out.is_some() || self.spec.goes_one_by_one() && !idle {
+        if self.all_begun() || self.handed_out || self.goes_one_by_one() && !idle {
             return deadline.map_or(Output::Wait, Output::WaitUntil);
         }
         let slot = self.slots.next(self.spec.schedule, self.spec.interval, now);

@@ -35,7 +35,7 @@ pub struct Spec {
     pub ttl: Option<Ttl>,
     /// The octet of DSCP and ECN.
     pub tos: u8,
-    /// The maximum segment size that the SYN announces; no option where absent.
+    /// The maximum segment size that the SYN announces; the usual one of an Ethernet where absent.
     pub mss: Option<u16>,
 }
 
@@ -217,6 +217,7 @@ impl Tcp {
             source: spec.source,
             ttl: spec.ttl,
             tos: spec.tos,
+            tcp_offer: true,
             flow: Flow { number, selector: spec.source_port.map(|first| first.wrapping_add(number)) },
             ..Probe::new(ProbeId(number.into()), spec.target, body)
         })

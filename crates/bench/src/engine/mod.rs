@@ -6,10 +6,14 @@
 
 mod cpu;
 mod flight;
+mod mda;
 mod measured;
 mod peers;
 mod place;
+pub(crate) mod rate;
 mod replies;
+pub(crate) mod rtt;
+mod trace;
 
 use std::ffi::OsString;
 
@@ -20,9 +24,13 @@ use crate::report::Report;
 
 const LINES: &[Line] = &[
     line("cpu", "processor time per matched echo, 1,000,000 probes, bulk lane", cpu::run),
+    line("rate", "matched echoes a second on one core, bulk lane", rate::run),
     line("replies", "replies recorded of 20,000 targets at 50,000 packets/s, five runs", replies::paced),
     line("full", "replies recorded of 1,000,000 at full speed", replies::full),
-    line("flight", "memory of what is outstanding", flight::run),
+    line("memory", "memory of what is outstanding", flight::run),
+    line("rtt", "the error of round trips of 10 ms", rtt::run),
+    line("trace", "20,000 traces of 3 hops at 50,000 packets/s", trace::run),
+    line("mda", "the stopping rule of multipath", mda::run),
 ];
 
 /// Runs the lines that the arguments name, in a network namespace of their own.

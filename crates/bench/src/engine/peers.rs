@@ -50,6 +50,17 @@ pub(super) fn scamper(targets: &[String]) -> anyhow::Result<Took> {
     Ok(Took { matched: u64::try_from(matched)?, ..took })
 }
 
+/// iputils' ping, 1,000 a second: each round trip that it says, in microseconds.
+pub(super) fn ping(host: &str, count: u32) -> anyhow::Result<Vec<f64>> {
+    let mut command = Command::new(program("ping"));
+    command.args(["-n", "-i", "0.001", "-c", &count.to_string(), host]);
+    let (_, text) = time(command)?;
+    let rtt = |line: &str| line.split("time=").nth(1)?.split(' ').next()?.parse::<f64>().ok();
+    let rtts: Vec<_> = text.lines().filter_map(rtt).map(|ms| ms * 1e3).collect();
+    anyhow::ensure!(!rtts.is_empty(), "ping says nothing: {text}");
+    Ok(rtts)
+}
+
 /// Runs it to its end, whatever it answers, and gives all that it said.
 fn time(mut command: Command) -> anyhow::Result<(Took, String)> {
     let what = command.get_program().to_owned();

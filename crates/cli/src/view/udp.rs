@@ -1,6 +1,7 @@
 //! `udp`: what was sent and answered, and the first reply's text.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 
 use mmn_modules::udp::{Body, Status};
 use mmn_schema::api::ResultRecord;
@@ -58,8 +59,11 @@ fn text(bytes: &[u8]) -> String {
     if printable {
         format!("{:?}{rest}", String::from_utf8_lossy(shown))
     } else {
-        let digits: String = shown.iter().map(|byte| format!("{byte:02x}")).collect();
-        format!("{digits}{rest}")
+        let mut digits = String::new();
+        for byte in shown {
+            let _ = write!(digits, "{byte:02x}");
+        }
+        digits + rest
     }
 }
 

@@ -85,7 +85,7 @@ fn of_method(params: &Params) -> Result<(), String> {
     within(params.mss.is_none() || syn, "mss is of methods that send a SYN")?;
     let acknowledges = !matches!(method, Method::TcpSyn | Method::TcpSynSport);
     within(params.tcp_ack.is_none() || acknowledges, "tcp_ack is of methods that acknowledge")?;
-    let fits = |first: u16| u32::from(first) + (params.count - 1) <= u32::from(u16::MAX);
+    let fits = |first: u16| u16::try_from(u32::from(first) + (params.count - 1)).is_ok();
     let grows = method == Method::UdpDport;
     within(!grows || fits(params.port.unwrap_or(UDP_PORT)), "port of the last request would be above 65535")?;
     let varies = matches!(method, Method::UdpSport | Method::TcpSynSport | Method::TcpAckSport);
@@ -118,9 +118,9 @@ pub(super) fn fill(pattern: &str) -> Result<Vec<u8>, String> {
 
 /// What the text of `ip_timestamp` asks for: addresses too, or those of whom.
 pub(super) enum Asked {
-    TimesOnly,
-    TimesAndAddresses,
-    TimesOf(Vec<Ipv4Addr>),
+    Times,
+    WithAddresses,
+    Of(Vec<Ipv4Addr>),
 }
 
 pub(super) fn asked(text: &str) -> Result<Asked, String> {
@@ -130,12 +130,12 @@ pub(super) fn asked(text: &str) -> Result<Asked, String> {
         )
     };
     match text.split_once('=') {
-        None if text == "tsonly" => Ok(Asked::TimesOnly),
-        None if text == "tsandaddr" => Ok(Asked::TimesAndAddresses),
+        None if text == "tsonly" => Ok(Asked::Times),
+        None if text == "tsandaddr" => Ok(Asked::WithAddresses),
         Some(("tsprespec", list)) => {
             let addresses: Result<Vec<Ipv4Addr>, _> = list.split(',').map(|one| one.trim().parse()).collect();
             let addresses = addresses.ok().filter(|addresses| addresses.len() <= MAX_ASKED);
-            addresses.map(Asked::TimesOf).ok_or_else(wrong)
+            addresses.map(Asked::Of).ok_or_else(wrong)
         }
         _ => Err(wrong()),
     }
@@ -148,9 +148,9 @@ pub(super) fn ip_option(params: &Params) -> Result<Option<IpOption>, String> {
     }
     let Some(text) = &params.ip_timestamp else { return Ok(None) };
     Ok(Some(match asked(text)? {
-        Asked::TimesOnly => IpOption::Timestamps,
-        Asked::TimesAndAddresses => IpOption::AddressedTimestamps,
-        Asked::TimesOf(addresses) => IpOption::TimestampsOf(addresses),
+        Asked::Times => IpOption::Timestamps,
+        Asked::WithAddresses => IpOption::AddressedTimestamps,
+        Asked::Of(addresses) => IpOption::TimestampsOf(addresses),
     }))
 }
 

@@ -39,11 +39,7 @@ impl PacketKind for Ping {
         bulk::task(params)
     }
 
-    fn of_bulk(
-        params: &Params,
-        sample: &Bulk,
-        conditions: &Conditions,
-    ) -> Result<Measured<Body>, Failure> {
+    fn of_bulk(params: &Params, sample: &Bulk, conditions: &Conditions) -> Result<Measured<Body>, Failure> {
         bulk::of_bulk(params, sample, conditions)
     }
 

@@ -164,7 +164,7 @@ fn costs_are_counted() {
     assert_eq!(of("ping", json!({ "method": "tcp_syn", "mss": 1400, "count": 2 })), (2, 2 * 64));
     assert_eq!(of("ping", json!({ "record_route": true, "count": 1 })), (1, 60 + 8 + 56));
     assert_eq!(of("udp", json!({ "text": "hello", "count": 2 })), (2, 2 * 53));
-    assert_eq!(of("tcp", json!({ "retries": 0, "family": "ipv4" })), (2, 80));
+    assert_eq!(of("tcp", json!({ "retries": 0, "family": "ipv4" })), (2, 120));
     let cost = prepare("tcp", json!({})).unwrap().cost();
     assert_eq!((cost.packets, cost.duration_ns), (4, 7_000_000_000));
     let cost = prepare("trace", json!({ "max_ttl": 10, "attempts": 3, "timeout": "1s", "size": 12 }))

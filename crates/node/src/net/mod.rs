@@ -20,6 +20,7 @@ pub mod icmp;
 pub mod page;
 pub mod pass;
 pub mod privilege;
+pub mod reflector;
 mod stamps;
 mod sys;
 #[cfg(test)]

@@ -41,6 +41,16 @@ impl Ping {
         left(index).then_some(index)
     }
 
+    /// Whether nothing but its ports says which of the probes that share them a datagram answers.
+    pub(super) fn is_anonymous(&self, index: usize, packet: &Packet<'_>) -> bool {
+        match (self.spec.method, packet.message) {
+            (Method::Udp, Message::Udp { payload, .. }) => {
+                !self.echoes_cookie(ProbeId(super::number(index)), payload)
+            }
+            _ => false,
+        }
+    }
+
     pub(super) fn judge(&self, index: usize, packet: &Packet<'_>) -> Verdict {
         let Some(entry) = self.probes.get(index) else { return Verdict::Foreign };
         let probe = ProbeId(super::number(index));

@@ -116,13 +116,14 @@ fn timestamps(option: &[u8]) -> Timestamps {
     let Some(&flags) = option.get(3) else { return Timestamps::default() };
     let filled = filled(option, 4);
     let words = filled.as_chunks::<4>().0.iter().map(|octets| u32::from_be_bytes(*octets));
-    let stamps = if flags & 0xf == 0 {
+    let (overflow, flag) = (flags >> 4, flags % 16);
+    let stamps = if flag == 0 {
         words.map(|stamp| (None, stamp)).collect()
     } else {
         let words: Vec<u32> = words.collect();
         words.as_chunks::<2>().0.iter().map(|[whose, stamp]| (Some(Ipv4Addr::from(*whose)), *stamp)).collect()
     };
-    Timestamps { stamps, overflow: flags >> 4 }
+    Timestamps { stamps, overflow }
 }
 
 #[cfg(test)]
@@ -173,7 +174,7 @@ mod tests {
         #[test]
         fn every_option_fits(asked in prop::collection::vec(any::<u32>().prop_map(Ipv4Addr::from), 0..9)) {
             let bytes = IpOption::TimestampsOf(asked).encode();
-            prop_assert!(bytes.len() <= ROOM && bytes.len() % 4 == 0);
+            prop_assert!(bytes.len() <= ROOM && bytes.len().is_multiple_of(4));
             prop_assert_eq!(read(&bytes).timestamps.unwrap().stamps, []);
         }
     }

@@ -86,7 +86,7 @@ pub fn encode_transport(
 /// The octets of a probe's packet, IP header included.
 pub fn packet_bytes(probe: &Probe) -> usize {
     let header = if probe.destination.is_ipv4() { ipv4::HEADER_BYTES } else { ipv6::HEADER_BYTES };
-    header + probe.ip_options.len() + transport_bytes(&probe.body)
+    header + probe.ip_options.len() + transport_bytes(probe)
 }
 
 /// Gives a TCP probe those numbers that its machine left open: the tag, and below it 15 bits that only the holder of the
@@ -147,19 +147,24 @@ fn check(probe: &Probe, source: IpAddr) -> Result<usize, SendFailure> {
         };
     let options = probe.ip_options.len();
     let options_fit = options == 0 || v4 && options.is_multiple_of(4) && options <= ipv4::MAX_OPTION_BYTES;
-    let bytes = transport_bytes(&probe.body);
+    let bytes = transport_bytes(probe);
     let header = if v4 { ipv4::HEADER_BYTES + options } else { 0 };
     let fits = header + bytes <= MAX_TRANSPORT_BYTES;
     if sensible && options_fit && fits { Ok(bytes) } else { Err(SendFailure::Senseless) }
 }
 
-fn transport_bytes(body: &Body) -> usize {
-    match body {
+fn transport_bytes(probe: &Probe) -> usize {
+    match &probe.body {
         Body::Echo { payload, .. } => icmp::HEADER_BYTES + payload.len(),
         Body::Timestamp => icmp::TIMESTAMP_BYTES,
         Body::Udp { payload, .. } => udp::HEADER_BYTES + payload.len(),
         Body::Tcp { mss, payload, .. } => {
-            tcp::HEADER_BYTES + if mss.is_some() { MSS_OPTION_BYTES } else { 0 } + payload.len()
+            let options = match (probe.tcp_offer, mss) {
+                (true, _) => tcp::OFFER_BYTES,
+                (false, Some(_)) => MSS_OPTION_BYTES,
+                (false, None) => 0,
+            };
+            tcp::HEADER_BYTES + options + payload.len()
         }
     }
 }
@@ -235,8 +240,13 @@ fn transport(probe: &Probe, identity: Identity, source: IpAddr, bytes: usize, ut
                 window: WINDOW,
                 urgent: 0,
             };
+            let offer = tcp::offer(mss.unwrap_or(usual_mss(source)), number);
             let option = mss.map(tcp::mss_option);
-            let options = option.as_ref().map_or(&[][..], |option| option);
+            let options = match (probe.tcp_offer, &option) {
+                (true, _) => &offer[..],
+                (false, Some(option)) => &option[..],
+                (false, None) => &[],
+            };
             let head = tcp::encode(&header, options.len());
             out.extend_from_slice(&head);
             out.extend_from_slice(options);
@@ -244,6 +254,11 @@ fn transport(probe: &Probe, identity: Identity, source: IpAddr, bytes: usize, ut
             patch(out, start + 16, sum.finish());
         }
     }
+}
+
+/// The maximum segment size of a link that carries 1500 octets.
+const fn usual_mss(source: IpAddr) -> u16 {
+    if source.is_ipv4() { 1460 } else { 1440 }
 }
 
 /// Whether a segment with these flags carries a number to acknowledge: all do but a SYN alone.

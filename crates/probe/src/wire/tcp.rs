@@ -178,6 +178,17 @@ impl Offer {
     }
 }
 
+/// The octets of [`offer`].
+pub const OFFER_BYTES: usize = 20;
+
+/// The options of a SYN that offers all that most hosts do: a maximum segment size, selective acknowledgements
+/// (RFC 2018), timestamps and a window scale of 7 (RFC 7323).
+pub const fn offer(mss: u16, timestamp: u32) -> [u8; OFFER_BYTES] {
+    let [m0, m1] = mss.to_be_bytes();
+    let [t0, t1, t2, t3] = timestamp.to_be_bytes();
+    [2, 4, m0, m1, 4, 2, 8, 10, t0, t1, t2, t3, 0, 0, 0, 0, 1, 3, 3, 7]
+}
+
 /// The option *maximum segment size*.
 pub const fn mss_option(mss: u16) -> [u8; 4] {
     let [high, low] = mss.to_be_bytes();

@@ -11,8 +11,8 @@
 mod bare;
 mod filter;
 mod missed;
-mod netlink;
-mod ring;
+pub(super) mod netlink;
+pub(super) mod ring;
 mod route;
 mod sockets;
 mod sys;

@@ -289,6 +289,14 @@ fn read_link(body: &[u8]) -> Option<Link> {
     Some(Link { hardware, flags, mtu: u32::from_ne_bytes(mtu?) })
 }
 
+/// Reads any bytes as everything that they could be.
+#[cfg(any(test, feature = "fuzzing"))]
+pub(in crate::net) fn read(bytes: &[u8]) {
+    for (_, _, body) in messages(bytes) {
+        let _ = (read_route(body), read_neighbour(body), read_link(body), read_prefix(body));
+    }
+}
+
 /// A route's or rule's destination: both messages have family and length in the first two octets, and the address in
 /// the attribute of the same number.
 fn read_prefix(body: &[u8]) -> Option<Prefix> {
@@ -409,9 +417,7 @@ mod tests {
             if let Some(first) = bytes.first_chunk_mut() {
                 *first = length.to_ne_bytes();
             }
-            for (_, _, body) in messages(&bytes) {
-                let _ = (read_route(body), read_neighbour(body), read_link(body), read_prefix(body));
-            }
+            read(&bytes);
         }
     }
 }

@@ -24,9 +24,9 @@ const RING_BYTES: usize = BLOCK_BYTES * BLOCKS;
 
 /// A packet in the ring, from its IP header on.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Frame<'a> {
+pub(in crate::net) struct Frame<'a> {
     /// As much of it as the filter keeps.
-    pub(super) bytes: &'a [u8],
+    pub(in crate::net) bytes: &'a [u8],
     /// When it came; zero where the kernel does not tell.
     pub(super) stamp: Utc,
 }
@@ -148,7 +148,7 @@ const KEPT: usize = 12;
 const NETWORK: usize = 26;
 
 /// Reads the packets of a block.
-fn frames(block: &[u8], each: &mut impl FnMut(Frame<'_>)) -> usize {
+pub(in crate::net) fn frames(block: &[u8], each: &mut impl FnMut(Frame<'_>)) -> usize {
     let count = word(block, COUNT_AT);
     let mut at = word(block, FIRST_AT) as usize;
     let mut seen = 0;

@@ -14,7 +14,10 @@ use mmn_probe::{
 use rustix::net::{connect, connect_unspec};
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 
-use crate::net::carrier::{Refusal, refusal};
+use crate::net::{
+    carrier::{Refusal, refusal},
+    filter,
+};
 
 /// Addresses of this host.
 #[derive(Debug)]
@@ -35,7 +38,7 @@ struct Remembered {
 
 impl Sources {
     pub(super) fn new(family: Family) -> io::Result<Self> {
-        Ok(Self { socket: datagrams(family)?, remembered: vec![None; PLACES], own: None })
+        Ok(Self { socket: steady(family)?, remembered: vec![None; PLACES], own: None })
     }
 
     /// The source of packets to `destination`: `wanted`, if it is this host's, else the system's choice.
@@ -90,6 +93,32 @@ fn ask(socket: &Socket, destination: IpAddr) -> Result<IpAddr, SendFailure> {
     let found = socket.local_addr().ok().and_then(|address| address.as_socket());
     found.map(|address| address.ip()).filter(|address| !address.is_unspecified()).ok_or(SendFailure::NoRoute)
 }
+
+/// A socket that keeps its port: one that the system has chosen would be given back and chosen anew for each destination,
+/// which takes most of the time.
+fn steady(family: Family) -> io::Result<Socket> {
+    let any: IpAddr = match family {
+        Family::V4 => Ipv4Addr::UNSPECIFIED.into(),
+        Family::V6 => Ipv6Addr::UNSPECIFIED.into(),
+    };
+    let bound = |port| {
+        let socket = datagrams(family)?;
+        // Nobody sends to it.
+        socket.attach_filter(&filter::nothing())?;
+        socket.bind(&SockAddr::from(SocketAddr::new(any, port)))?;
+        io::Result::Ok(socket)
+    };
+    for _ in 0..ATTEMPTS {
+        let chosen = bound(0)?.local_addr()?.as_socket().map_or(0, |address| address.port());
+        if let Ok(socket) = bound(chosen) {
+            return Ok(socket);
+        }
+    }
+    datagrams(family)
+}
+
+/// Another process may take the port in between.
+const ATTEMPTS: u32 = 4;
 
 fn datagrams(family: Family) -> io::Result<Socket> {
     let domain = match family {

@@ -15,7 +15,7 @@ use std::{
 
 use mmn_kit::Driven;
 use mmn_probe::{
-    conditions::Wish,
+    conditions::{Clock, Wish},
     machine::{Input, Output},
     time::{Instant, Nanos},
 };
@@ -54,6 +54,8 @@ pub(super) struct Core {
     /// How many probes may still be sent before others than this driver get their turn.
     budget: usize,
     rate: Rate,
+    /// What the kernel has said of the civil clock, and how long that is good.
+    clock: Option<(Instant, Option<Clock>)>,
 }
 
 impl Core {
@@ -71,6 +73,7 @@ impl Core {
             retry: None,
             budget: 0,
             rate: Rate::default(),
+            clock: None,
         }
     }
 

@@ -3,7 +3,7 @@ use std::{net::IpAddr, sync::Arc};
 use mmn_probe::{
     conditions::{Conditions, Wish},
     cookie::Key,
-    packet::{SendFailure, Ttl},
+    packet::{Departure, Identity, Probe, SendFailure, Ttl},
     ping::{Fate, Ping, Reply, Sample, Spec},
     time::{Nanos, StampSource},
     wire::icmp::{Family, IcmpErrorKind},
@@ -12,6 +12,7 @@ use mmn_probe::{
 use super::*;
 use crate::net::{
     carrier::{
+        Holds, Order, Progress, Quality, Refusal, Sink,
         echo::EchoCarrier,
         raw::{RawCarrier, RawSockets},
     },
@@ -341,5 +342,68 @@ fn a_silent_target_times_out() {
                 .unwrap();
             assert_eq!(samples(&done)[0].fate, Fate::TimedOut);
         });
+    });
+}
+
+/// Sends nothing, hears nothing, and has dropped something when the system's counters are read.
+#[derive(Debug, Default)]
+struct Deaf {
+    dropped: Option<u64>,
+    released: Arc<std::sync::atomic::AtomicUsize>,
+}
+
+impl Carrier for Deaf {
+    fn carries(&self, lane: Lane, _: &Probe) -> Result<(), SendFailure> {
+        if lane == Lane::Simulated { Ok(()) } else { Err(SendFailure::NoSocket) }
+    }
+    fn quality(&self, lane: Lane) -> Option<Quality> {
+        let kernel = StampSource::Kernel;
+        (lane == Lane::Simulated).then_some(Quality {
+            sent_by: kernel,
+            received_by: kernel,
+            rtt_error_ns: None,
+        })
+    }
+    fn put(&mut self, order: Order<'_>, sink: &mut dyn Sink) -> Result<Holds, Refusal> {
+        let moment = sink.moment();
+        let identity = Identity { selector: 1, tag: 1 };
+        let departure = Departure { source: None, identity, ip_id: None, bytes: 36 };
+        sink.sent(order.ticket, moment.reading.at, moment.user(), departure);
+        Ok([Some(u64::from(order.ticket.probe.0)), None])
+    }
+    fn send(&mut self, _: &mut dyn Sink) -> Progress {
+        Progress::Idle
+    }
+    fn watched(&self) -> Vec<Arc<OwnedFd>> {
+        Vec::new()
+    }
+    fn read(&mut self, _: usize, _: &mut dyn Sink) -> bool {
+        true
+    }
+    fn catch_up(&mut self, _: &mut dyn Sink) {}
+    fn missed(&mut self, look: bool) -> u64 {
+        if look { self.dropped.take().unwrap_or(0) } else { 0 }
+    }
+    fn release(&mut self, _: u64, _: JobKey) {
+        self.released.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+    }
+}
+
+#[test]
+fn what_may_have_been_missed_is_not_called_lost() {
+    block_on(async {
+        for (dropped, fate) in [(None, Fate::TimedOut), (Some(3), Fate::Overrun)] {
+            let driver = empty(LOOSE);
+            let released = Arc::default();
+            driver.add_carrier(Box::new(Deaf { dropped, released: Arc::clone(&released) })).unwrap();
+            let machine = ping("192.0.2.1", |spec| {
+                (spec.count, spec.interval, spec.timeout) = (2, Nanos::ZERO, Nanos::from_millis(1));
+            });
+            let done = driver.run(machine, Wish::Any).await.unwrap();
+            assert_eq!(done.1.lane, Lane::Simulated);
+            assert!(samples(&done).iter().all(|sample| sample.fate == fate), "{:?}", samples(&done));
+            assert_eq!(driver.counters().overrun, dropped.unwrap_or(0));
+            assert_eq!(released.load(std::sync::atomic::Ordering::Relaxed), 2);
+        }
     });
 }

@@ -63,8 +63,8 @@ fn machine(method: Method, change: impl FnOnce(&mut Spec)) -> Ping {
     })
 }
 
-fn fields(seq: Option<u32>, mss: Option<u16>) -> Option<Box<TcpFields>> {
-    Some(Box::new(TcpFields { seq, ack: None, mss }))
+fn fields(seq: Option<u32>, mss: Option<u16>) -> TcpFields {
+    TcpFields { seq, ack: None, mss }
 }
 
 #[test]
@@ -115,7 +115,7 @@ fn header_fields_reach_the_probe() {
     let mut machine = machine(Method::TcpSyn, |spec| {
         spec.count = 1;
         (spec.tos, spec.dont_fragment, spec.source) = (0x2e << 2, true, Some(testing::SOURCE));
-        spec.tcp = fields(Some(7), Some(1400));
+        spec.tcp = Some(Box::new(fields(Some(7), Some(1400))));
         spec.ip_option = Some(Box::new(options::IpOption::RecordRoute));
     });
     let run = testing::run(&mut machine, |_, _| Ok(vec![]));
@@ -188,7 +188,9 @@ fn forged_answers_are_foreign() {
 #[test]
 fn numbers_that_are_asked_for_must_come_back_whole() {
     for (number, replied) in [(8, true), (7, false), (9, false)] {
-        let mut machine = machine(Method::TcpSyn, |spec| (spec.tcp, spec.count) = (fields(Some(7), None), 1));
+        let mut machine = machine(Method::TcpSyn, |spec| {
+            (spec.tcp, spec.count) = (Some(Box::new(fields(Some(7), None))), 1);
+        });
         let segment = Said::Tcp { source_port: 33_435, flags: SYN | ACK, seq: 1, ack: number, window: 0 };
         testing::run(&mut machine, |_, _| Ok(vec![Coming::answer(5, TARGET, segment.clone())]));
         let fate = machine.samples().next().unwrap().fate;
@@ -198,13 +200,26 @@ fn numbers_that_are_asked_for_must_come_back_whole() {
 
 #[test]
 fn what_looks_alike_goes_one_by_one() {
-    let mut machine = machine(Method::TcpSyn, |spec| spec.tcp = fields(Some(7), None));
+    let mut machine = machine(Method::TcpSyn, |spec| spec.tcp = Some(Box::new(fields(Some(7), None))));
     let run = testing::run(&mut machine, |_, probe| {
         let segment = Said::Tcp { source_port: 33_435, flags: SYN | ACK, seq: 1, ack: 8, window: 0 };
         Ok(if probe.id.0 == 0 { vec![] } else { vec![Coming::answer(5, TARGET, segment)] })
     });
     let gaps: Vec<u64> = run.probes.windows(2).map(|pair| (pair[1].0.0 - pair[0].0.0) / MS).collect();
     assert_eq!(gaps, [1000, 100, 100]);
+}
+
+/// What answers the same ports with datagrams of its own can't be told apart: from the first such answer on there is
+/// but one probe at a time.
+#[test]
+fn anonymous_datagrams_go_one_by_one() {
+    let mut machine = machine(Method::Udp, |_| {});
+    let run = testing::run(&mut machine, |_, probe| {
+        let datagram = Said::Udp { source_port: 33_435, payload: b"hello".to_vec() };
+        Ok(if probe.id.0 == 1 { vec![] } else { vec![Coming::answer(5, TARGET, datagram)] })
+    });
+    let gaps: Vec<u64> = run.probes.windows(2).map(|pair| (pair[1].0.0 - pair[0].0.0) / MS).collect();
+    assert_eq!(gaps, [100, 1000, 100]);
 }
 
 #[test]
@@ -289,7 +304,7 @@ proptest! {
         wait_duplicates in any::<bool>(),
         cancelled in prop::option::weighted(0.2, 0_u64..2000),
         fixed in any::<bool>(),
-        reset in any::<bool>(),
+        (reset, stepped) in any::<(bool, bool)>(),
     ) {
         let count = u32::try_from(weather.len()).unwrap();
         let mut machine = machine(method, |spec| {
@@ -297,11 +312,15 @@ proptest! {
             spec.interval = Nanos(interval);
             spec.schedule = if poisson { Schedule::Poisson { seed: interval } } else { Schedule::Periodic };
             (spec.stop_after, spec.wait_duplicates) = (stop_after, wait_duplicates);
-            spec.tcp = fields(fixed.then_some(9), None);
+            spec.tcp = Some(Box::new(fields(fixed.then_some(9), None)));
         });
         let run = testing::run(&mut machine, |now, probe| {
             let answer = Coming::answer(30, TARGET, answer(now, probe, reset));
             let mut coming = weather[probe.id.0 as usize].spoil(vec![answer])?;
+            coming.push(Coming { after: Nanos::from_millis(1), what: What::Stamped(50) });
+            if stepped {
+                coming.push(Coming { after: Nanos::from_millis(2), what: What::ClockStepped });
+            }
             if let (0, Some(after)) = (probe.id.0, cancelled) {
                 coming.push(Coming { after: Nanos::from_millis(after), what: What::Cancel });
             }

@@ -23,6 +23,7 @@ pub(in crate::wire) fn probes() -> impl Strategy<Value = (Probe, Identity, IpAdd
             tos,
             dont_fragment,
             ip_options: if v4 { vec![1; option_words * 4] } else { Vec::new() },
+            tcp_offer: tos & 1 == 0,
             flow: Flow { number: flow, selector: None },
             ..Probe::new(ProbeId(0), address(destination), body)
         };

@@ -40,3 +40,9 @@ fn options_end_where_they_make_no_sense() {
         [odd, TcpOption::Other { kind: 254, data: &[] }]
     );
 }
+
+#[test]
+fn an_offer_is_read_as_it_was_made() {
+    let made = Offer { mss: Some(1400), window_scale: Some(7), sack_permitted: true, timestamp: Some(9) };
+    assert_eq!(Offer::of(&offer(1400, 9)), made);
+}

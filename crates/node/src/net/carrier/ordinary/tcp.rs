@@ -48,6 +48,8 @@ pub struct TcpCarrier {
     next: u64,
     tokens: Vec<u64>,
     data: Box<[u8]>,
+    /// Something left since this was read.
+    unread: bool,
 }
 
 #[derive(Debug)]
@@ -83,6 +85,7 @@ impl TcpCarrier {
             next: 0,
             tokens: Vec::new(),
             data: vec![0; 2048].into(),
+            unread: false,
         })
     }
 
@@ -105,6 +108,7 @@ impl TcpCarrier {
 
     /// Reads what has come of the attempts that have something; returns whether there are no more.
     fn drain(&mut self, sink: &mut dyn Sink) -> bool {
+        self.unread = false;
         let mut tokens = std::mem::take(&mut self.tokens);
         tokens.clear();
         self.watch.ready(&mut tokens);
@@ -195,13 +199,14 @@ impl Carrier for TcpCarrier {
             attempt.tell(&outcome, &[], sink);
             return Ok([None, None]);
         }
+        self.unread = true;
         self.attempts.insert(token, attempt);
         self.ways.insert((selector, to), token);
         Ok([Some(token), None])
     }
 
     fn send(&mut self, _: &mut dyn Sink) -> Progress {
-        if self.attempts.is_empty() { Progress::Idle } else { Progress::Sent }
+        if self.unread { Progress::Sent } else { Progress::Idle }
     }
 
     fn watched(&self) -> Vec<Arc<OwnedFd>> {

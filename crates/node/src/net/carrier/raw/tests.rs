@@ -310,14 +310,16 @@ fn what_nobody_waits_for_is_not_copied() {
             let [_, udp, _] = &opened.receive;
             let speaker = UdpSocket::bind((target, 0)).unwrap();
             let hears = || {
-                speaker.send_to(b"x", (target, 61_000)).unwrap();
+                let _ = speaker.send_to(b"x", (target, 61_000));
                 sys::receive_many(udp.as_fd(), 0, &mut Room::default()).unwrap()
             };
             assert_eq!(hears(), 0);
             let mut receiver = Receiver::new(udp.try_clone().unwrap(), family, Protocol::Udp);
             receiver.listen(true);
-            assert_eq!(hears(), 1, "{target}");
+            // A busy kernel may put the delivery off.
+            assert!((0..PATIENCE).any(|_| hears() > 0), "{target}");
             receiver.listen(false);
+            while sys::receive_many(udp.as_fd(), 0, &mut Room::default()).unwrap() > 0 {}
             assert_eq!(hears(), 0, "{target}");
         }
     });

@@ -7,10 +7,13 @@ use mmn_probe::{
 };
 
 use super::Core;
-use crate::net::{
-    carrier::{JobKey, Quality},
-    driver::DriveError,
-    timex,
+use crate::{
+    clock,
+    net::{
+        carrier::{JobKey, Quality},
+        driver::DriveError,
+        timex,
+    },
 };
 
 impl Core {
@@ -79,18 +82,32 @@ impl Core {
         let none = Quality { sent_by: StampSource::User, received_by: StampSource::User, rtt_error_ns: None };
         let Quality { sent_by, received_by, rtt_error_ns } =
             own.or_else(|| self.quality(lane)).unwrap_or(none);
-        let clock = timex::clock_report().map(|report| Clock {
-            synchronised: report.synchronised,
-            offset_ns: report.offset_ns,
-            max_error_ns: report.max_error_ns,
-        });
-        Conditions { lane, sent_by, received_by, rtt_error_ns, clock }
+        Conditions { lane, sent_by, received_by, rtt_error_ns, clock: self.clock(clock::monotonic()) }
+    }
+
+    /// The state of the civil clock, which changes slowly.
+    fn clock(&mut self, now: Instant) -> Option<Clock> {
+        match self.clock {
+            Some((until, clock)) if now < until => clock,
+            _ => {
+                let clock = timex::clock_report().map(|report| Clock {
+                    synchronised: report.synchronised,
+                    offset_ns: report.offset_ns,
+                    max_error_ns: report.max_error_ns,
+                });
+                self.clock = Some((now + CLOCK_FOR, clock));
+                clock
+            }
+        }
     }
 
     fn quality(&self, lane: Lane) -> Option<Quality> {
         self.carriers.iter().find_map(|carrier| carrier.quality(lane))
     }
 }
+
+/// How long a report on the civil clock is good for.
+const CLOCK_FOR: Nanos = Nanos::from_millis(100);
 
 /// How fast probes have left of late, and whether that is slow enough for the precise lane.
 #[derive(Debug, Default)]
