@@ -59,8 +59,6 @@ pub(crate) struct Api {
     pub(crate) stop: CancellationToken,
     /// What runs: each connection, and each WebSocket.
     pub(crate) tasks: TaskTracker,
-    /// Where connections are served that ask much at a time.
-    pub(crate) aside: socket::aside::Aside,
 }
 
 /// The description of the API (OpenAPI 3.1), as `/openapi.json` gives it.

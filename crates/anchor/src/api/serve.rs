@@ -124,7 +124,6 @@ impl Server {
             description: openapi::document(&super::routes()).to_string().into(),
             stop: shutdown.clone(),
             tasks: tasks.clone(),
-            aside: super::socket::aside::Aside::default(),
             config,
         });
         let service = Service::new(api);

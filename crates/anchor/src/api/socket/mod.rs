@@ -1,30 +1,24 @@
 //! The WebSocket at `/api/v1/stream` (messages: [`mmn_schema::stream`]).
 //!
-//! A client that asks much at a time is served by a thread beside the anchor's ([`aside`]): what it asks and reads takes
-//! nothing of the anchor's own time then. One that asks now and then stays where the anchor is, since to hand over takes
-//! longer than to answer.
-//!
 //! One task per connection does it all: it reads questions, waits for the anchor's answers, reads the results of all
 //! subscriptions and writes. What waits to be written is bounded; when it is full, neither results nor questions are
 //! read, so that a client that is slow holds up itself alone. Nothing is dropped but events, and those are counted.
 //!
-//! Begin at [`Conversation`]; `session` decides what an answer is, `subscription` how far results may go.
+//! Begin at [`converse`]; `session` decides what an answer is, `subscription` how far results may go.
 
-pub(super) mod aside;
 pub(super) mod codec;
 mod session;
 mod subscription;
 
 use std::collections::VecDeque;
 use std::ops::ControlFlow;
+use std::sync::Arc;
 use std::task::Poll;
 
 use axum::extract::FromRequestParts;
 use axum::extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade, close_code};
-use futures::stream::{SplitSink, SplitStream};
 use futures::{FutureExt, Sink, SinkExt, StreamExt};
 use mmn_schema::problem::Problem;
-use mmn_schema::time::Timestamp;
 use tokio::time::MissedTickBehavior;
 
 use super::Api;
@@ -43,9 +37,6 @@ const MAX_ANSWERS_WAITING: usize = 4 << 20;
 const MAX_AT_ONCE: usize = 256;
 /// About how many bytes of answers: others want to be served too.
 const MAX_BYTES_AT_ONCE: usize = 64 * 1024;
-/// How much a client has under way that asks much at a time, and for how many turns on end before it is moved.
-const MUCH: usize = 64;
-const MUCH_LONG: u32 = 32;
 /// After how many intervals without a sign of life a connection is given up.
 const MAX_QUIET: u32 = 3;
 
@@ -73,18 +64,7 @@ async fn open(caller: Caller, mut call: Call) -> Answer {
         move |socket| async move {
             let running = api.tasks.token();
             let counted = api.traffic.sockets.count();
-            let mut conversation = Conversation::new(socket, &api, caller);
-            while conversation.go(&api, Place::Here).await == Next::Move {
-                let apart = api.clone();
-                let moved = api.aside.run(async move {
-                    let next = conversation.go(&apart, Place::Aside).await;
-                    (next, conversation)
-                });
-                conversation = match moved.await {
-                    Some((Next::Move, back)) => back,
-                    _ => break,
-                };
-            }
+            converse(socket, &api, caller).await;
             drop((counted, running));
         },
     ))
@@ -100,131 +80,85 @@ fn not_a_websocket(detail: &str) -> Failure {
         .into()
 }
 
-/// Where a connection is served.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Place {
-    /// By the anchor's own thread.
-    Here,
-    /// By the one beside it.
-    Aside,
-}
-
-/// What comes next for a connection.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Next {
-    /// It is better served elsewhere.
-    Move,
-    /// Nothing: it is over.
-    Over,
-}
-
-/// One connection.
-struct Conversation {
-    sink: SplitSink<WebSocket, Message>,
-    stream: SplitStream<WebSocket>,
-    session: Session,
-    out: Outbox,
-    /// When its token ends.
-    until: Option<Timestamp>,
-    /// Intervals without a sign of life.
-    quiet: u32,
-}
-
-impl Conversation {
-    fn new(socket: WebSocket, api: &Api, caller: Caller) -> Self {
-        let (sink, stream) = socket.split();
-        let until = caller.until();
-        let session = Session::new(api.anchor.clone(), caller);
-        Self { sink, stream, session, out: Outbox::default(), until, quiet: 0 }
-    }
-
-    /// Serves it until it is over, or better served elsewhere.
-    async fn go(&mut self, api: &Api, place: Place) -> Next {
-        let Self { sink, stream, session, out, until, quiet } = self;
-        let mut ticks = tokio::time::interval(KEEP_ALIVE);
-        ticks.reset();
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let (mut busy, mut most) = (0, 0);
-        let farewell = loop {
-            let mut farewell = None;
-            tokio::select! {
-                written = out.write(sink), if !out.is_empty() => match written {
-                    Ok(()) => *quiet = 0,
-                    Err(_) => return Next::Over,
-                },
-                message = stream.next(), if out.bytes < MAX_ANSWERS_WAITING && session.has_room() => {
-                    *quiet = 0;
-                    match hear(message, session) {
-                        ControlFlow::Continue(()) => {}
-                        ControlFlow::Break(End::Farewell(farewell)) => break farewell,
-                        ControlFlow::Break(End::Gone) => return Next::Over,
-                    }
+/// Serves one connection to its end.
+async fn converse(socket: WebSocket, api: &Arc<Api>, caller: Caller) {
+    let (mut sink, mut stream) = socket.split();
+    let until = caller.until();
+    let mut session = Session::new(api.anchor.clone(), caller);
+    let mut out = Outbox::default();
+    let mut ticks = tokio::time::interval(KEEP_ALIVE);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut quiet = 0;
+    let farewell = loop {
+        let mut farewell = None;
+        tokio::select! {
+            written = out.write(&mut sink), if !out.is_empty() => match written {
+                Ok(()) => quiet = 0,
+                Err(_) => return,
+            },
+            message = stream.next(), if out.bytes < MAX_ANSWERS_WAITING && session.has_room() => {
+                quiet = 0;
+                match hear(message, &mut session) {
+                    ControlFlow::Continue(()) => {}
+                    ControlFlow::Break(End::Farewell(farewell)) => break farewell,
+                    ControlFlow::Break(End::Gone) => return,
                 }
-                () = session.turn(), if out.bytes < MAX_RESULTS_WAITING => {}
-                _ = ticks.tick() => {
-                    *quiet += 1;
-                    if *quiet > MAX_QUIET {
-                        return Next::Over;
-                    }
-                    if until.is_some_and(|until| crate::clock::wall() >= until) {
-                        break Some((close_code::POLICY, "the token has expired"));
-                    }
-                    out.push(Message::Ping(bytes::Bytes::new()));
-                    if place == Place::Aside && std::mem::take(&mut most) < MUCH {
-                        return Next::Move;
-                    }
+            },
+            () = session.turn(), if out.bytes < MAX_RESULTS_WAITING => {}
+            _ = ticks.tick() => {
+                quiet += 1;
+                if quiet > MAX_QUIET {
+                    return;
                 }
-                () = api.stop.cancelled() => break Some((close_code::AWAY, "the anchor stops")),
+                if until.is_some_and(|until| crate::clock::wall() >= until) {
+                    break Some((close_code::POLICY, "the token has expired"));
+                }
+                out.push(Message::Ping(bytes::Bytes::new()));
             }
-            out.take(session);
-            // What else is there is taken before anything is written: under load a write carries many answers.
-            let mut left = MAX_AT_ONCE;
-            while left > 0 {
-                left -= 1;
-                let mut idle = true;
-                if out.bytes < MAX_ANSWERS_WAITING
-                    && session.has_room()
-                    && let Some(message) = stream.next().now_or_never()
-                {
-                    idle = false;
-                    match hear(message, session) {
-                        ControlFlow::Continue(()) => {}
-                        ControlFlow::Break(End::Farewell(said)) => {
-                            farewell = Some(said);
-                            left = 0;
-                        }
-                        ControlFlow::Break(End::Gone) => return Next::Over,
+            () = api.stop.cancelled() => break Some((close_code::AWAY, "the anchor stops")),
+        }
+        out.take(&mut session);
+        // What else is there is taken before anything is written: under load a write carries many answers.
+        let mut left = MAX_AT_ONCE;
+        while left > 0 {
+            left -= 1;
+            let mut idle = true;
+            if out.bytes < MAX_ANSWERS_WAITING
+                && session.has_room()
+                && let Some(message) = stream.next().now_or_never()
+            {
+                idle = false;
+                match hear(message, &mut session) {
+                    ControlFlow::Continue(()) => {}
+                    ControlFlow::Break(End::Farewell(said)) => {
+                        farewell = Some(said);
+                        left = 0;
                     }
-                }
-                if out.bytes < MAX_RESULTS_WAITING && session.turn().now_or_never().is_some() {
-                    idle = false;
-                }
-                out.take(session);
-                if idle || out.bytes > MAX_BYTES_AT_ONCE {
-                    break;
+                    ControlFlow::Break(End::Gone) => return,
                 }
             }
-            if let Some(farewell) = farewell {
-                break farewell;
+            if out.bytes < MAX_RESULTS_WAITING && session.turn().now_or_never().is_some() {
+                idle = false;
             }
-            most = most.max(session.under_way());
-            busy = if session.under_way() >= MUCH { busy + 1 } else { 0 };
-            if place == Place::Here && busy >= MUCH_LONG {
-                return Next::Move;
+            out.take(&mut session);
+            if idle || out.bytes > MAX_BYTES_AT_ONCE {
+                break;
             }
-        };
-        // What waits is not written any more: the client resumes from its cursor.
-        let goodbye = async {
-            if let Some((code, reason)) = farewell {
-                sink.send(Message::Close(Some(CloseFrame { code, reason: reason.into() }))).await?;
-                // Until the client has answered: a connection that is dropped on unread bytes takes the message back.
-                while let Some(Ok(_)) = stream.next().await {}
-            }
-            sink.close().await
-        };
-        let _ = tokio::time::timeout(STOP_TIMEOUT / 2, goodbye).await;
-        Next::Over
-    }
+        }
+        if let Some(farewell) = farewell {
+            break farewell;
+        }
+    };
+    // What waits is not written any more: the client resumes from its cursor.
+    let goodbye = async {
+        if let Some((code, reason)) = farewell {
+            sink.send(Message::Close(Some(CloseFrame { code, reason: reason.into() }))).await?;
+            // Until the client has answered: a connection that is dropped on unread bytes takes the message back.
+            while let Some(Ok(_)) = stream.next().await {}
+        }
+        sink.close().await
+    };
+    let _ = tokio::time::timeout(STOP_TIMEOUT / 2, goodbye).await;
 }
 
 /// How a conversation ends.

@@ -105,11 +105,6 @@ impl Session {
         self.questions < MAX_QUESTIONS
     }
 
-    /// How much is under way: questions and what is followed.
-    pub(crate) fn under_way(&self) -> usize {
-        self.under_way.len()
-    }
-
     /// What is to be written since the last call.
     pub(crate) fn answers(&mut self) -> impl Iterator<Item = (Encoding, FromAnchor)> + use<'_> {
         self.answers.drain(..)
