@@ -1,6 +1,6 @@
 # One front door. Each target is a script of scripts/ or one line of cargo.
 .DEFAULT_GOAL := help
-.PHONY: help setup build run test bench bench-spine contract check fmt
+.PHONY: help setup build run test bench bench-spine bench-engine contract check fmt
 
 export CARGO_TERM_COLOR ?= auto
 # Where rustup puts a toolchain, for a shell that was started before.
@@ -8,7 +8,7 @@ export PATH := $(PATH):$(HOME)/.cargo/bin
 target := $(or $(CARGO_TARGET_DIR),target)
 
 help: ## Say what there is to make.
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
 
 setup: ## Install what is missing: Debian packages (as root, else it says the command) and nats-server.
 	@scripts/setup.sh
@@ -27,6 +27,9 @@ bench: setup ## Measure what the benchmark promises, each figure beside its yard
 
 bench-spine: setup ## Measure the spine under fault and under load, in about twelve minutes.
 	@exec env MMN_NATS_SERVER="$$(scripts/nats-server.sh)" scripts/bench-spine.sh $(LINES)
+
+bench-engine: setup ## Measure the packets, in network namespaces (as root), in about ten minutes.
+	@exec env MMN_NATS_SERVER="$$(scripts/nats-server.sh)" scripts/bench-engine.sh $(LINES)
 
 contract: ## Write contract/ and docs/reference/messages.md anew.
 	cargo run --locked --package xtask -- contract

@@ -1857,25 +1857,81 @@ class WhoAmI(TypedDict):
 
 
 class PingParams(TypedDict):
-    """Sends ICMP echo requests and records each reply."""
+    """Sends probes to a target and records each reply."""
+
+    method: NotRequired["PingMethod"]
+    """What is sent: ICMP echo requests, or another method."""
 
     count: NotRequired[int]
-    """Echo requests to send, 1 to 4096."""
+    """Requests to send, 1 to 4096."""
 
     interval: NotRequired["Span"]
-    """Time from one request to the next, at least 10ms."""
+    """Time from one request to the next, at least 10ms; the mean of it on a Poisson schedule."""
+
+    schedule: NotRequired["PingSchedule"]
+    """How requests follow one another."""
+
+    seed: NotRequired[Union[int, None]]
+    """What decides a random schedule; drawn where absent, and told in the result."""
+
+    random_start: NotRequired[bool]
+    """Begin after a random part of the interval (RFC 3432), that many pings don't keep in step."""
 
     timeout: NotRequired["Span"]
     """How long after its request a reply counts as received."""
 
     size: NotRequired[int]
-    """Payload in bytes after the ICMP header, at most 65507. The first 8 carry a cookie against forged replies."""
+    """Payload in bytes of echo requests and UDP datagrams, at most 65507. The first 8 carry a cookie against forged replies."""
+
+    pattern: NotRequired[Union[str, None]]
+    """Up to 16 bytes in hexadecimal that fill the payload after the cookie; zeros where absent."""
+
+    payload: NotRequired[Union[str, None]]
+    """The whole payload in hexadecimal, without a cookie: of TCP segments too. Methods that need a word of it (`udp`, or
+    `icmp_checksum`) change the last two bytes.
+    """
 
     ttl: NotRequired[Union[int, None]]
     """Time to live (hop limit) of the requests, 1 to 255; the system's own where absent."""
 
-    pattern: NotRequired[Union[str, None]]
-    """Up to 16 bytes in hexadecimal that fill the payload after the cookie; zeros where absent."""
+    dscp: NotRequired[Union[int, None]]
+    """Differentiated services code point of the requests, 0 to 63."""
+
+    tos: NotRequired[Union[int, None]]
+    """Type of service (traffic class) of the requests: the whole octet of DSCP and ECN, instead of `dscp`."""
+
+    df: NotRequired[bool]
+    """Don't fragment: routers may not, and neither may the vantage point."""
+
+    port: NotRequired[Union[int, None]]
+    """Destination port of UDP (33435 where absent) and TCP (80 where absent); of `udp_dport` the first one."""
+
+    source_port: NotRequired[Union[int, None]]
+    """Source port of UDP and TCP, where the vantage point allows it; of `udp_sport`, `tcp_syn_sport` and `tcp_ack_sport` the first one."""
+
+    icmp_id: NotRequired[Union[int, None]]
+    """Identifier of ICMP requests, where the vantage point allows it."""
+
+    icmp_checksum: NotRequired[Union[int, None]]
+    """Checksum that every echo request has: load balancers then send all of them one way."""
+
+    tcp_seq: NotRequired[Union[int, None]]
+    """Sequence number of TCP segments. Methods that then can't tell two requests apart send one at a time."""
+
+    tcp_ack: NotRequired[Union[int, None]]
+    """Acknowledgement number of TCP segments, likewise."""
+
+    mss: NotRequired[Union[int, None]]
+    """Maximum segment size that a SYN announces; none where absent."""
+
+    source: NotRequired[Union["PingAddress", None]]
+    """Source address, one of the vantage point's own; the system's choice where absent."""
+
+    record_route: NotRequired[bool]
+    """Ask routers for their addresses by the IPv4 option record route."""
+
+    ip_timestamp: NotRequired[Union[str, None]]
+    """Ask routers for their time by the IPv4 option timestamp: `tsonly`, `tsandaddr`, or `tsprespec=A,B,C,D`."""
 
     family: NotRequired["PingFamily"]
     """Address family of the target."""
@@ -1883,9 +1939,31 @@ class PingParams(TypedDict):
     stop_after: NotRequired[Union[int, None]]
     """End as soon as so many replies are in; absent: wait for all."""
 
+    wait_duplicates: NotRequired[bool]
+    """Wait for duplicates until the last timeout, though every request is answered."""
+
+    lane: NotRequired["PingLaneWish"]
+    """The way that packets take through the vantage point's host."""
+
+
+# What is sent, and with it what answers it.
+PingMethod: TypeAlias = Literal["icmp", "icmp_timestamp", "udp", "udp_dport", "udp_sport", "tcp_syn", "tcp_syn_sport", "tcp_ack", "tcp_ack_sport", "tcp_synack", "tcp_rst"]
+
+
+# How requests follow one another.
+PingSchedule: TypeAlias = Literal["periodic", "poisson"]
+
+
+# an IPv4 or IPv6 address
+PingAddress: TypeAlias = str
+
 
 # Which addresses of a name to use.
 PingFamily: TypeAlias = Literal["any", "ipv4", "ipv6"]
+
+
+# Which lane to take.
+PingLaneWish: TypeAlias = Literal["any", "unprivileged", "raw", "precise", "bulk"]
 
 
 class PingBody(TypedDict):
@@ -1899,6 +1977,33 @@ class PingBody(TypedDict):
 
     family: "PingAddressFamily"
     """Its family."""
+
+    method: NotRequired["PingMethod"]
+    """What was sent."""
+
+    source: NotRequired[Union["PingAddress", None]]
+    """The source address of the requests, where the system tells."""
+
+    source_port: NotRequired[Union[int, None]]
+    """The source port of UDP and TCP, where all requests have the same."""
+
+    port: NotRequired[Union[int, None]]
+    """The destination port of UDP and TCP, where all requests have the same."""
+
+    icmp_id: NotRequired[Union[int, None]]
+    """The identifier of ICMP requests, where all have the same."""
+
+    request_bytes: NotRequired[Union[int, None]]
+    """The length of each request in bytes, IP header included."""
+
+    timeout_ns: NotRequired[Union[int, None]]
+    """How long a reply was waited for, in nanoseconds."""
+
+    seed: NotRequired[Union[int, None]]
+    """What decided a random schedule."""
+
+    end: NotRequired[Union["PingEnd", None]]
+    """How it ended."""
 
     sent: int
     """Requests that left."""
@@ -1915,17 +2020,42 @@ class PingBody(TypedDict):
     errors: int
     """Requests that an ICMP error answered; they count as lost."""
 
+    overrun: NotRequired[int]
+    """Requests whose reply may have been missed, because the vantage point could not read all that came. They are not
+    lost.
+    """
+
+    cancelled: NotRequired[int]
+    """Requests whose end is not known, because the measurement ended before."""
+
     loss: float
-    """Lost share of the requests that left, 0 to 1."""
+    """Lost share of the requests that left and whose end is known, 0 to 1 (RFC 6673): neither those overrun nor those
+    cancelled.
+    """
 
     rtt: NotRequired[Union["PingRtt", None]]
     """The round trips; absent when there was none."""
+
+    ipdv: NotRequired[Union["PingIpdv", None]]
+    """How far round trips differ from one request to the next; absent where no two neighbours were answered."""
+
+    pdv: NotRequired[Union["PingPdv", None]]
+    """How far round trips differ from the smallest; absent where fewer than two were answered."""
+
+    reordering: NotRequired[Union["PingReordering", None]]
+    """Whether replies came in the order of the requests; absent where fewer than two came."""
+
+    registered: NotRequired[list["PingRegistered"]]
+    """Metrics of IANA's registry that this measurement is, where its parameters are exactly those of an entry."""
 
     stamps: NotRequired[Union["PingStamps", None]]
     """Who took the stamps of the round trips, the weaker where they differ; absent when there was none."""
 
     clock_stepped: NotRequired[bool]
     """Civil time was set meanwhile: `sent_at` is in doubt, round trips are not."""
+
+    conditions: NotRequired[Union["PingConditions", None]]
+    """How the packets went through the vantage point's host."""
 
     unasked: NotRequired[int]
     """Packets that claimed to be replies and were not: wrong cookie, or for no request of this task."""
@@ -1934,18 +2064,18 @@ class PingBody(TypedDict):
     """Each request, in the order of sending."""
 
 
-# an IPv4 or IPv6 address
-PingAddress: TypeAlias = str
-
-
 # The family of an address.
 PingAddressFamily: TypeAlias = Literal["ipv4", "ipv6"]
+
+
+# How a ping ended.
+PingEnd: TypeAlias = Literal["completed", "enough", "cancelled"]
 
 
 class PingRtt(TypedDict):
     """The round trips in nanoseconds.
 
-    In the quartiles a lost request counts as infinite (RFC 2681, section 4.1): one that falls among the lost is absent.
+    In quartiles and percentiles a lost request counts as infinite (RFC 2681, section 4.1): one that falls among the lost is absent.
     Minimum, mean, maximum and deviation are of those that came.
     """
 
@@ -1961,6 +2091,12 @@ class PingRtt(TypedDict):
     q3_ns: NotRequired[Union[int, None]]
     """The third quartile."""
 
+    p95_ns: NotRequired[Union[int, None]]
+    """The 95th percentile, of 20 requests or more."""
+
+    p99_ns: NotRequired[Union[int, None]]
+    """The 99th percentile, of 100 requests or more."""
+
     mean_ns: int
     """The arithmetic mean."""
 
@@ -1969,6 +2105,80 @@ class PingRtt(TypedDict):
 
     stddev_ns: int
     """The standard deviation of the population."""
+
+
+class PingIpdv(TypedDict):
+    """Inter-packet delay variation (RFC 3393, RFC 5481): each round trip less that of the request before it, in
+    nanoseconds. Of neighbours that were both answered in time.
+    """
+
+    pairs: int
+    """How many pairs of neighbours."""
+
+    min_ns: int
+    """The smallest difference."""
+
+    max_ns: int
+    """The largest difference."""
+
+    mean_abs_ns: int
+    """The mean of the differences without their sign."""
+
+    p50_abs_ns: int
+    """The median of the differences without their sign."""
+
+    p95_abs_ns: int
+    """Their 95th percentile."""
+
+    p99_abs_ns: int
+    """Their 99th percentile."""
+
+
+class PingPdv(TypedDict):
+    """Packet delay variation (RFC 5481): each round trip less the smallest, in nanoseconds. Of those that were answered in
+    time.
+    """
+
+    p50_ns: int
+    """The median."""
+
+    p95_ns: int
+    """The 95th percentile."""
+
+    p99_ns: int
+    """The 99th percentile."""
+
+    p999_ns: int
+    """The percentile 99.9."""
+
+    max_ns: int
+    """The largest."""
+
+
+class PingReordering(TypedDict):
+    """Reordering of replies (RFC 4737), duplicates left out. On which way the order was lost a round trip does not tell."""
+
+    reordered: int
+    """Replies that came after one to a later request."""
+
+    ratio: float
+    """Their share of the replies, 0 to 1."""
+
+    max_extent: NotRequired[Union[int, None]]
+    """How many places the latest came too late; absent where none did."""
+
+    max_late_ns: NotRequired[Union[int, None]]
+    """How long after the first reply that overtook it the latest came, in nanoseconds; absent where none did."""
+
+
+class PingRegistered(TypedDict):
+    """A metric of IANA's registry of performance metrics (RFC 8911, RFC 8912)."""
+
+    name: str
+    """Its name there."""
+
+    value: float
+    """Its value, in the unit that the name says."""
 
 
 class PingStamps(TypedDict):
@@ -1985,6 +2195,41 @@ class PingStamps(TypedDict):
 PingStampSource: TypeAlias = Literal["kernel", "user"]
 
 
+class PingConditions(TypedDict):
+    """How the packets of a measurement went through the vantage point's host, and who stamped them."""
+
+    lane: "PingLane"
+    """The way that they took."""
+
+    stamps: "PingStamps"
+    """Who stamps packets on this lane, where all goes well."""
+
+    rtt_error_ns: NotRequired[Union[int, None]]
+    """How far a round trip may be off, in nanoseconds: an estimate, whose origin is the guide on precision. Absent
+    where there is none.
+    """
+
+    clock: NotRequired[Union["PingClock", None]]
+    """The state of the clock of instants; absent where the system does not tell. Round trips don't depend on it."""
+
+
+# A way that packets take through a host.
+PingLane: TypeAlias = Literal["unprivileged", "raw", "precise", "bulk", "simulated"]
+
+
+class PingClock(TypedDict):
+    """The state of a host's civil clock, as its kernel tells it."""
+
+    synchronised: bool
+    """Whether something outside the host keeps it in step."""
+
+    offset_ns: int
+    """The estimated offset from true time, in nanoseconds."""
+
+    max_error_ns: int
+    """The greatest error that the kernel allows for, in nanoseconds."""
+
+
 # What became of one request.
 PingReply = TypedDict(
     "PingReply",
@@ -1997,14 +2242,38 @@ PingReply = TypedDict(
         "sent_at": NotRequired[Union["Timestamp", None]],
         # The time to the reply, late reply or ICMP error, in nanoseconds.
         "rtt_ns": NotRequired[Union[int, None]],
-        # The TTL with which the reply arrived, where the system tells.
+        # The source port of the request, where each has its own.
+        "source_port": NotRequired[Union[int, None]],
+        # The destination port of the request, where each has its own.
+        "port": NotRequired[Union[int, None]],
+        # The identification in the request's IPv4 header, where it is known.
+        "request_ip_id": NotRequired[Union[int, None]],
+        # The TTL with which the reply or error arrived, where the system tells.
         "ttl": NotRequired[Union[int, None]],
-        # The length of the reply in bytes, its 8-byte ICMP header included.
+        # The type of service (traffic class) with which it arrived, where the system tells.
+        "tos": NotRequired[Union[int, None]],
+        # The identification in its IPv4 header, where the system tells.
+        "ip_id": NotRequired[Union[int, None]],
+        # The length of the reply or error in bytes, its ICMP, UDP or TCP header included, its IP header not.
         "bytes": NotRequired[Union[int, None]],
+        # The protocol of the reply to UDP and TCP.
+        "protocol": NotRequired[Union["PingProtocol", None]],
+        # The flags of the TCP segment that replied, a letter each: F, S, R, P, A, U, E, C.
+        "tcp_flags": NotRequired[Union[str, None]],
+        # Its window, as it stands in the header.
+        "tcp_window": NotRequired[Union[int, None]],
+        # The times of an ICMP timestamp reply.
+        "timestamps": NotRequired[Union["PingIcmpTimestamps", None]],
+        # The addresses that routers left in the option record route.
+        "record_route": NotRequired[list["PingAddress"]],
+        # What routers left in the option timestamp.
+        "ip_timestamps": NotRequired[Union["PingIpTimestamps", None]],
         # Who answered, where it was not the target's address.
         "from": NotRequired[Union["PingAddress", None]],
         # Further replies and errors.
         "duplicates": NotRequired[int],
+        # These, the first 256 of all requests.
+        "repeats": NotRequired[list["PingRepeat"]],
         # What was said instead of a reply, by a router or by the system.
         "error": NotRequired[Union["PingError", None]],
     },
@@ -2012,7 +2281,60 @@ PingReply = TypedDict(
 
 
 # How a request ended.
-PingStatus: TypeAlias = Literal["replied", "late", "timed_out", "error", "not_sent", "cancelled"]
+PingStatus: TypeAlias = Literal["replied", "late", "timed_out", "overrun", "error", "not_sent", "cancelled"]
+
+
+# The protocol of a reply.
+PingProtocol: TypeAlias = Literal["icmp", "udp", "tcp"]
+
+
+class PingIcmpTimestamps(TypedDict):
+    """The times of an ICMP timestamp reply: milliseconds since midnight UT, or anything else with the top bit set
+    (RFC 792).
+    """
+
+    originate_ms: int
+    """When the request was sent, by the vantage point's clock."""
+
+    receive_ms: int
+    """When the target received it, by its own clock."""
+
+    transmit_ms: int
+    """When the target sent the reply."""
+
+
+class PingIpTimestamps(TypedDict):
+    """What routers left in the IPv4 option timestamp."""
+
+    stamps: list["PingIpStamp"]
+    """Their stamps, in order."""
+
+    overflow: NotRequired[int]
+    """How many found no room."""
+
+
+class PingIpStamp(TypedDict):
+    """A router's stamp."""
+
+    address: NotRequired[Union["PingAddress", None]]
+    """Whose it is, where the option says."""
+
+    ms: int
+    """Milliseconds since midnight UT, or anything else with the top bit set (RFC 791)."""
+
+
+# A further reply or error to a request that had one.
+PingRepeat = TypedDict(
+    "PingRepeat",
+    {
+        # The time since the request, in nanoseconds.
+        "rtt_ns": NotRequired[Union[int, None]],
+        # Who sent it, where it was not the target's address.
+        "from": NotRequired[Union["PingAddress", None]],
+        # The TTL with which it arrived, where the system tells.
+        "ttl": NotRequired[Union[int, None]],
+    },
+)
 
 
 class PingError(TypedDict):
@@ -2020,6 +2342,1372 @@ class PingError(TypedDict):
 
     name: str
     """A word for it: `host_unreachable`, `ttl_exceeded`, `prohibited`, …; for a request that never left, why."""
+
+    icmp_type: NotRequired[Union[int, None]]
+    """The type of the ICMP message."""
+
+    icmp_code: NotRequired[Union[int, None]]
+    """The code of the ICMP message."""
+
+    code: NotRequired[Union[int, None]]
+    """The code of the ICMP message, where the name covers several."""
+
+    mtu: NotRequired[Union[int, None]]
+    """The MTU of the next link in bytes, where the packet was too big and the router tells."""
+
+    verified: NotRequired[Union[bool, None]]
+    """Whether it quotes the request's whole cookie. Many routers quote too little to tell."""
+
+
+class TraceParams(TypedDict):
+    """Finds the routers on the way to a target."""
+
+    method: NotRequired["TraceMethod"]
+    """What the probes are."""
+
+    paris: NotRequired[bool]
+    """Keep all probes in one flow, so that load balancers send them one way (Paris traceroute). Without it the UDP
+    destination port, the ICMP checksum or the TCP source port differs from probe to probe.
+    """
+
+    first_hop: NotRequired[int]
+    """TTL of the first hop, 1 to 255."""
+
+    max_ttl: NotRequired[int]
+    """TTL of the last hop, 1 to 255."""
+
+    gap_limit: NotRequired[int]
+    """Stop after so many silent hops in a row; 0: never."""
+
+    attempts: NotRequired[int]
+    """Probes for a hop that stays silent, 1 to 20."""
+
+    all_attempts: NotRequired[bool]
+    """Send all attempts to each hop, answered or not."""
+
+    timeout: NotRequired["Span"]
+    """How long after its probe a reply counts as received."""
+
+    wait: NotRequired["Span"]
+    """Least time from one probe to the next."""
+
+    parallel: NotRequired[int]
+    """Probes that may be under way at a time, 1 to 255; with 1 each hop is waited for."""
+
+    loops: NotRequired[int]
+    """Stop at the loop of this number; 0: never."""
+
+    port: NotRequired[Union[int, None]]
+    """Destination port of UDP and TCP; 33434 and 80 where absent. Of a classic trace over UDP that of the first probe."""
+
+    source_port: NotRequired[Union[int, None]]
+    """Source port of UDP and TCP; the vantage point's choice where absent."""
+
+    icmp_id: NotRequired[Union[int, None]]
+    """ICMP identifier; the vantage point's choice where absent."""
+
+    icmp_checksum: NotRequired[Union[int, None]]
+    """ICMP checksum of all probes of a Paris trace; chosen by chance where absent."""
+
+    flow: NotRequired[int]
+    """Which of the flows to take: another number may take another way."""
+
+    size: NotRequired[Union[int, None]]
+    """Payload in bytes after the ICMP, UDP or TCP header; 32 where absent, and 0 for TCP."""
+
+    dscp: NotRequired[Union[int, None]]
+    """DSCP of the probes, 0 to 63."""
+
+    tos: NotRequired[Union[int, None]]
+    """Octet of DSCP and ECN of the probes (type of service, traffic class)."""
+
+    dont_fragment: NotRequired[bool]
+    """Forbid routers to fragment the probes."""
+
+    pmtud: NotRequired[bool]
+    """Find the path's MTU, too, when the path is known."""
+
+    pmtud_size: NotRequired[int]
+    """Size in bytes, IP header included, with which the search for the MTU begins."""
+
+    source: NotRequired[Union["TraceAddress", None]]
+    """Source address, one of the vantage point's."""
+
+    family: NotRequired["TraceFamily"]
+    """Address family of the target."""
+
+    lane: NotRequired["TraceLaneWish"]
+    """Which way packets take through the vantage point's host."""
+
+
+# What probes are.
+TraceMethod: TypeAlias = Literal["icmp", "udp", "tcp", "tcp_ack"]
+
+
+# an IPv4 or IPv6 address
+TraceAddress: TypeAlias = str
+
+
+# Which addresses of a name to use.
+TraceFamily: TypeAlias = Literal["any", "ipv4", "ipv6"]
+
+
+# Which lane to take.
+TraceLaneWish: TypeAlias = Literal["any", "unprivileged", "raw", "precise", "bulk"]
+
+
+class TraceBody(TypedDict):
+    """The path that was found."""
+
+    target: str
+    """The target as it was asked for."""
+
+    address: "TraceAddress"
+    """The address to which the path leads."""
+
+    family: "TraceAddressFamily"
+    """Its family."""
+
+    method: "TraceMethod"
+    """What the probes were."""
+
+    paris: bool
+    """Whether all belonged to one flow."""
+
+    source: NotRequired[Union["TraceAddress", None]]
+    """The source of the probes, where the system tells."""
+
+    source_port: NotRequired[Union[int, None]]
+    """Their source port, of UDP and TCP; that of the first where they differ."""
+
+    port: NotRequired[Union[int, None]]
+    """Their destination port, of UDP and TCP; that of the first where they differ."""
+
+    icmp_id: NotRequired[Union[int, None]]
+    """Their ICMP identifier."""
+
+    started_at: NotRequired[Union["Timestamp", None]]
+    """When the first probe left."""
+
+    stop: "TraceStop"
+    """Why the trace ended."""
+
+    sent: int
+    """Probes that left."""
+
+    replied: int
+    """Those of them that were answered, late ones included."""
+
+    overrun: NotRequired[int]
+    """Those of them that were not answered while the receiver was overrun: nobody knows what became of them."""
+
+    unasked: NotRequired[int]
+    """Packets that claimed to be replies and were not: wrong cookie, or for no probe of this task."""
+
+    clock_stepped: NotRequired[bool]
+    """Civil time was set meanwhile: instants are in doubt, round trips are not."""
+
+    hops: list["TraceHop"]
+    """The hops, from the first on, up to the end of the path or the last that answered."""
+
+    mtu: NotRequired[Union["TracePathMtu", None]]
+    """The path's MTU, where it was asked for and something answered."""
+
+    conditions: "TraceConditions"
+    """How the packets went."""
+
+
+# The family of an address.
+TraceAddressFamily: TypeAlias = Literal["ipv4", "ipv6"]
+
+
+class TraceStop(TypedDict):
+    """Why a trace ended."""
+
+    reason: "TraceStopReason"
+    """The reason."""
+
+    ttl: NotRequired[Union[int, None]]
+    """The TTL of the hop where the path ended; absent where it just went silent."""
+
+    error: NotRequired[Union[str, None]]
+    """What a router or the system said, where the reason is `unreachable`, `icmp` or `error`."""
+
+    code: NotRequired[Union[int, None]]
+    """The code of the ICMP message, where the reason is `unreachable` or `icmp`."""
+
+
+# Reasons for which a trace ends.
+TraceStopReason: TypeAlias = Literal["completed", "unreachable", "icmp", "loop", "gap_limit", "hop_limit", "halted", "error"]
+
+
+class TraceHop(TypedDict):
+    """A hop."""
+
+    ttl: int
+    """Its TTL."""
+
+    probes: list["TraceProbe"]
+    """Its probes, in the order of sending."""
+
+
+class TraceProbe(TypedDict):
+    """What became of one probe."""
+
+    attempt: int
+    """Which of its hop it was, from 0."""
+
+    status: "TraceStatus"
+    """How it ended."""
+
+    sent_at: NotRequired[Union["Timestamp", None]]
+    """When it left; absent when it did not."""
+
+    bytes: NotRequired[Union[int, None]]
+    """Its length in bytes, IP header included; absent when it did not leave."""
+
+    port: NotRequired[Union[int, None]]
+    """Its destination port, where the probes' differ."""
+
+    source_port: NotRequired[Union[int, None]]
+    """Its source port, where the probes' differ."""
+
+    reply: NotRequired[Union["TraceReply", None]]
+    """What came back first."""
+
+    duplicates: NotRequired[int]
+    """What came after it."""
+
+    error: NotRequired[Union[str, None]]
+    """Why it did not leave."""
+
+
+# How a probe ended.
+TraceStatus: TypeAlias = Literal["replied", "late", "timed_out", "overrun", "not_sent", "cancelled"]
+
+
+# A reply to a probe.
+TraceReply = TypedDict(
+    "TraceReply",
+    {
+        # Who sent it.
+        "from": "TraceAddress",
+        # The time from the probe's leaving to its coming, in nanoseconds.
+        "rtt_ns": NotRequired[Union[int, None]],
+        # The TTL with which it arrived, where the system tells.
+        "ttl": NotRequired[Union[int, None]],
+        # Its octet of DSCP and ECN, where the system tells.
+        "tos": NotRequired[Union[int, None]],
+        # The identification of its IPv4 header, where the system tells.
+        "ip_id": NotRequired[Union[int, None]],
+        # The length of what follows its IP header, in bytes.
+        "bytes": int,
+        # What it is: `echo_reply`, `udp`, `tcp`, or a word for an ICMP error: `ttl_exceeded`, `port_unreachable`, …
+        "name": str,
+        # The type of its ICMP message, of an error.
+        "icmp_type": NotRequired[Union[int, None]],
+        # The code of its ICMP message, of an error.
+        "icmp_code": NotRequired[Union[int, None]],
+        # The MTU of the next link in bytes, where the probe was too big and the router tells.
+        "mtu": NotRequired[Union[int, None]],
+        # The flags of a TCP segment, as in octet 13 of its header.
+        "tcp_flags": NotRequired[Union[int, None]],
+        # It shows what only who saw the probe can know. Many routers quote too little to tell.
+        "verified": NotRequired[bool],
+        # What an error quotes of the probe.
+        "quote": NotRequired[Union["TraceQuote", None]],
+        # What the router added to an error (RFC 4884).
+        "extensions": NotRequired[list["TraceExtension"]],
+    },
+)
+
+
+class TraceQuote(TypedDict):
+    """What an error quotes of its probe: how the probe looked when it got there. What is not quoted is absent."""
+
+    ttl: NotRequired[Union[int, None]]
+    """Its TTL."""
+
+    tos: NotRequired[Union[int, None]]
+    """Its octet of DSCP and ECN."""
+
+    ip_bytes: NotRequired[Union[int, None]]
+    """Its length in bytes, IP header included."""
+
+    ip_id: NotRequired[Union[int, None]]
+    """The identification of its IPv4 header."""
+
+    altered: NotRequired[list[str]]
+    """The fields that are otherwise than they were sent, such as behind a NAT: `source`, `destination`, `source_port`,
+    `destination_port`, `checksum`, `ip_id`, `tos`, `length`.
+    """
+
+
+# An object of an error's extension structure (RFC 4884).
+TraceExtension = TypedDict(
+    "TraceExtension",
+    {
+        # Its class (IANA, *ICMP Extension Object Classes*): 1 MPLS, 2 interface information.
+        "class": int,
+        # Its sub-type.
+        "c_type": int,
+        # The MPLS label stack with which the probe came, top first (RFC 4950).
+        "mpls": NotRequired[list["TraceLabel"]],
+        # What the router says of an interface (RFC 5837).
+        "interface": NotRequired[Union["TraceInterface", None]],
+        # What it holds, in hexadecimal, where its class is none of these.
+        "data": NotRequired[Union[str, None]],
+    },
+)
+
+
+class TraceLabel(TypedDict):
+    """An entry of an MPLS label stack."""
+
+    label: int
+    """The label."""
+
+    traffic_class: int
+    """Its traffic class."""
+
+    ttl: int
+    """Its time to live."""
+
+    bottom: bool
+    """Whether it is the last of the stack."""
+
+
+class TraceInterface(TypedDict):
+    """An interface of a router."""
+
+    role: str
+    """What it was to the probe: `incoming`, `incoming_sub_ip`, `outgoing` or `next_hop`."""
+
+    index: NotRequired[Union[int, None]]
+    """Its `ifIndex`."""
+
+    address: NotRequired[Union["TraceAddress", None]]
+    """Its address, or that of the next hop."""
+
+    name: NotRequired[Union[str, None]]
+    """Its name."""
+
+    mtu: NotRequired[Union[int, None]]
+    """Its MTU in bytes."""
+
+
+class TracePathMtu(TypedDict):
+    """The MTU of a path."""
+
+    mtu: NotRequired[Union[int, None]]
+    """The largest packet that passed, in bytes, IP header included; absent where none did."""
+
+    ttl: int
+    """The TTL of the hop up to which it holds: the destination, or the last hop that answered."""
+
+    notes: list["TraceMtuNote"]
+    """What larger packets met with, in the order of trying."""
+
+    probes: list["TraceProbe"]
+    """The probes of the search."""
+
+
+# Something that a packet was too big for.
+TraceMtuNote = TypedDict(
+    "TraceMtuNote",
+    {
+        # How it is known.
+        "kind": "TraceMtuNoteKind",
+        # The size of the packet in bytes, IP header included.
+        "bytes": int,
+        # The router that said so.
+        "from": NotRequired[Union["TraceAddress", None]],
+        # The MTU of its next link in bytes, where it told a sensible one.
+        "mtu": NotRequired[Union[int, None]],
+        # Of silence: the TTL of the last hop that such a packet reached.
+        "behind_ttl": NotRequired[Union[int, None]],
+    },
+)
+
+
+# How it is known that a packet was too big.
+TraceMtuNoteKind: TypeAlias = Literal["too_big", "silence", "host"]
+
+
+class TraceConditions(TypedDict):
+    """How the packets of a measurement went through the vantage point's host, and who stamped them."""
+
+    lane: "TraceLane"
+    """The way that they took."""
+
+    stamps: "TraceStamps"
+    """Who stamps packets on this lane, where all goes well."""
+
+    rtt_error_ns: NotRequired[Union[int, None]]
+    """How far a round trip may be off, in nanoseconds: an estimate, whose origin is the guide on precision. Absent
+    where there is none.
+    """
+
+    clock: NotRequired[Union["TraceClock", None]]
+    """The state of the clock of instants; absent where the system does not tell. Round trips don't depend on it."""
+
+
+# A way that packets take through a host.
+TraceLane: TypeAlias = Literal["unprivileged", "raw", "precise", "bulk", "simulated"]
+
+
+class TraceStamps(TypedDict):
+    """Who took the two stamps of a round trip."""
+
+    sent: "TraceStampSource"
+    """The stamp of sending."""
+
+    received: "TraceStampSource"
+    """The stamp of receiving."""
+
+
+# Who took a stamp, and with it how far it may be from the wire.
+TraceStampSource: TypeAlias = Literal["kernel", "user"]
+
+
+class TraceClock(TypedDict):
+    """The state of a host's civil clock, as its kernel tells it."""
+
+    synchronised: bool
+    """Whether something outside the host keeps it in step."""
+
+    offset_ns: int
+    """The estimated offset from true time, in nanoseconds."""
+
+    max_error_ns: int
+    """The greatest error that the kernel allows for, in nanoseconds."""
+
+
+class MultipathParams(TypedDict):
+    """Finds all ways to a target that load balancers offer."""
+
+    method: NotRequired["MultipathMethod"]
+    """What the probes are, and what differs from flow to flow."""
+
+    confidence: NotRequired[float]
+    """Percentage of certainty, above 0 and below 100, with which all next hops of a node that chooses evenly are found."""
+
+    branch_points: NotRequired[Union[int, None]]
+    """Number of branch points for which all together the confidence shall hold; for each by itself where absent."""
+
+    first_hop: NotRequired[int]
+    """TTL of the first hop, 1 to 255."""
+
+    max_ttl: NotRequired[int]
+    """TTL of the last hop, 1 to 255."""
+
+    gap_limit: NotRequired[int]
+    """Follow a branch no further after so many silent hops in a row; 0: always."""
+
+    attempts: NotRequired[int]
+    """Probes of one flow for a hop that stays silent, 1 to 20."""
+
+    max_probes: NotRequired[int]
+    """Most probes in all, at most 4096."""
+
+    timeout: NotRequired["Span"]
+    """How long after its probe a reply counts as received."""
+
+    wait: NotRequired["Span"]
+    """Least time from one probe to the next."""
+
+    parallel: NotRequired[int]
+    """Probes that may be under way at a time, 1 to 255."""
+
+    port: NotRequired[Union[int, None]]
+    """Destination port of UDP and TCP, of the first flow where it differs; 33434 and 80 where absent."""
+
+    source_port: NotRequired[Union[int, None]]
+    """Source port of UDP and TCP, of the first flow where it differs; the vantage point's choice where absent."""
+
+    icmp_id: NotRequired[Union[int, None]]
+    """ICMP identifier; the vantage point's choice where absent."""
+
+    size: NotRequired[Union[int, None]]
+    """Payload in bytes after the ICMP, UDP or TCP header; 32 where absent, and 0 for TCP."""
+
+    dscp: NotRequired[Union[int, None]]
+    """DSCP of the probes, 0 to 63."""
+
+    tos: NotRequired[Union[int, None]]
+    """Octet of DSCP and ECN of the probes (type of service, traffic class)."""
+
+    dont_fragment: NotRequired[bool]
+    """Forbid routers to fragment the probes."""
+
+    source: NotRequired[Union["MultipathAddress", None]]
+    """Source address, one of the vantage point's."""
+
+    family: NotRequired["MultipathFamily"]
+    """Address family of the target."""
+
+    lane: NotRequired["MultipathLaneWish"]
+    """Which way packets take through the vantage point's host."""
+
+
+# What probes are, and what differs from flow to flow.
+MultipathMethod: TypeAlias = Literal["udp_dport", "udp_sport", "icmp", "tcp", "tcp_ack"]
+
+
+# an IPv4 or IPv6 address
+MultipathAddress: TypeAlias = str
+
+
+# Which addresses of a name to use.
+MultipathFamily: TypeAlias = Literal["any", "ipv4", "ipv6"]
+
+
+# Which lane to take.
+MultipathLaneWish: TypeAlias = Literal["any", "unprivileged", "raw", "precise", "bulk"]
+
+
+class MultipathBody(TypedDict):
+    """The graph that was found."""
+
+    target: str
+    """The target as it was asked for."""
+
+    address: "MultipathAddress"
+    """The address to which the ways lead."""
+
+    family: "MultipathAddressFamily"
+    """Its family."""
+
+    method: "MultipathMethod"
+    """What the probes were, and what differed from flow to flow."""
+
+    confidence: float
+    """The percentage of certainty that was asked for."""
+
+    source: NotRequired[Union["MultipathAddress", None]]
+    """The source of the probes, where the system tells."""
+
+    source_port: NotRequired[Union[int, None]]
+    """The source port of the first flow, of UDP and TCP."""
+
+    port: NotRequired[Union[int, None]]
+    """The destination port of the first flow, of UDP and TCP."""
+
+    icmp_id: NotRequired[Union[int, None]]
+    """The ICMP identifier of the probes."""
+
+    started_at: NotRequired[Union["Timestamp", None]]
+    """When the first probe left."""
+
+    stop: "MultipathStop"
+    """Why it ended."""
+
+    sent: int
+    """Probes that left."""
+
+    replied: int
+    """Those of them that were answered, late ones included."""
+
+    overrun: NotRequired[int]
+    """Those of them that were not answered while the receiver was overrun: nobody knows what became of them."""
+
+    unasked: NotRequired[int]
+    """Packets that claimed to be replies and were not: wrong cookie, or for no probe of this task."""
+
+    clock_stepped: NotRequired[bool]
+    """Civil time was set meanwhile: instants are in doubt, round trips are not."""
+
+    nodes: list["MultipathNode"]
+    """The nodes; the first is the source."""
+
+    links: list["MultipathLink"]
+    """The links between them, in the order of finding."""
+
+    diamonds: list["MultipathDiamond"]
+    """Where ways part and meet again, from the first on."""
+
+    unanswered: NotRequired[list["MultipathProbe"]]
+    """The probes that show no link: not answered and asked again, or not sent as their flow was before."""
+
+    conditions: "MultipathConditions"
+    """How the packets went."""
+
+
+# The family of an address.
+MultipathAddressFamily: TypeAlias = Literal["ipv4", "ipv6"]
+
+
+class MultipathStop(TypedDict):
+    """Why a multipath trace ended."""
+
+    reason: "MultipathStopReason"
+    """The reason."""
+
+    error: NotRequired[Union[str, None]]
+    """What the system said, where the reason is `error`."""
+
+
+# Reasons for which a multipath trace ends.
+MultipathStopReason: TypeAlias = Literal["completed", "unreachable", "gap_limit", "hop_limit", "loop", "probe_limit", "halted", "error"]
+
+
+class MultipathNode(TypedDict):
+    """A node. The same address at different TTLs is different nodes, and so is silence behind different ones."""
+
+    id: int
+    """Its number, by which links refer to it."""
+
+    ttl: int
+    """The TTL at which it answers; that of the source is one below the first."""
+
+    address: NotRequired[Union["MultipathAddress", None]]
+    """Its address; absent where it is silent."""
+
+    kind: "MultipathNodeKind"
+    """What it is."""
+
+    balancer: NotRequired[Union["MultipathBalancer", None]]
+    """How it chooses among its next hops; absent where it has but one, or it could not be told."""
+
+    incomplete: NotRequired[bool]
+    """Fewer flows passed through it than the certainty asked for needs: next hops may be missing."""
+
+    flows: int
+    """Flows that are known to reach it."""
+
+
+# What a node is.
+MultipathNodeKind: TypeAlias = Literal["source", "router", "silent", "destination", "unreachable"]
+
+
+# How a node chooses among its next hops.
+MultipathBalancer: TypeAlias = Literal["per_flow", "per_packet"]
+
+
+# A link between two nodes.
+MultipathLink = TypedDict(
+    "MultipathLink",
+    {
+        # The node that is nearer to the source.
+        "from": int,
+        # The node behind it.
+        "to": int,
+        # The probes that showed it.
+        "probes": list["MultipathProbe"],
+    },
+)
+
+
+class MultipathProbe(TypedDict):
+    """What became of one probe."""
+
+    ttl: int
+    """Its TTL."""
+
+    flow: int
+    """Its flow, from 0."""
+
+    attempt: int
+    """Which probe of its flow and TTL it was, from 0."""
+
+    repetition: NotRequired[bool]
+    """It repeats a flow to find out how a node chooses."""
+
+    status: "MultipathStatus"
+    """How it ended."""
+
+    sent_at: NotRequired[Union["Timestamp", None]]
+    """When it left; absent when it did not."""
+
+    replies: NotRequired[list["MultipathReply"]]
+    """What came back, in the order of coming; at most 4."""
+
+    duplicates: NotRequired[int]
+    """What came beyond these."""
+
+    error: NotRequired[Union[str, None]]
+    """Why it did not leave."""
+
+
+# How a probe ended.
+MultipathStatus: TypeAlias = Literal["replied", "late", "timed_out", "overrun", "not_sent", "cancelled"]
+
+
+# A reply to a probe.
+MultipathReply = TypedDict(
+    "MultipathReply",
+    {
+        # Who sent it.
+        "from": "MultipathAddress",
+        # The time from the probe's leaving to its coming, in nanoseconds.
+        "rtt_ns": NotRequired[Union[int, None]],
+        # The TTL with which it arrived, where the system tells.
+        "ttl": NotRequired[Union[int, None]],
+        # Its octet of DSCP and ECN, where the system tells.
+        "tos": NotRequired[Union[int, None]],
+        # The identification of its IPv4 header, where the system tells.
+        "ip_id": NotRequired[Union[int, None]],
+        # The length of what follows its IP header, in bytes.
+        "bytes": int,
+        # What it is: `echo_reply`, `udp`, `tcp`, or a word for an ICMP error: `ttl_exceeded`, `port_unreachable`, …
+        "name": str,
+        # The type of its ICMP message, of an error.
+        "icmp_type": NotRequired[Union[int, None]],
+        # The code of its ICMP message, of an error.
+        "icmp_code": NotRequired[Union[int, None]],
+        # The MTU of the next link in bytes, where the probe was too big and the router tells.
+        "mtu": NotRequired[Union[int, None]],
+        # The flags of a TCP segment, as in octet 13 of its header.
+        "tcp_flags": NotRequired[Union[int, None]],
+        # It shows what only who saw the probe can know. Many routers quote too little to tell.
+        "verified": NotRequired[bool],
+        # What an error quotes of the probe.
+        "quote": NotRequired[Union["MultipathQuote", None]],
+        # What the router added to an error (RFC 4884).
+        "extensions": NotRequired[list["MultipathExtension"]],
+    },
+)
+
+
+class MultipathQuote(TypedDict):
+    """What an error quotes of its probe: how the probe looked when it got there. What is not quoted is absent."""
+
+    ttl: NotRequired[Union[int, None]]
+    """Its TTL."""
+
+    tos: NotRequired[Union[int, None]]
+    """Its octet of DSCP and ECN."""
+
+    ip_bytes: NotRequired[Union[int, None]]
+    """Its length in bytes, IP header included."""
+
+    ip_id: NotRequired[Union[int, None]]
+    """The identification of its IPv4 header."""
+
+    altered: NotRequired[list[str]]
+    """The fields that are otherwise than they were sent, such as behind a NAT: `source`, `destination`, `source_port`,
+    `destination_port`, `checksum`, `ip_id`, `tos`, `length`.
+    """
+
+
+# An object of an error's extension structure (RFC 4884).
+MultipathExtension = TypedDict(
+    "MultipathExtension",
+    {
+        # Its class (IANA, *ICMP Extension Object Classes*): 1 MPLS, 2 interface information.
+        "class": int,
+        # Its sub-type.
+        "c_type": int,
+        # The MPLS label stack with which the probe came, top first (RFC 4950).
+        "mpls": NotRequired[list["MultipathLabel"]],
+        # What the router says of an interface (RFC 5837).
+        "interface": NotRequired[Union["MultipathInterface", None]],
+        # What it holds, in hexadecimal, where its class is none of these.
+        "data": NotRequired[Union[str, None]],
+    },
+)
+
+
+class MultipathLabel(TypedDict):
+    """An entry of an MPLS label stack."""
+
+    label: int
+    """The label."""
+
+    traffic_class: int
+    """Its traffic class."""
+
+    ttl: int
+    """Its time to live."""
+
+    bottom: bool
+    """Whether it is the last of the stack."""
+
+
+class MultipathInterface(TypedDict):
+    """An interface of a router."""
+
+    role: str
+    """What it was to the probe: `incoming`, `incoming_sub_ip`, `outgoing` or `next_hop`."""
+
+    index: NotRequired[Union[int, None]]
+    """Its `ifIndex`."""
+
+    address: NotRequired[Union["MultipathAddress", None]]
+    """Its address, or that of the next hop."""
+
+    name: NotRequired[Union[str, None]]
+    """Its name."""
+
+    mtu: NotRequired[Union[int, None]]
+    """Its MTU in bytes."""
+
+
+class MultipathDiamond(TypedDict):
+    """A part of the graph where there is more than one way."""
+
+    from_ttl: int
+    """The TTL of the one node where the ways part."""
+
+    to_ttl: NotRequired[Union[int, None]]
+    """The TTL of the one node where they meet; absent where they don't."""
+
+    width: int
+    """The most nodes at one TTL."""
+
+
+class MultipathConditions(TypedDict):
+    """How the packets of a measurement went through the vantage point's host, and who stamped them."""
+
+    lane: "MultipathLane"
+    """The way that they took."""
+
+    stamps: "MultipathStamps"
+    """Who stamps packets on this lane, where all goes well."""
+
+    rtt_error_ns: NotRequired[Union[int, None]]
+    """How far a round trip may be off, in nanoseconds: an estimate, whose origin is the guide on precision. Absent
+    where there is none.
+    """
+
+    clock: NotRequired[Union["MultipathClock", None]]
+    """The state of the clock of instants; absent where the system does not tell. Round trips don't depend on it."""
+
+
+# A way that packets take through a host.
+MultipathLane: TypeAlias = Literal["unprivileged", "raw", "precise", "bulk", "simulated"]
+
+
+class MultipathStamps(TypedDict):
+    """Who took the two stamps of a round trip."""
+
+    sent: "MultipathStampSource"
+    """The stamp of sending."""
+
+    received: "MultipathStampSource"
+    """The stamp of receiving."""
+
+
+# Who took a stamp, and with it how far it may be from the wire.
+MultipathStampSource: TypeAlias = Literal["kernel", "user"]
+
+
+class MultipathClock(TypedDict):
+    """The state of a host's civil clock, as its kernel tells it."""
+
+    synchronised: bool
+    """Whether something outside the host keeps it in step."""
+
+    offset_ns: int
+    """The estimated offset from true time, in nanoseconds."""
+
+    max_error_ns: int
+    """The greatest error that the kernel allows for, in nanoseconds."""
+
+
+class UdpParams(TypedDict):
+    """Sends datagrams to a port and records what comes back."""
+
+    port: NotRequired[int]
+    """Destination port; 7 is the echo service's."""
+
+    payload: NotRequired[Union[str, None]]
+    """Payload in hexadecimal; empty where absent."""
+
+    text: NotRequired[Union[str, None]]
+    """Payload as text, instead of `payload`."""
+
+    count: NotRequired[int]
+    """Probes to send, 1 to 1024, each from a source port of its own."""
+
+    interval: NotRequired["Span"]
+    """Time from one probe to the next, at least 10ms."""
+
+    timeout: NotRequired["Span"]
+    """How long after its probe a reply counts as received."""
+
+    stop_after: NotRequired[Union[int, None]]
+    """End as soon as so many probes are answered; absent: when all are."""
+
+    exit_first: NotRequired[bool]
+    """End with the first reply: the same as `stop_after` 1."""
+
+    wait_replies: NotRequired[bool]
+    """Wait for further replies until the last timeout, though every probe is answered."""
+
+    source_port: NotRequired[Union[int, None]]
+    """Source port of the first probe, one more for each that follows, where the vantage point allows it."""
+
+    source: NotRequired[Union["UdpAddress", None]]
+    """Source address, one of the vantage point's own; the system's choice where absent."""
+
+    ttl: NotRequired[Union[int, None]]
+    """Time to live (hop limit) of the probes, 1 to 255; the system's own where absent."""
+
+    dscp: NotRequired[Union[int, None]]
+    """Differentiated services code point of the probes, 0 to 63."""
+
+    family: NotRequired["UdpFamily"]
+    """Address family of the target."""
+
+    lane: NotRequired["UdpLaneWish"]
+    """The way that packets take through the vantage point's host."""
+
+
+# an IPv4 or IPv6 address
+UdpAddress: TypeAlias = str
+
+
+# Which addresses of a name to use.
+UdpFamily: TypeAlias = Literal["any", "ipv4", "ipv6"]
+
+
+# Which lane to take.
+UdpLaneWish: TypeAlias = Literal["any", "unprivileged", "raw", "precise", "bulk"]
+
+
+class UdpBody(TypedDict):
+    """What became of the probes."""
+
+    target: str
+    """The target as it was asked for."""
+
+    address: "UdpAddress"
+    """The address that was probed."""
+
+    family: "UdpAddressFamily"
+    """Its family."""
+
+    port: int
+    """The port that was probed."""
+
+    source: NotRequired[Union["UdpAddress", None]]
+    """The source address of the probes, where the system tells."""
+
+    payload_bytes: int
+    """The length of each probe's payload in bytes."""
+
+    timeout_ns: int
+    """How long a reply was waited for, in nanoseconds."""
+
+    end: NotRequired[Union["UdpEnd", None]]
+    """How it ended; absent where it was cut off."""
+
+    sent: int
+    """Probes that left."""
+
+    received: int
+    """Probes that were answered in time."""
+
+    replies: int
+    """Replies, further ones included."""
+
+    errors: int
+    """Probes that an ICMP error answered; they count as lost."""
+
+    overrun: NotRequired[int]
+    """Probes whose reply may have been missed by the vantage point. They are not lost."""
+
+    loss: float
+    """Lost share of the probes that left and whose end is known, 0 to 1."""
+
+    rtt: NotRequired[Union["UdpRtt", None]]
+    """The round trips to the first reply of each probe; absent when there was none."""
+
+    clock_stepped: NotRequired[bool]
+    """Civil time was set meanwhile: `sent_at` is in doubt, round trips are not."""
+
+    unasked: NotRequired[int]
+    """Packets that claimed to be replies and were not."""
+
+    dropped: NotRequired[int]
+    """Replies beyond those that are kept."""
+
+    conditions: "UdpConditions"
+    """How the packets went through the vantage point's host."""
+
+    probes: list["UdpProbe"]
+    """Each probe, in the order of sending."""
+
+
+# The family of an address.
+UdpAddressFamily: TypeAlias = Literal["ipv4", "ipv6"]
+
+
+# How a ping ended.
+UdpEnd: TypeAlias = Literal["completed", "enough", "cancelled"]
+
+
+class UdpRtt(TypedDict):
+    """The round trips in nanoseconds.
+
+    In quartiles and percentiles a lost request counts as infinite (RFC 2681, section 4.1): one that falls among the lost is absent.
+    Minimum, mean, maximum and deviation are of those that came.
+    """
+
+    min_ns: int
+    """The smallest."""
+
+    q1_ns: NotRequired[Union[int, None]]
+    """The first quartile."""
+
+    median_ns: NotRequired[Union[int, None]]
+    """The median."""
+
+    q3_ns: NotRequired[Union[int, None]]
+    """The third quartile."""
+
+    p95_ns: NotRequired[Union[int, None]]
+    """The 95th percentile, of 20 requests or more."""
+
+    p99_ns: NotRequired[Union[int, None]]
+    """The 99th percentile, of 100 requests or more."""
+
+    mean_ns: int
+    """The arithmetic mean."""
+
+    max_ns: int
+    """The largest."""
+
+    stddev_ns: int
+    """The standard deviation of the population."""
+
+
+class UdpConditions(TypedDict):
+    """How the packets of a measurement went through the vantage point's host, and who stamped them."""
+
+    lane: "UdpLane"
+    """The way that they took."""
+
+    stamps: "UdpStamps"
+    """Who stamps packets on this lane, where all goes well."""
+
+    rtt_error_ns: NotRequired[Union[int, None]]
+    """How far a round trip may be off, in nanoseconds: an estimate, whose origin is the guide on precision. Absent
+    where there is none.
+    """
+
+    clock: NotRequired[Union["UdpClock", None]]
+    """The state of the clock of instants; absent where the system does not tell. Round trips don't depend on it."""
+
+
+# A way that packets take through a host.
+UdpLane: TypeAlias = Literal["unprivileged", "raw", "precise", "bulk", "simulated"]
+
+
+class UdpStamps(TypedDict):
+    """Who took the two stamps of a round trip."""
+
+    sent: "UdpStampSource"
+    """The stamp of sending."""
+
+    received: "UdpStampSource"
+    """The stamp of receiving."""
+
+
+# Who took a stamp, and with it how far it may be from the wire.
+UdpStampSource: TypeAlias = Literal["kernel", "user"]
+
+
+class UdpClock(TypedDict):
+    """The state of a host's civil clock, as its kernel tells it."""
+
+    synchronised: bool
+    """Whether something outside the host keeps it in step."""
+
+    offset_ns: int
+    """The estimated offset from true time, in nanoseconds."""
+
+    max_error_ns: int
+    """The greatest error that the kernel allows for, in nanoseconds."""
+
+
+# What became of one probe.
+UdpProbe = TypedDict(
+    "UdpProbe",
+    {
+        # Its number, from 0.
+        "seq": int,
+        # How it ended.
+        "status": "UdpStatus",
+        # When it left; absent when it did not.
+        "sent_at": NotRequired[Union["Timestamp", None]],
+        # Its source port; absent when it did not leave.
+        "source_port": NotRequired[Union[int, None]],
+        # The identification in its IPv4 header, where it is known.
+        "ip_id": NotRequired[Union[int, None]],
+        # The time to the first reply, or to the ICMP error, in nanoseconds.
+        "rtt_ns": NotRequired[Union[int, None]],
+        # Who reported the ICMP error.
+        "from": NotRequired[Union["UdpAddress", None]],
+        # What was said instead of a reply, by a router or by the system.
+        "error": NotRequired[Union["UdpError", None]],
+        # What came back, in the order of coming.
+        "replies": NotRequired[list["UdpReply"]],
+    },
+)
+
+
+# How a probe ended.
+UdpStatus: TypeAlias = Literal["replied", "late", "timed_out", "overrun", "error", "not_sent", "cancelled"]
+
+
+class UdpError(TypedDict):
+    """What was said instead of a reply."""
+
+    name: str
+    """A word for it: `host_unreachable`, `ttl_exceeded`, `prohibited`, …; for a request that never left, why."""
+
+    icmp_type: NotRequired[Union[int, None]]
+    """The type of the ICMP message."""
+
+    icmp_code: NotRequired[Union[int, None]]
+    """The code of the ICMP message."""
+
+    code: NotRequired[Union[int, None]]
+    """The code of the ICMP message, where the name covers several."""
+
+    mtu: NotRequired[Union[int, None]]
+    """The MTU of the next link in bytes, where the packet was too big and the router tells."""
+
+    verified: NotRequired[Union[bool, None]]
+    """Whether it quotes the request's whole cookie. Many routers quote too little to tell."""
+
+
+# A datagram that came back.
+UdpReply = TypedDict(
+    "UdpReply",
+    {
+        # When it came.
+        "received_at": "Timestamp",
+        # The time since its probe left, in nanoseconds.
+        "rtt_ns": NotRequired[Union[int, None]],
+        # The length of its payload in bytes.
+        "bytes": int,
+        # Its payload.
+        "payload": "UdpOctets",
+        # Whether there was no room for all of the payload.
+        "truncated": NotRequired[bool],
+        # Who sent it, where it was not the target's address.
+        "from": NotRequired[Union["UdpAddress", None]],
+        # The TTL with which it arrived, where the system tells.
+        "ttl": NotRequired[Union[int, None]],
+        # The type of service (traffic class) with which it arrived, where the system tells.
+        "tos": NotRequired[Union[int, None]],
+        # The identification in its IPv4 header, where the system tells.
+        "ip_id": NotRequired[Union[int, None]],
+    },
+)
+
+
+# bytes: base64url without padding in JSON, a byte string in CBOR
+UdpOctets: TypeAlias = str
+
+
+class TcpParams(TypedDict):
+    """Sends a TCP SYN to a port and times what answers it."""
+
+    port: NotRequired[int]
+    """Destination port."""
+
+    retries: NotRequired[int]
+    """How often the SYN is sent again at most while nothing answers, 0 to 10."""
+
+    rto: NotRequired["Span"]
+    """How long the first attempt waits for an answer (RFC 6298); each further one waits twice as long."""
+
+    source_port: NotRequired[Union[int, None]]
+    """Source port of the first attempt, one more for each that follows, where the vantage point allows it."""
+
+    source: NotRequired[Union["TcpAddress", None]]
+    """Source address, one of the vantage point's own; the system's choice where absent."""
+
+    ttl: NotRequired[Union[int, None]]
+    """Time to live (hop limit) of the SYN, 1 to 255; the system's own where absent."""
+
+    dscp: NotRequired[Union[int, None]]
+    """Differentiated services code point of the SYN, 0 to 63."""
+
+    mss: NotRequired[Union[int, None]]
+    """Maximum segment size that the SYN announces; that of an Ethernet where absent."""
+
+    family: NotRequired["TcpFamily"]
+    """Address family of the target."""
+
+    lane: NotRequired["TcpLaneWish"]
+    """The way that packets take through the vantage point's host."""
+
+
+# an IPv4 or IPv6 address
+TcpAddress: TypeAlias = str
+
+
+# Which addresses of a name to use.
+TcpFamily: TypeAlias = Literal["any", "ipv4", "ipv6"]
+
+
+# Which lane to take.
+TcpLaneWish: TypeAlias = Literal["any", "unprivileged", "raw", "precise", "bulk"]
+
+
+class TcpBody(TypedDict):
+    """What became of the attempt to connect."""
+
+    target: str
+    """The target as it was asked for."""
+
+    address: "TcpAddress"
+    """The address that was asked."""
+
+    family: "TcpAddressFamily"
+    """Its family."""
+
+    port: int
+    """The port that was asked."""
+
+    source: NotRequired[Union["TcpAddress", None]]
+    """The source address of the SYN, where the system tells."""
+
+    state: "TcpState"
+    """What is known of the port."""
+
+    connect_ns: NotRequired[Union[int, None]]
+    """The time from SYN to SYN and ACK, in nanoseconds; absent where the port is not open."""
+
+    rtt_ns: NotRequired[Union[int, None]]
+    """The time from the SYN to whatever answered it, in nanoseconds."""
+
+    unasked: NotRequired[int]
+    """Packets that claimed to be answers and were not."""
+
+    clock_stepped: NotRequired[bool]
+    """Civil time was set meanwhile: `sent_at` is in doubt, times are not."""
+
+    conditions: "TcpConditions"
+    """How the packets went through the vantage point's host."""
+
+    attempts: list["TcpAttempt"]
+    """Each attempt, in the order of sending."""
+
+
+# The family of an address.
+TcpAddressFamily: TypeAlias = Literal["ipv4", "ipv6"]
+
+
+# What is known of a port.
+TcpState: TypeAlias = Literal["open", "closed", "unreachable", "timed_out", "overrun", "not_sent", "cancelled"]
+
+
+class TcpConditions(TypedDict):
+    """How the packets of a measurement went through the vantage point's host, and who stamped them."""
+
+    lane: "TcpLane"
+    """The way that they took."""
+
+    stamps: "TcpStamps"
+    """Who stamps packets on this lane, where all goes well."""
+
+    rtt_error_ns: NotRequired[Union[int, None]]
+    """How far a round trip may be off, in nanoseconds: an estimate, whose origin is the guide on precision. Absent
+    where there is none.
+    """
+
+    clock: NotRequired[Union["TcpClock", None]]
+    """The state of the clock of instants; absent where the system does not tell. Round trips don't depend on it."""
+
+
+# A way that packets take through a host.
+TcpLane: TypeAlias = Literal["unprivileged", "raw", "precise", "bulk", "simulated"]
+
+
+class TcpStamps(TypedDict):
+    """Who took the two stamps of a round trip."""
+
+    sent: "TcpStampSource"
+    """The stamp of sending."""
+
+    received: "TcpStampSource"
+    """The stamp of receiving."""
+
+
+# Who took a stamp, and with it how far it may be from the wire.
+TcpStampSource: TypeAlias = Literal["kernel", "user"]
+
+
+class TcpClock(TypedDict):
+    """The state of a host's civil clock, as its kernel tells it."""
+
+    synchronised: bool
+    """Whether something outside the host keeps it in step."""
+
+    offset_ns: int
+    """The estimated offset from true time, in nanoseconds."""
+
+    max_error_ns: int
+    """The greatest error that the kernel allows for, in nanoseconds."""
+
+
+# One SYN and what became of it.
+TcpAttempt = TypedDict(
+    "TcpAttempt",
+    {
+        # How it ended.
+        "state": "TcpState",
+        # When it left; absent when it did not.
+        "sent_at": NotRequired[Union["Timestamp", None]],
+        # Its source port; absent when it did not leave.
+        "source_port": NotRequired[Union[int, None]],
+        # The identification in its IPv4 header, where it is known.
+        "request_ip_id": NotRequired[Union[int, None]],
+        # The time to what answered it, in nanoseconds.
+        "rtt_ns": NotRequired[Union[int, None]],
+        # Who answered, where it was not the target's address.
+        "from": NotRequired[Union["TcpAddress", None]],
+        # The TTL with which the answer arrived, where the system tells.
+        "ttl": NotRequired[Union[int, None]],
+        # The type of service (traffic class) with which it arrived, where the system tells.
+        "tos": NotRequired[Union[int, None]],
+        # The identification in its IPv4 header, where the system tells.
+        "ip_id": NotRequired[Union[int, None]],
+        # The flags of the segment, a letter each: F, S, R, P, A, U, E, C.
+        "tcp_flags": NotRequired[Union[str, None]],
+        # Its window, as it stands in the header.
+        "tcp_window": NotRequired[Union[int, None]],
+        # What the target's SYN offers; absent where the system does not show it.
+        "offer": NotRequired[Union["TcpOffer", None]],
+        # What was said instead of an answer, by a router or by the system.
+        "error": NotRequired[Union["TcpError", None]],
+    },
+)
+
+
+class TcpOffer(TypedDict):
+    """The options of the segment that opened a port."""
+
+    mss: NotRequired[Union[int, None]]
+    """Its maximum segment size in bytes."""
+
+    window_scale: NotRequired[Union[int, None]]
+    """By how many bits its windows are to be shifted (RFC 7323)."""
+
+    sack_permitted: bool
+    """Whether it takes selective acknowledgements (RFC 2018)."""
+
+    timestamp: NotRequired[Union[int, None]]
+    """Its timestamp (RFC 7323)."""
+
+
+class TcpError(TypedDict):
+    """What was said instead of a reply."""
+
+    name: str
+    """A word for it: `host_unreachable`, `ttl_exceeded`, `prohibited`, …; for a request that never left, why."""
+
+    icmp_type: NotRequired[Union[int, None]]
+    """The type of the ICMP message."""
+
+    icmp_code: NotRequired[Union[int, None]]
+    """The code of the ICMP message."""
 
     code: NotRequired[Union[int, None]]
     """The code of the ICMP message, where the name covers several."""

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mmn_schema::api::{
-    Coverage, KindView, Ledger, Limits, Measurement, MeasurementRequest, ModuleView, Plan, PlannedVp, Rollup,
-    VpView,
+    Coverage, KindView, Ledger, Limits, Measurement, MeasurementRequest, ModuleView, Plan, PlannedVp,
+    ResultRecord, Rollup, VpView,
 };
 use mmn_schema::body::Body;
 use mmn_schema::dispatch::Input;
@@ -138,7 +138,7 @@ pub(crate) struct Entered {
     /// Comes when, besides, all tasks have ended; absent when nobody waits for that.
     pub(crate) done: Option<oneshot::Receiver<Measurement>>,
     /// What is kept, from the first on; absent when it was there before, or nobody waits for that.
-    pub(crate) live: Option<broadcast::Receiver<Live>>,
+    pub(crate) follow: Option<Follow>,
 }
 
 impl Entered {
@@ -167,6 +167,24 @@ impl Entered {
     }
 }
 
+/// How a measurement is followed from its acceptance on.
+#[derive(Debug)]
+pub(crate) enum Follow {
+    /// It is told what is kept.
+    Live(broadcast::Receiver<Live>),
+    /// It has one task, and comes whole.
+    Once(oneshot::Receiver<Once>),
+}
+
+/// What a measurement of one task comes to.
+#[derive(Debug)]
+pub(crate) enum Once {
+    /// Its records and its account: it is done.
+    Whole(Vec<ResultRecord>, Ledger),
+    /// It has parts, which nobody waits with: what is told from now on, and nothing was kept before.
+    Live(broadcast::Receiver<Live>),
+}
+
 /// A part of the list of measurements that are in memory.
 #[derive(Debug)]
 pub(crate) struct Listed {
@@ -192,7 +210,7 @@ pub(crate) enum Live {
     /// A message was kept.
     Kept(Arc<Fresh>),
     /// Parts, which are not kept.
-    Parts(Arc<Vec<mmn_schema::api::ResultRecord>>),
+    Parts(Arc<Vec<ResultRecord>>),
     /// All tasks have ended, and their records were told before.
     Done(Arc<Ledger>),
 }

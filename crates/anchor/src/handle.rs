@@ -21,7 +21,7 @@ use mmn_schema::problem::Problem;
 use mmn_schema::time::Timestamp;
 use tokio::sync::{broadcast, oneshot, watch};
 
-use crate::command::{self, Command, Wait};
+use crate::command::{self, Command, Follow, Once, Wait};
 use crate::metrics::Metrics;
 use crate::problems;
 use crate::reader::ResultReader;
@@ -86,6 +86,25 @@ pub struct InputCredits {
     pub(crate) told: u64,
 }
 
+/// The results of a measurement, followed from its acceptance on.
+#[derive(Debug)]
+pub(crate) enum Following {
+    /// One by one.
+    Reader(Box<ResultReader>),
+    /// All at once: it has one task.
+    Once(oneshot::Receiver<Once>),
+}
+
+impl Following {
+    /// Gives the parts of kinds that stream, too.
+    pub(crate) fn with_parts(self) -> Self {
+        match self {
+            Self::Reader(reader) => Self::Reader(Box::new(reader.with_parts(true))),
+            once @ Self::Once(_) => once,
+        }
+    }
+}
+
 impl InputCredits {
     /// How many more inputs may be appended than was told so far. Waits until there are some; `None` when the
     /// measurement takes no more. The first call tells all that is free now.
@@ -143,22 +162,23 @@ impl Anchor {
         entered.done_within(wait, self, tenant).await
     }
 
-    /// Accepts a measurement, and gives a reader of its results from the first on.
-    pub async fn accept_and_follow(
+    /// Accepts a measurement, and follows its results from the first on.
+    pub(crate) async fn accept_and_follow(
         &self,
         tenant: &Tenant,
         request: MeasurementRequest,
         idempotency_key: Option<String>,
-    ) -> Result<(Accepted, ResultReader), Problem> {
+    ) -> Result<(Accepted, Following), Problem> {
         let mut entered = self.enter(tenant, request, idempotency_key, Wait::Results).await?;
-        let (id, live) = (entered.id, entered.live.take());
+        let (id, follow) = (entered.id, entered.follow.take());
         let accepted = entered.accepted(self, tenant).await?;
         let viewer = Viewer::Tenant(tenant.clone());
-        let reader = match live {
-            Some(live) => ResultReader::from_the_first(self.clone(), viewer, id, live),
+        let reader = match follow {
+            Some(Follow::Once(once)) => return Ok((accepted, Following::Once(once))),
+            Some(Follow::Live(live)) => ResultReader::from_the_first(self.clone(), viewer, id, live),
             None => ResultReader::open(self.clone(), viewer, id, None).await?,
         };
-        Ok((accepted, reader))
+        Ok((accepted, Following::Reader(Box::new(reader))))
     }
 
     async fn enter(

@@ -13,7 +13,7 @@ use mmn_schema::time::Timestamp;
 use rustc_hash::FxHashMap;
 use tokio::sync::{broadcast, oneshot, watch};
 
-use crate::command::{Live, Reply};
+use crate::command::{Live, Once, Reply};
 use crate::dispatch::lane::LaneId;
 use crate::handle::Appended;
 use crate::ledger::account::Account;
@@ -55,6 +55,8 @@ pub(crate) struct Running {
     pub(crate) keep: Keep,
     pub(crate) rollups: Rollups,
     pub(crate) live: Option<broadcast::Sender<Live>>,
+    /// Who follows it, when it has one task and comes whole.
+    pub(crate) once: Option<oneshot::Sender<Once>>,
     pub(crate) accept_waiters: Vec<Reply<Measurement>>,
     pub(crate) done_waiters: Vec<oneshot::Sender<Measurement>>,
     /// The results so far, while somebody waits for them and they are few.
@@ -137,6 +139,7 @@ impl Running {
             keep: Keep::default(),
             rollups: Rollups::default(),
             live: None,
+            once: None,
             accept_waiters: Vec::new(),
             done_waiters: Vec::new(),
             collected: None,
@@ -217,6 +220,21 @@ impl Running {
         receiver
     }
 
+    /// The same, all at once when it is done.
+    pub(crate) fn follow_once(&mut self) -> oneshot::Receiver<Once> {
+        let (sender, receiver) = oneshot::channel();
+        self.once = Some(sender);
+        self.collected = Some(Vec::new());
+        receiver
+    }
+
+    /// It does not come whole: whoever follows it is told of each thing.
+    pub(crate) fn follow_after_all(&mut self) {
+        if let Some(once) = self.once.take() {
+            let _ = once.send(Once::Live(self.subscribe()));
+        }
+    }
+
     /// Tells readers, if there are any.
     pub(crate) fn tell(&mut self, live: impl FnOnce() -> Live) {
         if let Some(sender) = &self.live
@@ -227,7 +245,7 @@ impl Running {
     }
 
     pub(crate) fn has_readers(&self) -> bool {
-        self.live.as_ref().is_some_and(|live| live.receiver_count() > 0)
+        self.once.is_some() || self.live.as_ref().is_some_and(|live| live.receiver_count() > 0)
     }
 
     /// Whether every task has ended, no more will come, and all that is kept of it but its sums.

@@ -1,10 +1,11 @@
-//! `make bench` and `make bench-spine`: run the built `mmn` as a person would and print each figure beside its
+//! `make bench`, `make bench-spine` and `make bench-engine`: run the built `mmn` as a person would and print each figure beside its
 //! yardstick of the same run.
 //!
 //! It measures from outside (processes, HTTP, WebSocket, NATS), changes nothing, and stops what it started. A figure
 //! that falls short is printed as such and makes the exit code 1.
 //!
-//! `mmn-bench [MMN]` is the first of them, `mmn-bench spine [--mmn MMN] [--quick] [LINE…]` the second (`spine/mod.rs`).
+//! `mmn-bench [MMN]` is the first of them, `mmn-bench spine [--mmn MMN] [--quick] [LINE…]` the second (`spine/mod.rs`),
+//! `mmn-bench engine …` the third (`engine/mod.rs`).
 
 #![expect(
     clippy::indexing_slicing,
@@ -12,14 +13,18 @@
 )]
 
 mod clock;
+mod engine;
 mod http;
+mod lines;
 mod listed;
+mod measurement;
 mod memory;
 mod nats;
 mod noop;
 mod ping;
 mod processes;
 mod report;
+mod socket;
 mod spine;
 mod started;
 mod up;
@@ -38,6 +43,12 @@ fn main() -> anyhow::Result<()> {
         [what, more @ ..] if what == "spine" => {
             started::clean_up_when_interrupted()?;
             spine::run(more)?
+        }
+        [role, more @ ..] if role == engine::rate::BARE => return engine::rate::bare_loop(more),
+        [role, more @ ..] if role == engine::rtt::REFLECTOR => return engine::rtt::reflector(more),
+        [what, more @ ..] if what == "engine" => {
+            started::clean_up_when_interrupted()?;
+            engine::run(more)?
         }
         more => {
             started::clean_up_when_interrupted()?;

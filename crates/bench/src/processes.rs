@@ -88,3 +88,11 @@ fn parents() -> anyhow::Result<BTreeMap<u32, u32>> {
     }
     Ok(parents)
 }
+
+/// Seconds of processor time of this process's children that have ended and were waited for.
+pub(crate) fn children_cpu_s() -> anyhow::Result<f64> {
+    let stat = fs::read_to_string("/proc/self/stat")?;
+    let fields: Vec<_> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
+    let ticks = |at: usize| fields.get(at).and_then(|field| field.parse::<f64>().ok());
+    Ok((ticks(13).context("no cutime")? + ticks(14).context("no cstime")?) / 100.0)
+}

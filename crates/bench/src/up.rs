@@ -36,6 +36,8 @@ pub(crate) struct Setup {
     pub(crate) anchor: String,
     /// How many instances of modules are waited for.
     pub(crate) instances: usize,
+    /// The site's policy; absent: its limits are lifted.
+    pub(crate) policy: Option<String>,
 }
 
 impl Up {
@@ -113,7 +115,7 @@ pub(crate) fn prepare_node(node: &Path, setup: &Setup) -> anyhow::Result<()> {
         "max_pps = 1000000\nmax_bps = \"10Gbit/s\"\nmax_pps_per_target = 1000000\nallow_loopback = true\n\
          sockets_for = {names:?}\n"
     );
-    std::fs::write(node.join("policy.toml"), policy)?;
+    std::fs::write(node.join("policy.toml"), setup.policy.as_ref().unwrap_or(&policy))?;
     for (name, manifest) in &setup.modules {
         std::fs::write(manifests.join(format!("{name}.toml")), manifest)?;
     }

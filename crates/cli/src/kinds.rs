@@ -89,10 +89,16 @@ Exit status: 0 when every task is ok and something answered, 1 when not, 2 when 
 /// The letters that people of the field expect.
 fn short(kind: &str, flag: &str) -> Option<char> {
     match (kind, flag) {
-        ("ping", "count") => Some('c'),
+        ("ping" | "udp", "count") => Some('c'),
         ("ping", "interval") => Some('i'),
         ("ping", "size") => Some('s'),
-        ("dns", "type" | "qtype") => Some('t'),
+        ("ping", "ttl") | ("dns", "type" | "qtype") => Some('t'),
+        ("ping", "timeout") => Some('W'),
+        ("ping", "pattern") | ("udp" | "tcp" | "trace" | "multipath", "port") => Some('p'),
+        ("ping", "tos") => Some('Q'),
+        ("trace" | "multipath", "max-ttl") => Some('m'),
+        ("trace" | "multipath", "attempts") => Some('q'),
+        ("trace" | "multipath", "timeout") => Some('w'),
         ("http", "method") => Some('X'),
         _ => None,
     }

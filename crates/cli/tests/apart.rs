@@ -133,7 +133,7 @@ fn roles_meet_over_nats_alone() {
         let text = String::from_utf8(output.stdout).unwrap();
         let vps: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
         let kinds = |vp: &Value| vp["kinds"].as_array().map_or(0, Vec::len);
-        if vps.len() == 2 && vps.iter().map(kinds).sum::<usize>() == 4 {
+        if vps.len() == 2 && vps.iter().map(kinds).sum::<usize>() == 8 {
             break vps;
         }
     };
@@ -179,7 +179,7 @@ fn up_uses_a_server_that_is_there() {
     let mut up = Role(up.spawn().unwrap());
     let lines = BufReader::new(up.0.stdout.take().unwrap()).lines();
     let told: Vec<_> = lines.map_while(Result::ok).take_while(|line| !line.starts_with("try ")).collect();
-    assert!(told.iter().any(|line| line.contains("dns http ping")), "{told:?}");
+    assert!(told.iter().any(|line| line.contains("dns http multipath ping tcp trace udp")), "{told:?}");
     let ping = mmn(&data, &["ping", "127.0.0.1", "--count", "1"]);
     assert_eq!(ping.status.code(), Some(0), "{ping:?}");
     assert!(!data.join("nats").exists(), "it started a server of its own");

@@ -111,7 +111,7 @@ fn what_is_closed_is_told_and_mended_without_a_restart() {
     assert!(rustix::process::getuid().is_root(), "this test needs root: it makes a network namespace");
     let up = Up::start();
     assert_eq!(up.told("ready"), "dns http");
-    assert!(up.told("not ready").starts_with("ping: unprivileged"), "{:?}", up.told);
+    assert!(up.told("not ready").starts_with("multipath ping tcp trace udp: unprivileged"), "{:?}", up.told);
     assert!(up.told("try").contains("mmn http http://127.0.0.1:"), "{:?}", up.told);
     let refused = up.mmn(&["ping", "127.0.0.1", "--count", "1"]);
     assert_eq!(refused.status.code(), Some(1), "{refused:?}");

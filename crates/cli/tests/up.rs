@@ -138,7 +138,11 @@ fn name_server() -> u16 {
 fn a_network_measures_and_ends_in_order() {
     let mut up = Up::start();
     let told = up.told.join("\n");
-    for word in ["API             http://127.0.0.1:", "vantage point   ", "ready           dns http ping"] {
+    for word in [
+        "API             http://127.0.0.1:",
+        "vantage point   ",
+        "ready           dns http multipath ping tcp trace udp",
+    ] {
         assert!(told.contains(word), "{told}");
     }
 

@@ -1,11 +1,13 @@
 //! What a measurement gets from whoever performs it: sockets that obey the site, a resolver, time and chance.
 
 use std::any::Any;
+use std::fmt;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 
 use futures::future::LocalBoxFuture;
 use futures::io::{AsyncRead, AsyncWrite};
+use mmn_probe::conditions::{Conditions, Wish};
 use mmn_probe::machine::Machine;
 use mmn_probe::time::{Instant, Nanos, Stamp};
 use mmn_schema::time::Timestamp;
@@ -64,7 +66,8 @@ pub trait Context {
         &self,
         target: IpAddr,
         machine: Box<dyn Driven>,
-    ) -> LocalBoxFuture<'_, Result<Box<dyn Driven>, Failure>>;
+        wish: Wish,
+    ) -> LocalBoxFuture<'_, Result<Performed, Failure>>;
 
     /// The name servers that the system uses.
     fn name_servers(&self) -> Vec<SocketAddr>;
@@ -74,6 +77,20 @@ pub trait Context {
 pub trait Driven: Machine + Any + Send {}
 
 impl<M: Machine + Any + Send> Driven for M {}
+
+/// A machine that was driven to its end.
+pub struct Performed {
+    /// The machine.
+    pub machine: Box<dyn Driven>,
+    /// How it was driven.
+    pub conditions: Conditions,
+}
+
+impl fmt::Debug for Performed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Performed").field("conditions", &self.conditions).finish_non_exhaustive()
+    }
+}
 
 /// Bytes both ways.
 pub trait ByteStream: AsyncRead + AsyncWrite + Unpin {

@@ -6,6 +6,7 @@ use std::marker::PhantomData;
 
 use futures::FutureExt;
 use futures::future::LocalBoxFuture;
+use mmn_probe::conditions::Conditions;
 use mmn_schema::announce::KindInfo;
 use mmn_schema::body::Body;
 use mmn_schema::dispatch::Input;
@@ -13,7 +14,7 @@ use mmn_schema::outcome::code;
 use serde_json::{Map, Value};
 
 use crate::context::Context;
-use crate::kind::{Cost, Kind, PacketKind, SessionKind};
+use crate::kind::{BulkTask, Cost, Kind, PacketKind, SessionKind};
 use crate::outcome::{Failure, Measured};
 use crate::self_test::{SelfTest, Trial};
 
@@ -41,6 +42,16 @@ pub trait Registered: Sync {
 pub trait Measurement {
     /// What one task costs at most.
     fn cost(&self) -> Cost;
+
+    /// What one probe of it looks like, where a task is no more than that and may go in bulk.
+    fn bulk(&self) -> Option<BulkTask> {
+        None
+    }
+
+    /// What came of a task that was performed in bulk.
+    fn of_bulk(&self, _: &mmn_probe::bulk::Sample, _: &Conditions) -> Result<Measured<Body>, Failure> {
+        Err(Failure::failed(code::INTERNAL, "this kind is not performed in bulk"))
+    }
 
     /// Performs it on one input.
     fn run<'a>(
@@ -119,6 +130,18 @@ impl<K: PacketKind> Measurement for PreparedPacket<K> {
         K::cost(&self.0)
     }
 
+    fn bulk(&self) -> Option<BulkTask> {
+        K::bulk(&self.0)
+    }
+
+    fn of_bulk(
+        &self,
+        sample: &mmn_probe::bulk::Sample,
+        conditions: &Conditions,
+    ) -> Result<Measured<Body>, Failure> {
+        erase(K::of_bulk(&self.0, sample, conditions)?)
+    }
+
     fn run<'a>(
         &'a self,
         context: &'a dyn Context,
@@ -135,11 +158,12 @@ impl<K: PacketKind> Measurement for PreparedPacket<K> {
             let mut key = [0; 16];
             context.random(&mut key);
             let machine = K::machine(&self.0, target, key)?;
-            let machine: Box<dyn Any> = context.drive(target, Box::new(machine)).await?;
+            let driven = context.drive(target, Box::new(machine), K::lane(&self.0)).await?;
+            let (machine, conditions): (Box<dyn Any>, _) = (driven.machine, driven.conditions);
             let machine = machine
                 .downcast::<K::Machine>()
                 .map_err(|_| Failure::failed(code::INTERNAL, "the driver gave another machine back"))?;
-            erase(K::measured(&self.0, text, target, &machine)?)
+            erase(K::measured(&self.0, text, target, &machine, &conditions)?)
         }
         .boxed_local()
     }

@@ -1,8 +1,11 @@
 //! What a measurement says of itself, and the two styles of performing it.
 
+use mmn_probe::conditions::{Conditions, Wish};
 use mmn_probe::machine::Machine;
+use mmn_probe::time::Nanos;
 use mmn_schema::announce::{InputShape, SchemaVersion, SummaryField};
 use mmn_schema::dispatch::Input;
+use mmn_schema::outcome::code;
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -67,6 +70,26 @@ pub trait PacketKind: Kind {
     /// The address family that the parameters ask for.
     fn family(params: &Self::Params) -> Family;
 
+    /// The lane that the parameters ask for.
+    fn lane(_: &Self::Params) -> Wish {
+        Wish::Any
+    }
+
+    /// What one probe of it looks like, where all that a task does is to send one echo request: then very many targets can
+    /// share a lane without a machine for each. Absent: it always needs its machine.
+    fn bulk(_: &Self::Params) -> Option<BulkTask> {
+        None
+    }
+
+    /// What came of a task that was performed in bulk.
+    fn of_bulk(
+        _: &Self::Params,
+        _: &mmn_probe::bulk::Sample,
+        _: &Conditions,
+    ) -> Result<Measured<Self::Body>, Failure> {
+        Err(Failure::failed(code::INTERNAL, "this kind is not performed in bulk"))
+    }
+
     /// A machine for one target. `key` is fresh random bytes: forged replies don't know them.
     fn machine(params: &Self::Params, target: IpAddr, key: [u8; 16]) -> Result<Self::Machine, Failure>;
 
@@ -76,7 +99,21 @@ pub trait PacketKind: Kind {
         input: &str,
         target: IpAddr,
         machine: &Self::Machine,
+        conditions: &Conditions,
     ) -> Result<Measured<Self::Body>, Failure>;
+}
+
+/// A task that is one echo request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BulkTask {
+    /// What the request looks like.
+    pub shape: mmn_probe::bulk::Shape,
+    /// How long to wait for the reply.
+    pub timeout: Nanos,
+    /// The address family that the target must have.
+    pub family: Family,
+    /// Whether it must go this way, or only may.
+    pub wished: bool,
 }
 
 /// A measurement that holds a conversation: TCP, TLS, HTTP, DNS.

@@ -16,10 +16,11 @@ mod kind;
 mod outcome;
 mod self_test;
 
-pub use context::{ByteStream, Context, Datagrams, Driven, Family, Received, Resolution};
+pub use context::{ByteStream, Context, Datagrams, Driven, Family, Performed, Received, Resolution};
 pub use erased::{Measurement, Registered, info, packet, session};
 pub use futures::future::LocalBoxFuture;
-pub use kind::{Cost, Kind, PacketKind, SessionKind};
+pub use kind::{BulkTask, Cost, Kind, PacketKind, SessionKind};
+pub use mmn_probe::conditions::{Clock, Conditions, Lane, Wish};
 pub use mmn_schema::body::{Body, Octets};
 pub use mmn_schema::outcome::{Number, Reason, Summary, code};
 pub use mmn_schema::time::{Span, Timestamp};

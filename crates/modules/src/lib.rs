@@ -14,11 +14,15 @@ mod shared;
 
 pub mod dns;
 pub mod http;
+pub mod multipath;
 pub mod ping;
+pub mod tcp;
+pub mod trace;
+pub mod udp;
 
 use mmn_schema::announce::KindInfo;
 
-pub use shared::{Address, AddressFamily, StampSource, Stamps};
+pub use shared::{Address, AddressFamily, Clock, Conditions, Lane, LaneWish, StampSource, Stamps};
 
 macro_rules! kinds {
     ($($style:ident $kind:ty;)*) => {
@@ -33,6 +37,10 @@ macro_rules! kinds {
 
 kinds! {
     packet ping::Ping;
+    packet trace::Trace;
+    packet multipath::Multipath;
+    packet udp::Udp;
+    packet tcp::Tcp;
     session dns::Dns;
     session http::Http;
 }

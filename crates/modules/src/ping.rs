@@ -1,4 +1,4 @@
-//! `ping`: ICMP echo requests at an interval, and what came back for each.
+//! `ping`: probes on a schedule (ICMP, UDP or TCP), and what came back for each.
 //!
 //! The machine is [`mmn_probe::ping`]; here are its parameters and its result. A target that is silent or unreachable
 //! is a result (*ok*, not answered); a request that could not leave at all is a failure.
@@ -7,16 +7,29 @@
 
 use std::net::SocketAddr;
 
-use mmn_kit::{Cost, Family, FarEnd, Kind, SelfTest, Span, Timestamp};
+use mmn_kit::{Cost, Family, FarEnd, Kind, SelfTest, Span};
 use mmn_schema::announce::{SchemaVersion, SummaryField};
 use mmn_schema::dispatch::Input;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::shared::{Address, AddressFamily, Stamps, field, is_false, is_zero};
+use crate::shared::{Address, LaneWish, field};
 
 #[cfg(feature = "run")]
+mod bulk;
+mod check;
+#[cfg(feature = "run")]
+mod measured;
+mod result;
+#[cfg(feature = "run")]
 mod run;
+
+#[cfg(feature = "run")]
+pub(crate) use measured::{icmp_error, nothing_left, rtt, send_error, tcp_flags};
+pub use result::{
+    Body, End, Error, IcmpTimestamps, IpStamp, IpTimestamps, Ipdv, Pdv, Protocol, Registered, Reordering,
+    Repeat, Reply, Rtt, Status,
+};
 
 /// The most requests of one task: their records fit one message.
 pub const MAX_COUNT: u32 = 4_096;
@@ -31,174 +44,152 @@ pub const MAX_PATTERN: usize = 16;
 #[derive(Debug)]
 pub struct Ping;
 
-/// Sends ICMP echo requests and records each reply.
+/// Sends probes to a target and records each reply.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a choice of its own, with a flag of its own")]
 pub struct Params {
-    /// Echo requests to send, 1 to 4096.
+    /// What is sent: ICMP echo requests, or another method.
+    pub method: Method,
+    /// Requests to send, 1 to 4096.
     pub count: u32,
-    /// Time from one request to the next, at least 10ms.
+    /// Time from one request to the next, at least 10ms; the mean of it on a Poisson schedule.
     pub interval: Span,
+    /// How requests follow one another.
+    pub schedule: Schedule,
+    /// What decides a random schedule; drawn where absent, and told in the result.
+    pub seed: Option<u64>,
+    /// Begin after a random part of the interval (RFC 3432), that many pings don't keep in step.
+    pub random_start: bool,
     /// How long after its request a reply counts as received.
     pub timeout: Span,
-    /// Payload in bytes after the ICMP header, at most 65507. The first 8 carry a cookie against forged replies.
+    /// Payload in bytes of echo requests and UDP datagrams, at most 65507. The first 8 carry a cookie against forged replies.
     pub size: u16,
-    /// Time to live (hop limit) of the requests, 1 to 255; the system's own where absent.
-    pub ttl: Option<u8>,
     /// Up to 16 bytes in hexadecimal that fill the payload after the cookie; zeros where absent.
     pub pattern: Option<String>,
+    /// The whole payload in hexadecimal, without a cookie: of TCP segments too. Methods that need a word of it (`udp`, or
+    /// `icmp_checksum`) change the last two bytes.
+    pub payload: Option<String>,
+    /// Time to live (hop limit) of the requests, 1 to 255; the system's own where absent.
+    pub ttl: Option<u8>,
+    /// Differentiated services code point of the requests, 0 to 63.
+    pub dscp: Option<u8>,
+    /// Type of service (traffic class) of the requests: the whole octet of DSCP and ECN, instead of `dscp`.
+    pub tos: Option<u8>,
+    /// Don't fragment: routers may not, and neither may the vantage point.
+    pub df: bool,
+    /// Destination port of UDP (33435 where absent) and TCP (80 where absent); of `udp_dport` the first one.
+    pub port: Option<u16>,
+    /// Source port of UDP and TCP, where the vantage point allows it; of `udp_sport`, `tcp_syn_sport` and `tcp_ack_sport` the first one.
+    pub source_port: Option<u16>,
+    /// Identifier of ICMP requests, where the vantage point allows it.
+    pub icmp_id: Option<u16>,
+    /// Checksum that every echo request has: load balancers then send all of them one way.
+    pub icmp_checksum: Option<u16>,
+    /// Sequence number of TCP segments. Methods that then can't tell two requests apart send one at a time.
+    pub tcp_seq: Option<u32>,
+    /// Acknowledgement number of TCP segments, likewise.
+    pub tcp_ack: Option<u32>,
+    /// Maximum segment size that a SYN announces; none where absent.
+    pub mss: Option<u16>,
+    /// Source address, one of the vantage point's own; the system's choice where absent.
+    pub source: Option<Address>,
+    /// Ask routers for their addresses by the IPv4 option record route.
+    pub record_route: bool,
+    /// Ask routers for their time by the IPv4 option timestamp: `tsonly`, `tsandaddr`, or `tsprespec=A,B,C,D`.
+    pub ip_timestamp: Option<String>,
     /// Address family of the target.
     pub family: Family,
     /// End as soon as so many replies are in; absent: wait for all.
     pub stop_after: Option<u32>,
+    /// Wait for duplicates until the last timeout, though every request is answered.
+    pub wait_duplicates: bool,
+    /// The way that packets take through the vantage point's host.
+    pub lane: LaneWish,
+}
+
+/// What is sent, and with it what answers it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Method {
+    /// ICMP echo requests.
+    #[default]
+    Icmp,
+    /// ICMP timestamp requests, of IPv4 alone.
+    IcmpTimestamp,
+    /// UDP datagrams between the same two ports. Datagrams and ICMP port unreachable answer them. Where datagrams come
+    /// back that do not repeat the payload, requests go one at a time; `udp_sport` tells better whose they are.
+    Udp,
+    /// UDP datagrams to a destination port that grows by one each time.
+    UdpDport,
+    /// UDP datagrams from a source port that grows by one each time.
+    UdpSport,
+    /// TCP SYN between the same two ports. SYN and ACK, or a reset, answer it.
+    TcpSyn,
+    /// TCP SYN from a source port that grows by one each time.
+    TcpSynSport,
+    /// TCP ACK between the same two ports. A reset answers it.
+    TcpAck,
+    /// TCP ACK from a source port that grows by one each time.
+    TcpAckSport,
+    /// TCP SYN and ACK. A reset answers it.
+    TcpSynack,
+    /// TCP reset. Hosts are silent to it.
+    TcpRst,
+}
+
+/// How requests follow one another.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Schedule {
+    /// One each interval (RFC 3432).
+    #[default]
+    Periodic,
+    /// After independent, exponentially distributed gaps whose mean is the interval (RFC 2330): nothing periodic in the
+    /// network can keep in step with them.
+    Poisson,
 }
 
 impl Default for Params {
     fn default() -> Self {
         Self {
+            method: Method::Icmp,
             count: 3,
             interval: Span::from_millis(1_000),
+            schedule: Schedule::Periodic,
+            seed: None,
+            random_start: false,
             timeout: Span::from_millis(2_000),
             size: 56,
-            ttl: None,
             pattern: None,
+            payload: None,
+            ttl: None,
+            dscp: None,
+            tos: None,
+            df: false,
+            port: None,
+            source_port: None,
+            icmp_id: None,
+            icmp_checksum: None,
+            tcp_seq: None,
+            tcp_ack: None,
+            mss: None,
+            source: None,
+            record_route: false,
+            ip_timestamp: None,
             family: Family::Any,
             stop_after: None,
+            wait_duplicates: false,
+            lane: LaneWish::Any,
         }
     }
 }
 
-/// What became of the requests.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct Body {
-    /// The target as it was asked for.
-    pub target: String,
-    /// The address that was pinged.
-    pub address: Address,
-    /// Its family.
-    pub family: AddressFamily,
-    /// Requests that left.
-    pub sent: u32,
-    /// Requests that were answered in time.
-    pub received: u32,
-    /// Further replies to answered requests.
-    pub duplicates: u32,
-    /// Requests that were answered after the timeout; they count as lost (RFC 2681).
-    pub late: u32,
-    /// Requests that an ICMP error answered; they count as lost.
-    pub errors: u32,
-    /// Lost share of the requests that left, 0 to 1.
-    pub loss: f64,
-    /// The round trips; absent when there was none.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub rtt: Option<Rtt>,
-    /// Who took the stamps of the round trips, the weaker where they differ; absent when there was none.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub stamps: Option<Stamps>,
-    /// Civil time was set meanwhile: `sent_at` is in doubt, round trips are not.
-    #[serde(default, skip_serializing_if = "is_false")]
-    pub clock_stepped: bool,
-    /// Packets that claimed to be replies and were not: wrong cookie, or for no request of this task.
-    #[serde(default, skip_serializing_if = "is_zero")]
-    pub unasked: u32,
-    /// Each request, in the order of sending.
-    pub replies: Vec<Reply>,
-}
-
-/// The round trips in nanoseconds.
-///
-/// In the quartiles a lost request counts as infinite (RFC 2681, section 4.1): one that falls among the lost is absent.
-/// Minimum, mean, maximum and deviation are of those that came.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct Rtt {
-    /// The smallest.
-    pub min_ns: u64,
-    /// The first quartile.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub q1_ns: Option<u64>,
-    /// The median.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub median_ns: Option<u64>,
-    /// The third quartile.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub q3_ns: Option<u64>,
-    /// The arithmetic mean.
-    pub mean_ns: u64,
-    /// The largest.
-    pub max_ns: u64,
-    /// The standard deviation of the population.
-    pub stddev_ns: u64,
-}
-
-/// What became of one request.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct Reply {
-    /// Its number, from 0.
-    pub seq: u32,
-    /// How it ended.
-    pub status: Status,
-    /// When it left; absent when it did not.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub sent_at: Option<Timestamp>,
-    /// The time to the reply, late reply or ICMP error, in nanoseconds.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub rtt_ns: Option<u64>,
-    /// The TTL with which the reply arrived, where the system tells.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub ttl: Option<u8>,
-    /// The length of the reply in bytes, its 8-byte ICMP header included.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub bytes: Option<u32>,
-    /// Who answered, where it was not the target's address.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub from: Option<Address>,
-    /// Further replies and errors.
-    #[serde(default, skip_serializing_if = "is_zero")]
-    pub duplicates: u32,
-    /// What was said instead of a reply, by a router or by the system.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub error: Option<Error>,
-}
-
-/// How a request ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Status {
-    /// Answered in time.
-    Replied,
-    /// Answered after the timeout.
-    Late,
-    /// Nothing came.
-    TimedOut,
-    /// An ICMP error came.
-    Error,
-    /// It never left.
-    NotSent,
-    /// The measurement ended before its end was known.
-    Cancelled,
-}
-
-/// What was said instead of a reply.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct Error {
-    /// A word for it: `host_unreachable`, `ttl_exceeded`, `prohibited`, …; for a request that never left, why.
-    pub name: String,
-    /// The code of the ICMP message, where the name covers several.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub code: Option<u8>,
-    /// The MTU of the next link in bytes, where the packet was too big and the router tells.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub mtu: Option<u32>,
-    /// Whether it quotes the request's whole cookie. Many routers quote too little to tell.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub verified: Option<bool>,
-}
-
 impl Kind for Ping {
     const NAME: &'static str = "ping";
-    const VERSION: SchemaVersion = SchemaVersion { major: 1, minor: 0 };
+    const VERSION: SchemaVersion = SchemaVersion { major: 1, minor: 1 };
     const DESCRIPTION: &'static str =
-        "ICMP echo: round-trip times, loss, duplicates and errors of one target.";
+        "Ping by ICMP, UDP or TCP: round-trip times, loss, duplicates, reordering and errors of one target.";
     const MODULE: &'static str = "packet";
 
     type Params = Params;
@@ -209,7 +200,12 @@ impl Kind for Ping {
             field("sent", "1", "requests that left"),
             field("received", "1", "requests answered in time"),
             field("duplicates", "1", "further replies"),
-            field("loss", "ratio", "lost share of the requests that left"),
+            field(
+                "overrun",
+                "1",
+                "requests whose reply may have been missed by the vantage point, where there are any",
+            ),
+            field("loss", "ratio", "lost share of the requests whose end is known"),
             field("rtt_min_ns", "ns", "smallest round trip"),
             field("rtt_median_ns", "ns", "median round trip, lost requests counted as infinite"),
             field("rtt_mean_ns", "ns", "mean round trip"),
@@ -218,29 +214,15 @@ impl Kind for Ping {
     }
 
     fn check(params: &Params) -> Result<(), String> {
-        let Params { count, interval, size, ttl, pattern, stop_after, timeout, .. } = params;
-        let within = |holds: bool, text: &str| if holds { Ok(()) } else { Err(text.to_owned()) };
-        within((1..=MAX_COUNT).contains(count), "count must be between 1 and 4096")?;
-        within(*interval >= MIN_INTERVAL, "interval must be at least 10ms")?;
-        within(interval.as_ns() <= 3_600_000_000_000, "interval must be at most 1h")?;
-        within(timeout.as_ns() > 0, "timeout must be above 0")?;
-        within(timeout.as_ns() <= 600_000_000_000, "timeout must be at most 10m")?;
-        within(*size <= MAX_SIZE, "size must be at most 65507")?;
-        within(*ttl != Some(0), "ttl must be between 1 and 255")?;
-        within(
-            *stop_after != Some(0),
-            "stop_after must be at least 1; leave it out to wait for every reply",
-        )?;
-        pattern.as_deref().map_or(Ok(()), |text| fill(text).map(drop))
+        check::all(params)
     }
 
     fn cost(params: &Params) -> Cost {
         let packets = u64::from(params.count);
-        let last = params.interval.as_ns().saturating_mul(packets.saturating_sub(1));
+        let last = params.interval.as_ns().saturating_mul(check::gaps(params));
         Cost {
             packets,
-            // The larger IP header, of IPv6, and ICMP's.
-            bytes: packets * (u64::from(params.size) + 40 + 8),
+            bytes: packets * check::packet_bytes(params),
             duration_ns: last.saturating_add(params.timeout.as_ns()),
         }
     }
@@ -252,16 +234,4 @@ impl Kind for Ping {
         };
         Some(SelfTest { far_end: FarEnd::Host, task })
     }
-}
-
-/// The bytes of a pattern.
-fn fill(pattern: &str) -> Result<Vec<u8>, String> {
-    let wrong = || format!("pattern {pattern:?} must be 1 to {MAX_PATTERN} bytes in hexadecimal");
-    let digits: Option<Vec<u32>> = pattern.chars().map(|digit| digit.to_digit(16)).collect();
-    let digits = digits.filter(|digits| !digits.is_empty() && digits.len() % 2 == 0).ok_or_else(wrong)?;
-    let bytes: Vec<u8> = digits
-        .chunks_exact(2)
-        .map(|pair| pair.iter().fold(0, |byte, digit| byte << 4 | u8::try_from(*digit).unwrap_or(0)))
-        .collect();
-    if bytes.len() > MAX_PATTERN { Err(wrong()) } else { Ok(bytes) }
 }

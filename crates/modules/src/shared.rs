@@ -90,6 +90,109 @@ pub struct Stamps {
     pub received: StampSource,
 }
 
+/// How the packets of a measurement went through the vantage point's host, and who stamped them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Conditions {
+    /// The way that they took.
+    pub lane: Lane,
+    /// Who stamps packets on this lane, where all goes well.
+    pub stamps: Stamps,
+    /// How far a round trip may be off, in nanoseconds: an estimate, whose origin is the guide on precision. Absent
+    /// where there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rtt_error_ns: Option<u64>,
+    /// The state of the clock of instants; absent where the system does not tell. Round trips don't depend on it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clock: Option<Clock>,
+}
+
+/// A way that packets take through a host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Lane {
+    /// Sockets that every user may open.
+    Unprivileged,
+    /// Raw sockets, many packets to a system call: stamped by the kernel when they come, by the process when they leave.
+    Raw,
+    /// Raw sockets, few packets to a system call: stamped by the kernel when they leave and when they come.
+    Precise,
+    /// Packet sockets with a ring, for very many targets.
+    Bulk,
+    /// A simulated network.
+    Simulated,
+}
+
+/// Which lane to take.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum LaneWish {
+    /// The vantage point's choice: the most exact one that its load allows.
+    #[default]
+    Any,
+    /// Sockets that every user may open.
+    Unprivileged,
+    /// Raw sockets, many packets to a system call.
+    Raw,
+    /// Raw sockets, few packets to a system call: the most exact.
+    Precise,
+    /// Packet sockets, for very many targets; the site's policy must allow it.
+    Bulk,
+}
+
+/// The state of a host's civil clock, as its kernel tells it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+pub struct Clock {
+    /// Whether something outside the host keeps it in step.
+    pub synchronised: bool,
+    /// The estimated offset from true time, in nanoseconds.
+    pub offset_ns: i64,
+    /// The greatest error that the kernel allows for, in nanoseconds.
+    pub max_error_ns: u64,
+}
+
+#[cfg(feature = "run")]
+impl From<&mmn_kit::Conditions> for Conditions {
+    fn from(conditions: &mmn_kit::Conditions) -> Self {
+        Self {
+            lane: conditions.lane.into(),
+            stamps: Stamps { sent: conditions.sent_by.into(), received: conditions.received_by.into() },
+            rtt_error_ns: conditions.rtt_error_ns,
+            clock: conditions.clock.map(|clock| Clock {
+                synchronised: clock.synchronised,
+                offset_ns: clock.offset_ns,
+                max_error_ns: clock.max_error_ns,
+            }),
+        }
+    }
+}
+
+#[cfg(feature = "run")]
+impl From<mmn_kit::Lane> for Lane {
+    fn from(lane: mmn_kit::Lane) -> Self {
+        match lane {
+            mmn_kit::Lane::Raw => Self::Raw,
+            mmn_kit::Lane::Precise => Self::Precise,
+            mmn_kit::Lane::Bulk => Self::Bulk,
+            mmn_kit::Lane::Simulated => Self::Simulated,
+            // What is not told to be more is what every user has.
+            _ => Self::Unprivileged,
+        }
+    }
+}
+
+#[cfg(feature = "run")]
+impl From<LaneWish> for mmn_kit::Wish {
+    fn from(wish: LaneWish) -> Self {
+        match wish {
+            LaneWish::Any => Self::Any,
+            LaneWish::Unprivileged => Self::Only(mmn_kit::Lane::Unprivileged),
+            LaneWish::Raw => Self::Only(mmn_kit::Lane::Raw),
+            LaneWish::Precise => Self::Only(mmn_kit::Lane::Precise),
+            LaneWish::Bulk => Self::Only(mmn_kit::Lane::Bulk),
+        }
+    }
+}
+
 #[cfg(feature = "run")]
 impl Stamps {
     /// Of one round trip.
@@ -117,6 +220,11 @@ impl From<mmn_probe::time::StampSource> for StampSource {
     }
 }
 
+/// The bytes that a text in hexadecimal means: nothing where it is none.
+pub(crate) fn hex(text: &str) -> Option<Vec<u8>> {
+    data_encoding::HEXLOWER_PERMISSIVE.decode(text.as_bytes()).ok()
+}
+
 /// A field of a summary.
 pub(crate) fn field(name: &str, unit: &str, description: &str) -> SummaryField {
     SummaryField { name: name.to_owned(), unit: unit.to_owned(), description: description.to_owned() }
@@ -138,4 +246,10 @@ pub(crate) const fn is_nothing(number: &u64) -> bool {
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
 pub(crate) const fn is_false(flag: &bool) -> bool {
     !*flag
+}
+
+/// Likewise.
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
+pub(crate) const fn is_no_octet(number: &u8) -> bool {
+    *number == 0
 }

@@ -2,5 +2,5 @@
 
 pub use crate::context::fuzzing::{resolv_conf, stub_reply};
 pub use crate::module::fuzzing::{from_node, literal};
-pub use crate::net::fuzzing::{control_messages, parcels};
+pub use crate::net::fuzzing::{bulk_ring, control_messages, parcels, rtnetlink};
 pub use crate::supervisor::fuzzing::{manifest, own_claims};

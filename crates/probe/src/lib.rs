@@ -7,13 +7,24 @@
 //! This crate never opens a socket, reads a clock, draws a random number, spawns anything or logs. Whatever
 //! it needs of the world is an argument.
 //!
-//! Begin with [`machine`] for the contract, then [`ping`] for the smallest machine that keeps it. [`wire`]
-//! holds the codecs, [`bucket`] the arithmetic of pacing, [`stats`] the numbers made of samples.
+//! Begin with [`machine`] for the contract, then [`ping`] for the smallest machine that keeps it. [`packet`] says what
+//! probes and answers are, [`conditions`] how they were sent; [`wire`] holds the codecs, [`bucket`] the arithmetic of pacing, [`stats`] the numbers made of samples.
 
 pub mod bucket;
+pub mod bulk;
+pub mod conditions;
 pub mod cookie;
 pub mod machine;
+pub mod mda;
+pub mod multipath;
+pub mod packet;
 pub mod ping;
+pub mod schedule;
 pub mod stats;
+pub mod tcp;
+#[cfg(test)]
+mod testing;
 pub mod time;
+pub mod trace;
+pub mod udp;
 pub mod wire;

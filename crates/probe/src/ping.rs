@@ -1,50 +1,78 @@
-//! The echo measurement: requests at an interval, replies matched, duplicates and errors counted.
+//! The ping: probes on a schedule, replies matched, duplicates and errors counted.
 //!
-//! Every probe ends in exactly one [`Fate`]. The measurement is over as soon as each probe has one, or when
-//! enough replies are in; nothing is waited for that cannot change the result. Each request carries a keyed
-//! cookie, so that a reply nobody's request caused is told apart.
+//! Probes are ICMP echo or timestamp requests, UDP datagrams or TCP segments ([`Method`]). Every probe ends in exactly
+//! one [`Fate`]. The measurement is over as soon as each probe has one, or when enough replies are in; nothing is waited
+//! for that cannot change the result, unless duplicates are asked for. Each payload carries a keyed cookie, so that a
+//! reply nobody's probe caused is told apart; what has no payload is judged by its numbers (`judge`).
 //!
 //! Begin with [`Spec`], then [`Ping`]; the records are in [`Sample`].
 
+mod judge;
+pub mod options;
 mod sample;
 mod spec;
 
+use std::net::IpAddr;
+
 use crate::{
     cookie::Key,
-    machine::{Body, Input, Machine, Message, Output, Packet, Probe, ProbeId, SendFailure},
+    machine::{Input, Machine, Output},
+    packet::{Body, Departure, Flow, Identity, Packet, Probe, ProbeId, SendFailure, UdpTag},
+    schedule::Slots,
     time::{Instant, Nanos, Stamp},
 };
 
-pub use sample::{Fate, IcmpReport, Reply, Sample, Unasked};
-pub use spec::{MAX_COUNT, MAX_PAYLOAD_BYTES, Spec, SpecError};
+use judge::Verdict;
+pub use sample::{Answer, Arrival, End, Fate, IcmpReport, Repeat, Reply, Sample, Unasked};
+pub use spec::{MAX_COUNT, MAX_PAYLOAD_BYTES, Method, Spec, SpecError, TcpFields};
 
-/// The octets of a request's payload that carry its cookie; a shorter payload carries as much as it can.
+/// The octets of a probe's payload that carry its cookie; a shorter payload carries as much as it can.
 pub const COOKIE_BYTES: usize = 8;
 
-/// An echo measurement under way; see the module's head.
+/// The most duplicates that are kept with their time; further ones are counted.
+pub const MAX_REPEATS: usize = 256;
+
+/// A ping under way; see the module's head.
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own, and machines are kept small")]
 #[derive(Debug)]
 pub struct Ping {
     spec: Spec,
     key: Key,
     probes: Vec<Entry>,
-    unasked: Unasked,
+    /// What few pings have.
+    rare: Option<Box<Rare>>,
     replied: u32,
-    /// The slot of the next request on the schedule; nothing before the first poll.
-    next_slot: Option<Instant>,
-    /// The request that the driver was given and has not yet reported on.
-    handed_out: Option<ProbeId>,
+    slots: Slots,
+    /// Whether the driver has not yet reported on the last probe.
+    handed_out: bool,
     /// Every entry before this one is settled.
     settled: usize,
+    /// The source of the probes, once it is known.
+    source: Option<IpAddr>,
+    /// Whether an unreachable port is an answer of the host to a datagram, or an error.
+    unreachable_answers: bool,
+    /// Datagrams come back that don't say which probe they answer.
+    anonymous: bool,
     cancelled: bool,
-    done: bool,
+    end: Option<End>,
+}
+
+#[derive(Debug, Default)]
+struct Rare {
+    repeats: Vec<Repeat>,
+    unasked: Unasked,
 }
 
 #[derive(Debug)]
 struct Entry {
     sent: Option<Stamp>,
-    deadline: Option<Instant>,
-    fate: Option<Fate>,
+    identity: Identity,
+    ip_id: Option<u16>,
+    bytes: u32,
     duplicates: u32,
+    fate: Option<Fate>,
+    /// The receiver was overrun while it was under way.
+    missed: bool,
     clock_stepped: bool,
 }
 
@@ -53,17 +81,26 @@ impl Ping {
     pub fn new(spec: Spec, key: Key) -> Result<Self, SpecError> {
         spec.check()?;
         Ok(Self {
-            spec,
             key,
             probes: Vec::new(),
-            unasked: Unasked::default(),
+            rare: None,
             replied: 0,
-            next_slot: None,
-            handed_out: None,
+            slots: Slots::new(spec.schedule),
+            handed_out: false,
             settled: 0,
+            source: None,
+            unreachable_answers: true,
+            anonymous: false,
             cancelled: false,
-            done: false,
+            end: None,
+            spec,
         })
+    }
+
+    /// Takes an unreachable port for an error, as who wants an answer from what listens there does.
+    pub(crate) fn wants_datagrams(mut self) -> Self {
+        self.unreachable_answers = false;
+        self
     }
 
     /// What was asked.
@@ -73,74 +110,124 @@ impl Ping {
 
     /// Whether the measurement is over.
     pub const fn is_done(&self) -> bool {
-        self.done
+        self.end.is_some()
+    }
+
+    /// How it ended; absent before.
+    pub const fn end(&self) -> Option<End> {
+        self.end
+    }
+
+    /// The source address of the probes, where the driver told.
+    pub const fn source(&self) -> Option<IpAddr> {
+        self.source
     }
 
     /// The record of each probe that was begun, in the order of sending. A measurement that ran to its end
     /// has as many as were asked for; one that was cancelled, or stopped after enough replies, may have fewer.
     pub fn samples(&self) -> impl ExactSizeIterator<Item = Sample> + '_ {
-        self.probes
-            .iter()
-            .enumerate()
-            .map(|(seq, entry)| entry.sample(u32::try_from(seq).unwrap_or(u32::MAX)))
+        self.probes.iter().enumerate().map(|(seq, entry)| self.sample(number(seq), entry))
+    }
+
+    /// The duplicates with their times, in the order of coming; at most [`MAX_REPEATS`].
+    pub fn repeats(&self) -> &[Repeat] {
+        self.rare.as_ref().map_or(&[], |rare| &rare.repeats)
     }
 
     /// What came that no probe had asked for.
-    pub const fn unasked(&self) -> &Unasked {
-        &self.unasked
+    pub fn unasked(&self) -> Unasked {
+        self.rare.as_ref().map_or_else(Unasked::default, |rare| rare.unasked)
     }
 
-    /// The payload of a probe: its cookie, then the fill.
+    /// The payload of a probe as the machine gives it to its driver: its cookie, then the fill.
     pub fn payload(&self, probe: ProbeId) -> Vec<u8> {
-        let length = usize::from(self.spec.payload_bytes);
+        if let Some(payload) = &self.spec.payload {
+            return payload.to_vec();
+        }
+        let length = self.spec.payload_length();
+        if length == 0 {
+            return Vec::new();
+        }
         let fill = self.spec.fill.iter().copied().cycle();
         let cookie = self.key.cookie(u64::from(probe.0));
-        if self.spec.fill.is_empty() {
-            return cookie.into_iter().chain(std::iter::repeat(0)).take(length).collect();
-        }
-        cookie.into_iter().chain(fill).take(length).collect()
+        let mut payload = Vec::with_capacity(length);
+        payload.extend(cookie.into_iter().chain(fill).take(length));
+        payload.resize(length, 0);
+        payload
     }
 
-    fn packet(&mut self, packet: &Packet<'_>) {
-        let Some(index) = self.index_of(packet.probe) else {
-            self.unasked.unknown += 1;
-            return;
+    /// The destination port of a probe; absent where it has none.
+    pub fn destination_port(&self, probe: ProbeId) -> Option<u16> {
+        let method = self.spec.method;
+        let has_ports = method.is_udp() || method.tcp_flags().is_some();
+        let grown = if method == spec::Method::UdpDport { low(probe.0) } else { 0 };
+        has_ports.then(|| self.spec.port.wrapping_add(grown))
+    }
+
+    fn probe(&self, id: ProbeId) -> Probe {
+        let spec = &self.spec;
+        let step = if spec.method.varies_source_port() { low(id.0) } else { 0 };
+        let port = self.destination_port(id).unwrap_or(0);
+        let payload = self.payload(id);
+        let tcp = spec.tcp();
+        let body = match spec.method {
+            Method::Icmp => Body::Echo { payload, checksum: spec.icmp_checksum },
+            Method::IcmpTimestamp => Body::Timestamp,
+            Method::Udp => Body::Udp { port, payload, tag: UdpTag::Checksum },
+            Method::UdpDport | Method::UdpSport => Body::Udp { port, payload, tag: UdpTag::Ports },
+            method => Body::Tcp {
+                port,
+                flags: method.tcp_flags().unwrap_or(0),
+                seq: tcp.seq,
+                ack: if method == Method::TcpRst { tcp.ack.or(Some(0)) } else { tcp.ack },
+                mss: tcp.mss,
+                payload,
+            },
         };
-        match packet.message {
-            Message::EchoReply { payload } => self.reply(index, packet, payload),
-            Message::Error { kind, quoted_payload } => {
-                let Some(verified) = self.quote_is_ours(packet.probe, quoted_payload) else {
-                    self.unasked.foreign += 1;
-                    return;
-                };
-                let report = IcmpReport { from: packet.from, kind, received: packet.stamp, verified };
-                self.error(index, report);
-            }
+        Probe {
+            source: spec.source,
+            ttl: spec.ttl,
+            tos: spec.tos,
+            dont_fragment: spec.dont_fragment,
+            ip_options: spec.ip_option.as_ref().map_or(Vec::new(), |option| option.encode()),
+            flow: Flow { number: step, selector: spec.selector.map(|first| first.wrapping_add(step)) },
+            ..Probe::new(id, spec.target, body)
         }
     }
 
-    fn reply(&mut self, index: usize, packet: &Packet<'_>, payload: &[u8]) {
-        if !self.cookie_is_ours(packet.probe, payload) {
-            self.unasked.foreign += 1;
-            return;
+    /// Takes a packet. Returns the number of the probe that it replies to, the first reply or a further one.
+    pub(crate) fn packet(&mut self, packet: &Packet<'_>) -> Option<u32> {
+        let Some(index) = self.owner(packet) else {
+            self.rare().unasked.unknown += 1;
+            return None;
+        };
+        match self.judge(index, packet) {
+            Verdict::Reply(answer) => {
+                self.anonymous |= self.is_anonymous(index, packet);
+                self.reply(index, Reply { arrival: packet.into(), answer });
+                return Some(number(index));
+            }
+            Verdict::Error(report) => self.error(index, report),
+            Verdict::Foreign => self.rare().unasked.foreign += 1,
         }
+        None
+    }
+
+    fn reply(&mut self, index: usize, reply: Reply) {
         let timeout = self.spec.timeout;
         let Some(entry) = self.probes.get_mut(index) else { return };
-        let reply = Reply { from: packet.from, received: packet.stamp, ttl: packet.ttl, bytes: packet.bytes };
         match entry.fate {
-            Some(Fate::Replied(_) | Fate::Late(_)) => {
-                entry.duplicates = entry.duplicates.saturating_add(1);
-            }
+            Some(Fate::Replied(_) | Fate::Late(_)) => self.repeat(index, &reply.arrival),
             // A reply outdoes silence, and an error: the target did answer.
-            None | Some(Fate::TimedOut | Fate::Error(_)) => {
-                if entry.is_late(packet.stamp, timeout) {
+            None | Some(Fate::TimedOut | Fate::Overrun | Fate::Error(_)) => {
+                if entry.is_late(reply.arrival.received, timeout) {
                     entry.fate = Some(Fate::Late(reply));
                 } else {
                     entry.fate = Some(Fate::Replied(reply));
                     self.replied += 1;
                 }
             }
-            Some(Fate::NotSent(_) | Fate::Cancelled) => self.unasked.unknown += 1,
+            Some(Fate::NotSent(_) | Fate::Cancelled) => self.rare().unasked.unknown += 1,
         }
     }
 
@@ -148,70 +235,85 @@ impl Ping {
         let Some(entry) = self.probes.get_mut(index) else { return };
         match entry.fate {
             // Silence with a reason is worth more than silence.
-            None | Some(Fate::TimedOut) => entry.fate = Some(Fate::Error(report)),
-            Some(Fate::Error(_) | Fate::Replied(_) | Fate::Late(_)) => {
-                entry.duplicates = entry.duplicates.saturating_add(1);
-            }
-            Some(Fate::NotSent(_) | Fate::Cancelled) => self.unasked.unknown += 1,
+            None | Some(Fate::TimedOut | Fate::Overrun) => entry.fate = Some(Fate::Error(report)),
+            Some(Fate::Error(_) | Fate::Replied(_) | Fate::Late(_)) => self.repeat(index, &report.arrival),
+            Some(Fate::NotSent(_) | Fate::Cancelled) => self.rare().unasked.unknown += 1,
         }
     }
 
-    fn cookie_is_ours(&self, probe: ProbeId, payload: &[u8]) -> bool {
-        let length = usize::from(self.spec.payload_bytes).min(COOKIE_BYTES);
-        self.key.cookie(u64::from(probe.0)).get(..length) == payload.get(..length)
+    fn repeat(&mut self, index: usize, arrival: &Arrival) {
+        let Some(entry) = self.probes.get_mut(index) else { return };
+        entry.duplicates = entry.duplicates.saturating_add(1);
+        let rtt = entry.sent.and_then(|sent| arrival.received.at.checked_since(sent.at));
+        let &Arrival { from, received, ttl, .. } = arrival;
+        let repeats = &mut self.rare().repeats;
+        if repeats.len() < MAX_REPEATS {
+            repeats.push(Repeat { seq: number(index), from, received, rtt, ttl });
+        }
     }
 
-    /// Whether a quoted payload is ours: yes and proven, yes as far as one can tell, or no (nothing).
-    fn quote_is_ours(&self, probe: ProbeId, quoted: &[u8]) -> Option<bool> {
-        let full = usize::from(self.spec.payload_bytes).min(COOKIE_BYTES);
-        let length = quoted.len().min(full);
-        let same = self.key.cookie(u64::from(probe.0)).get(..length) == quoted.get(..length);
-        same.then_some(length == full && full > 0)
+    fn rare(&mut self) -> &mut Rare {
+        self.rare.get_or_insert_default()
     }
 
-    fn index_of(&self, probe: ProbeId) -> Option<usize> {
-        let index = usize::try_from(probe.0).ok()?;
-        (index < self.probes.len()).then_some(index)
+    fn entry(&mut self, probe: ProbeId) -> Option<&mut Entry> {
+        self.probes.get_mut(usize::try_from(probe.0).ok()?)
     }
 
     fn send_failed(&mut self, probe: ProbeId, reason: SendFailure) {
-        if self.handed_out == Some(probe) {
-            self.handed_out = None;
-        }
-        if let Some(entry) = self.index_of(probe).and_then(|index| self.probes.get_mut(index)) {
+        self.taken(probe);
+        if let Some(entry) = self.entry(probe) {
             entry.fate.get_or_insert(Fate::NotSent(reason));
         }
     }
 
-    fn sent(&mut self, probe: ProbeId, stamp: Stamp) {
-        if self.handed_out == Some(probe) {
-            self.handed_out = None;
+    fn sent(&mut self, probe: ProbeId, stamp: Stamp, departure: Departure) {
+        self.taken(probe);
+        self.source = self.source.or(departure.source);
+        if let Some(entry) = self.entry(probe) {
+            entry.identity = departure.identity;
+            entry.ip_id = departure.ip_id;
+            entry.bytes = departure.bytes;
         }
-        let timeout = self.spec.timeout;
-        if let Some(entry) = self.index_of(probe).and_then(|index| self.probes.get_mut(index)) {
+        self.stamped(probe, stamp);
+    }
+
+    fn stamped(&mut self, probe: ProbeId, stamp: Stamp) {
+        if let Some(entry) = self.entry(probe) {
             entry.sent = Some(stamp);
-            entry.deadline = Some(stamp.at + timeout);
         }
+    }
+
+    fn taken(&mut self, probe: ProbeId) {
+        let last = number(self.probes.len()).checked_sub(1);
+        self.handed_out &= last != Some(probe.0);
+    }
+
+    /// Whatever is under way.
+    fn under_way(&mut self) -> impl Iterator<Item = &mut Entry> {
+        self.probes.iter_mut().skip(self.settled).filter(|entry| entry.fate.is_none())
     }
 
     /// Times out what is overdue; returns the earliest deadline that is still to come.
     fn expire(&mut self, now: Instant) -> Option<Instant> {
+        let timeout = self.spec.timeout;
         let mut earliest: Option<Instant> = None;
-        for entry in self.probes.iter_mut().skip(self.settled) {
-            if entry.fate.is_some() {
-                continue;
-            }
-            match entry.deadline {
-                Some(deadline) if deadline <= now => entry.fate = Some(Fate::TimedOut),
-                Some(deadline) => {
-                    earliest = Some(earliest.map_or(deadline, |other| other.min(deadline)));
-                }
-                None => {}
+        for entry in self.under_way() {
+            let Some(sent) = entry.sent else { continue };
+            let deadline = sent.at + timeout;
+            if deadline <= now {
+                entry.fate = Some(if entry.missed { Fate::Overrun } else { Fate::TimedOut });
+            } else {
+                earliest = Some(earliest.map_or(deadline, |other| other.min(deadline)));
             }
         }
         let open = self.probes.iter().skip(self.settled).position(|entry| entry.fate.is_none());
         self.settled = open.map_or(self.probes.len(), |open| self.settled + open);
         earliest
+    }
+
+    fn goes_one_by_one(&self) -> bool {
+        self.anonymous || self.spec.goes_one_by_one()
     }
 
     fn all_begun(&self) -> bool {
@@ -222,73 +324,100 @@ impl Ping {
         self.spec.stop_after.is_some_and(|enough| self.replied >= enough)
     }
 
-    fn finish(&mut self) -> Output {
-        for entry in self.probes.iter_mut().skip(self.settled) {
-            entry.fate.get_or_insert(Fate::Cancelled);
+    fn finish(&mut self, end: End) -> Output {
+        for entry in self.under_way() {
+            entry.fate = Some(Fate::Cancelled);
         }
-        self.done = true;
+        self.end = Some(end);
         Output::Done
     }
 
-    fn next_probe(&mut self, now: Instant, slot: Instant) -> Output {
-        let id = ProbeId(u32::try_from(self.probes.len()).unwrap_or(u32::MAX));
-        self.next_slot = Some(following_slot(slot, self.spec.interval, now));
+    fn next_probe(&mut self, now: Instant) -> Output {
+        let id = ProbeId(number(self.probes.len()));
+        self.slots.take(self.spec.schedule, self.spec.interval, now);
+        if self.probes.is_empty() {
+            // Most pings are short, and a vector that grows takes more than it needs.
+            self.probes.reserve_exact(usize::try_from(self.spec.count.min(16)).unwrap_or(1));
+        }
         self.probes.push(Entry {
             sent: None,
-            deadline: None,
-            fate: None,
+            identity: Identity { selector: 0, tag: 0 },
+            ip_id: None,
+            bytes: 0,
             duplicates: 0,
+            fate: None,
+            missed: false,
             clock_stepped: false,
         });
-        self.handed_out = Some(id);
-        Output::Send(Probe {
-            id,
-            destination: self.spec.target,
-            ttl: self.spec.ttl,
-            body: Body::Echo { payload: self.payload(id) },
-        })
+        self.handed_out = true;
+        Output::Send(self.probe(id))
+    }
+
+    fn sample(&self, seq: u32, entry: &Entry) -> Sample {
+        let fate = entry.fate.clone().unwrap_or(Fate::Cancelled);
+        let &Entry { sent, identity, ip_id, bytes, duplicates, clock_stepped, .. } = entry;
+        Sample {
+            seq,
+            sent,
+            departure: sent.map(|_| Departure { source: self.source, identity, ip_id, bytes }),
+            rtt: fate.received().zip(sent).and_then(|(came, left)| came.at.checked_since(left.at)),
+            fate,
+            duplicates,
+            clock_stepped,
+        }
     }
 }
 
 impl Machine for Ping {
     fn handle(&mut self, _now: Instant, input: Input<'_>) {
-        if self.done {
+        if self.is_done() {
             return;
         }
         match input {
-            Input::Sent { probe, stamp } => self.sent(probe, stamp),
+            Input::Sent { probe, stamp, departure } => self.sent(probe, stamp, departure),
+            Input::Stamped { probe, stamp } => self.stamped(probe, stamp),
             Input::SendFailed { probe, reason } => self.send_failed(probe, reason),
-            Input::Packet(packet) => self.packet(&packet),
-            Input::ClockStepped => {
-                for entry in self.probes.iter_mut().skip(self.settled).filter(|entry| entry.fate.is_none()) {
-                    entry.clock_stepped = true;
-                }
+            Input::Packet(packet) => {
+                self.packet(&packet);
+            }
+            Input::ClockStepped => self.under_way().for_each(|entry| entry.clock_stepped = true),
+            Input::Overrun => {
+                self.under_way().filter(|entry| entry.sent.is_some()).for_each(|entry| entry.missed = true);
             }
             Input::Cancel => self.cancelled = true,
         }
     }
 
     fn poll(&mut self, now: Instant) -> Output {
-        if self.done {
+        if self.is_done() {
             return Output::Done;
         }
         let deadline = self.expire(now);
-        if self.cancelled || self.has_enough() {
-            return self.finish();
+        if self.cancelled {
+            return self.finish(End::Cancelled);
         }
-        if self.all_begun() {
-            if self.settled == self.probes.len() {
-                return self.finish();
+        if self.has_enough() {
+            return self.finish(End::Enough);
+        }
+        let idle = self.settled == self.probes.len();
+        if self.all_begun() && idle {
+            let sent = self.probes.iter().filter_map(|entry| entry.sent).map(|sent| sent.at).max();
+            if let Some(last) = sent.map(|sent| sent + self.spec.timeout)
+                && self.spec.wait_duplicates
+                && now < last
+            {
+                return Output::WaitUntil(last);
             }
+            return self.finish(End::Completed);
+        }
+        // The site's limits may hold the last probe back: no further one until it has gone. And where answers can't
+        // tell two probes apart there is but one at a time.
+        if self.all_begun() || self.handed_out || self.goes_one_by_one() && !idle {
             return deadline.map_or(Output::Wait, Output::WaitUntil);
         }
-        if self.handed_out.is_some() {
-            // The site's limits hold the last request back: no further one until it has gone.
-            return deadline.map_or(Output::Wait, Output::WaitUntil);
-        }
-        let slot = self.next_slot.unwrap_or(now);
+        let slot = self.slots.next(self.spec.schedule, self.spec.interval, now);
         if slot <= now {
-            return self.next_probe(now, slot);
+            return self.next_probe(now);
         }
         Output::WaitUntil(deadline.map_or(slot, |deadline| deadline.min(slot)))
     }
@@ -299,32 +428,16 @@ impl Entry {
         let Some(sent) = self.sent else { return false };
         received.at.saturating_since(sent.at) > timeout
     }
-
-    fn sample(&self, seq: u32) -> Sample {
-        let fate = match self.fate {
-            Some(fate) => fate,
-            None => Fate::Cancelled,
-        };
-        Sample {
-            seq,
-            sent: self.sent,
-            fate,
-            rtt: fate.received().zip(self.sent).and_then(|(came, left)| came.at.checked_since(left.at)),
-            duplicates: self.duplicates,
-            clock_stepped: self.clock_stepped,
-        }
-    }
 }
 
-/// The slot after `slot` on the schedule. Slots that have passed by are left out rather than made up for in a
-/// burst; those to come stay on the grid.
-fn following_slot(slot: Instant, interval: Nanos, now: Instant) -> Instant {
-    let next = slot + interval;
-    match (now.checked_since(next), interval.0) {
-        (None, _) => next,
-        (Some(_), 0) => now,
-        (Some(behind), interval) => next + Nanos(behind.0.div_ceil(interval).saturating_mul(interval)),
-    }
+fn number(index: usize) -> u32 {
+    u32::try_from(index).unwrap_or(u32::MAX)
+}
+
+/// The lower half.
+#[expect(clippy::cast_possible_truncation, reason = "that is what it is for")]
+const fn low(number: u32) -> u16 {
+    number as u16
 }
 
 #[cfg(test)]

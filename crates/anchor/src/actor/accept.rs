@@ -13,7 +13,7 @@ use tokio::sync::oneshot;
 use super::{Actor, Deadline, MAX_LATE, Sweep, Tag, What};
 use crate::admission::{self, Checked};
 use crate::clock;
-use crate::command::{Entered, Prepared, Reply, Wait};
+use crate::command::{Entered, Follow, Prepared, Reply, Wait};
 use crate::handle::Appended;
 use crate::measurement::{MAX_COLLECTED, Running, reject, size};
 use crate::problems;
@@ -112,7 +112,10 @@ impl Actor {
         let (waiter, accepted) = oneshot::channel();
         running.accept_waiters.push(waiter);
         let small = (1..=SMALL_TASKS).contains(&checked.tasks);
-        let live = (wait == Wait::Results).then(|| running.follow(small && !request.open));
+        let follow = (wait == Wait::Results).then(|| match checked.tasks {
+            1 if !request.open => Follow::Once(running.follow_once()),
+            _ => Follow::Live(running.follow(small && !request.open)),
+        });
         let held = wait == Wait::End && small && !request.open;
         let done = (wait == Wait::End).then(|| {
             let (waiter, done) = oneshot::channel();
@@ -128,7 +131,7 @@ impl Actor {
         }
         let (kind, tasks) = (&request.kind, checked.tasks);
         self.event_of("measurement-accepted", id, || format!("{kind} with {tasks} tasks"));
-        Ok(Entered { id, existing: false, plan: Some(plan), accepted, done, live })
+        Ok(Entered { id, existing: false, plan: Some(plan), accepted, done, follow })
     }
 
     /// A measurement that is there under the same idempotency key.
@@ -150,7 +153,7 @@ impl Actor {
             let _ = waiter.send(Ok(done.view()));
         }
         // Without an answer it is read from LEDGER.
-        Entered { id, existing: true, plan: None, accepted, done, live: None }
+        Entered { id, existing: true, plan: None, accepted, done, follow: None }
     }
 
     /// Enters inputs and writes their acceptance. `hold`: it may go together with the results, if they come soon.

@@ -9,7 +9,7 @@ use mmn_schema::subject::{Log, Subject};
 use super::keep::message_bytes;
 use super::{Actor, Tag};
 use crate::clock;
-use crate::command::Live;
+use crate::command::{Live, Once};
 use crate::store::record::{Done, Roll};
 
 /// How many ends wait for the next tick at most.
@@ -43,7 +43,12 @@ impl Actor {
         }
         running.tell(|| Live::Done(Arc::new(done.ledger.clone())));
         let mut view = done.view();
-        view.results = running.collected.take();
+        let mut collected = running.collected.take();
+        if let Some(once) = running.once.take() {
+            let records = if running.done_waiters.is_empty() { collected.take() } else { collected.clone() };
+            let _ = once.send(Once::Whole(records.unwrap_or_default(), done.ledger.clone()));
+        }
+        view.results = collected;
         // Whoever does not wait any more reads it from the store.
         if let Some(last) = running.done_waiters.pop() {
             for waiter in running.done_waiters.drain(..) {

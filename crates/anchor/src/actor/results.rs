@@ -216,6 +216,7 @@ impl Incoming {
 
 fn tell_parts(running: &mut Running, parts: Vec<mmn_schema::api::ResultRecord>) {
     if !parts.is_empty() {
+        running.follow_after_all();
         running.tell(|| Live::Parts(Arc::new(parts)));
     }
 }

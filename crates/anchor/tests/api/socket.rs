@@ -101,6 +101,21 @@ async fn results_follow_their_measurement() {
 }
 
 #[tokio::test]
+async fn one_task_comes_whole_and_never_without_a_credit() {
+    let network = Network::start().await;
+    let mut socket = Socket::open(&network).await;
+    socket.measure(1, 1, Some(3)).await;
+    let records = socket.records(1, usize::MAX).await;
+    assert_eq!(records.len(), 1);
+    assert!(records[0].cursor.is_some());
+    // Its number is free again.
+    socket.measure(1, 1, Some(0)).await;
+    assert!(matches!(socket.hear().await, FromAnchor::Behind { id: 1, after: None }));
+    socket.say(&FromClient::Credit { id: 1, credits: 1 }).await;
+    assert_eq!(socket.records(1, usize::MAX).await.len(), 1);
+}
+
+#[tokio::test]
 async fn credits_are_never_exceeded_and_nothing_is_lost() {
     let network = Network::start().await;
     let mut socket = Socket::open(&network).await;

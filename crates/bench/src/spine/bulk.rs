@@ -9,7 +9,7 @@ use super::network::{self, Module, Roles};
 use crate::http::Connection;
 use crate::ping::RawNats;
 use crate::report::Report;
-use crate::{clock, processes};
+use crate::{clock, measurement, processes};
 
 const MEASUREMENTS: u32 = 10;
 const INPUTS: u32 = 100_000;
@@ -31,7 +31,7 @@ pub(super) fn run(bench: &Bench, report: &mut Report) -> anyhow::Result<()> {
         let (cpu, begin) = (roles.cpu(), clock::now());
         let mut ids = Vec::new();
         for body in &bodies {
-            ids.push(network::submit(&mut api, body)?);
+            ids.push(measurement::submit(&mut api, body)?);
         }
         let submitted = clock::now() - begin;
         first = first.or_else(|| ids.first().cloned());
@@ -63,7 +63,7 @@ pub(super) fn run(bench: &Bench, report: &mut Report) -> anyhow::Result<()> {
     report.at_least("1,000,000 inputs, accepted, kept and closed: median", "/s", median, 400_000.0);
     report.exactly("  tasks of all runs that did not end ok", "", f64::from(lost), 0.0);
     report.at_most("  the anchor's RSS, the most in ten runs", "MB", most, 100.0);
-    let kept = network::results(&up, &first.unwrap_or_default())?;
+    let kept = measurement::results(&up, &first.unwrap_or_default())?;
     let tasks: BTreeSet<_> = kept.iter().map(|result| result.task.index).collect();
     report.exactly(
         "  kept results of the very first measurement",
@@ -93,14 +93,14 @@ fn body(number: u32) -> String {
 fn finish(api: &mut Connection, id: &str) -> anyhow::Result<u32> {
     let begin = clock::now();
     loop {
-        let ledger = network::ledger(api, id)?;
+        let ledger = measurement::ledger(api, id)?;
         let count = |name: &str| ledger[name].as_u64().unwrap_or(u64::MAX);
         if count("pending") == 0 {
             anyhow::ensure!(count("accepted") == u64::from(INPUTS), "{id} has other sums: {ledger}");
             return Ok(u32::try_from(u64::from(INPUTS).saturating_sub(count("ok")))?);
         }
         if clock::now() - begin > Duration::from_secs(60) {
-            anyhow::bail!("{id} does not end: {ledger}; {}", network::state(api)?);
+            anyhow::bail!("{id} does not end: {ledger}; {}", measurement::state(api)?);
         }
         std::thread::sleep(Duration::from_millis(5));
     }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::Bench;
 use super::network::{self, Module};
 use crate::http::Connection;
+use crate::measurement;
 use crate::report::Report;
 
 const TASKS: u32 = 10_000;
@@ -14,10 +15,10 @@ const INSTANCES: usize = 4;
 pub(super) fn run(bench: &Bench, report: &mut Report) -> anyhow::Result<()> {
     let up = network::start(bench, &[Module::noop(INSTANCES, 16).sleeping(10)])?;
     let mut api = Connection::open(&up.api, &up.token)?;
-    let id = network::submit(&mut api, &network::body("noop", "{}", "2m", TASKS))?;
-    network::closed(&mut api, &id, Duration::from_secs(60))?;
+    let id = measurement::submit(&mut api, &network::body("noop", "{}", "2m", TASKS))?;
+    measurement::closed(&mut api, &id, Duration::from_secs(60))?;
     let mut shares: BTreeMap<String, u32> = BTreeMap::new();
-    for result in network::results(&up, &id)? {
+    for result in measurement::results(&up, &id)? {
         *shares.entry(result.instance.map(|it| it.to_string()).unwrap_or_default()).or_default() += 1;
     }
     let percent = |tasks: &u32| f64::from(*tasks) * 100.0 / f64::from(TASKS);

@@ -11,10 +11,9 @@ use std::time::{Duration, Instant};
 
 use mmn_schema::outcome::Outcome;
 
-use super::network;
-use super::socket::Question;
-use crate::clock;
 use crate::http::Connection;
+use crate::socket::Question;
+use crate::{clock, measurement};
 use work::Work;
 
 /// What to ask, and how much of it.
@@ -139,8 +138,8 @@ impl Load {
     fn is_closed(&self, id: &str) -> anyhow::Result<bool> {
         let mut last = anyhow::anyhow!("no host");
         for host in &self.plan.hosts {
-            let ledger =
-                Connection::open(host, &self.plan.token).and_then(|mut api| network::ledger(&mut api, id));
+            let ledger = Connection::open(host, &self.plan.token)
+                .and_then(|mut api| measurement::ledger(&mut api, id));
             match ledger {
                 Ok(ledger) => return Ok(ledger["pending"] == 0 && ledger["accepted"] == self.plan.tasks),
                 Err(error) => last = error,

@@ -12,7 +12,7 @@ use super::network::{self, Module};
 use crate::http::Connection;
 use crate::report::Report;
 use crate::up::Up;
-use crate::{clock, nats};
+use crate::{clock, measurement, nats};
 
 const TASKS: u32 = 10_000;
 /// A queue group is so much slower that fewer do.
@@ -46,8 +46,8 @@ pub(super) fn run(bench: &Bench, report: &mut Report) -> anyhow::Result<()> {
     let mut api = Connection::open(&up.api, &up.token)?;
     let body = network::body("noop", "{}", "2m", TASKS);
     let begin = clock::now();
-    let id = network::submit(&mut api, &body)?;
-    let ledger = network::closed(&mut api, &id, Duration::from_secs(120))?;
+    let id = measurement::submit(&mut api, &body)?;
+    let ledger = measurement::closed(&mut api, &id, Duration::from_secs(120))?;
     let took = (clock::now() - begin).as_secs_f64();
     anyhow::ensure!(ledger["ok"] == TASKS, "not all ok: {ledger}");
     let ideal = ideal(TASKS, fast, slow);

@@ -16,34 +16,17 @@ mod proxy;
 mod restart;
 mod saturated;
 mod singles;
-mod socket;
 mod stopped;
 mod watch;
 
 use std::ffi::OsString;
-use std::path::PathBuf;
 
-use anyhow::Context;
-
-use crate::clock;
+use crate::lines::{Bench, Line, line};
 use crate::report::Report;
 
-/// What every line gets.
-#[derive(Debug)]
-struct Bench {
-    /// The program that is measured.
-    mmn: PathBuf,
-    /// Whether what lasts is shortened.
-    quick: bool,
-}
-
-/// A line of the table.
-struct Line {
-    name: &'static str,
-    what: &'static str,
-    /// Whether it belongs to the one run.
-    always: bool,
-    run: fn(&Bench, &mut Report) -> anyhow::Result<()>,
+/// Runs the lines that the arguments name.
+pub(crate) fn run(arguments: &[OsString]) -> anyhow::Result<Report> {
+    crate::lines::run(LINES, arguments)
 }
 
 const LINES: &[Line] = &[
@@ -63,52 +46,3 @@ const LINES: &[Line] = &[
     line("jitter", "500 ms of jitter, and a tenth of the writes stalled for 1 s", jitter::run),
     Line { always: false, ..line("hour", "a vantage point is cut off for an hour", jitter::hour) },
 ];
-
-const fn line(
-    name: &'static str,
-    what: &'static str,
-    run: fn(&Bench, &mut Report) -> anyhow::Result<()>,
-) -> Line {
-    Line { name, what, always: true, run }
-}
-
-/// Runs the lines that the arguments name.
-pub(crate) fn run(arguments: &[OsString]) -> anyhow::Result<Report> {
-    let mut mmn = std::env::current_exe()?.with_file_name("mmn");
-    let mut quick = false;
-    let mut names = Vec::new();
-    let mut arguments = arguments.iter();
-    while let Some(argument) = arguments.next() {
-        match argument.to_str() {
-            Some("--mmn") => mmn = arguments.next().context("--mmn wants a path")?.into(),
-            Some("--quick") => quick = true,
-            Some(name) if LINES.iter().any(|line| line.name == name) => names.push(name.to_owned()),
-            _ => {
-                let known: Vec<_> = LINES.iter().map(|line| line.name).collect();
-                anyhow::bail!("{} is no line; there are: {}", argument.display(), known.join(", "));
-            }
-        }
-    }
-    let mmn = std::path::absolute(mmn)?;
-    anyhow::ensure!(mmn.is_file(), "{} is not there: cargo build --release", mmn.display());
-    let bench = Bench { mmn, quick };
-    let mut report = Report::new();
-    let cpus = std::thread::available_parallelism()?;
-    report.note(&format!("{} on {cpus} processors, everything on them", bench.mmn.display()));
-    let begin = clock::now();
-    for line in LINES {
-        let asked = if names.is_empty() { line.always } else { names.iter().any(|name| name == line.name) };
-        if !asked {
-            continue;
-        }
-        report.note(&format!("-- {}: {}", line.name, line.what));
-        report.print();
-        if let Err(error) = (line.run)(&bench, &mut report) {
-            report.broken(line.name, &error);
-        }
-        report.print();
-    }
-    report.note(&format!("{:.0} s in all", (clock::now() - begin).as_secs_f64()));
-    report.print();
-    Ok(report)
-}

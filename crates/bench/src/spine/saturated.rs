@@ -9,7 +9,7 @@ use super::singles::BODY;
 use crate::http::Connection;
 use crate::report::{Report, ms, quantile};
 use crate::up::Up;
-use crate::{clock, processes};
+use crate::{clock, measurement, processes};
 
 const AT_A_TIME: u32 = 16;
 /// Tasks of a request.
@@ -114,7 +114,7 @@ fn ended(up: &Up, loads: Vec<Load>, phase: &Phase) -> anyhow::Result<(String, u6
     }
     let mut api = Connection::open(&up.api, &up.token)?;
     for id in &phase.taken {
-        network::closed(&mut api, id, Duration::from_secs(20))?;
+        measurement::closed(&mut api, id, Duration::from_secs(20))?;
     }
     let declined: Vec<_> =
         problems.iter().map(|((status, reason), count)| format!("{count} x {status} {reason}")).collect();

@@ -8,10 +8,10 @@ use rustix::event::{PollFd, PollFlags, poll};
 
 use super::Bench;
 use super::network::{self, Module, Roles};
-use super::socket::{Answer, Question, Socket, holds};
 use crate::clock;
 use crate::ping::RawNats;
 use crate::report::{Report, ms, quantile};
+use crate::socket::{Answer, Question, Socket, holds};
 
 /// What is asked for.
 pub(super) const BODY: &str = r#"{"kind":"noop","inputs":["192.0.2.1"]}"#;

@@ -35,7 +35,8 @@ pub(crate) async fn run(session: &mut Session, args: &Args) -> Result<Exit, Fail
     let id = session::measurement(&client, args.measurement).await?;
     let measurement = client.measurement(id).await?;
     let fields = fields(&client, &measurement).await;
-    let mut show = Show::lines(id, measurement.kind.as_str(), &fields, args.json);
+    let mut show =
+        Show::lines(id, measurement.ledger.accepted, measurement.kind.as_str(), &fields, args.json);
     if args.follow {
         return follow(&mut session.printer, &client, &mut show, args.after).await;
     }

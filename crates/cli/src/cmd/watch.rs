@@ -33,7 +33,8 @@ pub(crate) async fn run(session: &mut Session, args: &Args) -> Result<Exit, Fail
     let id = session::measurement(&client, which).await?;
     let measurement = client.measurement(id).await?;
     let fields = super::results::fields(&client, &measurement).await;
-    let mut show = Show::lines(id, measurement.kind.as_str(), &fields, args.json);
+    let mut show =
+        Show::lines(id, measurement.ledger.accepted, measurement.kind.as_str(), &fields, args.json);
     super::results::follow(&mut session.printer, &client, &mut show, None).await
 }
 

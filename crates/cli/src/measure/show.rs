@@ -37,6 +37,8 @@ enum Form {
     Live { table: Table, rows: BTreeMap<u64, Row> },
     /// A line for each task as it ends.
     Lines { table: Table, begun: bool },
+    /// A page for each task as it ends.
+    Pages { begun: bool },
 }
 
 impl Show {
@@ -62,19 +64,25 @@ impl Show {
         let fits = printer.height().is_some_and(|height| {
             tasks > 0 && usize::try_from(tasks).is_ok_and(|tasks| tasks + SPARE_LINES <= height)
         });
-        let form = match (json, fits && measurement.state != MeasurementState::Open) {
-            (true, _) => Form::Json,
-            (false, true) => Form::Live { table, rows: expected(tasks, inputs, measurement) },
-            (false, false) => Form::Lines { table, begun: false },
+        let is_open = measurement.state == MeasurementState::Open;
+        let form = if json {
+            Form::Json
+        } else if view.is_paged() && !is_open && tasks <= LONG_RUN {
+            Form::Pages { begun: false }
+        } else if fits && !is_open {
+            Form::Live { table, rows: expected(tasks, inputs, measurement) }
+        } else {
+            Form::Lines { table, begun: false }
         };
         let mut show = Self { measurement: measurement.id, view, form, tasks, ended: 0, bad: 0 };
         show.draw(printer)?;
         Ok(show)
     }
 
-    /// For a measurement that may be long done: a line for each record.
+    /// For a measurement that may be long done, of so many tasks: a line or a page for each record.
     pub(crate) fn lines(
         measurement: MeasurementId,
+        tasks: u64,
         kind: &str,
         fields: &[mmn_schema::announce::SummaryField],
         json: bool,
@@ -82,6 +90,8 @@ impl Show {
         let view = view::of_kind(kind, fields);
         let form = if json {
             Form::Json
+        } else if view.is_paged() && tasks <= LONG_RUN {
+            Form::Pages { begun: false }
         } else {
             Form::Lines { table: Table::new(view::columns(view.as_ref(), true)), begun: false }
         };
@@ -103,6 +113,16 @@ impl Show {
             let row = view::row(self.view.as_ref(), record);
             match &mut self.form {
                 Form::Json => printer.json(record)?,
+                Form::Pages { begun } => {
+                    let (width, style) = (printer.width(), printer.style());
+                    let lines = page(self.view.as_ref(), record, &row, width, style);
+                    if std::mem::replace(begun, true) {
+                        printer.line("")?;
+                    }
+                    for line in lines {
+                        printer.line(&line)?;
+                    }
+                }
                 Form::Live { table, rows } => {
                     table.measure(&row);
                     rows.insert(record.task.index, row);
@@ -134,12 +154,30 @@ impl Show {
             lines.extend(rows.values().map(|row| table.line(row, width, style)));
             return printer.redraw(&lines);
         }
-        if self.tasks > LONG_RUN && self.ended < self.tasks {
+        let pages = matches!(self.form, Form::Pages { .. });
+        if (pages || self.tasks > LONG_RUN) && self.ended < self.tasks {
             let bad = if self.bad > 0 { format!(", {} not ok", self.bad) } else { String::new() };
             printer.progress(&format!("{} of {} done{bad}", self.ended, self.tasks));
         }
         Ok(())
     }
+}
+
+/// The page of a record; its row alone where it has none.
+fn page(
+    view: &dyn View,
+    record: &ResultRecord,
+    row: &Row,
+    width: Option<usize>,
+    style: crate::style::Style,
+) -> Vec<String> {
+    let page = (record.outcome == mmn_schema::outcome::Outcome::Ok).then(|| view.page(record)).flatten();
+    if let Some(page) = page {
+        return page.lines(record, width, style);
+    }
+    let mut table = Table::new(view::columns(view, true));
+    table.measure(row);
+    vec![table.line(row, width, style)]
 }
 
 /// A row for each task: they are numbered by input, then by vantage point.

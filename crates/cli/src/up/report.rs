@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use mmn_client::{ApiFile, Client};
-use mmn_schema::api::VpView;
+use mmn_schema::api::{UnavailableKind, VpView};
 
 use super::data_dir::DataDir;
 use crate::clock;
@@ -96,8 +96,17 @@ fn print(
     let ready: Vec<_> = vp.iter().flat_map(|vp| vp.kinds.iter().map(ToString::to_string)).collect();
     let shown = if ready.is_empty() { "none yet".to_owned() } else { ready.join(" ") };
     field("ready", &shown, if ready.is_empty() { Tone::Bad } else { Tone::Good })?;
+    // What has one cause is told once.
+    let mut causes: Vec<(&UnavailableKind, Vec<&str>)> = Vec::new();
     for kind in vp.iter().flat_map(|vp| &vp.unavailable) {
-        let why = crate::table::one_line(&format!("{}: {}", kind.kind, kind.reason));
+        let same = |one: &UnavailableKind| one.reason == kind.reason && one.mend == kind.mend;
+        match causes.iter_mut().find(|(first, _)| same(first)) {
+            Some((_, kinds)) => kinds.push(kind.kind.as_str()),
+            None => causes.push((kind, vec![kind.kind.as_str()])),
+        }
+    }
+    for (kind, kinds) in causes {
+        let why = crate::table::one_line(&format!("{}: {}", kinds.join(" "), kind.reason));
         field("not ready", &why, Tone::Warn)?;
         if let Some(mend) = &kind.mend {
             field("  mend it with", mend, Tone::Head)?;

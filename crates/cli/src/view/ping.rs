@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use mmn_modules::ping::{Body, Status};
+use mmn_modules::ping::{Body, Protocol, Status};
 use mmn_schema::api::ResultRecord;
 
 use super::View;
@@ -44,7 +44,8 @@ impl View for Ping {
     }
 }
 
-/// What went otherwise than ping expects: ICMP errors by name, late and doubled replies.
+/// What went otherwise than ping expects: ICMP errors by name, replies late, doubled, out of order
+/// or perhaps missed; and what answered UDP and TCP.
 fn note(body: &Body) -> String {
     let mut errors: BTreeMap<&str, u32> = BTreeMap::new();
     for reply in &body.replies {
@@ -56,10 +57,29 @@ fn note(body: &Body) -> String {
     }
     let mut notes: Vec<_> =
         errors.iter().map(|(name, n)| format!("{n} {}", name.replace('_', " "))).collect();
-    for (count, what) in [(body.late, "late"), (body.duplicates, "duplicate")] {
+    for (count, what) in [
+        (body.late, "late"),
+        (body.duplicates, "duplicate"),
+        (body.overrun, "overrun"),
+        (body.reordering.map_or(0, |order| order.reordered), "reordered"),
+    ] {
         if count > 0 {
             notes.push(format!("{count} {what}"));
         }
     }
+    notes.extend(answers(body));
     notes.join(", ")
+}
+
+/// What answered UDP and TCP, as the flags of a segment or the protocol, where all answers are alike.
+fn answers(body: &Body) -> Option<String> {
+    let mut answers = body.replies.iter().filter_map(|reply| {
+        Some(match reply.protocol? {
+            Protocol::Tcp => format!("flags {}", reply.tcp_flags.as_deref().unwrap_or("-")),
+            Protocol::Udp => "datagrams".to_owned(),
+            Protocol::Icmp => "port unreachable".to_owned(),
+        })
+    });
+    let first = answers.next()?;
+    answers.all(|answer| answer == first).then_some(first)
 }

@@ -1,172 +1,127 @@
-//! How a ping is performed: the machine's specification from the parameters, and the result from the machine.
+//! How a ping is performed: the machine's specification from the parameters.
 
 use std::net::IpAddr;
 
-use mmn_kit::{Failure, Family, Measured, PacketKind, Timestamp, code, summary};
+use mmn_kit::{BulkTask, Conditions, Failure, Family, Measured, PacketKind, Wish, code};
+use mmn_probe::bulk::Sample as Bulk;
 use mmn_probe::cookie::Key;
-use mmn_probe::machine::{SendFailure, Ttl};
-use mmn_probe::ping::{Fate, IcmpReport, Ping as Machine, Sample, Spec};
-use mmn_probe::stats;
+use mmn_probe::packet::Ttl;
+use mmn_probe::ping::{Method as Sent, Ping as Machine, Sample, Spec, TcpFields};
+use mmn_probe::schedule::Schedule as Slots;
 use mmn_probe::time::Nanos;
-use mmn_probe::wire::icmp::IcmpErrorKind;
 
-use super::{Body, Error, Params, Ping, Reply, Rtt, Status, fill};
-use crate::shared::Stamps;
+use super::bulk;
+use super::check::{TCP_PORT, UDP_PORT, fill, ip_option};
+use super::measured::{Found, measured};
+use super::{Body, Method, Params, Ping, Schedule};
+use crate::shared::hex;
 
 impl PacketKind for Ping {
     type Machine = Machine;
 
     fn family(params: &Params) -> Family {
-        params.family
+        let v4 = params.method == Method::IcmpTimestamp
+            || params.record_route
+            || params.ip_timestamp.is_some()
+            || params.source.is_some_and(|source| source.0.is_ipv4());
+        match (params.family, params.source) {
+            (Family::Any, _) if v4 => Family::Ipv4,
+            (Family::Any, Some(_)) => Family::Ipv6,
+            (family, _) => family,
+        }
+    }
+
+    fn lane(params: &Params) -> Wish {
+        params.lane.into()
+    }
+
+    fn bulk(params: &Params) -> Option<BulkTask> {
+        bulk::task(params)
+    }
+
+    fn of_bulk(params: &Params, sample: &Bulk, conditions: &Conditions) -> Result<Measured<Body>, Failure> {
+        bulk::of_bulk(params, sample, conditions)
     }
 
     fn machine(params: &Params, target: IpAddr, key: [u8; 16]) -> Result<Machine, Failure> {
-        let refuse = |error: &dyn std::fmt::Display| Failure::refused(code::PARAMETERS, error);
-        let fill = match &params.pattern {
-            Some(pattern) => fill(pattern).map_err(|error| refuse(&error))?,
-            None => Vec::new(),
-        };
-        let spec = Spec {
-            target,
-            count: params.count,
-            interval: Nanos(params.interval.as_ns()),
-            timeout: Nanos(params.timeout.as_ns()),
-            payload_bytes: params.size,
-            ttl: params.ttl.map(Ttl),
-            fill,
-            stop_after: params.stop_after,
-        };
-        Machine::new(spec, Key::new(key)).map_err(|error| refuse(&error))
+        let key = Key::new(key);
+        let spec = spec(params, target, &key).map_err(|error| Failure::refused(code::PARAMETERS, error))?;
+        Machine::new(spec, key).map_err(|error| Failure::refused(code::PARAMETERS, error))
     }
 
     fn measured(
-        _: &Params,
+        params: &Params,
         input: &str,
         target: IpAddr,
         machine: &Machine,
+        conditions: &Conditions,
     ) -> Result<Measured<Body>, Failure> {
         let samples: Vec<Sample> = machine.samples().collect();
-        if samples.iter().all(|sample| sample.sent.is_none()) {
-            return Err(nothing_left(&samples));
-        }
-        let count = |wanted: fn(&Sample) -> bool| {
-            u32::try_from(samples.iter().filter(|sample| wanted(sample)).count()).unwrap_or(u32::MAX)
-        };
-        let sent = count(|sample| sample.sent.is_some());
-        let mut rtts: Vec<u64> = samples.iter().filter_map(in_time).collect();
-        let stats = stats::Summary::new(sent.into(), &mut rtts);
-        let unasked = machine.unasked();
-        let body = Body {
-            target: input.to_owned(),
-            address: target.into(),
-            family: target.into(),
-            sent,
-            received: count(|sample| matches!(sample.fate, Fate::Replied(_))),
-            duplicates: samples.iter().fold(0, |sum, sample| sum.saturating_add(sample.duplicates)),
-            late: count(|sample| matches!(sample.fate, Fate::Late(_))),
-            errors: count(|sample| matches!(sample.fate, Fate::Error(_))),
-            loss: stats.loss_ratio().unwrap_or(0.0),
-            rtt: rtt(&stats),
-            stamps: samples.iter().filter_map(stamps).reduce(Stamps::weaker),
-            clock_stepped: samples.iter().any(|sample| sample.clock_stepped),
-            unasked: u32::try_from(unasked.foreign + unasked.unknown).unwrap_or(u32::MAX),
-            replies: samples.iter().map(|sample| reply(sample, target)).collect(),
-        };
-        let rtt = body.rtt.as_ref();
-        let summary = summary([
-            ("sent", Some(body.sent.into())),
-            ("received", Some(body.received.into())),
-            ("duplicates", Some(body.duplicates.into())),
-            ("loss", Some(body.loss.into())),
-            ("rtt_min_ns", rtt.map(|rtt| rtt.min_ns.into())),
-            ("rtt_median_ns", rtt.and_then(|rtt| rtt.median_ns).map(Into::into)),
-            ("rtt_mean_ns", rtt.map(|rtt| rtt.mean_ns.into())),
-            ("rtt_max_ns", rtt.map(|rtt| rtt.max_ns.into())),
-        ]);
-        Ok(Measured { answered: Some(body.received > 0), summary, body })
+        measured(&Found {
+            params,
+            input,
+            target,
+            samples: &samples,
+            repeats: machine.repeats(),
+            unasked: machine.unasked(),
+            end: machine.end(),
+            seed: machine.spec().schedule.seed(),
+            conditions,
+        })
     }
 }
 
-/// Why no request left: as the first one was told.
-fn nothing_left(samples: &[Sample]) -> Failure {
-    let reason = samples.iter().find_map(|sample| match sample.fate {
-        Fate::NotSent(reason) => Some(reason),
-        _ => None,
-    });
-    match reason {
-        None => Failure::refused(code::LIMITS, "no request could leave before the deadline"),
-        Some(reason @ SendFailure::NoRoute) => Failure::failed(code::NO_ROUTE, reason),
-        Some(reason @ SendFailure::NotPermitted) => Failure::failed(code::UNPRIVILEGED, reason),
-        Some(reason @ SendFailure::NoSocket) => Failure::failed(code::ADDRESS_FAMILY, reason),
-        Some(reason @ SendFailure::Forbidden) => Failure::refused(code::LIMITS, reason),
-        Some(reason) => Failure::failed(code::SYSTEM, reason),
-    }
-}
-
-/// The round trip of a request that was answered in time.
-fn in_time(sample: &Sample) -> Option<u64> {
-    match sample.fate {
-        Fate::Replied(_) => sample.rtt.map(|rtt| rtt.0),
-        _ => None,
-    }
-}
-
-fn stamps(sample: &Sample) -> Option<Stamps> {
-    sample.sent.zip(sample.fate.received()).map(|(sent, received)| Stamps::of(sent, received))
-}
-
-fn rtt(stats: &stats::Summary) -> Option<Rtt> {
-    let finite = stats.finite?;
-    let quantile = |quantile: Option<stats::Quantile>| quantile.and_then(stats::Quantile::finite);
-    Some(Rtt {
-        min_ns: finite.min_ns,
-        q1_ns: quantile(stats.quartile1),
-        median_ns: quantile(stats.median),
-        q3_ns: quantile(stats.quartile3),
-        mean_ns: finite.mean_ns,
-        max_ns: finite.max_ns,
-        stddev_ns: finite.stddev_ns,
+/// What the machine is to do.
+pub(super) fn spec(params: &Params, target: IpAddr, key: &Key) -> Result<Spec, String> {
+    let bytes = |text: &String| hex(text).map(Vec::into_boxed_slice);
+    let tcp = TcpFields { seq: params.tcp_seq, ack: params.tcp_ack, mss: params.mss };
+    let port = if params.method.is_tcp() { TCP_PORT } else { UDP_PORT };
+    Ok(Spec {
+        method: method(params.method),
+        count: params.count,
+        interval: Nanos(params.interval.as_ns()),
+        schedule: schedule(params, key),
+        timeout: Nanos(params.timeout.as_ns()),
+        payload_bytes: params.size,
+        fill: params.pattern.as_deref().map_or(Ok(Vec::new()), fill)?.into(),
+        payload: params.payload.as_ref().and_then(bytes),
+        ttl: params.ttl.map(Ttl),
+        tos: params.tos.or(params.dscp.map(|dscp| dscp << 2)).unwrap_or(0),
+        dont_fragment: params.df,
+        source: params.source.map(|source| source.0),
+        selector: params.icmp_id.or(params.source_port),
+        port: params.port.unwrap_or(port),
+        icmp_checksum: params.icmp_checksum,
+        tcp: (tcp != TcpFields::default()).then(|| Box::new(tcp)),
+        ip_option: ip_option(params)?.map(Box::new),
+        stop_after: params.stop_after,
+        wait_duplicates: params.wait_duplicates,
+        ..Spec::new(target)
     })
 }
 
-fn reply(sample: &Sample, target: IpAddr) -> Reply {
-    let (status, answer, error) = match sample.fate {
-        Fate::Replied(reply) => (Status::Replied, Some(reply), None),
-        Fate::Late(reply) => (Status::Late, Some(reply), None),
-        Fate::TimedOut => (Status::TimedOut, None, None),
-        Fate::Error(report) => (Status::Error, None, Some(icmp_error(&report))),
-        Fate::NotSent(reason) => (Status::NotSent, None, Some(send_error(reason))),
-        _ => (Status::Cancelled, None, None),
-    };
-    let from = match sample.fate {
-        Fate::Replied(reply) | Fate::Late(reply) => Some(reply.from),
-        Fate::Error(report) => Some(report.from),
-        _ => None,
-    };
-    Reply {
-        seq: sample.seq,
-        status,
-        sent_at: sample.sent.map(|stamp| Timestamp::from_unix_ns(stamp.utc.0)),
-        rtt_ns: sample.rtt.map(|rtt| rtt.0),
-        ttl: answer.and_then(|reply| reply.ttl).map(|ttl| ttl.0),
-        bytes: answer.and_then(|reply| u32::try_from(reply.bytes).ok()),
-        from: from.filter(|from| *from != target).map(Into::into),
-        duplicates: sample.duplicates,
-        error,
+fn schedule(params: &Params, key: &Key) -> Slots {
+    // Drawn where none is given: of the secret, but not showing it, and as JSON's numbers hold it.
+    let seed = params.seed.unwrap_or_else(|| key.hash(b"schedule") >> 11);
+    match (params.schedule, params.random_start) {
+        (Schedule::Periodic, false) => Slots::Periodic,
+        (Schedule::Periodic, true) => Slots::PeriodicFromRandomStart { seed },
+        (Schedule::Poisson, _) => Slots::Poisson { seed },
     }
 }
 
-fn icmp_error(report: &IcmpReport) -> Error {
-    let (code, mtu) = match report.kind {
-        IcmpErrorKind::TooBig { mtu } => (None, mtu),
-        IcmpErrorKind::Prohibited { code }
-        | IcmpErrorKind::OtherUnreachable { code }
-        | IcmpErrorKind::ParameterProblem { code } => (Some(code), None),
-        _ => (None, None),
-    };
-    Error { name: report.kind.name().to_owned(), code, mtu, verified: Some(report.verified) }
-}
-
-fn send_error(reason: SendFailure) -> Error {
-    Error { name: reason.to_string(), code: None, mtu: None, verified: None }
+const fn method(method: Method) -> Sent {
+    match method {
+        Method::Icmp => Sent::Icmp,
+        Method::IcmpTimestamp => Sent::IcmpTimestamp,
+        Method::Udp => Sent::Udp,
+        Method::UdpDport => Sent::UdpDport,
+        Method::UdpSport => Sent::UdpSport,
+        Method::TcpSyn => Sent::TcpSyn,
+        Method::TcpSynSport => Sent::TcpSynSport,
+        Method::TcpAck => Sent::TcpAck,
+        Method::TcpAckSport => Sent::TcpAckSport,
+        Method::TcpSynack => Sent::TcpSynAck,
+        Method::TcpRst => Sent::TcpRst,
+    }
 }

@@ -11,4 +11,10 @@ mod ping;
 #[cfg(test)]
 mod registry;
 #[cfg(test)]
+mod tcp;
+#[cfg(test)]
+mod trace;
+#[cfg(test)]
+mod udp;
+#[cfg(test)]
 mod world;

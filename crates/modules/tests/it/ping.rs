@@ -1,11 +1,11 @@
 //! `ping` against scripted echoes.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use mmn_kit::{Failure, Measured, Number};
-use mmn_modules::ping::{Body, Status};
-use mmn_modules::{AddressFamily, StampSource};
-use mmn_probe::machine::{Body as ProbeBody, Probe, SendFailure};
+use mmn_modules::ping::{Body, End, Method, Protocol, Status};
+use mmn_modules::{AddressFamily, Lane, StampSource};
+use mmn_probe::packet::{Body as ProbeBody, Probe, SendFailure};
 use mmn_probe::wire::icmp::IcmpErrorKind;
 use mmn_schema::outcome::Outcome;
 use serde_json::{Value, json};
@@ -17,7 +17,7 @@ const ROUTER: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 254));
 
 fn payload(probe: &Probe) -> Vec<u8> {
     match &probe.body {
-        ProbeBody::Echo { payload } => payload.clone(),
+        ProbeBody::Echo { payload, .. } => payload.clone(),
         other => panic!("{other:?}"),
     }
 }
@@ -155,4 +155,184 @@ fn families_and_policies_are_the_resolvers_to_judge() {
         World::new().forbid(TARGET).perform::<Body>("ping", json!({}), TARGET).await.unwrap_err()
     });
     assert_eq!((failure.outcome, failure.reason.code.as_ref()), (Outcome::Refused, "policy"));
+}
+
+fn port(probe: &Probe) -> SocketAddr {
+    match probe.body {
+        ProbeBody::Udp { port, .. } | ProbeBody::Tcp { port, .. } => SocketAddr::new(probe.destination, port),
+        _ => panic!("no port"),
+    }
+}
+
+#[test]
+fn a_result_says_how_it_was_measured() {
+    let body = ping(json!({ "count": 2, "icmp_id": 77, "df": true, "dscp": 46 }), |probe| {
+        assert_eq!((probe.flow.selector, probe.dont_fragment, probe.tos), (Some(77), true, 184));
+        vec![(5, reply(probe))]
+    })
+    .unwrap()
+    .body;
+    let conditions = body.conditions.unwrap();
+    assert_eq!((conditions.lane, conditions.stamps.received), (Lane::Simulated, StampSource::Kernel));
+    assert_eq!(
+        (body.method, body.icmp_id, body.source_port, body.port),
+        (Method::Icmp, Some(77), None, None)
+    );
+    assert_eq!(body.source.unwrap().to_string(), "192.0.2.200");
+    assert_eq!((body.end, body.request_bytes), (Some(End::Completed), Some(84)));
+    let first = &body.replies[0];
+    assert_eq!((first.request_ip_id, first.ip_id, first.tos), (Some(1), Some(77), Some(0)));
+}
+
+#[test]
+fn what_may_have_been_missed_is_not_lost() {
+    let measured =
+        ping(json!({ "count": 4, "interval": "10ms", "timeout": "50ms" }), |probe| match probe.id.0 {
+            0 => vec![(5, EchoEvent::Overrun)],
+            1 | 2 => vec![(5, reply(probe))],
+            _ => vec![],
+        })
+        .unwrap();
+    let body = measured.body;
+    assert_eq!((body.sent, body.received, body.overrun, body.replies[0].status), (4, 2, 1, Status::Overrun));
+    assert!((body.loss - 1.0 / 3.0).abs() < 1e-9, "{}", body.loss);
+    assert_eq!(measured.summary["overrun"], Number::Integer(1));
+}
+
+#[test]
+fn variation_and_reordering_are_told() {
+    let after = [40, 10, 12, 13];
+    let body = ping(json!({ "count": 4, "interval": "10ms" }), move |probe| {
+        vec![(after[probe.id.0 as usize], reply(probe))]
+    })
+    .unwrap()
+    .body;
+    let (ipdv, pdv, order) = (body.ipdv.unwrap(), body.pdv.unwrap(), body.reordering.unwrap());
+    assert_eq!((ipdv.pairs, ipdv.min_ns, ipdv.max_ns), (3, -30_000_000, 2_000_000));
+    assert_eq!((pdv.p50_ns, pdv.max_ns), (2_000_000, 30_000_000));
+    // The first came after the second and the third.
+    assert_eq!((order.reordered, order.ratio, order.max_extent), (1, 0.25, Some(2)));
+    assert_eq!(order.max_late_ns, Some(20_000_000));
+    let one = ping(json!({ "count": 1 }), |probe| vec![(5, reply(probe))]).unwrap().body;
+    assert!(one.ipdv.is_none() && one.pdv.is_none() && one.reordering.is_none());
+}
+
+#[test]
+fn duplicates_have_their_time() {
+    let params = json!({ "count": 1, "wait_duplicates": true, "timeout": "100ms" });
+    let body = ping(params, |probe| {
+        let elsewhere = EchoEvent::Reply { from: ROUTER, payload: payload(probe) };
+        vec![(5, reply(probe)), (90, elsewhere)]
+    })
+    .unwrap()
+    .body;
+    let repeats = &body.replies[0].repeats;
+    assert_eq!((body.duplicates, repeats.len()), (1, 1));
+    assert_eq!((repeats[0].rtt_ns, repeats[0].from.unwrap().0), (Some(90_000_000), ROUTER));
+}
+
+#[test]
+fn the_answers_of_every_protocol_are_shown() {
+    let udp = ping(json!({ "method": "udp_dport", "count": 2, "port": 500, "interval": "10ms" }), |probe| {
+        vec![(5, EchoEvent::Udp { from: port(probe), payload: vec![1] })]
+    })
+    .unwrap()
+    .body;
+    assert_eq!((udp.port, udp.source_port, udp.replies[1].port), (None, Some(1_000), Some(501)));
+    assert_eq!((udp.replies[1].protocol, udp.received), (Some(Protocol::Udp), 2));
+    let tcp = ping(json!({ "method": "tcp_syn_sport", "count": 2, "interval": "10ms" }), |probe| {
+        let ack = ((probe.id.0 + 1) << 16) + 2;
+        vec![(5, EchoEvent::Tcp { from: port(probe), flags: 0x12, seq: 9, ack, options: &[] })]
+    })
+    .unwrap()
+    .body;
+    assert_eq!((tcp.port, tcp.source_port, tcp.replies[1].source_port), (Some(80), None, Some(1_001)));
+    let first = &tcp.replies[0];
+    assert_eq!((first.tcp_flags.as_deref(), first.tcp_window), (Some("SA"), Some(1_024)));
+    let times = ping(json!({ "method": "icmp_timestamp", "count": 1 }), |_| {
+        // The world begins at midnight; resolving takes 7 ms.
+        vec![(5, EchoEvent::Timestamp { originate: 7, receive: 8, transmit: 9 })]
+    })
+    .unwrap()
+    .body;
+    assert_eq!(times.replies[0].timestamps.unwrap().transmit_ms, 9);
+}
+
+#[test]
+fn routers_leave_their_addresses() {
+    let body = ping(json!({ "count": 1, "record_route": true }), |probe| {
+        assert_eq!(probe.ip_options.len(), 40);
+        vec![(5, EchoEvent::Route { from: probe.destination, payload: payload(probe) })]
+    })
+    .unwrap()
+    .body;
+    let route: Vec<String> = body.replies[0].record_route.iter().map(ToString::to_string).collect();
+    assert_eq!(route, ["198.51.100.1", "198.51.100.2"]);
+}
+
+#[test]
+fn a_seed_is_recorded_and_repeats_its_schedule() {
+    let times = |params: Value| {
+        let body = ping(params, |probe| vec![(1, reply(probe))]).unwrap().body;
+        let at: Vec<_> = body.replies.iter().map(|reply| reply.sent_at.unwrap()).collect();
+        (body.seed.unwrap(), at)
+    };
+    let drawn = times(json!({ "schedule": "poisson", "count": 5 }));
+    assert_eq!(drawn, times(json!({ "schedule": "poisson", "count": 5, "seed": drawn.0 })));
+    assert_ne!(drawn.1, times(json!({ "schedule": "poisson", "count": 5, "seed": 1 })).1);
+    let shifted = times(json!({ "random_start": true, "count": 2, "seed": 1 })).1;
+    assert_eq!(shifted[1].since_ns(shifted[0]), Some(1_000_000_000));
+}
+
+/// RFC 8912, section 4, and none where a fixed parameter differs.
+#[test]
+fn a_registered_metric_is_named_where_it_is_one() {
+    let fixed = json!({
+        "method": "udp", "size": 100, "ttl": 255, "timeout": "3s", "random_start": true, "count": 4, "interval": "20ms",
+    });
+    let named = |params: Value, answer: fn(&Probe) -> EchoEvent| {
+        let body =
+            ping(params, move |probe| if probe.id.0 == 0 { vec![] } else { vec![(10, answer(probe))] });
+        let registered = body.unwrap().body.registered;
+        registered.into_iter().map(|metric| (metric.name, metric.value)).collect::<Vec<_>>()
+    };
+    let datagram = |probe: &Probe| EchoEvent::Udp { from: port(probe), payload: vec![] };
+    let unreachable = |probe: &Probe| EchoEvent::Error {
+        from: probe.destination,
+        kind: IcmpErrorKind::PortUnreachable,
+        quoted: vec![],
+    };
+    let metrics = named(fixed.clone(), datagram);
+    assert_eq!(
+        metrics[0],
+        ("RTDelay_Active_IP-UDP-Periodic_RFC8912sec4_Seconds_95Percentile".to_owned(), 0.01)
+    );
+    assert_eq!(metrics[1], ("RTLoss_Active_IP-UDP-Periodic_RFC8912sec4_Percent_LossRatio".to_owned(), 25.0));
+    assert_eq!(named(fixed.clone(), unreachable), []);
+    for (name, value) in
+        [("size", json!(99)), ("ttl", json!(64)), ("random_start", json!(false)), ("dscp", json!(1))]
+    {
+        let mut other = fixed.clone();
+        other[name] = value;
+        assert_eq!(named(other, datagram), [], "{name}");
+    }
+}
+
+/// The largest result fits a message of the bus, envelope included.
+#[test]
+fn the_longest_ping_fits_a_message() {
+    let params =
+        json!({ "count": 4096, "method": "tcp_syn_sport", "source_port": 61_000, "interval": "10ms" });
+    let bytes = run(async {
+        let world = World::new().echo(|probe, _| {
+            let ack = ((probe.id.0 + 1) << 16) + 2;
+            let answer = EchoEvent::Tcp { from: port(probe), flags: 0x12, seq: 9, ack, options: &[] };
+            vec![(5, answer.clone()), (6, answer)]
+        });
+        let measured = crate::world::prepare("ping", params).unwrap();
+        let input = mmn_schema::dispatch::Input::Target("2001:db8:1111:2222:3333:4444:5555:6666".to_owned());
+        let measured = measured.run(&world, &input).await.unwrap();
+        mmn_schema::encoding::Encoding::Cbor.encode(&measured.body).unwrap().len()
+    });
+    assert!(bytes < 1_000_000, "{bytes}");
 }

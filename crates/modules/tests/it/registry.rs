@@ -9,7 +9,7 @@ use crate::world::prepare;
 #[test]
 fn both_lists_say_the_same() {
     let names: Vec<&str> = KINDS.iter().map(|kind| kind.name()).collect();
-    assert_eq!(names, ["ping", "dns", "http"]);
+    assert_eq!(names, ["ping", "trace", "multipath", "udp", "tcp", "dns", "http"]);
     for (kind, described) in KINDS.iter().zip(CATALOGUE) {
         assert_eq!((kind.name(), kind.module()), (described.name, described.module));
         assert_eq!(kind.info(), (described.info)());
@@ -81,6 +81,41 @@ fn parameters_out_of_range_are_refused_by_name() {
         ("ping", "pattern", json!("zz")),
         ("ping", "size", json!(65_508)),
         ("ping", "stop_after", json!(0)),
+        ("ping", "dscp", json!(64)),
+        ("ping", "seed", json!(1)),
+        ("ping", "payload", json!("0")),
+        ("ping", "port", json!(80)),
+        ("ping", "source_port", json!(80)),
+        ("ping", "tcp_seq", json!(1)),
+        ("ping", "mss", json!(1)),
+        ("ping", "ip_timestamp", json!("tsprespec=")),
+        ("ping", "ip_timestamp", json!("tsprespec=192.0.2.1,192.0.2.2,192.0.2.3,192.0.2.4,192.0.2.5")),
+        ("udp", "port", json!(0)),
+        ("udp", "payload", json!("xy")),
+        ("udp", "count", json!(1025)),
+        ("udp", "source_port", json!(0)),
+        ("udp", "interval", json!("1ms")),
+        ("tcp", "port", json!(0)),
+        ("tcp", "retries", json!(11)),
+        ("tcp", "rto", json!("0s")),
+        ("tcp", "dscp", json!(200)),
+        ("trace", "first_hop", json!(0)),
+        ("trace", "max_ttl", json!(0)),
+        ("trace", "attempts", json!(21)),
+        ("trace", "parallel", json!(0)),
+        ("trace", "timeout", json!("0s")),
+        ("trace", "wait", json!("2m")),
+        ("trace", "size", json!(1)),
+        ("trace", "port", json!(80)),
+        ("trace", "source_port", json!(0)),
+        ("trace", "dscp", json!(64)),
+        ("trace", "pmtud_size", json!(67)),
+        ("multipath", "confidence", json!(100)),
+        ("multipath", "confidence", json!(0)),
+        ("multipath", "branch_points", json!(0)),
+        ("multipath", "max_probes", json!(4097)),
+        ("multipath", "icmp_id", json!(7)),
+        ("multipath", "size", json!(65_001)),
         ("dns", "type", json!("NOSUCH")),
         ("dns", "type", json!("AXFR")),
         ("dns", "class", json!("XX")),
@@ -108,6 +143,9 @@ fn parameters_out_of_range_are_refused_by_name() {
             "{detail}"
         );
     }
+    for confidence in [json!(99), json!(99.5)] {
+        assert!(prepare("multipath", json!({ "confidence": confidence })).is_ok());
+    }
     let failure = prepare("dns", json!({ "edns": false, "do": true })).err().unwrap();
     assert_eq!(failure.reason.detail.as_deref(), Some("do needs edns"));
 }
@@ -117,6 +155,25 @@ fn costs_are_counted() {
     let cost =
         prepare("ping", json!({ "count": 5, "interval": "1s", "timeout": "2s", "size": 56 })).unwrap().cost();
     assert_eq!((cost.packets, cost.bytes, cost.duration_ns), (5, 5 * 104, 6_000_000_000));
+    let of = |kind, params| {
+        let cost = prepare(kind, params).unwrap().cost();
+        (cost.packets, cost.bytes)
+    };
+    assert_eq!(of("ping", json!({ "method": "icmp_timestamp", "count": 1 })), (1, 40));
+    assert_eq!(of("ping", json!({ "method": "udp", "family": "ipv4", "size": 100 })), (3, 3 * 128));
+    assert_eq!(of("ping", json!({ "method": "tcp_syn", "mss": 1400, "count": 2 })), (2, 2 * 64));
+    assert_eq!(of("ping", json!({ "record_route": true, "count": 1 })), (1, 60 + 8 + 56));
+    assert_eq!(of("udp", json!({ "text": "hello", "count": 2 })), (2, 2 * 53));
+    assert_eq!(of("tcp", json!({ "retries": 0, "family": "ipv4" })), (2, 120));
+    let cost = prepare("tcp", json!({})).unwrap().cost();
+    assert_eq!((cost.packets, cost.duration_ns), (4, 7_000_000_000));
+    let cost = prepare("trace", json!({ "max_ttl": 10, "attempts": 3, "timeout": "1s", "size": 12 }))
+        .unwrap()
+        .cost();
+    assert_eq!((cost.packets, cost.bytes, cost.duration_ns), (30, 30 * 60, 6_500_000_000));
+    let cost =
+        prepare("multipath", json!({ "max_probes": 100, "max_ttl": 5, "timeout": "1s" })).unwrap().cost();
+    assert_eq!((cost.packets, cost.bytes, cost.duration_ns), (100, 100 * 80, 12_000_000_000));
     let cost = prepare("dns", json!({ "retries": 1, "no_fallback": true, "timeout": "1s" })).unwrap().cost();
     assert_eq!((cost.packets, cost.duration_ns), (2, 2_000_000_000));
     let cost = prepare("http", json!({ "follow_redirects": false, "max_body": 0 })).unwrap().cost();

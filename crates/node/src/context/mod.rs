@@ -18,21 +18,22 @@ pub(crate) use resolve::has_route;
 use std::cell::{Cell, OnceCell, RefCell};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::sync::Arc;
 
 use futures::FutureExt;
 use mmn_kit::{
-    ByteStream, Context, Datagrams, Driven, Failure, Family, LocalBoxFuture, Resolution, Timestamp, code,
+    ByteStream, Context, Datagrams, Driven, Failure, Family, LocalBoxFuture, Performed, Resolution,
+    Timestamp, Wish, code,
 };
-use mmn_probe::machine::{Input, Machine, Output};
+use mmn_probe::conditions;
 use mmn_probe::time::{Instant, Nanos};
 
 use crate::clock;
-use crate::module::settings::{Endowment, NoSockets, Settings};
+use crate::module::settings::{Endowment, Gift, NoSockets, Settings};
+use crate::net::bulk::{Lane, PacketSockets};
 use crate::net::driver::{Config, DriveError, Driver};
-use crate::net::icmp::{Description, EchoSocket};
+use crate::net::icmp::IdRange;
 use crate::net::page::{Held as LimitHeld, Limits, Page, PageError};
 use crate::policy::Policy;
 
@@ -44,6 +45,8 @@ pub(crate) struct Site {
     /// There once there are sockets.
     driver: OnceCell<Driver>,
     no_sockets: Option<NoSockets>,
+    /// Source ports for sockets of this process's own.
+    ports: Option<IdRange>,
 }
 
 /// Why a process has no site.
@@ -57,8 +60,9 @@ pub(crate) enum SiteError {
 
 impl Site {
     /// Takes what the node gave. Without a page, as in a test, the process has limits of its own.
-    pub(crate) fn new(endowment: Endowment) -> Result<Self, SiteError> {
-        let Endowment { settings, page, sockets } = endowment;
+    pub(crate) fn new(mut endowment: Endowment) -> Result<Self, SiteError> {
+        let gifts = endowment.take_gifts();
+        let Endowment { settings, page, ports, .. } = endowment;
         let page = match page {
             Some(page) => Page::open(page)?,
             None => Page::create(limits(&settings.policy), rand::random())?,
@@ -68,41 +72,57 @@ impl Site {
             page: Arc::new(page),
             driver: OnceCell::new(),
             no_sockets: settings.no_sockets,
+            ports,
         };
-        let sockets = sockets.into_iter().zip(settings.sockets).collect();
-        site.add_sockets(sockets).map_err(SiteError::Socket)?;
+        site.add_sockets(gifts).map_err(SiteError::Socket)?;
         Ok(site)
     }
 
     /// A site that is this host alone, for self-tests: nothing leaves the host, and nothing counts.
-    pub(crate) fn loopback(sockets: Vec<(OwnedFd, Description)>) -> Result<Self, SiteError> {
+    pub(crate) fn loopback(gifts: Vec<Gift>, ports: Option<IdRange>) -> Result<Self, SiteError> {
         let policy = Policy { max_pps: 1_000_000, max_pps_per_target: 1_000_000, ..Policy::loopback_alone() };
-        let (sockets, descriptions) = sockets.into_iter().unzip();
-        let settings = Settings { policy, sockets: descriptions, ..Settings::default() };
-        Self::new(Endowment { settings, page: None, sockets })
+        let settings = Settings { policy, ..Settings::default() };
+        let site = Self::new(Endowment { settings, ports, ..Endowment::default() })?;
+        site.add_sockets(gifts).map_err(SiteError::Socket)?;
+        Ok(site)
     }
 
     /// Takes sockets over; with the first of them machines can be driven. Must be called within a runtime.
-    pub(crate) fn add_sockets(&self, sockets: Vec<(OwnedFd, Description)>) -> io::Result<()> {
-        let sockets = sockets
-            .into_iter()
-            .map(|(fd, description)| EchoSocket::from_passed(fd, description))
-            .collect::<io::Result<Vec<_>>>()?;
-        if sockets.is_empty() {
+    pub(crate) fn add_sockets(&self, gifts: Vec<Gift>) -> io::Result<()> {
+        let carriers =
+            gifts.into_iter().map(|gift| gift.carriers(self.ports)).collect::<io::Result<Vec<_>>>()?;
+        if carriers.is_empty() {
             return Ok(());
         }
-        if let Some(driver) = self.driver.get() {
-            return sockets.into_iter().try_for_each(|socket| driver.add_socket(socket));
-        }
-        let driver = Driver::new(sockets, Arc::clone(&self.page), Config::default())?;
-        // It was empty a line before, and nobody else has this thread.
-        let _ = self.driver.set(driver);
-        Ok(())
+        let driver = if let Some(driver) = self.driver.get() {
+            driver.clone()
+        } else {
+            let driver = Driver::new(Arc::clone(&self.page), Config::default())?;
+            // It was empty a line before, and nobody else has this thread.
+            let _ = self.driver.set(driver.clone());
+            driver
+        };
+        carriers.into_iter().flatten().try_for_each(|carrier| driver.add_carrier(carrier))
+    }
+
+    /// Source ports for sockets of this process's own.
+    pub(crate) const fn ports(&self) -> Option<IdRange> {
+        self.ports
     }
 
     /// One task's view.
     pub(crate) fn context(self: &Rc<Self>, deadline: Instant) -> TaskContext {
-        TaskContext { site: Rc::clone(self), deadline, held: Held::default() }
+        TaskContext { site: Rc::clone(self), deadline, held: Held::default(), declined: false }
+    }
+
+    /// The view of a task that the bulk lane has declined: whatever it wished, another lane takes it.
+    pub(crate) fn context_of_declined(self: &Rc<Self>, deadline: Instant) -> TaskContext {
+        TaskContext { declined: true, ..self.context(deadline) }
+    }
+
+    /// A bulk lane over these sockets. Must be called within a runtime.
+    pub(crate) fn bulk(&self, sockets: PacketSockets) -> io::Result<Lane> {
+        Lane::new(sockets, Arc::clone(&self.page), rand::random())
     }
 
     /// The site's policy as it is now.
@@ -181,6 +201,7 @@ pub(crate) struct TaskContext {
     site: Rc<Site>,
     deadline: Instant,
     held: Held,
+    declined: bool,
 }
 
 impl Context for TaskContext {
@@ -243,16 +264,27 @@ impl Context for TaskContext {
         &self,
         target: IpAddr,
         machine: Box<dyn Driven>,
-    ) -> LocalBoxFuture<'_, Result<Box<dyn Driven>, Failure>> {
+        wish: Wish,
+    ) -> LocalBoxFuture<'_, Result<Performed, Failure>> {
         async move {
             self.site.check(target)?;
             let Some(driver) = self.site.driver.get() else {
                 let missing = self.site.no_sockets().map_or_else(String::new, |missing| missing.what);
                 return Err(Failure::failed(code::UNPRIVILEGED, missing));
             };
-            match driver.run(Boxed(machine)).await {
-                Ok(Boxed(machine)) => Ok(machine),
+            let wish = match wish {
+                Wish::Only(conditions::Lane::Bulk) if self.declined => Wish::Any,
+                wish => wish,
+            };
+            let run = driver.start_boxed(machine, wish);
+            let done = match run {
+                Ok(run) => run.await,
+                Err(error) => Err(error),
+            };
+            match done {
+                Ok((machine, conditions)) => Ok(Performed { machine, conditions }),
                 Err(error @ DriveError::Full(_)) => Err(Failure::refused(code::SATURATED, error)),
+                Err(error @ DriveError::NoLane(_)) => Err(Failure::failed(code::UNPRIVILEGED, error)),
                 Err(error) => Err(Failure::failed(code::INTERNAL, error)),
             }
         }
@@ -261,18 +293,5 @@ impl Context for TaskContext {
 
     fn name_servers(&self) -> Vec<SocketAddr> {
         resolv_conf::system().servers
-    }
-}
-
-/// A machine whose type is known to its kind alone.
-struct Boxed(Box<dyn Driven>);
-
-impl Machine for Boxed {
-    fn handle(&mut self, now: Instant, input: Input<'_>) {
-        self.0.handle(now, input);
-    }
-
-    fn poll(&mut self, now: Instant) -> Output {
-        self.0.poll(now)
     }
 }

@@ -161,9 +161,9 @@ impl ModuleArgs {
 /// It must be called on a current-thread runtime, within a [`tokio::task::LocalSet`] or not: it spawns nothing that
 /// needs one.
 pub async fn run(args: ModuleArgs, shutdown: CancellationToken) -> Result<(), ModuleError> {
-    let (mut endowment, node) = match args.node {
+    let (mut endowment, early, node) = match args.node {
         Some(socket) => receive(socket).await?,
-        None => (Endowment::default(), None),
+        None => (Endowment::default(), Vec::new(), None),
     };
     let offered = &endowment.settings.kinds;
     let kinds: Vec<&'static dyn Registered> = args
@@ -177,8 +177,7 @@ pub async fn run(args: ModuleArgs, shutdown: CancellationToken) -> Result<(), Mo
     }
     let room = Room::new(concurrency(&kinds, &endowment.settings.concurrency));
     // They are used once they have passed their self-test.
-    let descriptions = std::mem::take(&mut endowment.settings.sockets);
-    let sockets = std::mem::take(&mut endowment.sockets).into_iter().zip(descriptions).collect();
+    let sockets = endowment.take_gifts();
     let site = Site::new(endowment).map_err(|error: SiteError| ModuleError::Endowment(error.into()))?;
     let bus = Connect {
         urls: args.urls,
@@ -190,7 +189,11 @@ pub async fn run(args: ModuleArgs, shutdown: CancellationToken) -> Result<(), Mo
     }
     .open()
     .await?;
-    let (changes, from_node) = mpsc::channel(16);
+    let (changes, from_node) = mpsc::channel(16 + early.len());
+    for change in early {
+        // There is room for all of them.
+        let _ = changes.try_send(change);
+    }
     let reader = node.map(|socket| tokio::spawn(read_changes(socket, changes.clone())));
     // Without a node nobody says anything, and nobody is ever gone.
     let _kept_open = reader.is_none().then_some(changes);
@@ -230,14 +233,24 @@ fn concurrency(
         .collect()
 }
 
-async fn receive(socket: UnixStream) -> Result<(Endowment, Option<AsyncUnixStream>), ModuleError> {
+/// What the node gives at the start, and what it has said besides.
+async fn receive(
+    socket: UnixStream,
+) -> Result<(Endowment, Vec<Change>, Option<AsyncUnixStream>), ModuleError> {
     let wrong = |error: Box<dyn std::error::Error + Send + Sync>| ModuleError::Endowment(error);
     socket.set_nonblocking(true).map_err(|error| wrong(error.into()))?;
     let socket = AsyncUnixStream::from_std(socket).map_err(|error| wrong(error.into()))?;
     let parcel = pass::receive_async(&socket).await.map_err(|error: PassError| wrong(error.into()))?;
     let parcel = parcel.ok_or_else(|| wrong("the node closed the connection".into()))?;
-    let endowment = settings::endowment(parcel).map_err(|error: FromNodeError| wrong(error.into()))?;
-    Ok((endowment, Some(socket)))
+    let mut endowment = settings::endowment(parcel).map_err(|error: FromNodeError| wrong(error.into()))?;
+    let mut early = Vec::new();
+    while let Some(parcel) = pass::receive_if_there(&socket).map_err(|error| wrong(error.into()))? {
+        match settings::taken(parcel) {
+            Ok(change) => early.extend(endowment.add(change)),
+            Err(error) => tracing::warn!(%error, "a message of the node can't be read"),
+        }
+    }
+    Ok((endowment, early, Some(socket)))
 }
 
 /// Ends, and with it the channel, when the node is gone.

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::task::Poll;
 
 use futures::FutureExt;
-use mmn_kit::{Body, Failure, Measured, Measurement};
+use mmn_kit::{Body, BulkTask, Failure, Measured, Measurement};
 use mmn_schema::dispatch::Input;
 use mmn_schema::outcome::{Outcome, Reason, code};
 
@@ -14,18 +14,27 @@ use super::desk::{Ended, Origin, Ticket};
 use crate::clock;
 use crate::context::Site;
 
-/// What tasks of one batch share: the kind's reading of the parameters.
-pub(super) type Measure = Box<dyn Measurement>;
+/// What tasks of one batch share.
+pub(super) struct Measure {
+    /// The kind's reading of the parameters.
+    pub(super) kind: Box<dyn Measurement>,
+    /// What a probe looks like, where the batch goes in bulk.
+    pub(super) bulk: Option<BulkTask>,
+}
 
-/// Performs an attempt to its end, or to the deadline.
+/// Performs an attempt to its end, or to the deadline. An attempt of a batch that goes in bulk is one that the lane has
+/// declined.
 pub(super) async fn perform(
     site: Rc<Site>,
     ticket: Ticket,
     origin: Rc<Origin<Measure>>,
     input: Input,
 ) -> (Ticket, Ended) {
-    let context = site.context(origin.deadline);
-    let attempt = AssertUnwindSafe(origin.measure.run(&context, &input)).catch_unwind();
+    let context = match origin.measure.bulk {
+        Some(_) => site.context_of_declined(origin.deadline),
+        None => site.context(origin.deadline),
+    };
+    let attempt = AssertUnwindSafe(origin.measure.kind.run(&context, &input)).catch_unwind();
     let mut attempt = std::pin::pin!(attempt);
     // Made once there is something to wait for: what ends at once needs no timer.
     let mut out_of_time = None;
@@ -49,15 +58,19 @@ pub(super) async fn perform(
                 Reason::with(code::INTERNAL, format_args!("the kind broke: {words}")),
             )
         }
-        None => Ended::without(
-            Outcome::Lost,
-            Reason::with(code::DEADLINE, "the deadline passed while it was being performed"),
-        ),
+        None => too_late(),
     };
     (ticket, ended)
 }
 
-fn ended(result: Result<Measured<Body>, Failure>) -> Ended {
+/// The end of an attempt whose deadline has passed.
+pub(super) fn too_late() -> Ended {
+    let reason = Reason::with(code::DEADLINE, "the deadline passed while it was being performed");
+    Ended::without(Outcome::Lost, reason)
+}
+
+/// The end that comes of a result.
+pub(super) fn ended(result: Result<Measured<Body>, Failure>) -> Ended {
     match result {
         Ok(measured) => Ended {
             outcome: Outcome::Ok,

@@ -1,13 +1,24 @@
 //! What a node hands to a module's process, over the socket pair that is its standard input: settings with
 //! descriptors first, then changes.
+//!
+//! A module and its node may be of different versions. So the form of the first message stays as it is; what came to be
+//! given later has messages of its own, which a module that does not know them passes over. Those that belong to the
+//! start are in the socket before the process is: [`Endowment::add`].
 
 use std::collections::BTreeMap;
+use std::io;
 use std::os::fd::OwnedFd;
 
 use mmn_schema::id::KindName;
 use serde::{Deserialize, Serialize};
 
-use crate::net::icmp::Description;
+use crate::net::Family;
+use crate::net::bulk::{self, PacketSockets};
+use crate::net::carrier::Carrier;
+use crate::net::carrier::echo::EchoCarrier;
+use crate::net::carrier::ordinary::{TcpCarrier, UdpCarrier};
+use crate::net::carrier::raw::{RAW_DESCRIPTORS, RawCarrier, RawDescription, RawSockets};
+use crate::net::icmp::{Description, EchoSocket, IdRange, Mode};
 use crate::net::pass::Parcel;
 use crate::policy::Policy;
 
@@ -21,6 +32,12 @@ pub(crate) enum FromNode {
     Policy(Box<Policy>),
     /// Sockets that could not be opened before. They come along as descriptors, in their order.
     Sockets(Vec<Description>),
+    /// Sockets for whole packets. They come along as descriptors, in their order, [`RAW_DESCRIPTORS`] for each.
+    Raw(Vec<RawDescription>),
+    /// Source ports for sockets that every process may open itself, of UDP and TCP.
+    Ports(IdRange),
+    /// Packet sockets for the bulk lane, which come along as descriptors.
+    Bulk(bulk::Description),
     /// Finish what is held, then end.
     Drain,
 }
@@ -54,13 +71,102 @@ pub(crate) struct Endowment {
     pub(crate) settings: Settings,
     pub(crate) page: Option<OwnedFd>,
     pub(crate) sockets: Vec<OwnedFd>,
+    pub(crate) raw: Vec<RawSockets>,
+    pub(crate) ports: Option<IdRange>,
+}
+
+/// Sockets of one address family, to send and receive by.
+#[derive(Debug)]
+pub(crate) enum Gift {
+    /// One socket for echo.
+    Echo(OwnedFd, Description),
+    /// Those of the raw and the precise lane.
+    Raw(RawSockets),
+}
+
+impl Gift {
+    /// Whether it speaks IPv6, else IPv4.
+    pub(crate) const fn v6(&self) -> bool {
+        match self {
+            Self::Echo(_, description) => description.v6,
+            Self::Raw(sockets) => sockets.describe().v6,
+        }
+    }
+
+    /// The same by other descriptors.
+    pub(crate) fn try_clone(&self) -> io::Result<Self> {
+        Ok(match self {
+            Self::Echo(fd, description) => Self::Echo(fd.try_clone()?, *description),
+            Self::Raw(sockets) => Self::Raw(sockets.try_clone()?),
+        })
+    }
+
+    /// What carries packets by it. With a datagram socket for echo come those of UDP and TCP that every process may open
+    /// itself, where there are ports for them.
+    pub(crate) fn carriers(self, ports: Option<IdRange>) -> io::Result<Vec<Box<dyn Carrier>>> {
+        Ok(match self {
+            Self::Echo(fd, description) => {
+                let family = if description.v6 { Family::V6 } else { Family::V4 };
+                let socket = EchoSocket::from_passed(fd, description)?;
+                let mut carriers: Vec<Box<dyn Carrier>> =
+                    vec![Box::new(EchoCarrier::new(socket, rand::random())?)];
+                if let Some(ports) = ports.filter(|_| description.mode == Mode::Datagram) {
+                    carriers.push(Box::new(UdpCarrier::new(family, ports, rand::random())?));
+                    carriers.push(Box::new(TcpCarrier::new(family, ports)?));
+                }
+                carriers
+            }
+            Self::Raw(sockets) => vec![Box::new(RawCarrier::new(sockets, rand::random())?)],
+        })
+    }
+}
+
+impl Endowment {
+    /// Adds what a message gives that came together with the settings; gives back what changes something else.
+    pub(crate) fn add(&mut self, change: Change) -> Option<Change> {
+        match change {
+            Change::Gifts(gifts) => {
+                for gift in gifts {
+                    match gift {
+                        Gift::Raw(sockets) => self.raw.push(sockets),
+                        Gift::Echo(fd, description) => {
+                            self.sockets.push(fd);
+                            self.settings.sockets.push(description);
+                        }
+                    }
+                }
+                None
+            }
+            Change::Ports(ports) => {
+                self.ports = Some(ports);
+                None
+            }
+            other => Some(other),
+        }
+    }
+
+    /// Takes the sockets out. A raw socket for echo that is one of those for whole packets, too, is left out.
+    pub(crate) fn take_gifts(&mut self) -> Vec<Gift> {
+        let raw = std::mem::take(&mut self.raw);
+        let has_raw = |v6: bool| raw.iter().any(|sockets| sockets.describe().v6 == v6);
+        let echo =
+            std::mem::take(&mut self.sockets).into_iter().zip(std::mem::take(&mut self.settings.sockets));
+        let mut gifts: Vec<Gift> = echo
+            .filter(|(_, description)| description.mode != Mode::Raw || !has_raw(description.v6))
+            .map(|(fd, description)| Gift::Echo(fd, description))
+            .collect();
+        gifts.extend(raw.into_iter().map(Gift::Raw));
+        gifts
+    }
 }
 
 /// A later message with what came along.
 #[derive(Debug)]
 pub(crate) enum Change {
     Policy(Box<Policy>),
-    Sockets(Vec<(OwnedFd, Description)>),
+    Gifts(Vec<Gift>),
+    Ports(IdRange),
+    Bulk(PacketSockets),
     Drain,
 }
 
@@ -90,7 +196,7 @@ pub(crate) fn endowment(parcel: Parcel) -> Result<Endowment, FromNodeError> {
         });
     }
     let sockets = descriptors.split_off(1);
-    Ok(Endowment { settings: *settings, page: descriptors.pop(), sockets })
+    Ok(Endowment { settings: *settings, page: descriptors.pop(), sockets, ..Endowment::default() })
 }
 
 /// Reads a later message, and takes what came along.
@@ -99,16 +205,98 @@ pub(crate) fn taken(parcel: Parcel) -> Result<Change, FromNodeError> {
         FromNode::Settings(_) => Err(FromNodeError::Twice),
         FromNode::Policy(policy) => Ok(Change::Policy(policy)),
         FromNode::Drain => Ok(Change::Drain),
-        FromNode::Sockets(sockets) if sockets.len() == parcel.descriptors.len() => {
-            Ok(Change::Sockets(parcel.descriptors.into_iter().zip(sockets).collect()))
+        FromNode::Ports(ports) => Ok(Change::Ports(ports)),
+        FromNode::Bulk(description) => {
+            let descriptors = parcel.descriptors.len();
+            PacketSockets::from_passed(parcel.descriptors, description)
+                .map(Change::Bulk)
+                .map_err(|_| FromNodeError::Descriptors { sockets: bulk::DESCRIPTORS, descriptors })
         }
         FromNode::Sockets(sockets) => {
-            Err(FromNodeError::Descriptors { sockets: sockets.len(), descriptors: parcel.descriptors.len() })
+            let echo = by(sockets, parcel.descriptors)?.into_iter();
+            Ok(Change::Gifts(echo.map(|([fd], description)| Gift::Echo(fd, description)).collect()))
+        }
+        FromNode::Raw(sockets) => {
+            let raw = by::<_, RAW_DESCRIPTORS>(sockets, parcel.descriptors)?.into_iter();
+            Ok(Change::Gifts(
+                raw.map(|(fds, description)| Gift::Raw(RawSockets::from_passed(fds, description))).collect(),
+            ))
         }
     }
+}
+
+/// So many descriptors for each description.
+fn by<T, const N: usize>(
+    descriptions: Vec<T>,
+    descriptors: Vec<OwnedFd>,
+) -> Result<Vec<([OwnedFd; N], T)>, FromNodeError> {
+    let sockets = descriptions.len().saturating_mul(N);
+    if sockets != descriptors.len() {
+        return Err(FromNodeError::Descriptors { sockets, descriptors: descriptors.len() });
+    }
+    let mut descriptors = descriptors.into_iter();
+    let mut all = Vec::new();
+    for description in descriptions {
+        let own: Vec<OwnedFd> = descriptors.by_ref().take(N).collect();
+        let own = own.try_into().map_err(|_| FromNodeError::Descriptors { sockets, descriptors: 0 })?;
+        all.push((own, description));
+    }
+    Ok(all)
 }
 
 /// Reads the bytes of a later message.
 pub(crate) fn change(parcel: &Parcel) -> Result<FromNode, FromNodeError> {
     Ok(serde_json::from_slice(&parcel.bytes)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As the version before sockets for whole packets had it: it refuses a field that it does not know.
+    const FIRST: &str = r#"{"settings":{"kinds":[],"concurrency":{},"policy":{"max_pps":1000,"max_bps":"10Mbit/s",
+        "max_pps_per_target":100,"allow":[],"deny":[],"deny_kinds":[],"allow_loopback":false,"sockets_for":[]},
+        "sockets":[{"v6":false,"mode":"raw","ids":[0,1024]}],"no_sockets":null}}"#;
+
+    fn settings() -> FromNode {
+        let description = Description { v6: false, mode: Mode::Raw, ids: IdRange::new(0, 1024).unwrap() };
+        FromNode::Settings(Box::new(Settings { sockets: vec![description], ..Settings::default() }))
+    }
+
+    #[test]
+    fn the_first_message_keeps_its_form() {
+        let recorded: serde_json::Value = serde_json::from_str(FIRST).unwrap();
+        assert_eq!(serde_json::to_value(settings()).unwrap(), recorded);
+    }
+
+    fn parcel(message: &FromNode, descriptors: usize) -> Parcel {
+        let null = || std::fs::File::open("/dev/null").unwrap().into();
+        let descriptors = std::iter::repeat_with(null).take(descriptors).collect();
+        Parcel { bytes: serde_json::to_vec(message).unwrap(), descriptors }
+    }
+
+    #[test]
+    fn what_comes_with_the_settings_is_added_to_them() {
+        let range = |first| IdRange::new(first, 8).unwrap();
+        let description = RawDescription { v6: false, ids: range(0), ports: range(61_000) };
+        let raw = FromNode::Raw(vec![description]);
+        let mut endowment = endowment(parcel(&settings(), 2)).unwrap();
+        assert!(matches!(taken(parcel(&raw, 4)), Err(FromNodeError::Descriptors { sockets: 5, .. })));
+        assert!(endowment.add(taken(parcel(&raw, 5)).unwrap()).is_none());
+        assert!(matches!(endowment.add(Change::Drain), Some(Change::Drain)));
+        let ports = FromNode::Ports(range(61_000));
+        assert_eq!(serde_json::to_string(&ports).unwrap(), r#"{"ports":[61000,8]}"#);
+        assert!(endowment.add(taken(parcel(&ports, 0)).unwrap()).is_none());
+        assert_eq!(endowment.ports, Some(range(61_000)));
+        let gifts = endowment.take_gifts();
+        // The socket for echo is one of them, and would be read by two.
+        let [Gift::Raw(sockets)] = &gifts[..] else { panic!("{gifts:?}") };
+        assert_eq!((sockets.family(), sockets.describe()), (Family::V4, description));
+    }
+
+    #[test]
+    fn a_socket_of_an_earlier_node_is_used() {
+        let mut endowment = endowment(parcel(&settings(), 2)).unwrap();
+        assert!(matches!(&endowment.take_gifts()[..], [Gift::Echo(..)]));
+    }
 }

@@ -13,6 +13,8 @@ pub(super) struct Beside {
     pub(super) stamp: Option<Utc>,
     /// TTL or hop limit.
     pub(super) ttl: Option<u8>,
+    /// Type of service or traffic class.
+    pub(super) tos: Option<u8>,
     /// How many packets the socket has dropped because its buffer was full, since it was opened.
     pub(super) dropped: Option<u32>,
     /// The entry of an error queue.
@@ -54,6 +56,10 @@ pub(super) fn decode(mut bytes: &[u8]) -> Beside {
             (libc::IPPROTO_IP, libc::IP_TTL) | (libc::IPPROTO_IPV6, libc::IPV6_HOPLIMIT) => {
                 beside.ttl = array(data, 0).map(i32::from_ne_bytes).and_then(|ttl| u8::try_from(ttl).ok());
             }
+            (libc::IPPROTO_IP, libc::IP_TOS) => beside.tos = data.first().copied(),
+            (libc::IPPROTO_IPV6, libc::IPV6_TCLASS) => {
+                beside.tos = array(data, 0).map(i32::from_ne_bytes).and_then(|tos| u8::try_from(tos).ok());
+            }
             (libc::IPPROTO_IP, libc::IP_RECVERR) | (libc::IPPROTO_IPV6, libc::IPV6_RECVERR) => {
                 beside.error = extended(data);
             }
@@ -63,32 +69,59 @@ pub(super) fn decode(mut bytes: &[u8]) -> Beside {
     beside
 }
 
-/// The control message that sets the TTL (IPv4) or hop limit (IPv6) of one packet.
-pub(super) fn ttl(v6: bool, ttl: u8) -> [u8; TTL_BYTES] {
-    let (level, kind) =
-        if v6 { (libc::IPPROTO_IPV6, libc::IPV6_HOPLIMIT) } else { (libc::IPPROTO_IP, libc::IP_TTL) };
-    let mut bytes = [0; TTL_BYTES];
-    let fields = (HEADER_BYTES + 4)
-        .to_ne_bytes()
-        .into_iter()
-        .chain(level.to_ne_bytes())
-        .chain(kind.to_ne_bytes())
-        .chain(i32::from(ttl).to_ne_bytes());
-    for (byte, field) in bytes.iter_mut().zip(fields) {
-        *byte = field;
+/// Control messages for one packet that leaves; the system's own choice for what is absent.
+pub(super) fn encode(v6: bool, header: &Header<'_>) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let level = if v6 { libc::IPPROTO_IPV6 } else { libc::IPPROTO_IP };
+    let [ttl, tos] = if v6 { [libc::IPV6_HOPLIMIT, libc::IPV6_TCLASS] } else { [libc::IP_TTL, libc::IP_TOS] };
+    if let Some(value) = header.ttl {
+        append(&mut bytes, level, ttl, &i32::from(value).to_ne_bytes());
+    }
+    if let Some(value) = header.tos {
+        append(&mut bytes, level, tos, &i32::from(value).to_ne_bytes());
+    }
+    match header.source {
+        // `struct in_pktinfo`: interface, the address to send from, and one that only counts on reception.
+        Some(IpAddr::V4(address)) => {
+            let fields = [[0; 4], address.octets(), [0; 4]];
+            append(&mut bytes, level, libc::IP_PKTINFO, fields.as_flattened());
+        }
+        // `struct in6_pktinfo`: address and interface.
+        Some(IpAddr::V6(address)) => {
+            let fields: Vec<u8> = address.octets().into_iter().chain([0; 4]).collect();
+            append(&mut bytes, level, libc::IPV6_PKTINFO, &fields);
+        }
+        None => {}
+    }
+    if !header.options.is_empty() {
+        append(&mut bytes, level, libc::IP_RETOPTS, header.options);
     }
     bytes
 }
 
-/// A control message with one C `int`.
-const TTL_BYTES: usize = aligned(HEADER_BYTES + 4);
+/// What can be said of the IP header of a packet that leaves.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Header<'a> {
+    /// TTL or hop limit.
+    pub(super) ttl: Option<u8>,
+    /// Type of service or traffic class.
+    pub(super) tos: Option<u8>,
+    /// An address of this host.
+    pub(super) source: Option<IpAddr>,
+    /// IPv4 options; this takes a privilege, or sockets that were opened with it.
+    pub(super) options: &'a [u8],
+}
+
+fn append(bytes: &mut Vec<u8>, level: libc::c_int, kind: libc::c_int, data: &[u8]) {
+    bytes.extend((HEADER_BYTES + data.len()).to_ne_bytes());
+    bytes.extend(level.to_ne_bytes());
+    bytes.extend(kind.to_ne_bytes());
+    bytes.extend(data);
+    bytes.resize(bytes.len().next_multiple_of(size_of::<usize>()), 0);
+}
 
 /// `struct cmsghdr`: a length of the machine's word, level and type.
 const HEADER_BYTES: usize = size_of::<usize>() + 8;
-
-const fn aligned(length: usize) -> usize {
-    length.next_multiple_of(size_of::<usize>())
-}
 
 fn next(bytes: &[u8]) -> Option<(i32, i32, &[u8], &[u8])> {
     let length = array(bytes, 0).map(usize::from_ne_bytes)?;
@@ -141,10 +174,19 @@ mod tests {
 
     #[test]
     fn reads_what_it_writes() {
-        assert_eq!(decode(&ttl(false, 7)).ttl, Some(7));
-        assert_eq!(decode(&ttl(true, 255)).ttl, Some(255));
-        let both = [ttl(false, 7), ttl(true, 8)].concat();
+        let header = |ttl| Header { ttl: Some(ttl), tos: Some(0x2e), ..Header::default() };
+        for v6 in [false, true] {
+            let read = decode(&encode(v6, &header(255)));
+            assert_eq!(read.ttl, Some(255));
+            // An IPv4 type of service is written as an int and read as an octet: the same where the low octet is first.
+            assert_eq!(read.tos, Some(0x2e));
+        }
+        let both = [encode(false, &header(7)), encode(true, &header(8))].concat();
         assert_eq!(decode(&both).ttl, Some(8));
+        let address =
+            |text: &str| Header { source: text.parse().ok(), options: &[1; 4], ..Header::default() };
+        assert_eq!(encode(false, &address("10.0.0.1")).len(), 32 + 24);
+        assert_eq!(decode(&encode(false, &address("10.0.0.1"))), Beside::default());
     }
 
     proptest! {

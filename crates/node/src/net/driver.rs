@@ -1,7 +1,7 @@
-//! Drives machines of [`mmn_probe`] over echo sockets: sends what they want sent, when the page lets it go,
+//! Drives machines of [`mmn_probe`] over carriers: sends what they want sent, when the page lets it go,
 //! and tells them what came.
 //!
-//! All machines share the sockets and one clock. A driver is a small state ([`core`](self)) behind a lock that
+//! All machines share the carriers and one clock. A driver is a small state ([`core`](self)) behind a lock that
 //! nobody holds across a wait, and one task per socket and for the timer that wakes it. Whoever starts a
 //! machine sends its first probe himself, and the task that reads a reply finishes the machine: no hand-over
 //! costs a lone ping its microseconds. It is meant for a current-thread runtime.
@@ -11,43 +11,64 @@
 
 mod core;
 mod job;
-mod keys;
-mod link;
+mod jobs;
 
 use std::{
+    any::Any,
     io,
+    marker::PhantomData,
     os::fd::{AsFd, OwnedFd},
     pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll},
 };
 
-use mmn_probe::machine::Machine;
+use mmn_kit::Driven;
+use mmn_probe::{
+    conditions::{Conditions, Lane, Wish},
+    machine::Machine,
+};
 use rustix::time::{TimerfdClockId, TimerfdFlags, timerfd_create};
 use tokio::{
     io::{Interest, unix::AsyncFd},
-    sync::oneshot,
     task::AbortHandle,
 };
 
-use self::{core::Core, job::JobKey};
-use super::{icmp::EchoSocket, page::Page, sys};
-
-pub use self::core::Counters;
+use self::core::Core;
+use super::{
+    carrier::{Carrier, JobKey},
+    page::Page,
+    sys,
+};
 
 /// How a driver behaves.
 #[derive(Clone, Copy, Debug)]
 pub struct Config {
     /// The most machines at a time; one more is refused.
     pub max_machines: usize,
-    /// Whether to ask the kernel for stamps of transmission, which cost a system call per probe and bring an
-    /// RTT some microseconds closer to the wire's.
-    pub transmit_stamps: bool,
+}
+
+/// What a driver has counted since it was made.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Counters {
+    /// Probes that left.
+    pub sent: u64,
+    /// Probes that the system refused.
+    pub refused: u64,
+    /// Packets given to a machine.
+    pub received: u64,
+    /// Packets that belong to no probe under way.
+    pub unmatched: u64,
+    /// Packets that the kernel dropped because a socket's buffer was full: losses here, not in the network.
+    pub overrun: u64,
+    /// How often civil time was set.
+    pub clock_steps: u64,
 }
 
 impl Default for Config {
     fn default() -> Self {
-        Self { max_machines: 10_000, transmit_stamps: true }
+        Self { max_machines: 262_144 }
     }
 }
 
@@ -58,10 +79,29 @@ pub enum DriveError {
     /// As many machines as allowed are running.
     #[error("{0} measurements are running already")]
     Full(usize),
+    /// There are no sockets for the lane that was asked for.
+    #[error("no {}", lane_lacks(*.0))]
+    NoLane(Lane),
     /// The driver was shut down.
     #[error("the driver was shut down")]
     Closed,
 }
+
+/// What is missing where a lane is not there.
+const fn lane_lacks(lane: Lane) -> &'static str {
+    match lane {
+        Lane::Unprivileged => {
+            "unprivileged lane: ping sockets are closed to this user (net.ipv4.ping_group_range)"
+        }
+        Lane::Raw => "raw lane: the node has no CAP_NET_RAW to open raw sockets with",
+        Lane::Precise => "precise lane: the node has no CAP_NET_RAW to open raw sockets with",
+        Lane::Bulk => "bulk lane for this measurement here",
+        _ => "such lane here",
+    }
+}
+
+/// A machine that was driven to its end, and how.
+pub type Done = (Box<dyn Driven>, Conditions);
 
 /// A handle to a driver; it stops when the last handle is dropped.
 #[derive(Clone, Debug)]
@@ -70,39 +110,49 @@ pub struct Driver {
 }
 
 impl Driver {
-    /// A driver over these sockets, whose sending the page limits. Must be called within a runtime.
-    pub fn new(sockets: Vec<EchoSocket>, page: Arc<Page>, config: Config) -> io::Result<Self> {
+    /// A driver without any carrier yet, whose sending the page limits. Must be called within a runtime.
+    pub fn new(page: Arc<Page>, config: Config) -> io::Result<Self> {
         let timer =
             timerfd_create(TimerfdClockId::Monotonic, TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC)?;
         let timer = Arc::new(sys::watch(timer, Interest::READABLE)?);
         let shared = Arc::new(Shared { core: Mutex::new(Core::new(page, timer.clone(), config)) });
         let handle = Arc::new(Handle { tasks: Mutex::default(), shared });
         handle.spawn(watch_timer(handle.shared.clone(), timer));
-        let driver = Self { handle };
-        for socket in sockets {
-            driver.add_socket(socket)?;
-        }
-        Ok(driver)
+        Ok(Self { handle })
     }
 
-    /// Adds a socket, for more probes at a time or for another address family.
-    pub fn add_socket(&self, socket: EchoSocket) -> io::Result<()> {
-        let socket = Arc::new(sys::watch(socket, Interest::READABLE | Interest::ERROR)?);
-        let index = self.handle.shared.lock().add_socket(socket.clone())?;
-        self.handle.spawn(watch_socket(self.handle.shared.clone(), socket, index));
+    /// Adds a carrier, for another lane or address family. Of two that carry the same the first does.
+    pub fn add_carrier(&self, carrier: Box<dyn Carrier>) -> io::Result<()> {
+        let sockets = carrier.watched().into_iter();
+        let interest = Interest::READABLE | Interest::ERROR;
+        let sockets = sockets.map(|socket| sys::watch(socket, interest)).collect::<io::Result<Vec<_>>>()?;
+        let number = self.handle.shared.lock().add_carrier(carrier);
+        for (index, socket) in sockets.into_iter().enumerate() {
+            self.handle.spawn(watch_socket(self.handle.shared.clone(), socket, number, index));
+        }
         Ok(())
     }
 
-    /// Starts a machine at once: its first probe leaves within the call unless the limits hold it back.
-    pub fn start<M: Machine + Send + 'static>(&self, machine: M) -> Result<Run<M>, DriveError> {
-        let (done, finished) = oneshot::channel();
-        let key = self.handle.shared.lock().start(job::boxed(machine, done))?;
-        Ok(Run { finished, key, shared: self.handle.shared.clone(), _driver: self.handle.clone() })
+    /// Starts a machine at once: its first probe leaves within the call unless the limits hold it back, or very many
+    /// leave at the time.
+    pub fn start<M: Machine + Send + 'static>(&self, machine: M, wish: Wish) -> Result<Run<M>, DriveError> {
+        let run = self.start_boxed(Box::new(machine), wish)?;
+        Ok(Run { run, machine: PhantomData })
+    }
+
+    /// The same for a machine whose type somebody else knows.
+    pub fn start_boxed(&self, machine: Box<dyn Driven>, wish: Wish) -> Result<RunBoxed, DriveError> {
+        let key = self.handle.shared.lock().start(machine, wish)?;
+        Ok(RunBoxed { key, handle: self.handle.clone() })
     }
 
     /// Runs a machine to its end and gives it back. Dropping the future stops the machine.
-    pub async fn run<M: Machine + Send + 'static>(&self, machine: M) -> Result<M, DriveError> {
-        self.start(machine)?.await
+    pub async fn run<M: Machine + Send + 'static>(
+        &self,
+        machine: M,
+        wish: Wish,
+    ) -> Result<(M, Conditions), DriveError> {
+        self.start(machine, wish)?.await
     }
 
     /// What the driver has counted so far.
@@ -119,31 +169,58 @@ impl Driver {
 /// A machine that is being driven; resolves to the machine when it is done. Dropping it stops the machine.
 #[derive(Debug)]
 pub struct Run<M> {
-    finished: oneshot::Receiver<M>,
-    key: JobKey,
-    shared: Arc<Shared>,
-    _driver: Arc<Handle>,
+    run: RunBoxed,
+    machine: PhantomData<fn() -> M>,
 }
 
 impl<M> Run<M> {
     /// Tells the machine to stop sending and to be done with what it has; await it for that.
     pub fn cancel(&self) {
-        self.shared.lock().cancel(self.key);
+        self.run.cancel();
     }
 }
 
-impl<M> Future for Run<M> {
-    type Output = Result<M, DriveError>;
+impl<M: Machine + Send + 'static> Future for Run<M> {
+    type Output = Result<(M, Conditions), DriveError>;
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        let run = self.get_mut();
-        Pin::new(&mut run.finished).poll(context).map(|machine| machine.map_err(|_| DriveError::Closed))
+        let done = Pin::new(&mut self.get_mut().run).poll(context);
+        done.map(|done| {
+            let (machine, conditions) = done?;
+            let machine: Box<dyn Any> = machine;
+            // It was boxed as what it is.
+            machine.downcast().map(|machine| (*machine, conditions)).map_err(|_| DriveError::Closed)
+        })
     }
 }
 
-impl<M> Drop for Run<M> {
+/// The same for a machine whose type somebody else knows.
+#[derive(Debug)]
+pub struct RunBoxed {
+    key: JobKey,
+    handle: Arc<Handle>,
+}
+
+impl RunBoxed {
+    /// Tells the machine to stop sending and to be done with what it has; await it for that.
+    pub fn cancel(&self) {
+        self.handle.shared.lock().cancel(self.key);
+    }
+}
+
+impl Future for RunBoxed {
+    type Output = Result<Done, DriveError>;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        self.handle.shared.lock().collect(self.key, context)
+    }
+}
+
+impl Drop for RunBoxed {
     fn drop(&mut self) {
-        self.shared.lock().forget(self.key);
+        // A machine may do anything when it is dropped: not under the lock.
+        let job = self.handle.shared.lock().forget(self.key);
+        drop(job);
     }
 }
 
@@ -180,9 +257,9 @@ impl Drop for Handle {
     }
 }
 
-async fn watch_socket(shared: Arc<Shared>, socket: Arc<AsyncFd<EchoSocket>>, index: usize) {
+async fn watch_socket(shared: Arc<Shared>, socket: AsyncFd<Arc<OwnedFd>>, carrier: usize, index: usize) {
     while let Ok(mut ready) = socket.ready(Interest::READABLE | Interest::ERROR).await {
-        let drained = shared.lock().read(index);
+        let drained = shared.lock().read(carrier, index);
         if drained {
             ready.clear_ready();
         } else {

@@ -4,11 +4,21 @@
 use std::io::Write;
 use std::os::unix::net::UnixStream;
 
-use super::{control, pass};
+use super::{bulk, control, pass};
 
 /// Control messages as the kernel writes them beside a packet.
 pub fn control_messages(bytes: &[u8]) {
     let _ = control::decode(bytes);
+}
+
+/// A block of a receive ring.
+pub fn bulk_ring(bytes: &[u8]) {
+    bulk::ring::frames(bytes, &mut |frame| assert!(frame.bytes.len() <= bytes.len()));
+}
+
+/// What the kernel says of routes, neighbours and links.
+pub fn rtnetlink(bytes: &[u8]) {
+    bulk::netlink::read(bytes);
 }
 
 /// Messages over the socket between node and module. What was received can be sent, and arrives as the same.

@@ -16,18 +16,22 @@ use std::{
 };
 
 use mmn_probe::{
-    machine::Ttl,
+    packet::{Message, Quote, Report, Ttl},
     time::Utc,
     wire::{
         self,
-        icmp::{Echo, Family, Icmp, IcmpErrorKind},
-        ipv4,
+        heard::{self, Checksums, Clues, Heard, Protocol},
+        icmp::{Family, IcmpErrorKind},
     },
 };
 use serde::{Deserialize, Serialize};
-use socket2::{Domain, Protocol, SockAddr, Socket, Type};
+use socket2::{Domain, SockAddr, Socket, Type};
 
-use super::{control, filter, stamps, sys};
+use super::{
+    control::{self, Header},
+    filter::{self, Selectors},
+    stamps, sys,
+};
 
 /// How a socket was opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -148,13 +152,21 @@ pub struct EchoSocket {
     ids: IdRange,
 }
 
+impl From<EchoSocket> for OwnedFd {
+    fn from(socket: EchoSocket) -> Self {
+        socket.socket.into()
+    }
+}
+
 impl EchoSocket {
     /// Opens a socket. A raw socket takes the identifiers `ids`; a datagram socket gets one from the kernel.
     pub fn open(family: Family, mode: Mode, ids: IdRange) -> Result<Self, OpenError> {
         let socket = create(family, mode)?;
         let ids = match mode {
             Mode::Raw => {
-                socket.attach_filter(&filter::program(family, ids)).map_err(system("attach a filter"))?;
+                let (own, none) = (Selectors::new(Some(ids)), Selectors::new(None));
+                let program = filter::program(family, Protocol::Icmp, &own, &none);
+                socket.attach_filter(&program).map_err(system("attach a filter"))?;
                 ids
             }
             Mode::Datagram => bind(&socket, family).map_err(system("bind the socket"))?,
@@ -203,17 +215,27 @@ impl EchoSocket {
         stamps::request(self.as_fd(), transmit)
     }
 
-    /// Sends an echo request. On a datagram socket the kernel writes its own identifier over `echo.id`.
-    pub fn send(&self, destination: IpAddr, ttl: Option<Ttl>, echo: &Echo<'_>) -> io::Result<()> {
-        let packet = wire::icmp::echo_request(self.family, echo);
+    /// Sends an echo request, which begins with its ICMP header. On a datagram socket the kernel writes its own
+    /// identifier and the checksum.
+    pub(super) fn send(&self, destination: IpAddr, header: &Header<'_>, request: &[u8]) -> io::Result<()> {
         let to = SockAddr::from(SocketAddr::new(destination, 0));
-        match ttl {
-            Some(Ttl(ttl)) => {
-                let control = control::ttl(self.family == Family::V6, ttl);
-                sys::send(self.as_fd(), &packet, Some(&to), &control)
-            }
-            None => sys::send(self.as_fd(), &packet, Some(&to), &[]),
-        }
+        let control = control::encode(self.family == Family::V6, header);
+        sys::send(self.as_fd(), request, Some(&to), &control)
+    }
+
+    /// Says whether routers and this host may fragment what is sent from now on.
+    pub(super) fn set_dont_fragment(&self, dont: bool) -> io::Result<()> {
+        let (level, name, value) = match (self.family, dont) {
+            (Family::V4, true) => (libc::IPPROTO_IP, libc::IP_MTU_DISCOVER, libc::IP_PMTUDISC_PROBE),
+            (Family::V4, false) => (libc::IPPROTO_IP, libc::IP_MTU_DISCOVER, libc::IP_PMTUDISC_DONT),
+            (Family::V6, dont) => (libc::IPPROTO_IPV6, libc::IPV6_DONTFRAG, dont.into()),
+        };
+        sys::set_option(self.as_fd(), level, name, value)
+    }
+
+    /// How many packets the system has dropped so far because the socket's buffer was full.
+    pub(super) fn dropped(&self) -> io::Result<u32> {
+        sys::dropped(self.as_fd())
     }
 
     /// Takes the next packet, or nothing when there is none.
@@ -229,7 +251,7 @@ impl EchoSocket {
         let received = sys::receive(self.as_fd(), libc::MSG_ERRQUEUE, &mut buffer.data, &mut buffer.control);
         let Some(lengths) = would_block(received)? else { return Ok(None) };
         let (data, beside) = buffer.filled(lengths);
-        Ok(Some(self.read_queued(data, &beside).unwrap_or(Received::Foreign)))
+        Ok(Some(self.read_queued(data, lengths.from, &beside).unwrap_or(Received::Foreign)))
     }
 
     /// Takes the error that the socket holds, if any: the next call would fail with it.
@@ -245,6 +267,10 @@ impl EchoSocket {
             Family::V6 => (libc::IPPROTO_IPV6, libc::IPV6_RECVHOPLIMIT, libc::IPV6_RECVERR),
         };
         sys::set_option(fd, level, ttl, 1)?;
+        match self.family {
+            Family::V4 => sys::set_option(fd, level, libc::IP_RECVTOS, 1)?,
+            Family::V6 => sys::set_option(fd, level, libc::IPV6_RECVTCLASS, 1)?,
+        }
         match self.mode {
             Mode::Datagram => sys::set_option(fd, level, errors, 1)?,
             Mode::Raw if self.family == Family::V6 => {
@@ -266,57 +292,54 @@ impl EchoSocket {
         from: Option<IpAddr>,
         beside: &control::Beside,
     ) -> Option<Arrival<'b>> {
-        let (message, from, ttl) = match (self.mode, self.family) {
+        let heard = match (self.mode, self.family) {
             // A raw IPv4 socket gives the IP header, too.
-            (Mode::Raw, Family::V4) => {
-                let packet = ipv4::decode(data).ok()?;
-                (packet.payload, packet.header.source.into(), Some(packet.header.ttl))
-            }
-            _ => (data, from?, beside.ttl),
+            (Mode::Raw, Family::V4) => heard::packet(data, Checksums::Raw),
+            _ => heard::transport(Protocol::Icmp, data, from?, beside.ttl.map(Ttl), beside.tos),
         };
-        let (id, seq, content) = match wire::icmp::decode(self.family, message).ok()? {
-            Icmp::EchoReply(echo) => (echo.id, echo.seq, Content::EchoReply { payload: echo.payload }),
-            Icmp::Error(error) => {
-                let echo = wire::icmp::quote(self.family, error.quoted).ok()?.echo_request()?;
-                (echo.id, echo.seq, Content::Error { kind: error.kind, quoted_payload: echo.payload })
-            }
-            Icmp::EchoRequest(_) | Icmp::Other { .. } => return None,
-        };
-        self.ids.contains(id).then_some(Arrival {
-            id,
-            seq,
-            from,
-            stamp: beside.stamp,
-            ttl: ttl.map(Ttl),
-            bytes: message.len(),
-            dropped: beside.dropped,
-            content,
-        })
+        let heard = heard.ok().filter(|heard| self.ids.contains(heard.clues.selector))?;
+        Some(Arrival { heard, stamp: beside.stamp, dropped: beside.dropped })
     }
 
-    fn read_queued<'b>(&self, data: &'b [u8], beside: &control::Beside) -> Option<Received<'b>> {
+    /// An entry of the error queue: `to` is where the packet went.
+    fn read_queued<'b>(
+        &self,
+        data: &'b [u8],
+        to: Option<IpAddr>,
+        beside: &control::Beside,
+    ) -> Option<Received<'b>> {
         let error = beside.error?;
-        match error.origin {
+        let protocol = match error.origin {
             control::ORIGIN_TIMESTAMPING => {
-                Some(Received::Transmitted { number: error.data, stamp: beside.stamp? })
+                return Some(Received::Transmitted { number: error.data, stamp: beside.stamp? });
             }
-            control::ORIGIN_ICMP | control::ORIGIN_ICMP6 => {
-                let kind = IcmpErrorKind::from_wire(self.family, error.icmp_type, error.code, error.info)?;
-                // The queue gives the quoted request from its ICMP header on.
-                let echo = wire::icmp::quoted_echo_request(self.family, data)?;
-                Some(Received::Packet(Arrival {
-                    id: self.ids.first(),
-                    seq: echo.seq,
-                    from: error.offender?,
-                    stamp: beside.stamp,
-                    ttl: beside.ttl.map(Ttl),
-                    bytes: data.len(),
-                    dropped: beside.dropped,
-                    content: Content::Error { kind, quoted_payload: echo.payload },
-                }))
-            }
-            _ => None,
-        }
+            control::ORIGIN_ICMP => wire::PROTOCOL_ICMP,
+            control::ORIGIN_ICMP6 => wire::PROTOCOL_ICMPV6,
+            _ => return None,
+        };
+        let kind = IcmpErrorKind::from_wire(self.family, error.icmp_type, error.code, error.info)?;
+        // The queue gives the quoted request from its ICMP header on.
+        let (clues, quote) = heard::quoted_transport(protocol, data).ok()?;
+        let report = Report {
+            kind,
+            icmp_type: error.icmp_type,
+            code: error.code,
+            quote: Quote { destination: to, ..quote },
+            extensions: &[],
+        };
+        let heard = Heard {
+            from: error.offender?,
+            to: None,
+            ttl: beside.ttl.map(Ttl),
+            tos: beside.tos,
+            ip_id: None,
+            ip_options: &[],
+            bytes: data.len(),
+            // The socket has but one identifier, whatever the kernel quotes.
+            clues: Clues { selector: self.ids.first(), destination: to, ..clues },
+            message: Message::Error(report),
+        };
+        Some(Received::Packet(Arrival { heard, stamp: beside.stamp, dropped: beside.dropped }))
     }
 }
 
@@ -354,6 +377,7 @@ impl Buffer {
 
 /// What a socket gave.
 #[derive(Clone, Copy, Debug)]
+#[expect(clippy::large_enum_variant, reason = "one at a time, and never kept")]
 pub enum Received<'b> {
     /// A packet with an identifier of ours.
     Packet(Arrival<'b>),
@@ -371,39 +395,12 @@ pub enum Received<'b> {
 /// A packet that arrived and carries an identifier of the socket.
 #[derive(Clone, Copy, Debug)]
 pub struct Arrival<'b> {
-    /// The identifier of the request that it answers.
-    pub id: u16,
-    /// The sequence number of that request.
-    pub seq: u16,
-    /// Who sent it.
-    pub from: IpAddr,
+    /// What it says; of an error from an error queue the length is the quote's.
+    pub heard: Heard<'b>,
     /// The kernel's stamp of its reception, where there is one.
     pub stamp: Option<Utc>,
-    /// The TTL with which it arrived.
-    pub ttl: Option<Ttl>,
-    /// The length of the ICMP message; of an error from an error queue, that of the quote.
-    pub bytes: usize,
     /// How many packets the socket has dropped so far because its buffer was full, where the kernel says.
     pub dropped: Option<u32>,
-    /// What it is.
-    pub content: Content<'b>,
-}
-
-/// What arrived.
-#[derive(Clone, Copy, Debug)]
-pub enum Content<'b> {
-    /// An echo reply.
-    EchoReply {
-        /// Its payload.
-        payload: &'b [u8],
-    },
-    /// An error about a request of ours.
-    Error {
-        /// What it says.
-        kind: IcmpErrorKind,
-        /// As much of the request's payload as it quotes.
-        quoted_payload: &'b [u8],
-    },
 }
 
 /// Room for some 4,000 small replies where the system allows it (a datagram takes about 768 octets of it).
@@ -411,8 +408,8 @@ const RECEIVE_BUFFER_BYTES: libc::c_int = 4 << 20;
 
 fn create(family: Family, mode: Mode) -> Result<Socket, OpenError> {
     let (domain, protocol) = match family {
-        Family::V4 => (Domain::IPV4, Protocol::ICMPV4),
-        Family::V6 => (Domain::IPV6, Protocol::ICMPV6),
+        Family::V4 => (Domain::IPV4, socket2::Protocol::ICMPV4),
+        Family::V6 => (Domain::IPV6, socket2::Protocol::ICMPV6),
     };
     let kind = match mode {
         Mode::Datagram => Type::DGRAM,

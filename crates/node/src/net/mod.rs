@@ -1,14 +1,16 @@
 //! Sockets, shared memory and privileges: the only place of the workspace's packet path that is unsafe.
 //!
-//! The node opens sockets ([`icmp`]) and the page of the site's limits ([`page`]), passes both to the modules'
+//! The node opens sockets ([`icmp`], [`carrier::raw`]) and the page of the site's limits ([`page`]), passes both to the modules'
 //! processes ([`pass`]), and keeps no privilege but the one it opens sockets with ([`privilege`]). A module's
-//! process drives its machines over what it was passed ([`driver`]). [`availability`] says what this host lets
+//! process drives its machines ([`driver`]) over what it was passed: each lane is a file in [`carrier`]. [`availability`] says what this host lets
 //! us open and, where it does not, the command that mends it.
 //!
 //! Nothing here decides what to measure or whom to refuse: it sends what it is given, no faster than the page
 //! allows.
 
 pub mod availability;
+pub mod bulk;
+pub mod carrier;
 mod control;
 pub mod driver;
 mod filter;
@@ -18,6 +20,7 @@ pub mod icmp;
 pub mod page;
 pub mod pass;
 pub mod privilege;
+pub mod reflector;
 mod stamps;
 mod sys;
 #[cfg(test)]

@@ -99,6 +99,18 @@ pub fn receive(socket: impl AsFd) -> Result<Option<Parcel>, PassError> {
     Ok(Some(Parcel { bytes, descriptors }))
 }
 
+/// Receives a message like [`receive`], if one is there already.
+pub fn receive_if_there(socket: impl AsFd) -> Result<Option<Parcel>, PassError> {
+    let socket = socket.as_fd();
+    let mut peeked = [0];
+    match recv(socket, &mut peeked, RecvFlags::PEEK | RecvFlags::DONTWAIT) {
+        Ok((1.., _)) => receive(socket),
+        // The end of the stream is told to whoever waits for the next message.
+        Ok(_) | Err(Errno::AGAIN) => Ok(None),
+        Err(errno) => Err(PassError::System(errno.into())),
+    }
+}
+
 /// Receives a message like [`receive`], without blocking the thread until its first octet is there. The rest
 /// of a message follows its first octet at once.
 pub async fn receive_async(socket: &tokio::net::UnixStream) -> Result<Option<Parcel>, PassError> {
@@ -200,6 +212,17 @@ mod tests {
         let third = receive(&there).unwrap().unwrap();
         assert_eq!((third.bytes.len(), third.descriptors.len()), (MAX_BYTES, 1));
         assert!(receive(&there).unwrap().is_none());
+        assert!(receive_if_there(&there).unwrap().is_none());
+    }
+
+    #[test]
+    fn a_message_that_is_not_there_is_not_waited_for() {
+        let (here, there) = UnixStream::pair().unwrap();
+        assert!(receive_if_there(&there).unwrap().is_none());
+        send(&here, b"now", &[here.as_fd()]).unwrap();
+        let parcel = receive_if_there(&there).unwrap().unwrap();
+        assert_eq!((parcel.bytes.as_slice(), parcel.descriptors.len()), (b"now".as_slice(), 1));
+        assert!(receive_if_there(&there).unwrap().is_none());
     }
 
     #[test]

@@ -99,6 +99,9 @@ pub(super) fn router() -> Router {
         ip("link set vb up");
         std::fs::write("/proc/sys/net/ipv4/ip_forward", "1").unwrap();
         std::fs::write("/proc/sys/net/ipv6/conf/all/forwarding", "1").unwrap();
+        // A rate of none would take from those that other limits share.
+        std::fs::write("/proc/sys/net/ipv4/icmp_ratemask", "0").unwrap();
+        std::fs::write("/proc/sys/net/ipv6/icmp/ratelimit", "0").unwrap();
         ip("route add unreachable 192.0.2.0/24");
         ip("route add 198.51.100.0/24 via 10.77.0.1");
         ip("-6 route add unreachable 2001:db8:2::/48");

@@ -42,8 +42,18 @@ pub struct Policy {
     pub deny_kinds: Vec<KindName>,
     /// Whether this host's own addresses (127.0.0.0/8, `::1`) may be measured.
     pub allow_loopback: bool,
+    /// Whether echo requests to very many targets may leave through packet sockets, which pass by this host's outgoing
+    /// firewall and its routing policy.
+    #[serde(skip_serializing_if = "is_false")]
+    pub allow_packet_sockets: bool,
     /// Modules of others that get sockets, by name.
     pub sockets_for: Vec<String>,
+}
+
+/// What is not allowed is not written: a module of an earlier version does not know the word.
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
+const fn is_false(flag: &bool) -> bool {
+    !*flag
 }
 
 impl Default for Policy {
@@ -56,6 +66,7 @@ impl Default for Policy {
             deny: Vec::new(),
             deny_kinds: Vec::new(),
             allow_loopback: false,
+            allow_packet_sockets: false,
             sockets_for: Vec::new(),
         }
     }

@@ -144,6 +144,14 @@ mod tests {
     }
 
     #[test]
+    fn metadata_services_and_broadcast_are_named() {
+        for text in ["169.254.169.254", "169.254.170.2", "fd00:ec2::254", "fd20:ce::254", "100.100.100.200"] {
+            assert_eq!(special(text.parse().unwrap()), Some("the metadata service of clouds"), "{text}");
+        }
+        assert_eq!(special("255.255.255.255".parse().unwrap()), Some("the broadcast address (RFC 919)"));
+    }
+
+    #[test]
     fn public_addresses_are_not_special() {
         for text in [
             "1.1.1.1",

@@ -8,6 +8,7 @@ use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Command, ExitStatus, Stdio};
+use std::sync::Arc;
 use std::time::Duration;
 
 use mmn_bus::launch::{Confinement, DeathSignal, Watched};
@@ -29,7 +30,9 @@ use crate::module::settings::{FromNode, NoSockets, Settings};
 use crate::module::{PACKET, env};
 use crate::net::Family;
 use crate::net::availability::{Availability, availability};
-use crate::net::icmp::EchoSocket;
+use crate::net::bulk::PacketSockets;
+use crate::net::carrier::raw::RawSockets;
+use crate::net::icmp::{Description, EchoSocket, Mode};
 use crate::net::pass;
 use crate::policy::Policy;
 
@@ -73,6 +76,9 @@ pub(super) struct Child {
     born: Instant,
     patience: Duration,
     ids: Option<Lease>,
+    /// The identifiers of its packet sockets, once it has any, and whether it may get them at all.
+    bulk: Option<Lease>,
+    may_bulk: bool,
     /// The families for which it wants a socket and could not get one so far.
     lacking: Vec<Family>,
 }
@@ -110,15 +116,17 @@ impl Child {
         let mut command = command(shared, plan);
         command.stdout(Stdio::from(writer)).stderr(Stdio::from(both));
         let gifts = shared.gives(plan).then(|| Gifts::collect(shared, plan));
-        let (socket, ids, lacking) = if let Some(gifts) = gifts {
+        let (socket, ids, lacking, bulk, may_bulk) = if let Some(gifts) = gifts {
             let (ours, theirs) = UnixStream::pair().map_err(step("a socket pair"))?;
             command.stdin(Stdio::from(OwnedFd::from(theirs)));
             gifts.send(shared, &ours)?;
             let lacking = gifts.lacking();
-            (Some(ours), gifts.ids, lacking)
+            let may = gifts.ids.is_some() && !plan.manifest.is_foreign();
+            let bulk = may.then(|| hand_over_bulk(shared, &ours)).flatten();
+            (Some(ours), gifts.ids, lacking, bulk, may)
         } else {
             command.stdin(Stdio::null());
-            (None, None, Vec::new())
+            (None, None, Vec::new(), None, false)
         };
         let watched = Watched::spawn(command).map_err(step("its command"))?;
         let words = LastWords::default();
@@ -131,6 +139,8 @@ impl Child {
             born: clock::monotonic(),
             patience: Duration::from_secs(plan.manifest.drain_seconds),
             ids,
+            bulk,
+            may_bulk,
             lacking,
         })
     }
@@ -171,8 +181,11 @@ impl Child {
     }
 
     /// The site's policy has changed. A module of others hears of it by the limits alone.
-    pub(super) fn tell_policy(&self, policy: &Policy) {
+    pub(super) fn tell_policy(&mut self, shared: &Shared, policy: &Policy) {
         self.tell(&FromNode::Policy(Box::new(policy.clone())));
+        if let (true, None, Some(socket)) = (self.may_bulk, &self.bulk, &self.socket) {
+            self.bulk = hand_over_bulk(shared, socket);
+        }
     }
 
     /// Whether it wants sockets that the system did not let the node open.
@@ -182,21 +195,27 @@ impl Child {
 
     /// Tries again to open what it lacks, and hands it over: the system may have changed its mind.
     pub(super) fn hand_over_sockets(&mut self) {
-        let (Some(socket), Some(range)) = (&self.socket, self.ids.as_ref().and_then(Lease::range)) else {
+        let (Some(socket), Some(lease)) = (&self.socket, &self.ids) else {
             self.lacking.clear();
             return;
         };
-        let open = |family: &Family| EchoSocket::open_best(*family, range).ok();
-        let opened: Vec<EchoSocket> = self.lacking.iter().filter_map(open).collect();
-        if opened.is_empty() {
+        let opened = Sockets::open(lease, &self.lacking);
+        let lacking = opened.lacking(&self.lacking);
+        if lacking.len() == self.lacking.len() {
             return;
         }
-        let message = FromNode::Sockets(opened.iter().map(EchoSocket::describe).collect());
-        let descriptors: Vec<BorrowedFd<'_>> = opened.iter().map(AsFd::as_fd).collect();
-        match pass(socket, &message, &descriptors) {
+        let echo = || -> Result<(), StartError> {
+            if opened.echo.is_empty() {
+                return Ok(());
+            }
+            let message = FromNode::Sockets(opened.echo.iter().map(EchoSocket::describe).collect());
+            let descriptors: Vec<BorrowedFd<'_>> = opened.echo.iter().map(AsFd::as_fd).collect();
+            pass(socket, &message, &descriptors)
+        };
+        match echo().and_then(|()| opened.pass_raw(socket)) {
             Ok(()) => {
-                tracing::info!(pid = self.pid(), sockets = opened.len(), "sockets can be opened now");
-                self.lacking.retain(|family| opened.iter().all(|socket| socket.family() != *family));
+                tracing::info!(pid = self.pid(), "sockets can be opened now");
+                self.lacking = lacking;
             }
             Err(error) => tracing::debug!(%error, pid = self.pid(), "sockets were not handed over"),
         }
@@ -281,22 +300,75 @@ impl Shared {
 /// What a module is given.
 struct Gifts {
     settings: Settings,
-    sockets: Vec<EchoSocket>,
+    sockets: Sockets,
     ids: Option<Lease>,
+}
+
+/// Sockets, of each family those that the system lets the node open: for whole packets, or else for echo.
+#[derive(Default)]
+struct Sockets {
+    raw: Vec<Arc<RawSockets>>,
+    echo: Vec<EchoSocket>,
+}
+
+impl Sockets {
+    fn open(lease: &Lease, families: &[Family]) -> Self {
+        let mut sockets = Self::default();
+        let Some(range) = lease.range() else { return sockets };
+        for family in families {
+            match lease.sockets(*family) {
+                Ok(raw) => sockets.raw.push(raw),
+                Err(raw_error) => match EchoSocket::open(*family, Mode::Datagram, range) {
+                    Ok(echo) => sockets.echo.push(echo),
+                    Err(error) => tracing::debug!(?family, %raw_error, %error, "no socket for echo"),
+                },
+            }
+        }
+        sockets
+    }
+
+    /// Those of the families for which there is none.
+    fn lacking(&self, families: &[Family]) -> Vec<Family> {
+        let raw = |family| self.raw.iter().any(|sockets| sockets.family() == family);
+        let echo = |family| self.echo.iter().any(|socket| socket.family() == family);
+        families.iter().copied().filter(|family| !raw(*family) && !echo(*family)).collect()
+    }
+
+    /// For the first message, whose form never changes: a socket for echo of each family, raw ones included.
+    fn of_first_message(&self) -> (Vec<Description>, Vec<BorrowedFd<'_>>) {
+        let echo = self.echo.iter().map(|socket| (socket.describe(), socket.as_fd()));
+        let raw = self.raw.iter().map(|sockets| {
+            let own = sockets.describe();
+            (Description { v6: own.v6, mode: Mode::Raw, ids: own.ids }, sockets.icmp())
+        });
+        echo.chain(raw).unzip()
+    }
+
+    /// Hands over those for whole packets.
+    fn pass_raw(&self, to: &UnixStream) -> Result<(), StartError> {
+        if self.raw.is_empty() {
+            return Ok(());
+        }
+        let message = FromNode::Raw(self.raw.iter().map(|sockets| sockets.describe()).collect());
+        let descriptors: Vec<BorrowedFd<'_>> =
+            self.raw.iter().flat_map(|sockets| sockets.descriptors()).collect();
+        pass(to, &message, &descriptors)
+    }
 }
 
 impl Gifts {
     fn collect(shared: &Shared, plan: Plan<'_>) -> Self {
         let Manifest { builtin, kinds, concurrency, .. } = plan.manifest;
         let wants_sockets = builtin.as_deref().is_none_or(|builtin| builtin == PACKET);
-        let ids = wants_sockets.then(|| shared.ids.lease()).flatten();
-        let sockets = ids.as_ref().map(open).unwrap_or_default();
-        let no_sockets = (wants_sockets && sockets.is_empty()).then(missing);
+        let ids = wants_sockets.then(|| shared.ids.lease(plan.manifest.is_foreign())).flatten();
+        let sockets = ids.as_ref().map(|lease| Sockets::open(lease, &FAMILIES)).unwrap_or_default();
+        let (descriptions, _) = sockets.of_first_message();
+        let no_sockets = (wants_sockets && descriptions.is_empty()).then(missing);
         let settings = Settings {
             kinds: kinds.clone(),
             concurrency: concurrency.clone(),
             policy: Policy::clone(&shared.policy.borrow()),
-            sockets: sockets.iter().map(EchoSocket::describe).collect(),
+            sockets: descriptions,
             no_sockets,
         };
         Self { settings, sockets, ids }
@@ -304,14 +376,20 @@ impl Gifts {
 
     /// The families that it has identifiers for and no socket.
     fn lacking(&self) -> Vec<Family> {
-        let families = self.ids.iter().flat_map(|_| FAMILIES);
-        families.filter(|family| self.sockets.iter().all(|socket| socket.family() != *family)).collect()
+        if self.ids.is_some() { self.sockets.lacking(&FAMILIES) } else { Vec::new() }
     }
 
+    /// All that belongs to the start is there before the process is.
     fn send(&self, shared: &Shared, to: &UnixStream) -> Result<(), StartError> {
         let page = std::iter::once(shared.page.as_fd());
-        let descriptors: Vec<BorrowedFd<'_>> = page.chain(self.sockets.iter().map(AsFd::as_fd)).collect();
-        pass(to, &FromNode::Settings(Box::new(self.settings.clone())), &descriptors)
+        let (_, sockets) = self.sockets.of_first_message();
+        let descriptors: Vec<BorrowedFd<'_>> = page.chain(sockets).collect();
+        pass(to, &FromNode::Settings(Box::new(self.settings.clone())), &descriptors)?;
+        self.sockets.pass_raw(to)?;
+        // Where a family has no sockets for whole packets, a module opens those that everybody may open itself.
+        let ports =
+            self.ids.as_ref().filter(|_| self.sockets.raw.len() < FAMILIES.len()).and_then(Lease::ports);
+        ports.map_or(Ok(()), |ports| pass(to, &FromNode::Ports(ports), &[]))
     }
 }
 
@@ -319,18 +397,27 @@ fn pass(to: &UnixStream, message: &FromNode, descriptors: &[BorrowedFd<'_>]) -> 
     Ok(pass::send(to, &serde_json::to_vec(message)?, descriptors)?)
 }
 
-fn open(ids: &Lease) -> Vec<EchoSocket> {
-    let Some(range) = ids.range() else { return Vec::new() };
-    FAMILIES
-        .into_iter()
-        .filter_map(|family| match EchoSocket::open_best(family, range) {
-            Ok(socket) => Some(socket),
-            Err(error) => {
-                tracing::info!(?family, %error, "no socket for echo");
-                None
-            }
-        })
-        .collect()
+/// Opens packet sockets, where the site's policy allows them, and hands them over. Gives what is leased for them.
+fn hand_over_bulk(shared: &Shared, to: &UnixStream) -> Option<Lease> {
+    if !shared.policy.borrow().allow_packet_sockets {
+        return None;
+    }
+    // Any but those with sockets in stock.
+    let lease = shared.ids.lease(true)?;
+    let sockets = match PacketSockets::open(lease.range()?) {
+        Ok(sockets) => sockets,
+        Err(error) => {
+            tracing::warn!(%error, "the policy allows packet sockets, and the system does not");
+            return None;
+        }
+    };
+    match pass(to, &FromNode::Bulk(sockets.describe()), &sockets.descriptors()) {
+        Ok(()) => Some(lease),
+        Err(error) => {
+            tracing::debug!(%error, "packet sockets were not handed over");
+            None
+        }
+    }
 }
 
 fn missing() -> NoSockets {

@@ -232,7 +232,7 @@ impl Tending {
                 _ = look.tick(), if child.lacks_sockets() => child.hand_over_sockets(),
                 Ok(()) = policy.changed() => {
                     let now = Arc::clone(&policy.borrow_and_update());
-                    child.tell_policy(&now);
+                    child.tell_policy(&self.shared, &now);
                 }
                 creds = &mut renewing => {
                     let renewal = self.keep(&creds).unwrap_or(Some(RENEWAL_AGAIN));

@@ -128,7 +128,8 @@ struct Shared {
 
 /// Runs a node until `shutdown`; then its modules drain, within 5 s.
 ///
-/// It first gives up every capability of the calling thread but `CAP_NET_RAW`: call it on the program's only thread.
+/// It first opens sockets for its modules, then gives up every capability of the calling thread but `CAP_NET_RAW`: call
+/// it on the program's only thread.
 pub async fn run(
     config: Config,
     ready: oneshot::Sender<Ready>,
@@ -136,6 +137,8 @@ pub async fn run(
 ) -> Result<(), NodeError> {
     let config =
         config.absolute().map_err(|source| ConfigError::File { path: config.dir.clone(), source })?;
+    // With every privilege that there is: they get larger buffers than what is opened later.
+    let ids = ids::Ids::stocked();
     match limit_capabilities() {
         Ok(kept) => tracing::debug!(net_raw = kept.net_raw, "privileges"),
         Err(error) => tracing::warn!(%error, "the node keeps privileges that it does not need"),
@@ -165,16 +168,8 @@ pub async fn run(
     let herald = Herald::new(config.creds.join(CREDS));
     let (policy_sender, policy) = watch::channel(Arc::new(policy));
     let (reports, inbox) = mpsc::channel(64);
-    let shared = Arc::new(Shared {
-        vp,
-        bus,
-        page,
-        policy,
-        ids: ids::Ids::default(),
-        reports,
-        haste: CancellationToken::new(),
-        config,
-    });
+    let shared =
+        Arc::new(Shared { vp, bus, page, policy, ids, reports, haste: CancellationToken::new(), config });
     let started_at = Timestamp::from_unix_ns(clock::wall().0);
     let node = Node {
         vantage_point: place.vantage_point(shared.vp.clone()),

@@ -1,3 +1,5 @@
+mod methods;
+
 use std::{
     cmp::Reverse,
     collections::BinaryHeap,
@@ -8,7 +10,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::{
-    machine::Ttl,
+    packet::{Departure, Identity, Message, Quote, Report, Ttl},
     time::{StampSource, Utc},
     wire::icmp::IcmpErrorKind,
 };
@@ -27,12 +29,21 @@ fn stamp(at: u64, source: StampSource) -> Stamp {
     Stamp { at: Instant(at), utc: Utc(1_700_000_000_000_000_000 + i64::try_from(at).unwrap()), source }
 }
 
+fn sent(probe: u32, at: u64) -> Input<'static> {
+    let identity = Identity { selector: 1, tag: 1 };
+    let departure = Departure { source: None, identity, ip_id: None, bytes: 84 };
+    Input::Sent { probe: ProbeId(probe), stamp: stamp(at, StampSource::User), departure }
+}
+
 fn reply(probe: u32, at: u64, payload: &[u8]) -> Input<'_> {
     Input::Packet(Packet {
         probe: ProbeId(probe),
         from: TARGET,
         stamp: stamp(at, StampSource::Kernel),
         ttl: Some(Ttl(63)),
+        tos: None,
+        ip_id: None,
+        ip_options: &[],
         bytes: payload.len() + 8,
         message: Message::EchoReply { payload },
     })
@@ -44,16 +55,25 @@ fn error(probe: u32, at: u64, quoted_payload: &[u8]) -> Input<'_> {
         from: ROUTER,
         stamp: stamp(at, StampSource::User),
         ttl: None,
+        tos: None,
+        ip_id: None,
+        ip_options: &[],
         bytes: 36,
-        message: Message::Error { kind: IcmpErrorKind::TtlExceeded, quoted_payload },
+        message: Message::Error(Report {
+            kind: IcmpErrorKind::TtlExceeded,
+            icmp_type: 11,
+            code: 0,
+            quote: Quote { payload: quoted_payload, ..Quote::default() },
+            extensions: &[],
+        }),
     })
 }
 
 fn send(machine: &mut Ping, at: u64) -> (u32, Vec<u8>) {
-    let Output::Send(Probe { id, body: Body::Echo { payload }, .. }) = machine.poll(Instant(at)) else {
+    let Output::Send(Probe { id, body: Body::Echo { payload, .. }, .. }) = machine.poll(Instant(at)) else {
         panic!("no probe at {at}");
     };
-    machine.handle(Instant(at), Input::Sent { probe: id, stamp: stamp(at, StampSource::User) });
+    machine.handle(Instant(at), sent(id.0, at));
     (id.0, payload)
 }
 
@@ -67,13 +87,15 @@ fn one_reply_ends_it_at_once() {
     let (id, payload) = send(&mut machine, 0);
     assert_eq!(payload.len(), 56);
     assert_eq!(machine.poll(Instant(0)), Output::WaitUntil(Instant(1000 * MS)));
-    machine.handle(Instant(3), Input::Sent { probe: ProbeId(id), stamp: stamp(2, StampSource::Kernel) });
+    machine.handle(Instant(3), Input::Stamped { probe: ProbeId(id), stamp: stamp(2, StampSource::Kernel) });
     machine.handle(Instant(MS), reply(id, MS, &payload));
     assert_eq!(machine.poll(Instant(MS)), Output::Done);
     let sample = machine.samples().next().unwrap();
     assert_eq!(sample.rtt, Some(Nanos(MS - 2)));
     assert_eq!(sample.sent.unwrap().source, StampSource::Kernel);
-    assert!(matches!(sample.fate, Fate::Replied(reply) if reply.ttl == Some(Ttl(63)) && reply.bytes == 64));
+    assert!(
+        matches!(sample.fate, Fate::Replied(reply) if reply.arrival.ttl == Some(Ttl(63)) && reply.arrival.bytes == 64)
+    );
 }
 
 #[test]
@@ -116,7 +138,7 @@ fn forged_replies_and_errors_change_nothing() {
     machine.handle(Instant(1), reply(9, 1, &payload));
     machine.handle(Instant(1), error(id, 1, &[1, 2, 3]));
     assert_eq!(machine.poll(Instant(1)), Output::WaitUntil(Instant(1000 * MS)));
-    assert_eq!(*machine.unasked(), Unasked { foreign: 3, unknown: 1 });
+    assert_eq!(machine.unasked(), Unasked { foreign: 3, unknown: 1 });
 }
 
 #[test]
@@ -133,7 +155,7 @@ fn an_error_settles_its_probe_and_says_whether_it_is_proven() {
     let verified: Vec<_> = machine
         .samples()
         .map(|sample| match sample.fate {
-            Fate::Error(report) if report.from == ROUTER => (report.verified, sample.rtt),
+            Fate::Error(report) if report.arrival.from == ROUTER => (report.verified, sample.rtt),
             other => panic!("{other:?}"),
         })
         .collect();
@@ -290,7 +312,7 @@ fn happen(
             if fate.refused {
                 machine.handle(at, Input::SendFailed { probe, reason: SendFailure::Overrun });
             } else {
-                machine.handle(at, Input::Sent { probe, stamp: stamp(now, StampSource::User) });
+                machine.handle(at, sent(probe.0, now));
             }
             events.extend(
                 fate.comes.iter().map(|(delay, what)| Reverse((now + delay, Event::Comes(id, *what)))),
@@ -306,7 +328,7 @@ fn happen(
                 Thing::Garbage => machine.handle(at, reply(id.wrapping_add(40_000), now, &[])),
                 Thing::BetterStamp => {
                     let stamp = stamp(now.saturating_sub(1), StampSource::Kernel);
-                    machine.handle(at, Input::Sent { probe: ProbeId(id), stamp });
+                    machine.handle(at, Input::Stamped { probe: ProbeId(id), stamp });
                 }
                 Thing::ClockStep => machine.handle(at, Input::ClockStepped),
             }
@@ -341,9 +363,9 @@ proptest! {
         for (sample, seq) in samples.iter().zip(0..) {
             prop_assert_eq!(sample.seq, seq);
             let fate = &weather[seq as usize % weather.len()];
-            match sample.fate {
+            match &sample.fate {
                 Fate::Replied(_) => {
-                    prop_assert!(fate.comes.iter().any(|(_, what)| *what == Thing::Reply) || payload_bytes == 0);
+                    prop_assert!(fate.comes.iter().any(|(_, what)| *what == Thing::Reply) || payload_bytes < 4);
                     prop_assert!(sample.sent.is_some());
                 }
                 Fate::NotSent(_) => prop_assert!(fate.refused),
@@ -365,4 +387,15 @@ proptest! {
         prop_assert_eq!(machine.poll(Instant(9)), Output::Done);
         prop_assert_eq!(machine.samples().next().unwrap().rtt, Some(Nanos(9)));
     }
+}
+
+#[test]
+fn a_run_on_the_virtual_clock() {
+    use crate::testing::{Coming, Said, run};
+    let mut machine = ping(|spec| spec.count = 2);
+    let run = run(&mut machine, |_, probe| {
+        let Body::Echo { payload, .. } = &probe.body else { panic!() };
+        Ok(vec![Coming::answer(30, TARGET, Said::EchoReply(payload.clone()))])
+    });
+    assert_eq!((run.probes.len(), run.ended), (2, Instant(2_030 * MS)));
 }

@@ -5,6 +5,8 @@
 //! request with TTL 1, and host unreachable (IPv4) or no route (IPv6) for a route of type
 //! `unreachable`.
 
+pub(crate) mod probes;
+
 /// `ping -c1 -s 24 127.0.0.1`: identifier 1cbc, sequence number 1.
 pub(crate) const ECHO_REQUEST_V4: &str = "45000034828240004001ba447f0000017f000001080076d11cbc00014453026b00000000c4620d00000000001011121314151617";
 /// The kernel's answer to it.

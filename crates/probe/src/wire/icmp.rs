@@ -1,11 +1,13 @@
-//! ICMP (RFC 792) and `ICMPv6` (RFC 4443): echo messages, and errors with the packet they quote.
+//! ICMP (RFC 792) and `ICMPv6` (RFC 4443): echo and timestamp messages, and errors with the packet they quote.
 //!
 //! The common part is type, code, checksum and four octets that depend on the type; both protocols share it
 //! and differ in their type numbers. [`decode`] takes the message as it follows the IP header.
 
 use std::net::IpAddr;
 
-use super::{DecodeError, PROTOCOL_ICMP, PROTOCOL_ICMPV6, checksum, ipv4, ipv6, octet, word};
+use super::{
+    DecodeError, PROTOCOL_ICMP, PROTOCOL_ICMPV6, checksum, extension, ipv4, ipv6, long, octet, word,
+};
 
 /// The octets before an echo message's payload.
 pub const HEADER_BYTES: usize = 8;
@@ -36,6 +38,10 @@ pub enum Icmp<'a> {
     EchoRequest(Echo<'a>),
     /// An echo reply.
     EchoReply(Echo<'a>),
+    /// A timestamp request (ICMP alone).
+    TimestampRequest(Timestamp),
+    /// A timestamp reply (ICMP alone).
+    TimestampReply(Timestamp),
     /// An error about a packet.
     Error(IcmpError<'a>),
     /// Any other message.
@@ -58,11 +64,33 @@ pub struct Echo<'a> {
     pub payload: &'a [u8],
 }
 
+/// A timestamp request or reply (RFC 792, page 16). Times are milliseconds since midnight UT, or anything else with the
+/// top bit set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Timestamp {
+    /// Identifier.
+    pub id: u16,
+    /// Sequence number.
+    pub seq: u16,
+    /// When the request was sent, by its sender's clock.
+    pub originate: u32,
+    /// When it was received.
+    pub receive: u32,
+    /// When the reply was sent.
+    pub transmit: u32,
+}
+
 /// An error and the packet that it quotes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct IcmpError<'a> {
     /// What went wrong.
     pub kind: IcmpErrorKind,
+    /// Its ICMP type.
+    pub icmp_type: u8,
+    /// Its ICMP code.
+    pub code: u8,
+    /// The objects of its extension structure; [`extension::objects`] reads them.
+    pub extensions: &'a [u8],
     /// The start of the packet that caused it, from its IP header on; [`quote`] reads it.
     pub quoted: &'a [u8],
 }
@@ -153,6 +181,14 @@ pub fn decode(family: Family, bytes: &[u8]) -> Result<Icmp<'_>, DecodeError> {
     if family == Family::V4 && checksum::of(bytes) != 0 {
         return Err(DecodeError::Checksum);
     }
+    decode_unchecked(family, bytes)
+}
+
+/// Reads a message whose checksum somebody has checked.
+pub(super) fn decode_unchecked(family: Family, bytes: &[u8]) -> Result<Icmp<'_>, DecodeError> {
+    if bytes.len() < HEADER_BYTES {
+        return Err(DecodeError::Truncated { need: HEADER_BYTES, have: bytes.len() });
+    }
     let (icmp_type, code) = (octet(bytes, 0)?, octet(bytes, 1)?);
     let [request, reply] = echo_types(family);
     if icmp_type == request && code == 0 {
@@ -161,11 +197,19 @@ pub fn decode(family: Family, bytes: &[u8]) -> Result<Icmp<'_>, DecodeError> {
     if icmp_type == reply && code == 0 {
         return Ok(Icmp::EchoReply(echo_fields(bytes)?));
     }
-    let rest = super::long(bytes, 4)?;
-    Ok(match IcmpErrorKind::from_wire(family, icmp_type, code, rest) {
-        Some(kind) => Icmp::Error(IcmpError { kind, quoted: quoted(family, bytes)? }),
-        None => Icmp::Other { icmp_type, code },
-    })
+    if family == Family::V4 && code == 0 && bytes.len() >= TIMESTAMP_BYTES {
+        match icmp_type {
+            TIMESTAMP_REQUEST => return Ok(Icmp::TimestampRequest(timestamp_fields(bytes)?)),
+            TIMESTAMP_REPLY => return Ok(Icmp::TimestampReply(timestamp_fields(bytes)?)),
+            _ => {}
+        }
+    }
+    let Some(kind) = IcmpErrorKind::from_wire(family, icmp_type, code, long(bytes, 4)?) else {
+        return Ok(Icmp::Other { icmp_type, code });
+    };
+    let body = bytes.get(HEADER_BYTES..).unwrap_or_default();
+    let (quoted, extensions) = extension::split(body, quote_bytes(family, bytes)?);
+    Ok(Icmp::Error(IcmpError { kind, icmp_type, code, extensions, quoted }))
 }
 
 /// The packet that an error quotes, as far as it goes.
@@ -260,12 +304,19 @@ pub fn checksum_v6(source: std::net::Ipv6Addr, destination: std::net::Ipv6Addr, 
 }
 
 /// The type numbers of request and reply (RFC 792; RFC 4443, sections 4.1 and 4.2).
-const fn echo_types(family: Family) -> [u8; 2] {
+pub(super) const fn echo_types(family: Family) -> [u8; 2] {
     match family {
         Family::V4 => [8, 0],
         Family::V6 => [128, 129],
     }
 }
+
+/// The type number of a timestamp request (RFC 792).
+pub const TIMESTAMP_REQUEST: u8 = 13;
+/// The type number of a timestamp reply (RFC 792).
+pub const TIMESTAMP_REPLY: u8 = 14;
+/// The octets of a timestamp message.
+pub const TIMESTAMP_BYTES: usize = 20;
 
 fn encode_echo(family: Family, icmp_type: u8, echo: &Echo<'_>, bytes: &mut Vec<u8>) {
     let head = |sum: [u8; 2]| {
@@ -288,17 +339,24 @@ fn echo_fields(bytes: &[u8]) -> Result<Echo<'_>, DecodeError> {
     })
 }
 
-/// What follows the header, up to where extensions begin when the message has them: RFC 4884 puts the length
-/// of the quote into octet 5 (ICMP, in words of 32 bits) or octet 4 (`ICMPv6`, in words of 64 bits).
-fn quoted(family: Family, bytes: &[u8]) -> Result<&[u8], DecodeError> {
-    let icmp_type = octet(bytes, 0)?;
-    let length = match (family, icmp_type) {
+fn timestamp_fields(bytes: &[u8]) -> Result<Timestamp, DecodeError> {
+    Ok(Timestamp {
+        id: word(bytes, 4)?,
+        seq: word(bytes, 6)?,
+        originate: long(bytes, 8)?,
+        receive: long(bytes, 12)?,
+        transmit: long(bytes, 16)?,
+    })
+}
+
+/// What an error's header says of the length of its quote, in octets; 0 where it says nothing. RFC 4884, section 4,
+/// puts it into octet 5 (ICMP, in words of 32 bits) or octet 4 (`ICMPv6`, in words of 64 bits).
+fn quote_bytes(family: Family, bytes: &[u8]) -> Result<usize, DecodeError> {
+    Ok(match (family, octet(bytes, 0)?) {
         (Family::V4, 3 | 11 | 12) => usize::from(octet(bytes, 5)?) * 4,
         (Family::V6, 1 | 3) => usize::from(octet(bytes, 4)?) * 8,
         _ => 0,
-    };
-    let rest = bytes.get(HEADER_BYTES..).unwrap_or_default();
-    Ok(if length == 0 { rest } else { rest.get(..length).unwrap_or(rest) })
+    })
 }
 
 fn known(mtu: u32) -> Option<u32> {

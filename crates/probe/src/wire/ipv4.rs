@@ -35,6 +35,8 @@ pub struct Header {
 pub struct Packet<'a> {
     /// The header.
     pub header: Header,
+    /// Its options, padding included.
+    pub options: &'a [u8],
     /// What follows header and options: as much as is there, and no more than the header announces.
     pub payload: &'a [u8],
     /// Whether the header's checksum is right. Quoted headers are often altered under way.
@@ -67,7 +69,8 @@ pub fn decode(bytes: &[u8]) -> Result<Packet<'_>, DecodeError> {
     };
     let end = bytes.len().min(usize::from(header.total_bytes).max(header_bytes));
     let payload = bytes.get(header_bytes..end).unwrap_or_default();
-    Ok(Packet { header, payload, checksum_ok: checksum::of(raw) == 0 })
+    let options = raw.get(HEADER_BYTES..).unwrap_or_default();
+    Ok(Packet { header, options, payload, checksum_ok: checksum::of(raw) == 0 })
 }
 
 /// Writes a header of 20 octets with its checksum.
@@ -105,6 +108,37 @@ pub fn encode(header: &Header) -> [u8; HEADER_BYTES] {
     with(checksum::of(&with([0, 0])).to_be_bytes())
 }
 
+/// The most octets of options that a header has room for.
+pub const MAX_OPTION_BYTES: usize = 40;
+
+/// Appends a header with its options and its checksum. Nothing is appended, and the answer is *no*, when the options
+/// are no multiple of four octets or longer than [`MAX_OPTION_BYTES`].
+#[must_use]
+pub fn append(header: &Header, options: &[u8], out: &mut Vec<u8>) -> bool {
+    if options.is_empty() {
+        out.extend_from_slice(&encode(header));
+        return true;
+    }
+    let words = (HEADER_BYTES + options.len()) / 4;
+    let Ok(first) = u8::try_from(0x40 | words) else { return false };
+    if !options.len().is_multiple_of(4) || options.len() > MAX_OPTION_BYTES {
+        return false;
+    }
+    let mut bytes = encode(header);
+    let [version, ..] = &mut bytes;
+    *version = first;
+    if let Some(checksum) = bytes.get_mut(10..12) {
+        checksum.fill(0);
+    }
+    let sum = checksum::Sum::default().plus(&bytes).plus(options).finish();
+    if let Some(checksum) = bytes.get_mut(10..12) {
+        checksum.copy_from_slice(&sum.to_be_bytes());
+    }
+    out.extend_from_slice(&bytes);
+    out.extend_from_slice(options);
+    true
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -138,6 +172,23 @@ mod tests {
         #[test]
         fn survives_anything(bytes in prop::collection::vec(any::<u8>(), 0..100)) {
             let _ = decode(&bytes);
+        }
+
+        #[test]
+        fn options_are_kept(ttl: u8, options in prop::collection::vec(any::<u8>(), 0..48)) {
+            let header = Header {
+                tos: 3, total_bytes: 100, id: 7, dont_fragment: false, fragment_offset: 0, ttl, protocol: 17,
+                source: Ipv4Addr::LOCALHOST, destination: Ipv4Addr::BROADCAST,
+            };
+            let mut bytes = Vec::new();
+            let fits = options.len() % 4 == 0 && options.len() <= MAX_OPTION_BYTES;
+            prop_assert_eq!(append(&header, &options, &mut bytes), fits);
+            if fits {
+                let packet = decode(&bytes).unwrap();
+                prop_assert_eq!(packet.header, header);
+                prop_assert_eq!(packet.options, &options[..]);
+                prop_assert!(packet.checksum_ok);
+            }
         }
 
         #[test]

@@ -1,5 +1,5 @@
-//! The IPv6 header (RFC 8200, section 3). Extension headers are not walked: what follows the fixed header is
-//! the payload, and `next_header` says what it is.
+//! The IPv6 header (RFC 8200, section 3). What follows the fixed header is the payload, and `next_header` says what it
+//! is; [`upper`] walks the extension headers to the transport header.
 
 use std::net::Ipv6Addr;
 
@@ -73,6 +73,48 @@ pub fn encode(header: &Header) -> [u8; HEADER_BYTES] {
     bytes
 }
 
+/// What the extension headers of a packet lead to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Upper<'a> {
+    /// Its protocol (IANA protocol numbers).
+    pub protocol: u8,
+    /// Where this fragment belongs, in units of 8 octets; other than 0 the payload does not begin with a header.
+    pub fragment_offset: u16,
+    /// What follows the extension headers.
+    pub payload: &'a [u8],
+}
+
+/// Walks the extension headers hop-by-hop, routing, fragment, destination options (RFC 8200, section 4) and
+/// authentication (RFC 4302, section 2) in any order. Fails when one of them is cut short.
+pub fn upper<'a>(packet: &Packet<'a>) -> Result<Upper<'a>, DecodeError> {
+    let (mut protocol, mut rest) = (packet.header.next_header, packet.payload);
+    let mut fragment_offset = 0;
+    loop {
+        // Lengths are in units of 8 octets without the first, of AH in units of 4 without the first two.
+        let length = match protocol {
+            HOP_BY_HOP | ROUTING | DESTINATION_OPTIONS => (usize::from(octet(rest, 1)?) + 1) * 8,
+            AUTHENTICATION => (usize::from(octet(rest, 1)?) + 2) * 4,
+            FRAGMENT => {
+                fragment_offset = word(rest, 2)? >> 3;
+                8
+            }
+            _ => return Ok(Upper { protocol, fragment_offset, payload: rest }),
+        };
+        protocol = octet(rest, 0)?;
+        rest = rest.get(length..).ok_or(DecodeError::Truncated { need: length, have: rest.len() })?;
+        if fragment_offset != 0 {
+            return Ok(Upper { protocol, fragment_offset, payload: rest });
+        }
+    }
+}
+
+// IANA protocol numbers of extension headers.
+const HOP_BY_HOP: u8 = 0;
+const ROUTING: u8 = 43;
+const FRAGMENT: u8 = 44;
+const AUTHENTICATION: u8 = 51;
+const DESTINATION_OPTIONS: u8 = 60;
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -92,10 +134,54 @@ mod tests {
         assert_eq!(encode(&packet.header), bytes[..40]);
     }
 
+    fn packet(next_header: u8, payload: &[u8]) -> Packet<'_> {
+        let header = Header {
+            traffic_class: 0,
+            flow_label: 0,
+            payload_bytes: 0,
+            next_header,
+            hop_limit: 1,
+            source: Ipv6Addr::LOCALHOST,
+            destination: Ipv6Addr::LOCALHOST,
+        };
+        Packet { header, payload }
+    }
+
+    #[test]
+    fn extension_headers_lead_to_the_transport() {
+        // Layouts of RFC 8200, sections 4.3 to 4.6, and RFC 4302, section 2.
+        let mut chain = vec![ROUTING, 0, 1, 4, 0, 0, 0, 0];
+        chain.extend([AUTHENTICATION, 2, 4, 0, 0, 0, 0, 0]);
+        chain.extend([0; 16]);
+        chain.extend([FRAGMENT, 1, 0, 0, 0, 0, 0, 9, 0, 0, 0, 0]);
+        chain.extend([DESTINATION_OPTIONS, 0, 0, 1, 0, 0, 0, 5]);
+        chain.extend([17, 0, 1, 4, 0, 0, 0, 0]);
+        chain.extend([0xab; 8]);
+        let packet = packet(HOP_BY_HOP, &chain);
+        let upper = upper(&packet).unwrap();
+        assert_eq!((upper.protocol, upper.fragment_offset, upper.payload), (17, 0, &[0xab; 8][..]));
+        let cut = super::upper(&Packet { payload: &chain[..20], ..packet });
+        assert!(matches!(cut, Err(DecodeError::Truncated { .. })));
+    }
+
+    #[test]
+    fn a_later_fragment_has_no_transport_header() {
+        let fragment = [17, 0, 0, 8, 0, 0, 0, 5, HOP_BY_HOP, 0];
+        let upper = upper(&packet(FRAGMENT, &fragment)).unwrap();
+        assert_eq!((upper.protocol, upper.fragment_offset, upper.payload.len()), (17, 1, 2));
+    }
+
     proptest! {
         #[test]
-        fn survives_anything(bytes in prop::collection::vec(any::<u8>(), 0..100)) {
-            let _ = decode(&bytes);
+        fn survives_anything(mut bytes in prop::collection::vec(any::<u8>(), 0..100), next in 0_usize..6) {
+            let _ = decode(&bytes).map(|packet| upper(&packet).is_ok());
+            if bytes.len() > 40 {
+                bytes[0] = 0x60;
+                bytes[4..6].copy_from_slice(&[1, 0]);
+                bytes[6] = [0, 43, 44, 51, 60, 17][next];
+                bytes[40] = [43, 44, 51, 60, 17, 0][next];
+                let _ = upper(&decode(&bytes).unwrap());
+            }
         }
 
         #[test]

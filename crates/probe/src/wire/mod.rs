@@ -1,12 +1,18 @@
 //! Codecs: bytes on the wire to borrowed types and back.
 //!
-//! Every decoder takes any bytes at all and never panics; each has one entry, `decode`. Layouts name their
-//! RFC. Begin with [`icmp`].
+//! Every decoder takes any bytes at all and never panics; each layer has one entry, `decode`. Layouts name their
+//! RFC. Begin with [`probe`] for what leaves and [`heard`] for what comes; both are made of the layers: [`ipv4`],
+//! [`ipv6`], [`icmp`] with its [`extension`]s, [`udp`] and [`tcp`].
 
 pub mod checksum;
+pub mod extension;
+pub mod heard;
 pub mod icmp;
 pub mod ipv4;
 pub mod ipv6;
+pub mod probe;
+pub mod tcp;
+pub mod udp;
 
 /// Why bytes are not what they were taken for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -29,10 +35,17 @@ pub enum DecodeError {
     /// The checksum does not fit the bytes.
     #[error("wrong checksum")]
     Checksum,
+    /// It is nothing that a probe is answered with.
+    #[error("no answer to a probe")]
+    Foreign,
 }
 
 /// The number of the protocol ICMP (IANA protocol numbers).
 pub const PROTOCOL_ICMP: u8 = 1;
+/// The number of the protocol TCP (IANA protocol numbers).
+pub const PROTOCOL_TCP: u8 = 6;
+/// The number of the protocol UDP (IANA protocol numbers).
+pub const PROTOCOL_UDP: u8 = 17;
 /// The number of the protocol `ICMPv6` (IANA protocol numbers).
 pub const PROTOCOL_ICMPV6: u8 = 58;
 

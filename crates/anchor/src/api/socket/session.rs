@@ -19,7 +19,8 @@ use super::subscription::{Step, Subscription};
 use crate::api::call::Caller;
 use crate::api::measurements::check_key;
 use crate::api::reply::bad_request;
-use crate::handle::{Anchor, InputCredits};
+use crate::command::Once;
+use crate::handle::{Anchor, Following, InputCredits};
 use crate::reader::{Next, ResultReader};
 
 /// The most subscriptions of a connection, watched events and open measurements included.
@@ -35,6 +36,8 @@ enum Done {
     Opened(u64, Result<Box<ResultReader>, Problem>),
     /// A reader has read.
     Read(u64, Box<ResultReader>, Result<Next, Problem>),
+    /// What was awaited whole is there; nothing where the anchor gave it up.
+    Whole(u64, MeasurementId, Option<Once>),
     /// A watcher of events has something.
     Happened(u64, Receiver<Arc<Event>>, Result<Arc<Event>, RecvError>),
     /// An open measurement takes more inputs, or no more at all.
@@ -49,7 +52,7 @@ enum Begin {
         id: u64,
         measurement: MeasurementId,
         /// A reader of its results, and so many credits.
-        follow: Option<(Box<ResultReader>, u32)>,
+        follow: Option<(Following, u32)>,
         inputs: Option<InputCredits>,
     },
     Grants {
@@ -61,6 +64,8 @@ enum Begin {
 /// What a number of the client's stands for.
 enum Subscribed {
     Results(Subscription, AbortHandle),
+    /// The results of one task, which come whole: for whom, and how many more records may come after them.
+    Once(Encoding, MeasurementId, u32),
     Events(Watch, AbortHandle),
 }
 
@@ -182,6 +187,8 @@ impl Session {
             FromClient::Credit { id, credits } => self.credit(id, credits)?,
             FromClient::Unsubscribe { id } => match self.subscribed.remove(&id) {
                 Some(Subscribed::Results(_, abort) | Subscribed::Events(_, abort)) => abort.abort(),
+                // What comes of it finds nobody.
+                Some(Subscribed::Once(..)) => {}
                 None => return Err(no_subscription(id)),
             },
         }
@@ -257,6 +264,10 @@ impl Session {
                 self.step(id, step);
                 Ok(())
             }
+            Some(Subscribed::Once(_, _, left)) => {
+                *left = left.saturating_add(credits);
+                Ok(())
+            }
             Some(Subscribed::Events(watch, _)) => {
                 watch.credits = watch.credits.saturating_add(credits.into());
                 Ok(())
@@ -286,6 +297,7 @@ impl Session {
             Done::Read(id, reader, next) => {
                 self.advance(id, |subscription, say| next.map(|next| subscription.take(next, reader, say)));
             }
+            Done::Whole(id, measurement, once) => self.whole(id, measurement, once),
             Done::Happened(id, events, event) => self.happened(id, events, event),
             Done::Granted(form, measurement, credits, Some(inputs)) => {
                 self.say(form, FromAnchor::Inputs { measurement, inputs });
@@ -311,6 +323,41 @@ impl Session {
                 self.say(form, FromAnchor::Problem { id: Some(id), problem });
             }
         }
+    }
+
+    /// A measurement of one task has come to something.
+    fn whole(&mut self, id: u64, measurement: MeasurementId, once: Option<Once>) {
+        let (form, credits) = match self.subscribed.get(&id) {
+            Some(&Subscribed::Once(form, of, credits)) if of == measurement => (form, credits),
+            _ => return,
+        };
+        self.subscribed.remove(&id);
+        match once {
+            // A reader looks ahead, and waits with what it found.
+            Some(Once::Whole(..)) if credits == 0 => self.subscribe(id, form, measurement, None, 0),
+            Some(Once::Whole(records, ledger)) => {
+                self.say(form, FromAnchor::Results { id, records });
+                self.say(form, FromAnchor::Done { id, ledger });
+            }
+            Some(Once::Live(live)) => {
+                let (anchor, viewer) = (self.anchor.clone(), self.caller.viewer());
+                let reader = ResultReader::from_the_first(anchor, viewer, measurement, live);
+                self.follow(
+                    id,
+                    Subscription::new(id, form, credits, None),
+                    Box::new(reader.with_parts(true)),
+                );
+            }
+            // The anchor stops, or has handed the measurement over: it is known where it is then.
+            None => self.subscribe(id, form, measurement, None, credits),
+        }
+    }
+
+    fn follow(&mut self, id: u64, subscription: Subscription, reader: Box<ResultReader>) {
+        let step = subscription.read(reader);
+        let (abort, _) = AbortHandle::new_pair();
+        self.subscribed.insert(id, Subscribed::Results(subscription, abort));
+        self.step(id, step);
     }
 
     fn happened(&mut self, id: u64, events: Receiver<Arc<Event>>, event: Result<Arc<Event>, RecvError>) {
@@ -339,17 +386,18 @@ impl Session {
                 if let Some(inputs) = inputs {
                     self.tell_grants(form, measurement, inputs);
                 }
-                let Some((reader, credits)) = follow else { return };
+                let Some((following, credits)) = follow else { return };
                 // The number may have been taken while the anchor was asked.
-                match self.check_free(id) {
-                    Ok(()) => {
-                        let subscription = Subscription::new(id, form, credits, None);
-                        let step = subscription.read(reader);
-                        let (abort, _) = AbortHandle::new_pair();
-                        self.subscribed.insert(id, Subscribed::Results(subscription, abort));
-                        self.step(id, step);
+                match (self.check_free(id), following) {
+                    (Ok(()), Following::Once(once)) => {
+                        self.subscribed.insert(id, Subscribed::Once(form, measurement, credits));
+                        self.under_way
+                            .push(once.map(move |once| Done::Whole(id, measurement, once.ok())).boxed());
                     }
-                    Err(problem) => self.say(form, FromAnchor::Problem { id: Some(id), problem }),
+                    (Ok(()), Following::Reader(reader)) => {
+                        self.follow(id, Subscription::new(id, form, credits, None), reader);
+                    }
+                    (Err(problem), _) => self.say(form, FromAnchor::Problem { id: Some(id), problem }),
                 }
             }
             Some(Begin::Grants { measurement, inputs }) => self.tell_grants(form, measurement, inputs),
@@ -392,7 +440,7 @@ impl Measure {
             Some(credits) => anchor
                 .accept_and_follow(&tenant, *request, key)
                 .await
-                .map(|(accepted, reader)| (accepted, Some((Box::new(reader.with_parts(true)), credits)))),
+                .map(|(accepted, following)| (accepted, Some((following.with_parts(), credits)))),
             None => anchor.accept(&tenant, *request, key).await.map(|accepted| (accepted, None)),
         };
         let (measurement, follow) = match accepted {

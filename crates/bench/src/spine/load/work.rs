@@ -10,7 +10,7 @@ use mmn_schema::stream::FromAnchor;
 
 use super::{Done, Log, Plan};
 use crate::clock;
-use crate::spine::socket::{Question, Socket};
+use crate::socket::{Question, Socket};
 
 /// How long what was declined waits before it is asked again.
 const AGAIN: Duration = Duration::from_millis(25);

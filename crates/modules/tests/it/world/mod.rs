@@ -15,11 +15,12 @@ use std::time::Duration;
 use futures::FutureExt;
 use futures::future::LocalBoxFuture;
 use mmn_kit::{
-    ByteStream, Context, Datagrams, Driven, Failure, Family, Measured, Measurement, Received, Resolution,
-    Timestamp, code,
+    ByteStream, Conditions, Context, Datagrams, Driven, Failure, Family, Lane, Measured, Measurement,
+    Performed, Received, Resolution, Timestamp, Wish, code,
 };
 use mmn_modules::KINDS;
 use mmn_probe::machine::{Input, Output};
+use mmn_probe::packet::{Departure, Identity, Probe, SendFailure};
 use mmn_probe::time::{Instant, Nanos, Stamp, StampSource, Utc};
 use mmn_schema::body::Body;
 use mmn_schema::dispatch;
@@ -36,7 +37,7 @@ pub(crate) const RESOLVE: Duration = Duration::from_millis(7);
 
 type Listener = Rc<dyn Fn(End) -> LocalBoxFuture<'static, ()>>;
 type Responder = Rc<dyn Fn(usize, &[u8]) -> Vec<Event>>;
-type Echo = Rc<dyn Fn(&mmn_probe::machine::Probe, Instant) -> Vec<(u64, EchoEvent)>>;
+type Echo = Rc<dyn Fn(&Probe, Instant) -> Vec<(u64, EchoEvent)>>;
 
 /// What a scripted UDP server does after a query, and how long after.
 #[derive(Debug, Clone)]
@@ -48,10 +49,46 @@ pub(crate) enum Event {
 /// What comes of an echo request.
 #[derive(Debug, Clone)]
 pub(crate) enum EchoEvent {
-    Reply { from: IpAddr, payload: Vec<u8> },
-    Error { from: IpAddr, kind: mmn_probe::wire::icmp::IcmpErrorKind, quoted: Vec<u8> },
-    SendFailed(mmn_probe::machine::SendFailure),
+    Reply {
+        from: IpAddr,
+        payload: Vec<u8>,
+    },
+    Error {
+        from: IpAddr,
+        kind: mmn_probe::wire::icmp::IcmpErrorKind,
+        quoted: Vec<u8>,
+    },
+    /// The TTL ran out at a router, which adds these objects (RFC 4884).
+    Expired {
+        from: IpAddr,
+        quoted: Vec<u8>,
+        extensions: Vec<u8>,
+    },
+    Timestamp {
+        originate: u32,
+        receive: u32,
+        transmit: u32,
+    },
+    Udp {
+        from: SocketAddr,
+        payload: Vec<u8>,
+    },
+    /// The numbers are those that a host gives back.
+    Tcp {
+        from: SocketAddr,
+        flags: u8,
+        seq: u32,
+        ack: u32,
+        options: &'static [u8],
+    },
+    /// Two recorded addresses in the reply's IPv4 header.
+    Route {
+        from: IpAddr,
+        payload: Vec<u8>,
+    },
+    SendFailed(SendFailure),
     ClockStepped,
+    Overrun,
 }
 
 #[derive(Default)]
@@ -120,7 +157,7 @@ impl World {
 
     pub(crate) fn echo(
         mut self,
-        respond: impl Fn(&mmn_probe::machine::Probe, Instant) -> Vec<(u64, EchoEvent)> + 'static,
+        respond: impl Fn(&Probe, Instant) -> Vec<(u64, EchoEvent)> + 'static,
     ) -> Self {
         self.echo = Some(Rc::new(respond));
         self
@@ -289,7 +326,8 @@ impl Context for World {
         &self,
         _: IpAddr,
         mut machine: Box<dyn Driven>,
-    ) -> LocalBoxFuture<'_, Result<Box<dyn Driven>, Failure>> {
+        _: Wish,
+    ) -> LocalBoxFuture<'_, Result<Performed, Failure>> {
         async move {
             let respond = self.echo.clone().expect("the test says what comes of echo requests");
             let mut coming: Vec<(Instant, u32, EchoEvent)> = Vec::new();
@@ -300,13 +338,14 @@ impl Context for World {
                     deliver(machine.as_mut(), self.stamp(StampSource::Kernel), probe, &event);
                 }
                 let wake = match machine.poll(now) {
-                    Output::Done => return Ok(machine),
+                    Output::Done => return Ok(Performed { machine, conditions: CONDITIONS }),
                     Output::Send(probe) => {
                         let events = respond(&probe, now);
                         let fails = events.iter().any(|(_, event)| matches!(event, EchoEvent::SendFailed(_)));
                         if !fails {
                             let stamp = self.stamp(StampSource::User);
-                            machine.handle(now, Input::Sent { probe: probe.id, stamp });
+                            let departure = departure(&probe);
+                            machine.handle(now, Input::Sent { probe: probe.id, stamp, departure });
                         }
                         let later = |ms: u64| now + mmn_probe::time::Nanos::from_millis(ms);
                         coming.extend(events.into_iter().map(|(ms, event)| (later(ms), probe.id.0, event)));
@@ -328,18 +367,65 @@ impl Context for World {
     }
 }
 
+const CONDITIONS: Conditions = Conditions {
+    lane: Lane::Simulated,
+    sent_by: StampSource::User,
+    received_by: StampSource::Kernel,
+    rtt_error_ns: None,
+    clock: None,
+};
+
+/// How the world sends a probe: the selector that it asks for, or its flow's; the tag is its number and one.
+pub(crate) fn departure(probe: &Probe) -> Departure {
+    let selector = probe.flow.selector.unwrap_or(1_000 + probe.flow.number);
+    let identity = Identity { selector, tag: u16::try_from(probe.id.0 + 1).unwrap() };
+    let source = Some(IpAddr::from([192, 0, 2, 200]));
+    Departure { source, identity, ip_id: Some(identity.tag), bytes: 84 }
+}
+
 fn deliver(machine: &mut dyn Driven, stamp: Stamp, probe: u32, event: &EchoEvent) {
-    use mmn_probe::machine::{Message, Packet, ProbeId, Ttl};
+    use mmn_probe::packet::{Message, Packet, ProbeId, Quote, Report, Segment, Ttl};
+    const TARGET: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 1));
+    const ROUTE: [u8; 12] = [7, 11, 12, 198, 51, 100, 1, 198, 51, 100, 2, 0];
     let probe = ProbeId(probe);
     let packet = |from: IpAddr, bytes: usize, message| {
-        Input::Packet(Packet { probe, from, stamp, ttl: Some(Ttl(57)), bytes, message })
+        let (ttl, tos, ip_id) = (Some(Ttl(57)), Some(0), Some(77));
+        Input::Packet(Packet { probe, from, stamp, ttl, tos, ip_id, ip_options: &[], bytes, message })
     };
     let input = match event {
         EchoEvent::Reply { from, payload } => {
             packet(*from, payload.len() + 8, Message::EchoReply { payload })
         }
         EchoEvent::Error { from, kind, quoted } => {
-            packet(*from, 36, Message::Error { kind: *kind, quoted_payload: quoted })
+            let quote = Quote { payload: quoted, ..Quote::default() };
+            let report = Report { kind: *kind, icmp_type: 0, code: 0, quote, extensions: &[] };
+            packet(*from, 36, Message::Error(report))
+        }
+        &EchoEvent::Timestamp { originate, receive, transmit } => {
+            packet(TARGET, 20, Message::TimestampReply { originate, receive, transmit })
+        }
+        EchoEvent::Udp { from, payload } => {
+            packet(from.ip(), payload.len() + 8, Message::Udp { source_port: from.port(), payload })
+        }
+        &EchoEvent::Tcp { from, flags, seq, ack, options } => {
+            let (seq, ack, window) = (Some(seq), Some(ack), Some(1_024));
+            let segment =
+                Segment { source_port: from.port(), flags, seq, ack, window, options, payload: &[] };
+            packet(from.ip(), 20 + options.len(), Message::Tcp(segment))
+        }
+        EchoEvent::Route { from, payload } => {
+            let Input::Packet(packet) = packet(*from, payload.len() + 8, Message::EchoReply { payload })
+            else {
+                unreachable!()
+            };
+            Input::Packet(Packet { ip_options: &ROUTE, ..packet })
+        }
+        EchoEvent::Overrun => Input::Overrun,
+        EchoEvent::Expired { from, quoted, extensions } => {
+            let quote = Quote { ttl: Some(Ttl(1)), payload: quoted, ..Quote::default() };
+            let kind = mmn_probe::wire::icmp::IcmpErrorKind::TtlExceeded;
+            let report = Report { kind, icmp_type: 11, code: 0, quote, extensions };
+            packet(*from, 36, Message::Error(report))
         }
         EchoEvent::SendFailed(reason) => Input::SendFailed { probe, reason: *reason },
         EchoEvent::ClockStepped => Input::ClockStepped,

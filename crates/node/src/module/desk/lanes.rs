@@ -21,6 +21,8 @@ pub(super) struct Lanes<M> {
 #[derive(Debug)]
 struct Lane<M> {
     kind: KindName,
+    /// Whether its tasks go in bulk.
+    bulk: bool,
     limit: u32,
     at_work: u32,
     queue: VecDeque<Portion<M>>,
@@ -54,11 +56,24 @@ impl<M> Lanes<M> {
         self.queued
     }
 
-    /// The lane of a kind. There are as many as kinds were ever accepted.
-    pub(super) fn of(&mut self, kind: &KindName, concurrency: &BTreeMap<KindName, u32>) -> usize {
-        self.all.iter().position(|lane| lane.kind == *kind).unwrap_or_else(|| {
-            let limit = concurrency.get(kind).copied().unwrap_or(1);
-            self.all.push(Lane { kind: kind.clone(), limit, at_work: 0, queue: VecDeque::new() });
+    /// The lane of a kind, or of what of it goes in bulk, so many at a time. There are at most twice as many as kinds
+    /// were ever accepted.
+    pub(super) fn of(
+        &mut self,
+        kind: &KindName,
+        bulk: Option<u32>,
+        concurrency: &BTreeMap<KindName, u32>,
+    ) -> usize {
+        let same = |lane: &Lane<M>| lane.kind == *kind && lane.bulk == bulk.is_some();
+        self.all.iter().position(same).unwrap_or_else(|| {
+            let limit = bulk.unwrap_or_else(|| concurrency.get(kind).copied().unwrap_or(1));
+            self.all.push(Lane {
+                kind: kind.clone(),
+                bulk: bulk.is_some(),
+                limit,
+                at_work: 0,
+                queue: VecDeque::new(),
+            });
             self.all.len() - 1
         })
     }

@@ -144,7 +144,12 @@ pub(crate) struct Desk<M> {
     ledgers: Ledgers,
     identity: Identity,
     counts: Counts,
+    /// Whether a batch goes in bulk, and how many tasks do at a time; absent while none can.
+    bulk: Option<InBulk<M>>,
 }
+
+/// Which tasks go in bulk, and how many at a time.
+type InBulk<M> = (fn(&M) -> bool, u32);
 
 #[derive(Debug)]
 struct Running<M> {
@@ -174,7 +179,21 @@ impl<M> Desk<M> {
             ledgers: Ledgers::default(),
             identity,
             counts: Counts::default(),
+            bulk: None,
         }
+    }
+
+    /// From now on tasks that `which` says so of go in bulk: so many of them at a time, besides the others.
+    pub(crate) fn allow_bulk(&mut self, which: fn(&M) -> bool, limit: u32) {
+        if self.bulk.is_none() {
+            self.pace.grow(limit);
+        }
+        self.bulk = Some((which, limit));
+    }
+
+    /// What a running attempt has in common with the others of its batch.
+    pub(crate) fn origin(&self, ticket: Ticket) -> Option<&Rc<Origin<M>>> {
+        self.running.get(ticket).map(|running| &running.origin)
     }
 
     /// How many tasks it could take now.
@@ -454,11 +473,12 @@ impl<M> Desk<M> {
 
     fn take(&mut self, now: Now, batch: TaskBatch, encoding: Encoding, measure: M) -> Weak<Origin<M>> {
         let called_off = self.cancelled.contains(&batch.measurement);
+        let bulk = self.bulk.and_then(|(which, limit)| which(&measure).then_some(limit));
         let origin = Rc::new(Origin {
             anchor: batch.anchor,
             epoch: batch.epoch,
             measurement: batch.measurement,
-            lane: self.lanes.of(&batch.kind, &self.room.concurrency),
+            lane: self.lanes.of(&batch.kind, bulk, &self.room.concurrency),
             kind: batch.kind,
             encoding,
             deadline: now.at + Nanos(batch.deadline_ns),

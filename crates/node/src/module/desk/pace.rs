@@ -76,6 +76,13 @@ impl Pace {
         }
     }
 
+    /// It can perform so many more at a time.
+    pub(super) const fn grow(&mut self, more: u32) {
+        self.total = self.total.saturating_add(more);
+        self.first = self.first.saturating_add(more);
+        self.credits = self.credits.saturating_add(more);
+    }
+
     /// How many tasks it may hold.
     pub(super) const fn credits(&self) -> u32 {
         self.credits

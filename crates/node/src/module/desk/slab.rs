@@ -7,6 +7,19 @@ pub(crate) struct Ticket {
     round: u32,
 }
 
+impl Ticket {
+    /// The ticket as one number.
+    pub(crate) fn bits(self) -> u64 {
+        u64::from(self.round) << 32 | u64::from(self.place)
+    }
+
+    /// The ticket of a number.
+    pub(crate) fn of_bits(bits: u64) -> Self {
+        let low = |number: u64| u32::try_from(number & u64::from(u32::MAX)).unwrap_or(0);
+        Self { place: low(bits), round: low(bits >> 32) }
+    }
+}
+
 /// Values by ticket.
 #[derive(Debug)]
 pub(super) struct Slab<T> {
@@ -54,6 +67,12 @@ impl<T> Slab<T> {
         Some(value)
     }
 
+    /// A value; nothing when the ticket was used before.
+    pub(super) fn get(&self, ticket: Ticket) -> Option<&T> {
+        let place = self.places.get(ticket.place as usize).filter(|place| place.round == ticket.round)?;
+        place.value.as_ref()
+    }
+
     /// All values.
     pub(super) fn iter(&self) -> impl Iterator<Item = (Ticket, &T)> {
         (0..).zip(&self.places).filter_map(|(place, it)| {
@@ -78,6 +97,8 @@ mod tests {
                 if insert {
                     let ticket = slab.insert(number);
                     prop_assert!(!given.contains(&ticket));
+                    prop_assert_eq!(Ticket::of_bits(ticket.bits()), ticket);
+                    prop_assert_eq!(slab.get(ticket), Some(&number));
                     given.push(ticket);
                     model.insert(ticket, number);
                 } else if let Some(ticket) = given.get(which) {

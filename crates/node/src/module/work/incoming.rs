@@ -7,6 +7,7 @@ use mmn_schema::encoding::Encoding;
 use mmn_schema::outcome::{Reason, code};
 use mmn_schema::subject::Subject;
 
+use super::bulk;
 use super::{By, DRAIN, Waiting, Work, now, prepare};
 use crate::clock;
 use crate::herald::encoding_of;
@@ -56,12 +57,13 @@ impl Work {
         }
         let kinds = &self.kinds;
         let unavailable = self.unavailable(&batch.kind);
+        let (many, lane) = (batch.tasks.len() >= bulk::MANY, self.bulk_state());
         let (receipt, work) = self.desk.offer(now(), batch, way, encoding, |kind, params| {
             let registered = kinds.get(kind).ok_or_else(|| Reason::new(code::UNSUPPORTED))?;
             if let Some(unavailable) = unavailable {
                 return Err(unavailable.reason);
             }
-            prepare(*registered, params)
+            bulk::choose(prepare(*registered, params)?, many, lane)
         });
         if let Some(reply) = &message.reply {
             let accepted = matches!(receipt, Receipt::Accepted { .. });
@@ -93,6 +95,7 @@ impl Work {
             Control::Cancel { epoch, measurement, indices } => {
                 match self.desk.cancel(now(), epoch, measurement, indices.as_deref()) {
                     Ok((tasks, stopped)) => {
+                        self.forget_in_bulk(&stopped);
                         for ticket in stopped {
                             if let Some(stop) = self.stops.remove(&ticket) {
                                 stop.abort();
@@ -114,7 +117,8 @@ impl Work {
                     .get(&kind)
                     .ok_or_else(|| Reason::new(code::UNSUPPORTED))
                     .and_then(|registered| prepare(*registered, &params));
-                match measure.and_then(|measure| orders::quote(&policy, &kind, measure.cost(), &inputs)) {
+                match measure.and_then(|measure| orders::quote(&policy, &kind, measure.kind.cost(), &inputs))
+                {
                     Ok(quote) => Controlled::Quoted(quote),
                     Err(reason) => Controlled::Refused { reason },
                 }

@@ -9,6 +9,7 @@
 //!
 //! The loop is in [`turns`]; what is done with what comes is in [`incoming`], what is sent in [`outgoing`].
 
+mod bulk;
 mod incoming;
 mod outgoing;
 mod trials;
@@ -36,7 +37,7 @@ use mmn_schema::subject::{Prefix, Subject, filter};
 use mmn_schema::time::Timestamp;
 use tokio::sync::mpsc;
 
-use super::desk::{Desk, Ended, Identity, Now, Origin, Room, Ticket};
+use super::desk::{Desk, Ended, Identity, Now, Origin, Room, Started, Ticket};
 use super::outbox::Outbox;
 use super::perform::{Measure, perform};
 use super::service::{SUBJECTS, Service, Stats};
@@ -64,7 +65,7 @@ pub(super) struct Outfit {
     pub(super) herald: Herald,
     pub(super) site: Rc<Site>,
     /// Sockets for echo that were not tested yet.
-    pub(super) sockets: Vec<trials::Socket>,
+    pub(super) sockets: Vec<crate::module::settings::Gift>,
     /// What the node says later; closed when it is gone.
     pub(super) node: mpsc::Receiver<Change>,
     /// How long a drain may take once the node is gone.
@@ -99,6 +100,8 @@ pub(super) struct Work {
     desk: Desk<Measure>,
     trials: Trials,
     performing: FuturesUnordered<Performance>,
+    /// What goes in bulk; absent where the node gave no packet sockets.
+    bulk: Option<bulk::InBulk>,
     stops: BTreeMap<Ticket, AbortHandle>,
     inputs: SelectAll<futures::stream::LocalBoxStream<'static, (By, Message)>>,
     outbox: Outbox,
@@ -122,7 +125,7 @@ impl Work {
         let kinds: BTreeMap<_, _> =
             infos.iter().map(|info| info.name.clone()).zip(outfit.kinds.iter().copied()).collect();
         let sockets = std::mem::take(&mut outfit.sockets);
-        let trials = Trials::new(kinds.keys().cloned(), sockets);
+        let trials = Trials::new(kinds.keys().cloned(), sockets, outfit.site.ports());
         let identity = Identity { vp: outfit.vp.clone(), instance: outfit.instance.clone(), boot };
         let desk = Desk::new(identity, outfit.room.clone());
         let service =
@@ -133,6 +136,7 @@ impl Work {
             desk,
             trials,
             performing: FuturesUnordered::new(),
+            bulk: None,
             stops: BTreeMap::new(),
             inputs: SelectAll::new(),
             outbox: Outbox::new(outfit.bus.client().clone()),
@@ -185,21 +189,32 @@ impl Work {
         let turn = clock::both();
         let mut moment = at(turn, turn.at);
         for _ in 0..TURN {
-            let Some(started) = self.desk.start(moment) else { return };
-            let ticket = started.ticket;
-            let site = Rc::clone(&self.outfit.site);
-            let mut attempt = perform(site, ticket, started.origin, started.input).boxed_local();
-            // Polled without a waker: what goes on is polled again by the loop.
-            let ended = (&mut attempt).now_or_never();
-            moment = at(turn, clock::monotonic());
-            if let Some((ticket, ended)) = ended {
-                self.desk.finish(ticket, moment, ended);
+            let Some(started) = self.desk.start(moment) else { break };
+            if started.origin.measure.bulk.is_some() {
+                self.start_in_bulk(started, moment);
             } else {
-                let (stop, registration) = AbortHandle::new_pair();
-                self.stops.insert(ticket, stop);
-                self.performing.push(Abortable::new(attempt, registration));
+                moment = self.attempt(started, turn);
             }
         }
+        self.all_started();
+    }
+
+    /// Begins an attempt by itself. Gives the moment afterwards.
+    fn attempt(&mut self, started: Started<Measure>, turn: clock::Reading) -> Now {
+        let ticket = started.ticket;
+        let site = Rc::clone(&self.outfit.site);
+        let mut attempt = perform(site, ticket, started.origin, started.input).boxed_local();
+        // Polled without a waker: what goes on is polled again by the loop.
+        let ended = (&mut attempt).now_or_never();
+        let moment = at(turn, clock::monotonic());
+        if let Some((ticket, ended)) = ended {
+            self.desk.finish(ticket, moment, ended);
+        } else {
+            let (stop, registration) = AbortHandle::new_pair();
+            self.stops.insert(ticket, stop);
+            self.performing.push(Abortable::new(attempt, registration));
+        }
+        moment
     }
 
     /// Offers what has passed its self-test. Gives when to test again.
@@ -253,7 +268,8 @@ impl Work {
 pub(crate) const PACKET: &str = "packet";
 
 fn prepare(registered: &dyn Registered, params: &Body) -> Result<Measure, Reason> {
-    registered.prepare(params).map_err(|failure| failure.reason)
+    let kind = registered.prepare(params).map_err(|failure| failure.reason)?;
+    Ok(Measure { kind, bulk: None })
 }
 
 fn now() -> Now {

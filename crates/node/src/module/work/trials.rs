@@ -4,7 +4,6 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
-use std::os::fd::{AsFd, OwnedFd};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -17,19 +16,19 @@ use mmn_schema::outcome::{Reason, code};
 use super::PACKET;
 use crate::context::Site;
 use crate::module::self_test::{hosts, test};
-use crate::net::icmp::Description;
+use crate::module::settings::Gift;
+use crate::net::icmp::IdRange;
 
 /// How soon what failed is tried again, at first and at last.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
-/// A socket with what is to be known of it.
-pub(crate) type Socket = (OwnedFd, Description);
-
 /// The verdicts, and what waits for one.
 pub(super) struct Trials {
     kinds: BTreeMap<KindName, Verdict>,
-    sockets: Vec<Socket>,
+    sockets: Vec<Gift>,
+    /// Source ports for sockets of this process's own.
+    ports: Option<IdRange>,
     running: Option<LocalBoxFuture<'static, Findings>>,
     /// Something has changed since the running ones were begun.
     again: bool,
@@ -52,7 +51,7 @@ pub(super) struct Findings {
 /// What follows.
 pub(super) struct Judged {
     /// Sockets that have passed.
-    pub(super) sockets: Vec<Socket>,
+    pub(super) sockets: Vec<Gift>,
     /// Whether a kind's state has changed.
     pub(super) changed: bool,
     /// When to test again.
@@ -60,9 +59,13 @@ pub(super) struct Judged {
 }
 
 impl Trials {
-    pub(super) fn new(kinds: impl Iterator<Item = KindName>, sockets: Vec<Socket>) -> Self {
+    pub(super) fn new(
+        kinds: impl Iterator<Item = KindName>,
+        sockets: Vec<Gift>,
+        ports: Option<IdRange>,
+    ) -> Self {
         let kinds = kinds.map(|kind| (kind, Verdict::Pending)).collect();
-        Self { kinds, sockets, running: None, again: false, pause: FIRST_PAUSE }
+        Self { kinds, sockets, ports, running: None, again: false, pause: FIRST_PAUSE }
     }
 
     /// Tests all kinds that need no socket, and all sockets that wait.
@@ -74,12 +77,13 @@ impl Trials {
         let (packet, session): (Vec<_>, Vec<_>) =
             kinds.iter().map(|(name, kind)| (name.clone(), *kind)).partition(|(_, kind)| needs_socket(*kind));
         let packet: Rc<[&'static dyn Registered]> = packet.into_iter().map(|(_, kind)| kind).collect();
-        let clones = self.sockets.iter().map(|(fd, it)| fd.as_fd().try_clone_to_owned().map(|fd| (fd, *it)));
+        let ports = self.ports;
+        let clones = self.sockets.iter().map(Gift::try_clone);
         let sockets = clones.map(|socket| {
             let packet = Rc::clone(&packet);
             async move {
                 let socket = socket.map_err(|error| failed(&error))?;
-                test_socket(&packet, socket).await
+                test_socket(&packet, socket, ports).await
             }
         });
         let sockets = join_all(sockets);
@@ -98,7 +102,7 @@ impl Trials {
     }
 
     /// A socket has come.
-    pub(super) fn add(&mut self, sockets: Vec<Socket>) {
+    pub(super) fn add(&mut self, sockets: Vec<Gift>) {
         self.sockets.extend(sockets);
         self.pause = FIRST_PAUSE;
     }
@@ -119,7 +123,7 @@ impl Trials {
             match found {
                 Ok(()) => passed.push(socket),
                 Err(reason) => {
-                    tracing::warn!(v6 = socket.1.v6, %reason, "a socket for echo is not used");
+                    tracing::warn!(v6 = socket.v6(), %reason, "a socket for echo is not used");
                     failure.get_or_insert(reason);
                     self.sockets.push(socket);
                 }
@@ -179,7 +183,7 @@ fn failed(error: &dyn std::fmt::Display) -> Reason {
 async fn test_sessions(
     kinds: Vec<(KindName, &'static dyn Registered)>,
 ) -> Vec<(KindName, Result<(), Reason>)> {
-    let site = Site::loopback(Vec::new()).map(Rc::new).map_err(|error| failed(&error));
+    let site = Site::loopback(Vec::new(), None).map(Rc::new).map_err(|error| failed(&error));
     let host = hosts().next();
     let tests = kinds.into_iter().map(|(name, kind)| {
         let site = site.clone();
@@ -195,11 +199,15 @@ async fn test_sessions(
     join_all(tests).await
 }
 
-/// A socket passes when every kind that uses it does.
-async fn test_socket(kinds: &[&'static dyn Registered], socket: Socket) -> Result<(), Reason> {
-    let v6 = socket.1.v6;
+/// Sockets pass when every kind that uses it does.
+async fn test_socket(
+    kinds: &[&'static dyn Registered],
+    socket: Gift,
+    ports: Option<IdRange>,
+) -> Result<(), Reason> {
+    let v6 = socket.v6();
     let Some(host) = hosts().find(|host: &IpAddr| host.is_ipv6() == v6) else { return Ok(()) };
-    let site = Rc::new(Site::loopback(vec![socket]).map_err(|error| failed(&error))?);
+    let site = Rc::new(Site::loopback(vec![socket], ports).map_err(|error| failed(&error))?);
     for kind in kinds {
         test(*kind, &site, host).await?;
     }

@@ -12,7 +12,7 @@ use tokio::time::Sleep;
 use tokio_util::sync::CancellationToken;
 
 use super::trials::Findings;
-use super::{By, DRAIN, HEARTBEAT, Work, now, wait};
+use super::{By, DRAIN, HEARTBEAT, Work, bulk, now, wait};
 use crate::module::desk::{Ended, Ticket};
 use crate::module::settings::Change;
 
@@ -103,6 +103,7 @@ impl Work {
             }
             self.drain_ready();
             self.start();
+            self.turn_bulk();
             self.flush(&turn.link);
             self.tell_credits();
             if !receipts_wait && !self.receipts.is_empty() {
@@ -139,6 +140,7 @@ impl Work {
                     Ok((ticket, ended)) => Event::Performed(ticket, ended),
                     Err(_aborted) => continue,
                 },
+                () = bulk::ready(self.bulk.as_ref()) => Event::More,
                 input = self.inputs.next(), if self.outbox.is_clear() => match input {
                     Some((by, message)) => Event::Came(by, message),
                     None => Event::InputsEnded,
@@ -152,7 +154,8 @@ impl Work {
     /// Does what an event asks for; gives how it ends, where that is now.
     fn handle(&mut self, event: Event, turn: &mut Turn) -> Option<End> {
         match event {
-            Event::Sent | Event::More => {}
+            // Ports come with the settings, or not at all.
+            Event::Sent | Event::More | Event::Node(Some(Change::Ports(_))) => {}
             Event::ReceiptsDue => self.send_receipts(),
             Event::Performed(ticket, ended) => self.performed(ticket, ended),
             Event::Came(by, message) => self.came(by, &message),
@@ -181,9 +184,11 @@ impl Work {
             }
             Event::Node(Some(Change::Policy(policy))) => {
                 self.outfit.site.set_policy(*policy);
+                self.revise_bulk();
                 self.announce();
                 self.trials.begin(&self.kinds);
             }
+            Event::Node(Some(Change::Bulk(sockets))) => self.begin_bulk(sockets),
             Event::Node(Some(Change::Drain)) => self.drain(),
             Event::Shutdown => {
                 turn.told_to_end = true;
@@ -204,7 +209,7 @@ impl Work {
                 turn.test_again.as_mut().set(tokio::time::sleep(Duration::MAX));
                 self.trials.begin(&self.kinds);
             }
-            Event::Node(Some(Change::Sockets(sockets))) => {
+            Event::Node(Some(Change::Gifts(sockets))) => {
                 self.trials.add(sockets);
                 self.trials.begin(&self.kinds);
             }

@@ -2,55 +2,39 @@
 //! here waits. What leaves is in [`outgoing`], what comes in [`incoming`].
 
 mod incoming;
+mod lanes;
 mod outgoing;
 
 use std::{
     cmp::Reverse,
     collections::{BinaryHeap, VecDeque},
-    io,
     os::fd::{AsFd, OwnedFd},
     sync::Arc,
+    task::{Context, Poll},
 };
 
+use mmn_kit::Driven;
 use mmn_probe::{
+    conditions::{Clock, Wish},
     machine::{Input, Output},
-    time::Instant,
+    time::{Instant, Nanos},
 };
 use rustix::time::{Itimerspec, TimerfdTimerFlags, Timespec, timerfd_settime};
 use tokio::io::unix::AsyncFd;
 
+use self::lanes::Rate;
 use super::{
-    Config, DriveError,
-    job::{Hold, Job, JobKey, Task},
-    link::Link,
+    Config, Counters, Done, DriveError,
+    job::{Hold, Job, NEVER},
+    jobs::Jobs,
 };
 use crate::{
     clock,
     net::{
-        icmp::{Buffer, EchoSocket},
+        carrier::{Carrier, JobKey, Progress},
         page::Page,
     },
 };
-
-/// What a driver has counted since it was made.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Counters {
-    /// Probes that left.
-    pub sent: u64,
-    /// Probes that the system refused.
-    pub refused: u64,
-    /// Packets given to a machine.
-    pub received: u64,
-    /// Packets that belong to no probe under way.
-    pub unmatched: u64,
-    /// Packets that the kernel dropped because a socket's buffer was full: losses here, not in the network.
-    /// As the kernel counts them, and as far as it tells: some versions count a raw socket's twice, and a
-    /// datagram socket's not at all.
-    pub overrun: u64,
-    /// How often civil time was set.
-    pub clock_steps: u64,
-}
 
 #[derive(Debug)]
 pub(super) struct Core {
@@ -59,26 +43,19 @@ pub(super) struct Core {
     timer: Arc<AsyncFd<OwnedFd>>,
     /// What the timer is set to.
     armed: Option<Instant>,
-    links: Vec<Link>,
-    jobs: Vec<Option<Job>>,
-    vacant: Vec<usize>,
-    running: usize,
-    generation: u64,
+    carriers: Vec<Box<dyn Carrier>>,
+    pub(super) jobs: Jobs,
     alarms: BinaryHeap<Reverse<(Instant, JobKey)>>,
     /// Those whom the site's limit holds back, in order, and when the first may try again.
     site_queue: VecDeque<JobKey>,
     site_opens: Instant,
-    /// Jobs to be polled, in turn.
-    dirty: VecDeque<JobKey>,
+    /// When to try again to send what the system had no room for.
+    retry: Option<Instant>,
     /// How many probes may still be sent before others than this driver get their turn.
     budget: usize,
-    /// How many probes were sent since their socket was read.
-    unread: usize,
-    /// Room to read into; taken while it is being read into.
-    buffer: Option<Buffer>,
-    /// How far civil time was ahead of the monotonic clock when last looked at.
-    pub(super) distance_ns: i64,
-    counters: Counters,
+    rate: Rate,
+    /// What the kernel has said of the civil clock, and how long that is good.
+    clock: Option<(Instant, Option<Clock>)>,
 }
 
 impl Core {
@@ -88,67 +65,67 @@ impl Core {
             page,
             timer,
             armed: None,
-            links: Vec::new(),
-            jobs: Vec::new(),
-            vacant: Vec::new(),
-            running: 0,
-            generation: 0,
+            carriers: Vec::new(),
+            jobs: Jobs::new(),
             alarms: BinaryHeap::new(),
             site_queue: VecDeque::new(),
             site_opens: Instant(0),
-            dirty: VecDeque::new(),
+            retry: None,
             budget: 0,
-            unread: 0,
-            buffer: None,
-            distance_ns: clock::both().distance_ns(),
-            counters: Counters::default(),
+            rate: Rate::default(),
+            clock: None,
         }
     }
 
-    pub(super) fn add_socket(&mut self, socket: Arc<AsyncFd<EchoSocket>>) -> io::Result<usize> {
-        self.links.push(Link::new(socket, self.config.transmit_stamps)?);
-        Ok(self.links.len() - 1)
+    /// Adds a carrier. Returns its number.
+    pub(super) fn add_carrier(&mut self, carrier: Box<dyn Carrier>) -> usize {
+        self.carriers.push(carrier);
+        self.carriers.len() - 1
     }
 
     pub(super) const fn counters(&self) -> Counters {
-        self.counters
+        self.jobs.counters
     }
 
     pub(super) const fn running(&self) -> usize {
-        self.running
+        self.jobs.running()
     }
 
-    pub(super) fn start(&mut self, task: Box<dyn Task>) -> Result<JobKey, DriveError> {
-        if self.running >= self.config.max_machines {
-            return Err(DriveError::Full(self.running));
+    pub(super) fn start(&mut self, machine: Box<dyn Driven>, wish: Wish) -> Result<JobKey, DriveError> {
+        if self.jobs.running() >= self.config.max_machines {
+            return Err(DriveError::Full(self.jobs.running()));
         }
-        self.generation += 1;
-        let job = Job::new(task, self.generation);
-        let index = self.vacant.pop().unwrap_or(self.jobs.len());
-        match self.jobs.get_mut(index) {
-            Some(slot) => *slot = Some(job),
-            None => self.jobs.push(Some(job)),
+        self.check_wish(wish)?;
+        let key = self.jobs.add(machine, wish)?;
+        if self.rate.is_fast(clock::monotonic()) && self.jobs.dirty.len() < GATHERED {
+            // Where very many are started their first probes share system calls.
+            self.arm();
+        } else {
+            self.settle();
         }
-        self.running += 1;
-        let key = JobKey { index, generation: self.generation };
-        self.mark(key);
-        self.settle();
         Ok(key)
     }
 
     pub(super) fn cancel(&mut self, key: JobKey) {
-        self.tell(key, clock::monotonic(), Input::Cancel);
+        self.jobs.tell(key, clock::monotonic(), Input::Cancel);
         self.settle();
     }
 
+    pub(super) fn collect(&mut self, key: JobKey, context: &Context<'_>) -> Poll<Result<Done, DriveError>> {
+        self.jobs.collect(key, context)
+    }
+
     /// Drops a job, if it is still there.
-    pub(super) fn forget(&mut self, key: JobKey) {
-        drop(self.remove(key));
+    pub(super) fn forget(&mut self, key: JobKey) -> Option<Job> {
+        self.release(key);
+        self.jobs.remove(key)
     }
 
     /// Reads what a socket has. Returns whether it has no more.
-    pub(super) fn read(&mut self, index: usize) -> bool {
-        let drained = self.drain(index);
+    pub(super) fn read(&mut self, carrier: usize, index: usize) -> bool {
+        let drained =
+            self.carriers.get_mut(carrier).is_none_or(|carrier| carrier.read(index, &mut self.jobs));
+        self.tell_overruns(false);
         self.settle();
         drained
     }
@@ -157,119 +134,128 @@ impl Core {
     pub(super) fn tick(&mut self) {
         self.armed = None;
         // First what came in time, then what is overdue.
-        self.drain_all();
+        self.catch_up();
+        self.tell_overruns(true);
         let now = clock::monotonic();
+        self.retry = self.retry.filter(|retry| *retry > now);
         while let Some(Reverse((at, key))) = self.alarms.peek().copied() {
             if at > now {
                 break;
             }
             self.alarms.pop();
-            let Some(job) = self.job(key) else { continue };
-            if job.hold == Some(Hold::Until(at)) {
-                job.hold = None;
-                self.mark(key);
-            } else if job.wake == Some(at) {
-                job.wake = None;
-                self.mark(key);
+            let Some(job) = self.jobs.running_job(key) else { continue };
+            if job.hold() == Some(Hold::Until(at)) {
+                if let Some(outbox) = &mut job.outbox {
+                    outbox.hold = None;
+                }
+                self.jobs.mark(key);
+            } else if job.wake == at {
+                job.wake = NEVER;
+                self.jobs.mark(key);
             }
         }
         self.serve_site_queue(now);
         self.settle();
     }
 
-    fn job(&mut self, key: JobKey) -> Option<&mut Job> {
-        self.jobs.get_mut(key.index)?.as_mut().filter(|job| job.generation == key.generation)
-    }
-
-    fn mark(&mut self, key: JobKey) {
-        if let Some(job) = self.job(key)
-            && !job.dirty
-        {
-            job.dirty = true;
-            self.dirty.push_back(key);
-        }
-    }
-
-    fn tell(&mut self, key: JobKey, now: Instant, input: Input<'_>) {
-        if let Some(job) = self.job(key) {
-            job.task.machine().handle(now, input);
-            self.mark(key);
-        }
-    }
-
-    /// Polls every job that something happened to, then sets the timer. What is left of them when the budget
-    /// is spent goes on as soon as the runtime has let others do their work.
+    /// Polls every job that something happened to, sends what they want sent, and reads what comes of it at once; then
+    /// sets the timer. What is left of them when the budget is spent goes on as soon as the runtime has let others do
+    /// their work.
     fn settle(&mut self) {
         self.budget = SENDS_AT_A_TIME;
-        self.advance_all();
-        if self.unread > 0 {
-            // The stamps of what left are there by now, and from nearby the replies: the runtime need not wake for them.
-            self.drain_sent();
+        loop {
             self.advance_all();
+            if self.send_all() {
+                // The stamps of what left are there by now, and from nearby the replies: the runtime need not wake for
+                // them.
+                self.catch_up();
+                self.tell_overruns(false);
+            }
+            if self.jobs.dirty.is_empty() || self.budget == 0 {
+                break;
+            }
         }
         self.arm();
     }
 
     fn advance_all(&mut self) {
         while self.budget > 0
-            && let Some(key) = self.dirty.pop_front()
+            && let Some(key) = self.jobs.dirty.pop_front()
         {
-            if let Some(job) = self.job(key) {
+            if let Some(job) = self.jobs.running_job(key) {
                 job.dirty = false;
                 self.advance(key);
             }
         }
     }
 
+    /// Gives the carriers' batches to the system. Returns whether anything left.
+    fn send_all(&mut self) -> bool {
+        let mut sent = false;
+        if self.retry.is_some() {
+            return sent;
+        }
+        for carrier in &mut self.carriers {
+            match carrier.send(&mut self.jobs) {
+                Progress::Idle => {}
+                Progress::Sent => sent = true,
+                Progress::Blocked => {
+                    sent = true;
+                    self.retry = Some(clock::monotonic() + RETRY_AFTER);
+                }
+            }
+        }
+        sent
+    }
+
     /// Asks a machine what to do until it has nothing to do now, or has had its turn.
     fn advance(&mut self, key: JobKey) {
         let mut turn = SENDS_PER_TURN;
+        self.flush(key);
         loop {
-            self.flush(key);
             if turn == 0 || self.budget == 0 {
-                self.mark(key);
+                self.jobs.mark(key);
                 return;
             }
-            turn -= 1;
             let now = clock::monotonic();
-            let Some(job) = self.job(key) else { return };
-            if job.outbox.len() >= MAX_OUTBOX {
+            let Some(job) = self.jobs.running_job(key) else { return };
+            if job.outbox.as_ref().is_some_and(|outbox| outbox.queue.len() >= MAX_OUTBOX) {
                 return;
             }
-            match job.task.machine().poll(now) {
-                Output::Send(probe) => job.outbox.push_back(probe),
+            match job.machine.poll(now) {
+                Output::Send(probe) => {
+                    turn -= 1;
+                    self.dispatch(key, probe);
+                }
                 Output::WaitUntil(at) => {
-                    if job.wake != Some(at) {
-                        job.wake = Some(at);
+                    if job.wake != at {
+                        job.wake = at;
                         self.alarms.push(Reverse((at, key)));
                     }
                     return;
                 }
                 Output::Wait => {
-                    job.wake = None;
+                    job.wake = NEVER;
                     return;
                 }
                 Output::Done => {
-                    if let Some(job) = self.remove(key) {
-                        job.task.finish();
-                    }
+                    let conditions = self.conditions(key);
+                    self.release(key);
+                    self.jobs.end(key, conditions);
                     return;
                 }
             }
         }
     }
 
-    fn remove(&mut self, key: JobKey) -> Option<Job> {
-        let slot = self.jobs.get_mut(key.index)?;
-        let job = slot.take_if(|job| job.generation == key.generation)?;
-        self.vacant.push(key.index);
-        self.running -= 1;
-        for (link, used) in &job.keys {
-            if let Some(link) = self.links.get_mut(*link) {
-                link.keys.take_back(*used, key);
+    /// Gives back the keys of a job.
+    fn release(&mut self, key: JobKey) {
+        let Some(job) = self.jobs.find(key) else { return };
+        for (carrier, held) in std::mem::take(&mut job.keys).iter() {
+            if let Some(carrier) = self.carriers.get_mut(usize::from(carrier)) {
+                carrier.release(held, key);
             }
         }
-        Some(job)
     }
 
     /// Sets the timer to what is due next, unless it will ring before that anyway.
@@ -277,8 +263,8 @@ impl Core {
         self.tidy_alarms();
         let alarm = self.alarms.peek().map(|Reverse((at, _))| *at);
         let site = (!self.site_queue.is_empty()).then_some(self.site_opens);
-        let rest = (!self.dirty.is_empty()).then_some(Instant(0));
-        let Some(next) = alarm.into_iter().chain(site).chain(rest).min() else { return };
+        let rest = (!self.jobs.dirty.is_empty()).then_some(Instant(0));
+        let Some(next) = alarm.into_iter().chain(site).chain(rest).chain(self.retry).min() else { return };
         if self.armed.is_some_and(|armed| armed <= next) {
             return;
         }
@@ -298,21 +284,20 @@ impl Core {
     /// early wakes nobody, and the others when they are many.
     fn tidy_alarms(&mut self) {
         while let Some(&Reverse((at, key))) = self.alarms.peek()
-            && !self.is_awaited(at, key)
+            && !is_awaited(&mut self.jobs, at, key)
         {
             self.alarms.pop();
         }
-        if self.alarms.len() <= 1024 + 4 * self.running {
+        if self.alarms.len() <= 1024 + 2 * self.jobs.running() {
             return;
         }
-        let mut alarms = std::mem::take(&mut self.alarms);
-        alarms.retain(|Reverse((at, key))| self.is_awaited(*at, *key));
-        self.alarms = alarms;
+        let Self { alarms, jobs, .. } = self;
+        alarms.retain(|Reverse((at, key))| is_awaited(jobs, *at, *key));
     }
+}
 
-    fn is_awaited(&mut self, at: Instant, key: JobKey) -> bool {
-        self.job(key).is_some_and(|job| job.wake == Some(at) || job.hold == Some(Hold::Until(at)))
-    }
+fn is_awaited(jobs: &mut Jobs, at: Instant, key: JobKey) -> bool {
+    jobs.running_job(key).is_some_and(|job| job.wake == at || job.hold() == Some(Hold::Until(at)))
 }
 
 /// How many probes of one machine may wait to be sent; it is not asked for more meanwhile.
@@ -321,3 +306,7 @@ const MAX_OUTBOX: usize = 16;
 /// machine gets its turn.
 const SENDS_AT_A_TIME: usize = 128;
 const SENDS_PER_TURN: usize = 16;
+/// How many machines are started at a time while very many are.
+const GATHERED: usize = 16;
+/// How long to wait while the system has no room.
+const RETRY_AFTER: Nanos = Nanos::from_millis(1);

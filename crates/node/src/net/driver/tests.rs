@@ -1,16 +1,22 @@
 use std::{net::IpAddr, sync::Arc};
 
 use mmn_probe::{
+    conditions::{Conditions, Wish},
     cookie::Key,
-    machine::{SendFailure, Ttl},
-    ping::{Fate, Ping, Sample, Spec},
+    packet::{Departure, Identity, Probe, SendFailure, Ttl},
+    ping::{Fate, Ping, Reply, Sample, Spec},
     time::{Nanos, StampSource},
     wire::icmp::{Family, IcmpErrorKind},
 };
 
 use super::*;
 use crate::net::{
-    icmp::{IdRange, Mode},
+    carrier::{
+        Holds, Order, Progress, Quality, Refusal, Sink,
+        echo::EchoCarrier,
+        raw::{RawCarrier, RawSockets},
+    },
+    icmp::{EchoSocket, IdRange, Mode},
     page::Limits,
     testing::{self, as_nobody, in_namespace, open_ping_group_range, require_root},
 };
@@ -21,10 +27,30 @@ fn ids() -> IdRange {
     IdRange::new(0x4000, 4).unwrap()
 }
 
+fn ports() -> IdRange {
+    IdRange::new(61_000, 16).unwrap()
+}
+
+fn empty(limits: Limits) -> Driver {
+    Driver::new(Arc::new(Page::create(limits, [1; 16]).unwrap()), Config::default()).unwrap()
+}
+
 fn driver(mode: Mode, limits: Limits) -> Driver {
-    let sockets = [Family::V4, Family::V6].map(|family| EchoSocket::open(family, mode, ids()).unwrap());
-    let page = Arc::new(Page::create(limits, [1; 16]).unwrap());
-    Driver::new(sockets.into(), page, Config::default()).unwrap()
+    let driver = empty(limits);
+    for family in [Family::V4, Family::V6] {
+        let carrier: Box<dyn Carrier> = match mode {
+            Mode::Raw => {
+                let sockets = RawSockets::open(family, ids(), ports()).unwrap();
+                Box::new(RawCarrier::new(sockets, [3; 16]).unwrap())
+            }
+            Mode::Datagram => {
+                let socket = EchoSocket::open(family, mode, ids()).unwrap();
+                Box::new(EchoCarrier::new(socket, [3; 16]).unwrap())
+            }
+        };
+        driver.add_carrier(carrier).unwrap();
+    }
+    driver
 }
 
 fn ping(target: &str, change: impl FnOnce(&mut Spec)) -> Ping {
@@ -39,7 +65,7 @@ fn block_on<T>(work: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(work)
 }
 
-fn samples(ping: &Ping) -> Vec<Sample> {
+fn samples((ping, _): &(Ping, Conditions)) -> Vec<Sample> {
     ping.samples().collect()
 }
 
@@ -49,17 +75,23 @@ async fn measures_loopback(mode: Mode) {
     let driver = driver(mode, LOOSE);
     for target in ["127.0.0.1", "::1"] {
         let done = driver
-            .run(ping(target, |spec| {
-                spec.count = 3;
-                spec.interval = Nanos::from_millis(1);
-            }))
+            .run(
+                ping(target, |spec| {
+                    spec.count = 3;
+                    spec.interval = Nanos::from_millis(1);
+                }),
+                Wish::Any,
+            )
             .await
             .unwrap();
-        assert_eq!(done.unasked(), &mmn_probe::ping::Unasked::default());
+        assert_eq!(done.0.unasked(), mmn_probe::ping::Unasked::default());
         for sample in samples(&done) {
-            let Fate::Replied(reply) = sample.fate else { panic!("{target}: {sample:?}") };
+            let Fate::Replied(Reply { arrival: reply, .. }) = &sample.fate else {
+                panic!("{target}: {sample:?}")
+            };
             assert_eq!((reply.from, reply.ttl, reply.bytes), (target.parse().unwrap(), Some(Ttl(64)), 64));
             assert_eq!(reply.received.source, StampSource::Kernel, "{target}");
+            assert_eq!(sample.departure.unwrap().source, Some(reply.from));
             assert_eq!(sample.sent.unwrap().source, StampSource::Kernel, "{target}");
             assert!(sample.rtt.is_some());
         }
@@ -105,16 +137,18 @@ async fn reports_errors(mode: Mode) {
         ("2001:db8:2::7", None, IcmpErrorKind::NetUnreachable, "2001:db8:77::2"),
         ("2001:db8:5::9", Some(Ttl(1)), IcmpErrorKind::TtlExceeded, "2001:db8:77::2"),
     ];
-    let runs = cases.map(|(target, ttl, ..)| driver.start(ping(target, |spec| spec.ttl = ttl)).unwrap());
+    let runs =
+        cases.map(|(target, ttl, ..)| driver.start(ping(target, |spec| spec.ttl = ttl), Wish::Any).unwrap());
     for (run, (target, _, kind, from)) in runs.into_iter().zip(cases) {
         let done = run.await.unwrap();
-        let [sample] = samples(&done)[..] else { panic!("{target}") };
-        let Fate::Error(report) = sample.fate else { panic!("{target}: {sample:?}") };
-        assert_eq!((report.kind, report.from), (kind, from.parse::<IpAddr>().unwrap()), "{target}");
+        let [sample] = &samples(&done)[..] else { panic!("{target}") };
+        let Fate::Error(report) = &sample.fate else { panic!("{target}: {sample:?}") };
+        let told = (report.kind, report.arrival.from);
+        assert_eq!(told, (kind, from.parse::<IpAddr>().unwrap()), "{target}");
         assert!(report.verified && sample.rtt.is_some(), "{target}");
     }
     // An error leaves no trace on the next probe.
-    let done = driver.run(ping("10.77.0.2", |_| {})).await.unwrap();
+    let done = driver.run(ping("10.77.0.2", |_| {}), Wish::Any).await.unwrap();
     assert!(matches!(samples(&done)[0].fate, Fate::Replied(_)));
 }
 
@@ -137,16 +171,16 @@ fn a_set_clock_is_flagged_and_does_not_bend_the_rtt() {
         block_on(async {
             let driver = driver(Mode::Raw, LOOSE);
             let two = |spec: &mut Spec| (spec.count, spec.interval) = (2, Nanos::from_millis(1));
-            let run = driver.start(ping("127.0.0.1", two)).unwrap();
+            let run = driver.start(ping("127.0.0.1", two), Wish::Any).unwrap();
             // The first reply is there already. As if civil time had been an hour behind when the second probe left.
-            driver.handle.shared.lock().distance_ns -= 3_600_000_000_000;
+            driver.handle.shared.lock().jobs.distance_ns -= 3_600_000_000_000;
             let done = run.await.unwrap();
-            let [before, sample] = samples(&done)[..] else { panic!("two samples") };
-            let Fate::Replied(reply) = sample.fate else { panic!("{sample:?}") };
+            let [before, sample] = &samples(&done)[..] else { panic!("two samples") };
+            let Fate::Replied(reply) = &sample.fate else { panic!("{sample:?}") };
             assert!(!before.clock_stepped && sample.clock_stepped);
             assert!(sample.rtt.unwrap() < Nanos::from_secs(20));
             assert_eq!(driver.counters().clock_steps, 1);
-            assert!(reply.received.utc >= sample.sent.unwrap().utc);
+            assert!(reply.arrival.received.utc >= sample.sent.unwrap().utc);
         });
     });
 }
@@ -157,19 +191,17 @@ fn what_cannot_be_sent_says_why() {
     in_namespace(|| {
         block_on(async {
             let driver = driver(Mode::Raw, LOOSE);
-            let fate = |done: Ping| samples(&done)[0].fate;
-            let unrouted = driver.run(ping("203.0.113.1", |_| {})).await.unwrap();
+            let fate = |done: (Ping, Conditions)| samples(&done)[0].fate.clone();
+            let unrouted = driver.run(ping("203.0.113.1", |_| {}), Wish::Any).await.unwrap();
             assert_eq!(fate(unrouted), Fate::NotSent(SendFailure::NoRoute));
-            let page = Arc::new(Page::create(Limits { packets_per_s: 0, ..LOOSE }, [1; 16]).unwrap());
-            let none = Driver::new(Vec::new(), page, Config::default()).unwrap();
+            let none = empty(Limits { packets_per_s: 0, ..LOOSE });
             assert_eq!(
-                fate(none.run(ping("127.0.0.1", |_| {})).await.unwrap()),
+                fate(none.run(ping("127.0.0.1", |_| {}), Wish::Any).await.unwrap()),
                 Fate::NotSent(SendFailure::Forbidden)
             );
-            let page = Arc::new(Page::create(LOOSE, [1; 16]).unwrap());
-            let none = Driver::new(Vec::new(), page, Config::default()).unwrap();
+            let none = empty(LOOSE);
             assert_eq!(
-                fate(none.run(ping("127.0.0.1", |_| {})).await.unwrap()),
+                fate(none.run(ping("127.0.0.1", |_| {}), Wish::Any).await.unwrap()),
                 Fate::NotSent(SendFailure::NoSocket)
             );
         });
@@ -189,7 +221,7 @@ fn many_machines_share_one_socket() {
                         spec.count = 4;
                         spec.interval = Nanos::ZERO;
                     });
-                    driver.start(machine).unwrap()
+                    driver.start(machine, Wish::Any).unwrap()
                 })
                 .collect();
             for run in runs {
@@ -212,7 +244,7 @@ fn a_flood_loses_nothing_to_our_own_buffers() {
                 spec.interval = Nanos::ZERO;
                 spec.payload_bytes = 1_000;
             });
-            let done = driver.run(machine).await.unwrap();
+            let done = driver.run(machine, Wish::Any).await.unwrap();
             let stamped = |sample: &Sample| {
                 matches!(sample.fate, Fate::Replied(_))
                     && sample.sent.is_some_and(|stamp| stamp.source == StampSource::Kernel)
@@ -236,7 +268,7 @@ fn the_page_paces_the_site_and_each_target() {
                     spec.count = count;
                     spec.interval = Nanos::ZERO;
                 });
-                driver.start(machine).unwrap()
+                driver.start(machine, Wish::Any).unwrap()
             };
             let slow = flood("127.0.0.9", 20);
             let runs: Vec<_> = (1..=50).map(|number| flood(&format!("127.0.1.{number}"), 4)).collect();
@@ -265,9 +297,9 @@ fn a_dropped_run_is_gone_and_a_cancelled_one_tells_what_it_has() {
                     spec.interval = Nanos::from_secs(3_600);
                 })
             };
-            drop(driver.start(long()).unwrap());
+            drop(driver.start(long(), Wish::Any).unwrap());
             assert_eq!(driver.running(), 0);
-            let run = driver.start(long()).unwrap();
+            let run = driver.start(long(), Wish::Any).unwrap();
             run.cancel();
             assert_eq!(samples(&run.await.unwrap()).len(), 1);
         });
@@ -280,17 +312,17 @@ fn one_machine_too_many_is_refused() {
     in_namespace(|| {
         block_on(async {
             let page = Arc::new(Page::create(LOOSE, [1; 16]).unwrap());
-            let config = Config { max_machines: 1, ..Config::default() };
-            let socket = EchoSocket::open(Family::V4, Mode::Raw, ids()).unwrap();
-            let driver = Driver::new(vec![socket], page, config).unwrap();
+            let driver = Driver::new(page, Config { max_machines: 1 }).unwrap();
+            let sockets = RawSockets::open(Family::V4, ids(), ports()).unwrap();
+            driver.add_carrier(Box::new(RawCarrier::new(sockets, [3; 16]).unwrap())).unwrap();
             let wait = |spec: &mut Spec| {
                 spec.count = 2;
                 spec.interval = Nanos::from_secs(3_600);
             };
-            let first = driver.start(ping("127.0.0.1", wait)).unwrap();
-            assert_eq!(driver.start(ping("127.0.0.1", wait)).unwrap_err(), DriveError::Full(1));
+            let first = driver.start(ping("127.0.0.1", wait), Wish::Any).unwrap();
+            assert_eq!(driver.start(ping("127.0.0.1", wait), Wish::Any).unwrap_err(), DriveError::Full(1));
             drop(first);
-            assert!(driver.start(ping("127.0.0.1", wait)).is_ok());
+            assert!(driver.start(ping("127.0.0.1", wait), Wish::Any).is_ok());
         });
     });
 }
@@ -304,9 +336,74 @@ fn a_silent_target_times_out() {
             testing::ip("addr add 10.78.0.1/24 dev va");
             testing::ip("link set va up");
             let driver = driver(Mode::Raw, LOOSE);
-            let done =
-                driver.run(ping("10.78.0.2", |spec| spec.timeout = Nanos::from_millis(1))).await.unwrap();
+            let done = driver
+                .run(ping("10.78.0.2", |spec| spec.timeout = Nanos::from_millis(1)), Wish::Any)
+                .await
+                .unwrap();
             assert_eq!(samples(&done)[0].fate, Fate::TimedOut);
         });
+    });
+}
+
+/// Sends nothing, hears nothing, and has dropped something when the system's counters are read.
+#[derive(Debug, Default)]
+struct Deaf {
+    dropped: Option<u64>,
+    released: Arc<std::sync::atomic::AtomicUsize>,
+}
+
+impl Carrier for Deaf {
+    fn carries(&self, lane: Lane, _: &Probe) -> Result<(), SendFailure> {
+        if lane == Lane::Simulated { Ok(()) } else { Err(SendFailure::NoSocket) }
+    }
+    fn quality(&self, lane: Lane) -> Option<Quality> {
+        let kernel = StampSource::Kernel;
+        (lane == Lane::Simulated).then_some(Quality {
+            sent_by: kernel,
+            received_by: kernel,
+            rtt_error_ns: None,
+        })
+    }
+    fn put(&mut self, order: Order<'_>, sink: &mut dyn Sink) -> Result<Holds, Refusal> {
+        let moment = sink.moment();
+        let identity = Identity { selector: 1, tag: 1 };
+        let departure = Departure { source: None, identity, ip_id: None, bytes: 36 };
+        sink.sent(order.ticket, moment.reading.at, moment.user(), departure);
+        Ok([Some(u64::from(order.ticket.probe.0)), None])
+    }
+    fn send(&mut self, _: &mut dyn Sink) -> Progress {
+        Progress::Idle
+    }
+    fn watched(&self) -> Vec<Arc<OwnedFd>> {
+        Vec::new()
+    }
+    fn read(&mut self, _: usize, _: &mut dyn Sink) -> bool {
+        true
+    }
+    fn catch_up(&mut self, _: &mut dyn Sink) {}
+    fn missed(&mut self, look: bool) -> u64 {
+        if look { self.dropped.take().unwrap_or(0) } else { 0 }
+    }
+    fn release(&mut self, _: u64, _: JobKey) {
+        self.released.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+    }
+}
+
+#[test]
+fn what_may_have_been_missed_is_not_called_lost() {
+    block_on(async {
+        for (dropped, fate) in [(None, Fate::TimedOut), (Some(3), Fate::Overrun)] {
+            let driver = empty(LOOSE);
+            let released = Arc::default();
+            driver.add_carrier(Box::new(Deaf { dropped, released: Arc::clone(&released) })).unwrap();
+            let machine = ping("192.0.2.1", |spec| {
+                (spec.count, spec.interval, spec.timeout) = (2, Nanos::ZERO, Nanos::from_millis(1));
+            });
+            let done = driver.run(machine, Wish::Any).await.unwrap();
+            assert_eq!(done.1.lane, Lane::Simulated);
+            assert!(samples(&done).iter().all(|sample| sample.fate == fate), "{:?}", samples(&done));
+            assert_eq!(driver.counters().overrun, dropped.unwrap_or(0));
+            assert_eq!(released.load(std::sync::atomic::Ordering::Relaxed), 2);
+        }
     });
 }

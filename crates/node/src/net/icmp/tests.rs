@@ -1,5 +1,7 @@
 use std::os::fd::AsFd;
 
+use mmn_probe::packet::{Body, Identity, Probe, ProbeId};
+use mmn_probe::wire::{ipv4, probe::encode_transport};
 use proptest::prelude::*;
 
 use super::*;
@@ -16,6 +18,20 @@ fn next<'b>(socket: &EchoSocket, buffer: &'b mut Buffer) -> Option<Arrival<'b>> 
         None => None,
         other => panic!("{other:?}"),
     }
+}
+
+/// An echo request, checksum and all.
+fn request(family: Family, id: u16, seq: u16, payload: &[u8]) -> Vec<u8> {
+    let body = Body::Echo { payload: payload.to_vec(), checksum: None };
+    let probe = Probe::new(ProbeId(0), loopback(family), body);
+    let identity = Identity { selector: id, tag: seq };
+    let mut bytes = Vec::new();
+    encode_transport(&probe, identity, loopback(family), Utc(0), &mut bytes).unwrap();
+    bytes
+}
+
+fn told(arrival: &Arrival<'_>) -> (u16, Option<u16>, usize) {
+    (arrival.heard.clues.selector, arrival.heard.clues.tag, arrival.heard.bytes)
 }
 
 fn loopback(family: Family) -> IpAddr {
@@ -35,14 +51,16 @@ fn the_filter_keeps_other_identifiers_away() {
                 [0x100, 0x200].map(|first| EchoSocket::open(family, Mode::Raw, ids(first)).unwrap());
             let mut buffer = Buffer::default();
             for id in [0x1ff, 0x200, 0x201, 0x202] {
-                ours.send(loopback(family), None, &Echo { id, seq: 7, payload: b"payload!" }).unwrap();
+                let request = request(family, id, 7, b"payload!");
+                ours.send(loopback(family), &Header::default(), &request).unwrap();
             }
             assert!(next(&ours, &mut buffer).is_none());
             for id in [0x200, 0x201] {
                 let arrival = next(&theirs, &mut buffer).unwrap();
-                assert_eq!((arrival.id, arrival.seq, arrival.bytes), (id, 7, 16));
-                assert!(matches!(arrival.content, Content::EchoReply { payload: b"payload!" }));
-                assert!(arrival.stamp.is_some() && arrival.ttl == Some(Ttl(64)));
+                assert_eq!(told(&arrival), (id, Some(7), 16));
+                assert!(matches!(arrival.heard.message, Message::EchoReply { payload: b"payload!" }));
+                assert!(arrival.stamp.is_some() && arrival.heard.ttl == Some(Ttl(64)));
+                assert_eq!(arrival.heard.tos, Some(0));
             }
             assert!(next(&theirs, &mut buffer).is_none());
         }
@@ -54,14 +72,15 @@ fn a_ttl_goes_out_with_one_packet_only() {
     require_root("a_ttl_goes_out_with_one_packet_only");
     in_namespace(|| {
         let socket = EchoSocket::open(Family::V4, Mode::Raw, ids(1)).unwrap();
-        let sniffer = Socket::new(Domain::IPV4, Type::RAW, Some(Protocol::ICMPV4)).unwrap();
-        for ttl in [Some(Ttl(9)), None] {
-            socket.send(loopback(Family::V4), ttl, &Echo { id: 1, seq: 0, payload: &[] }).unwrap();
+        let sniffer = Socket::new(Domain::IPV4, Type::RAW, Some(socket2::Protocol::ICMPV4)).unwrap();
+        for ttl in [Some(9), None] {
+            let header = Header { ttl, ..Header::default() };
+            socket.send(loopback(Family::V4), &header, &request(Family::V4, 1, 1, &[])).unwrap();
             let mut data = [0; 100];
             let mut control = [0; 100];
             // The request comes first, then its reply.
             sys::receive(sniffer.as_fd(), 0, &mut data, &mut control).unwrap();
-            assert_eq!(ipv4::decode(&data).unwrap().header.ttl, ttl.map_or(64, |ttl| ttl.0));
+            assert_eq!(ipv4::decode(&data).unwrap().header.ttl, ttl.unwrap_or(64));
             sys::receive(sniffer.as_fd(), 0, &mut data, &mut control).unwrap();
         }
     });
@@ -85,9 +104,9 @@ fn a_passed_socket_works_where_none_can_be_opened() {
             let description = serde_json::from_slice(&parcel.bytes).unwrap();
             let fd = parcel.descriptors.into_iter().next().unwrap();
             let passed = EchoSocket::from_passed(fd, description).unwrap();
-            passed.send(loopback(Family::V4), None, &Echo { id: 6, seq: 3, payload: &[] }).unwrap();
+            passed.send(loopback(Family::V4), &Header::default(), &request(Family::V4, 6, 3, &[])).unwrap();
             let mut buffer = Buffer::default();
-            assert_eq!(next(&passed, &mut buffer).map(|arrival| (arrival.id, arrival.seq)), Some((6, 3)));
+            assert_eq!(next(&passed, &mut buffer).map(|arrival| told(&arrival)), Some((6, Some(3), 8)));
         });
     });
 }
@@ -102,10 +121,11 @@ fn the_kernel_gives_each_datagram_socket_its_identifier() {
             let (one, two) = (open(), open());
             assert_eq!((one.mode(), one.ids().capacity()), (Mode::Datagram, 65_536));
             assert_ne!(one.ids(), two.ids());
-            one.send(loopback(Family::V6), Some(Ttl(3)), &Echo { id: 0, seq: 1, payload: b"x" }).unwrap();
+            let header = Header { ttl: Some(3), ..Header::default() };
+            one.send(loopback(Family::V6), &header, &request(Family::V6, 0, 1, b"x")).unwrap();
             let mut buffer = Buffer::default();
             assert!(next(&two, &mut buffer).is_none());
-            assert_eq!(next(&one, &mut buffer).unwrap().id, one.ids().first());
+            assert_eq!(told(&next(&one, &mut buffer).unwrap()), (one.ids().first(), Some(1), 9));
         });
     });
 }
@@ -130,6 +150,6 @@ proptest! {
         let _ = socket.read(&data, Some(loopback(family)), &control::Beside::default());
         let error = control::Extended { errno: 0, origin: control::ORIGIN_ICMP, icmp_type: 3, code: 1, info: 0, data: 0, offender: None };
         let beside = control::Beside { error: Some(error), ..control::Beside::default() };
-        let _ = socket.read_queued(&data, &beside);
+        let _ = socket.read_queued(&data, Some(loopback(family)), &beside);
     }
 }

@@ -1,142 +1,142 @@
-//! From a machine's outbox to the wire: the page's limits, the queues of those it holds back, and sending.
+//! From the machines to the carriers: the page's limits, the queues of those it holds back, and what waits for room.
 
-use std::{cmp::Reverse, net::IpAddr};
+use std::cmp::Reverse;
 
 use mmn_probe::{
-    machine::{Body, Input, Probe, SendFailure},
-    time::{Instant, Nanos, Stamp},
-    wire::icmp::{Echo, Family},
+    packet::{Probe, SendFailure},
+    time::{Instant, Nanos},
+    wire::probe::packet_bytes,
 };
 
-use super::Core;
+use super::{Core, RETRY_AFTER};
 use crate::{
     clock,
     net::{
-        driver::{
-            job::{Hold, JobKey},
-            keys::Owner,
-            link::Refusal,
-        },
+        carrier::{JobKey, Order, Refusal, Ticket},
+        driver::job::{Hold, Outbox},
         page::{Held, Limit},
-        stamps::user_stamp,
     },
 };
 
 impl Core {
+    /// Sends a probe, or has it wait behind others of its machine.
+    pub(super) fn dispatch(&mut self, key: JobKey, probe: Probe) {
+        let waiting = self.jobs.find(key).and_then(|job| job.outbox.as_mut());
+        if let Some(outbox) = waiting {
+            outbox.queue.push_back(probe);
+            return;
+        }
+        let mut outbox = Outbox::default();
+        self.attempt(key, probe, &mut outbox);
+        if !outbox.queue.is_empty()
+            && let Some(job) = self.jobs.find(key)
+        {
+            job.outbox = Some(Box::new(outbox));
+        }
+    }
+
     /// Sends what a job has to send, until something holds it back.
     pub(super) fn flush(&mut self, key: JobKey) {
-        loop {
-            let Some(job) = self.job(key) else { return };
-            if job.hold.is_some() {
-                return;
-            }
-            let Some(probe) = job.outbox.front().cloned() else { return };
-            let (paid, tries) = (job.paid, job.tries);
-            let now = clock::monotonic();
-            if !paid {
-                if !self.site_queue.is_empty() {
-                    self.queue(key);
-                    return;
-                }
-                match self.pay(&probe, now) {
-                    Ok(()) => self.set_paid(key),
-                    Err(held) if held.wait == Nanos::MAX => {
-                        self.conclude(key, &probe, Err(SendFailure::Forbidden));
-                        continue;
-                    }
-                    Err(held) => {
-                        self.hold(key, held, now);
-                        return;
-                    }
-                }
-            }
-            match self.send(key, &probe) {
-                Ok(stamp) => {
-                    self.conclude(key, &probe, Ok(stamp));
-                    if self.unread >= SENDS_PER_READ {
-                        // Replies to a burst must not wait in a socket until its buffer is full.
-                        self.drain_all();
-                    }
-                }
-                Err(Refusal::Failed(reason)) => self.conclude(key, &probe, Err(reason)),
-                Err(Refusal::NoKey) => {
-                    self.hold_until(key, now + KEYS_AFTER);
-                    return;
-                }
-                Err(Refusal::Busy) if tries >= MAX_TRIES => {
-                    self.conclude(key, &probe, Err(SendFailure::Overrun));
-                }
-                Err(Refusal::Busy) => {
-                    self.hold_until(key, now + RETRY_AFTER);
-                    if let Some(job) = self.job(key) {
-                        job.tries += 1;
-                    }
-                    return;
-                }
-            }
+        let free = |outbox: &mut Box<Outbox>| outbox.hold.is_none();
+        let outbox = self.jobs.running_job(key).and_then(|job| job.outbox.take_if(free));
+        let Some(mut outbox) = outbox else { return };
+        while outbox.hold.is_none()
+            && let Some(probe) = outbox.queue.pop_front()
+        {
+            self.attempt(key, probe, &mut outbox);
+        }
+        if !outbox.queue.is_empty()
+            && let Some(job) = self.jobs.find(key)
+        {
+            job.outbox = Some(outbox);
         }
     }
 
-    fn set_paid(&mut self, key: JobKey) {
-        if let Some(job) = self.job(key) {
-            job.paid = true;
-        }
-    }
-
-    /// The first probe of a job's outbox is gone, one way or the other.
-    fn conclude(&mut self, key: JobKey, probe: &Probe, outcome: Result<Stamp, SendFailure>) {
-        if let Some(job) = self.job(key) {
-            job.outbox.pop_front();
-            job.paid = false;
-            job.tries = 0;
-        }
+    /// Gives a probe to its carrier; or puts it back to the head of the outbox, with what it waits for.
+    fn attempt(&mut self, key: JobKey, probe: Probe, outbox: &mut Outbox) {
         let now = clock::monotonic();
-        match outcome {
-            Ok(stamp) => {
-                self.counters.sent += 1;
-                self.tell(key, now, Input::Sent { probe: probe.id, stamp });
-            }
-            Err(reason) => {
-                self.counters.refused += 1;
-                self.tell(key, now, Input::SendFailed { probe: probe.id, reason });
+        if !outbox.paid {
+            let paid = if self.site_queue.is_empty() { self.pay(&probe, now) } else { Err(BEHIND_OTHERS) };
+            match paid {
+                Ok(()) => outbox.paid = true,
+                Err(held) if held.wait == Nanos::MAX => {
+                    self.jobs.refuse(key, probe.id, SendFailure::Forbidden);
+                    return;
+                }
+                Err(held) => {
+                    outbox.hold = Some(self.hold(key, held, now));
+                    outbox.queue.push_front(probe);
+                    return;
+                }
             }
         }
+        let again = match self.put(key, &probe, now) {
+            Ok(()) => None,
+            Err(Refusal::Failed(reason)) => {
+                self.jobs.refuse(key, probe.id, reason);
+                None
+            }
+            Err(Refusal::NoKey) => Some(KEYS_AFTER),
+            Err(Refusal::Busy) if outbox.tries >= MAX_TRIES => {
+                self.jobs.refuse(key, probe.id, SendFailure::Overrun);
+                None
+            }
+            Err(Refusal::Busy) => {
+                outbox.tries += 1;
+                Some(RETRY_AFTER)
+            }
+        };
+        if let Some(after) = again {
+            outbox.hold = Some(self.hold_until(key, now + after));
+            outbox.queue.push_front(probe);
+        } else {
+            outbox.paid = false;
+            outbox.tries = 0;
+        }
+    }
+
+    fn put(&mut self, key: JobKey, probe: &Probe, now: Instant) -> Result<(), Refusal> {
+        let (index, lane) = self.choose(key, probe, now).map_err(Refusal::Failed)?;
+        let Some(job) = self.jobs.find(key) else { return Err(Refusal::Failed(SendFailure::NoSocket)) };
+        let ticket = Ticket { job: key, probe: probe.id };
+        let order = Order { ticket, lane, probe, base: job.base() };
+        let Some(carrier) = self.carriers.get_mut(usize::from(index)) else {
+            return Err(Refusal::Failed(SendFailure::NoSocket));
+        };
+        let holds = carrier.put(order, &mut self.jobs)?;
+        if let Some(job) = self.jobs.find(key) {
+            for held in holds.into_iter().flatten() {
+                job.keys.push(index, held);
+            }
+        }
+        self.rate.count(now);
+        self.budget = self.budget.saturating_sub(1);
+        Ok(())
     }
 
     fn pay(&self, probe: &Probe, now: Instant) -> Result<(), Held> {
-        let header = match probe.destination {
-            IpAddr::V4(_) => 20,
-            IpAddr::V6(_) => 40,
-        };
-        let Body::Echo { payload } = &probe.body else { return Ok(()) };
-        let bytes = u64::try_from(header + 8 + payload.len()).unwrap_or(u64::MAX);
+        let bytes = u64::try_from(packet_bytes(probe)).unwrap_or(u64::MAX);
         self.page.take(now, probe.destination, 1, bytes)
     }
 
-    fn hold(&mut self, key: JobKey, held: Held, now: Instant) {
+    fn hold(&mut self, key: JobKey, held: Held, now: Instant) -> Hold {
         // The limits may change meanwhile: never wait long on an old answer.
         let until = now + held.wait.min(LONGEST_HOLD);
         match held.by {
             Limit::Target => self.hold_until(key, until),
             Limit::Site => {
-                self.site_opens = until;
-                self.queue(key);
+                if self.site_queue.is_empty() {
+                    self.site_opens = until;
+                }
+                self.site_queue.push_back(key);
+                Hold::Site
             }
         }
     }
 
-    fn hold_until(&mut self, key: JobKey, until: Instant) {
-        if let Some(job) = self.job(key) {
-            job.hold = Some(Hold::Until(until));
-            self.alarms.push(Reverse((until, key)));
-        }
-    }
-
-    fn queue(&mut self, key: JobKey) {
-        if let Some(job) = self.job(key) {
-            job.hold = Some(Hold::Site);
-            self.site_queue.push_back(key);
-        }
+    fn hold_until(&mut self, key: JobKey, until: Instant) -> Hold {
+        self.alarms.push(Reverse((until, key)));
+        Hold::Until(until)
     }
 
     /// Lets those go whom the site's limit lets go now, in the order in which they came.
@@ -145,109 +145,68 @@ impl Core {
             return;
         }
         while let Some(key) = self.site_queue.front().copied() {
-            let Some(job) = self.job(key) else {
+            let waiting = self.jobs.running_job(key).and_then(|job| job.outbox.as_mut());
+            let Some(outbox) = waiting.filter(|outbox| outbox.hold == Some(Hold::Site)) else {
                 self.site_queue.pop_front();
                 continue;
             };
-            let Some(probe) = job.outbox.front().cloned() else {
-                job.hold = None;
+            let Some(probe) = outbox.queue.front() else {
                 self.site_queue.pop_front();
                 continue;
             };
-            match self.pay(&probe, now) {
-                Err(held) if held.by == Limit::Site && held.wait != Nanos::MAX => {
-                    self.site_opens = now + held.wait.min(LONGEST_HOLD);
+            let bytes = u64::try_from(packet_bytes(probe)).unwrap_or(u64::MAX);
+            match self.page.take(now, probe.destination, 1, bytes) {
+                Ok(()) => {
+                    outbox.hold = None;
+                    outbox.paid = true;
+                    self.site_queue.pop_front();
+                    self.jobs.mark(key);
+                }
+                Err(held) if held.wait == Nanos::MAX => {
+                    outbox.hold = None;
+                    let refused = outbox.queue.pop_front().map(|probe| probe.id);
+                    self.site_queue.pop_front();
+                    if let Some(probe) = refused {
+                        self.jobs.refuse(key, probe, SendFailure::Forbidden);
+                    }
+                }
+                Err(held) if held.by == Limit::Site => {
+                    // Where many wait, a few may go together: the bucket has kept what they are due.
+                    let together = held.wait.max(self.gathering());
+                    self.site_opens = now + together.min(LONGEST_HOLD);
                     return;
                 }
-                outcome => {
+                Err(held) => {
                     self.site_queue.pop_front();
-                    if let Some(job) = self.job(key) {
-                        job.hold = None;
-                        job.paid = outcome.is_ok();
-                    }
-                    match outcome {
-                        Ok(()) => self.mark(key),
-                        Err(held) if held.wait == Nanos::MAX => {
-                            self.conclude(key, &probe, Err(SendFailure::Forbidden));
-                        }
-                        Err(held) => self.hold(key, held, now),
+                    let until = self.hold_until(key, now + held.wait.min(LONGEST_HOLD));
+                    if let Some(outbox) = self.jobs.find(key).and_then(|job| job.outbox.as_mut()) {
+                        outbox.hold = Some(until);
                     }
                 }
             }
         }
     }
 
-    fn send(&mut self, key: JobKey, probe: &Probe) -> Result<Stamp, Refusal> {
-        let Body::Echo { payload } = &probe.body else {
-            return Err(Refusal::Failed(SendFailure::NoSocket));
-        };
-        let family = Family::of(probe.destination);
-        let owner = Owner { job: key, probe: probe.id, since: clock::monotonic() };
-        let mut room = None;
-        let mut any = false;
-        for (index, link) in self.links.iter_mut().enumerate().filter(|(_, link)| link.family() == family) {
-            any = true;
-            room = link.keys.give(owner).map(|given| (index, given));
-            if room.is_some() {
-                break;
-            }
+    /// How long to let those gather whom the site's limit holds back, so that one call sends several: the time that so
+    /// many take at the site's rate, and never longer than the bucket holds.
+    fn gathering(&self) -> Nanos {
+        let together = u64::try_from(self.site_queue.len()).unwrap_or(0).min(GATHERED);
+        if together < 2 {
+            return Nanos::ZERO;
         }
-        let Some((index, (used, id, seq))) = room else {
-            return Err(if any { Refusal::NoKey } else { Refusal::Failed(SendFailure::NoSocket) });
-        };
-        let outcome = self.send_on(index, key, probe, &Echo { id, seq, payload });
-        match (&outcome, self.job(key)) {
-            (Ok(_), Some(job)) => job.keys.push((index, used)),
-            _ => {
-                if let Some(link) = self.links.get_mut(index) {
-                    link.keys.take_back(used, key);
-                }
-            }
-        }
-        outcome
-    }
-
-    fn send_on(
-        &mut self,
-        index: usize,
-        key: JobKey,
-        probe: &Probe,
-        echo: &Echo<'_>,
-    ) -> Result<Stamp, Refusal> {
-        let mut refusal = Refusal::Failed(SendFailure::NoSocket);
-        // A datagram socket reports an error about an earlier packet by failing the next call. So the error
-        // queue is read, which clears it, and the packet is tried again.
-        for _ in 0..SEND_ATTEMPTS {
-            let Some(link) = self.links.get_mut(index) else { break };
-            let socket = link.socket.clone();
-            let before = clock::both();
-            match socket.get_ref().send(probe.destination, probe.ttl, echo) {
-                Ok(()) => {
-                    link.sent(key, probe.id, before.at);
-                    self.budget = self.budget.saturating_sub(1);
-                    self.unread += 1;
-                    return Ok(user_stamp(before));
-                }
-                Err(error) => refusal = link.refused(&error),
-            }
-            if refusal == Refusal::Busy {
-                break;
-            }
-            self.drain_errors(index);
-            let _ = socket.get_ref().take_error();
-        }
-        Err(refusal)
+        let rate = self.page.limits().packets_per_s.max(1);
+        Nanos(together.saturating_mul(1_000_000_000) / rate).min(LONGEST_GATHERING)
     }
 }
 
-/// After how many probes the sockets are read.
-const SENDS_PER_READ: usize = 32;
-/// How often a packet is tried against errors that may be another packet's.
-const SEND_ATTEMPTS: usize = 3;
-/// How often, and how long apart, a packet is tried while the system has no room.
+/// How often a packet is tried while the system has no room.
 const MAX_TRIES: u32 = 50;
-const RETRY_AFTER: Nanos = Nanos::from_millis(1);
 /// How long to wait for a key when all are in use.
 const KEYS_AFTER: Nanos = Nanos::from_millis(10);
 /// The longest time to trust an answer of the page that says to wait.
 const LONGEST_HOLD: Nanos = Nanos::from_millis(250);
+/// Who comes while others wait for the site's limit waits behind them.
+const BEHIND_OTHERS: Held = Held { wait: Nanos::ZERO, by: Limit::Site };
+/// How many probes to let gather, and how long: a tenth of what the bucket holds.
+const GATHERED: u64 = 16;
+const LONGEST_GATHERING: Nanos = Nanos::from_millis(1);

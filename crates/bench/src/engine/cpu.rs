@@ -1,0 +1,50 @@
+//! Processor time per matched echo: the bulk lane against fping and scamper, on the same link.
+
+use std::time::Duration;
+
+use serde_json::json;
+
+use super::measured::{Measured, address};
+use super::{peers, place};
+use crate::lines::Bench;
+use crate::report::Report;
+
+/// The first of the targets: 10.16.0.0.
+pub(super) const FIRST: u32 = 16 << 16;
+
+pub(super) fn run(bench: &Bench, report: &mut Report) -> anyhow::Result<()> {
+    let _host = place::target(&bench.mmn)?;
+    let probes: u32 = if bench.quick { 200_000 } else { 1_000_000 };
+    let mut measured = Measured::start(bench, 10_000_000)?;
+    let params = json!({"count": 1, "timeout": "1s", "size": 8, "lane": "bulk"});
+    let patience = Duration::from_secs(120);
+    // Neighbours, routes, caches.
+    measured.measure("ping", &params, FIRST, 50_000, patience)?;
+    let (sums, _) = measured.measure("ping", &params, FIRST, probes, patience)?;
+    let own = per_match_us(sums.cpu_s, sums.answered);
+    report.note(&format!(
+        "{} of {} answered in {:.2} s, {:.2} s of processor time of the packet module's process",
+        sums.answered, sums.accepted, sums.wall_s, sums.cpu_s
+    ));
+    measured.up.stop()?;
+
+    let targets: Vec<_> = (0..65_536).map(|number| address(FIRST + number)).collect();
+    let fping = peers::fping(&targets, probes.div_ceil(65_536))?;
+    report.note(&format!("fping: {} answers in {:.1} s", fping.matched, fping.wall_s));
+    let fping = per_match_us(fping.cpu_s, fping.matched);
+    let scamper = peers::scamper(targets.get(..20_000).unwrap_or_default())?;
+    report.note(&format!("scamper: {} answers of 20,000 in {:.1} s", scamper.matched, scamper.wall_s));
+    let scamper = per_match_us(scamper.cpu_s, scamper.matched);
+
+    report.yardstick("fping, processor time per matched echo", "us", fping);
+    report.yardstick("scamper, the same", "us", scamper);
+    report.yardstick("bulk lane, the same", "us", own);
+    report.at_most("  against fping", "x", own / fping, 1.0 / 2.5);
+    report.at_most("  against scamper", "x", own / scamper, 1.0 / 5.0);
+    Ok(())
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a count of answers")]
+fn per_match_us(cpu_s: f64, matched: u64) -> f64 {
+    cpu_s * 1e6 / matched as f64
+}

@@ -1,0 +1,416 @@
+//! `trace`: the routers on the way to a target, by probes with growing TTLs.
+//!
+//! The machine is [`mmn_probe::trace`]; here are its parameters and its result. A path that does not reach its target is
+//! a result (*ok*, not answered); a probe that could not leave at all is a failure.
+//!
+//! Begin with [`Params`] and [`Body`].
+
+use std::net::SocketAddr;
+
+use mmn_kit::{Cost, Family, FarEnd, Kind, SelfTest, Span, Timestamp};
+use mmn_schema::announce::{SchemaVersion, SummaryField};
+use mmn_schema::dispatch::Input;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::shared::{Address, AddressFamily, Conditions, LaneWish, field, is_false, is_zero};
+
+mod reply;
+#[cfg(feature = "run")]
+mod run;
+
+#[cfg(feature = "run")]
+pub(crate) use reply::nothing_left;
+pub use reply::{Extension, Interface, Label, Quote, Reply, Status};
+#[cfg(feature = "run")]
+pub(crate) use run::shape_of;
+
+/// The longest payload in bytes.
+pub const MAX_SIZE: u16 = 65_000;
+/// The most probes for one hop.
+pub const MAX_ATTEMPTS: u8 = 20;
+
+/// The kind `trace`.
+#[derive(Debug)]
+pub struct Trace;
+
+/// Finds the routers on the way to a target.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a choice of its own, with a flag of its own")]
+pub struct Params {
+    /// What the probes are.
+    pub method: Method,
+    /// Keep all probes in one flow, so that load balancers send them one way (Paris traceroute). Without it the UDP
+    /// destination port, the ICMP checksum or the TCP source port differs from probe to probe.
+    pub paris: bool,
+    /// TTL of the first hop, 1 to 255.
+    pub first_hop: u8,
+    /// TTL of the last hop, 1 to 255.
+    pub max_ttl: u8,
+    /// Stop after so many silent hops in a row; 0: never.
+    pub gap_limit: u8,
+    /// Probes for a hop that stays silent, 1 to 20.
+    pub attempts: u8,
+    /// Send all attempts to each hop, answered or not.
+    pub all_attempts: bool,
+    /// How long after its probe a reply counts as received.
+    pub timeout: Span,
+    /// Least time from one probe to the next.
+    pub wait: Span,
+    /// Probes that may be under way at a time, 1 to 255; with 1 each hop is waited for.
+    pub parallel: u16,
+    /// Stop at the loop of this number; 0: never.
+    pub loops: u8,
+    /// Destination port of UDP and TCP; 33434 and 80 where absent. Of a classic trace over UDP that of the first probe.
+    pub port: Option<u16>,
+    /// Source port of UDP and TCP; the vantage point's choice where absent.
+    pub source_port: Option<u16>,
+    /// ICMP identifier; the vantage point's choice where absent.
+    pub icmp_id: Option<u16>,
+    /// ICMP checksum of all probes of a Paris trace; chosen by chance where absent.
+    pub icmp_checksum: Option<u16>,
+    /// Which of the flows to take: another number may take another way.
+    pub flow: u16,
+    /// Payload in bytes after the ICMP, UDP or TCP header; 32 where absent, and 0 for TCP.
+    pub size: Option<u16>,
+    /// DSCP of the probes, 0 to 63.
+    pub dscp: Option<u8>,
+    /// Octet of DSCP and ECN of the probes (type of service, traffic class).
+    pub tos: Option<u8>,
+    /// Forbid routers to fragment the probes.
+    pub dont_fragment: bool,
+    /// Find the path's MTU, too, when the path is known.
+    pub pmtud: bool,
+    /// Size in bytes, IP header included, with which the search for the MTU begins.
+    pub pmtud_size: u16,
+    /// Source address, one of the vantage point's.
+    pub source: Option<Address>,
+    /// Address family of the target.
+    pub family: Family,
+    /// Which way packets take through the vantage point's host.
+    pub lane: LaneWish,
+}
+
+impl Default for Params {
+    fn default() -> Self {
+        Self {
+            method: Method::Icmp,
+            paris: true,
+            first_hop: 1,
+            max_ttl: 30,
+            gap_limit: 5,
+            attempts: 2,
+            all_attempts: false,
+            timeout: Span::from_millis(2_000),
+            wait: Span::from_millis(0),
+            parallel: 8,
+            loops: 1,
+            port: None,
+            source_port: None,
+            icmp_id: None,
+            icmp_checksum: None,
+            flow: 0,
+            size: None,
+            dscp: None,
+            tos: None,
+            dont_fragment: false,
+            pmtud: false,
+            pmtud_size: 1_500,
+            source: None,
+            family: Family::Any,
+            lane: LaneWish::Any,
+        }
+    }
+}
+
+/// What probes are.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Method {
+    /// ICMP echo requests.
+    #[default]
+    Icmp,
+    /// UDP datagrams.
+    Udp,
+    /// TCP segments with SYN.
+    Tcp,
+    /// TCP segments with ACK.
+    TcpAck,
+}
+
+impl Method {
+    const fn has_ports(self) -> bool {
+        !matches!(self, Self::Icmp)
+    }
+
+    const fn is_tcp(self) -> bool {
+        matches!(self, Self::Tcp | Self::TcpAck)
+    }
+
+    pub(crate) const fn header_bytes(self) -> u64 {
+        if self.is_tcp() { 20 } else { 8 }
+    }
+}
+
+impl Params {
+    fn payload_bytes(&self) -> u16 {
+        self.size.unwrap_or(if self.method.is_tcp() { 0 } else { 32 })
+    }
+
+    fn destination_port(&self) -> u16 {
+        self.port.unwrap_or(if self.method.is_tcp() { 80 } else { 33_434 })
+    }
+}
+
+/// The path that was found.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Body {
+    /// The target as it was asked for.
+    pub target: String,
+    /// The address to which the path leads.
+    pub address: Address,
+    /// Its family.
+    pub family: AddressFamily,
+    /// What the probes were.
+    pub method: Method,
+    /// Whether all belonged to one flow.
+    pub paris: bool,
+    /// The source of the probes, where the system tells.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<Address>,
+    /// Their source port, of UDP and TCP; that of the first where they differ.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source_port: Option<u16>,
+    /// Their destination port, of UDP and TCP; that of the first where they differ.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub port: Option<u16>,
+    /// Their ICMP identifier.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub icmp_id: Option<u16>,
+    /// When the first probe left.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub started_at: Option<Timestamp>,
+    /// Why the trace ended.
+    pub stop: Stop,
+    /// Probes that left.
+    pub sent: u32,
+    /// Those of them that were answered, late ones included.
+    pub replied: u32,
+    /// Those of them that were not answered while the receiver was overrun: nobody knows what became of them.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub overrun: u32,
+    /// Packets that claimed to be replies and were not: wrong cookie, or for no probe of this task.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub unasked: u32,
+    /// Civil time was set meanwhile: instants are in doubt, round trips are not.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub clock_stepped: bool,
+    /// The hops, from the first on, up to the end of the path or the last that answered.
+    pub hops: Vec<Hop>,
+    /// The path's MTU, where it was asked for and something answered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mtu: Option<PathMtu>,
+    /// How the packets went.
+    pub conditions: Conditions,
+}
+
+/// Why a trace ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Stop {
+    /// The reason.
+    pub reason: StopReason,
+    /// The TTL of the hop where the path ended; absent where it just went silent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ttl: Option<u8>,
+    /// What a router or the system said, where the reason is `unreachable`, `icmp` or `error`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+    /// The code of the ICMP message, where the reason is `unreachable` or `icmp`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub code: Option<u8>,
+}
+
+/// Reasons for which a trace ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum StopReason {
+    /// The destination answered.
+    Completed,
+    /// A router said that it can't be reached.
+    Unreachable,
+    /// Another ICMP error came.
+    Icmp,
+    /// The path came back to a router.
+    Loop,
+    /// So many hops in a row were silent.
+    GapLimit,
+    /// The last TTL was reached.
+    HopLimit,
+    /// It was called off.
+    Halted,
+    /// A probe could not be sent.
+    Error,
+}
+
+/// A hop.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Hop {
+    /// Its TTL.
+    pub ttl: u8,
+    /// Its probes, in the order of sending.
+    pub probes: Vec<Probe>,
+}
+
+/// What became of one probe.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Probe {
+    /// Which of its hop it was, from 0.
+    pub attempt: u8,
+    /// How it ended.
+    pub status: Status,
+    /// When it left; absent when it did not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sent_at: Option<Timestamp>,
+    /// Its length in bytes, IP header included; absent when it did not leave.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bytes: Option<u32>,
+    /// Its destination port, where the probes' differ.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub port: Option<u16>,
+    /// Its source port, where the probes' differ.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source_port: Option<u16>,
+    /// What came back first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reply: Option<Reply>,
+    /// What came after it.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub duplicates: u32,
+    /// Why it did not leave.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+}
+
+/// The MTU of a path.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct PathMtu {
+    /// The largest packet that passed, in bytes, IP header included; absent where none did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mtu: Option<u16>,
+    /// The TTL of the hop up to which it holds: the destination, or the last hop that answered.
+    pub ttl: u8,
+    /// What larger packets met with, in the order of trying.
+    pub notes: Vec<MtuNote>,
+    /// The probes of the search.
+    pub probes: Vec<Probe>,
+}
+
+/// Something that a packet was too big for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct MtuNote {
+    /// How it is known.
+    pub kind: MtuNoteKind,
+    /// The size of the packet in bytes, IP header included.
+    pub bytes: u16,
+    /// The router that said so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<Address>,
+    /// The MTU of its next link in bytes, where it told a sensible one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mtu: Option<u32>,
+    /// Of silence: the TTL of the last hop that such a packet reached.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub behind_ttl: Option<u8>,
+}
+
+/// How it is known that a packet was too big.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum MtuNoteKind {
+    /// A router said so.
+    TooBig,
+    /// Nobody said anything, and smaller ones passed.
+    Silence,
+    /// The first link of the vantage point is smaller.
+    Host,
+}
+
+impl Kind for Trace {
+    const NAME: &'static str = "trace";
+    const VERSION: SchemaVersion = SchemaVersion { major: 1, minor: 0 };
+    const DESCRIPTION: &'static str =
+        "Traceroute: the routers on the way to one target, Paris by default, and the path's MTU.";
+    const MODULE: &'static str = "packet";
+
+    type Params = Params;
+    type Body = Body;
+
+    fn summary_fields() -> Vec<SummaryField> {
+        vec![
+            field("reached", "1", "1 when the destination answered, 0 when not"),
+            field("hops", "1", "TTL of the destination, or of the last hop that answered"),
+            field("silent", "1", "hops up to there that stayed silent"),
+            field("sent", "1", "probes that left"),
+            field("replied", "1", "probes that were answered"),
+            field("rtt_ns", "ns", "round trip to the destination"),
+            field("mtu_bytes", "bytes", "largest packet that passes, IP header included"),
+        ]
+    }
+
+    fn check(params: &Params) -> Result<(), String> {
+        let within = |holds: bool, text: &str| if holds { Ok(()) } else { Err(text.to_owned()) };
+        within(params.first_hop > 0, "first_hop must be between 1 and 255")?;
+        within(params.max_ttl >= params.first_hop, "max_ttl must not be below first_hop")?;
+        within((1..=MAX_ATTEMPTS).contains(&params.attempts), "attempts must be between 1 and 20")?;
+        within((1..=255).contains(&params.parallel), "parallel must be between 1 and 255")?;
+        within(params.timeout.as_ns() > 0, "timeout must be above 0")?;
+        within(params.timeout.as_ns() <= 60_000_000_000, "timeout must be at most 1m")?;
+        within(params.wait.as_ns() <= 60_000_000_000, "wait must be at most 1m")?;
+        within(params.payload_bytes() <= MAX_SIZE, "size must be at most 65000")?;
+        let carries = params.paris && !params.method.is_tcp();
+        within(!carries || params.payload_bytes() >= 2, "size must be at least 2, for the checksum's sake")?;
+        within(params.port != Some(0), "port must be between 1 and 65535")?;
+        within(params.source_port != Some(0), "source_port must be between 1 and 65535")?;
+        within(params.icmp_id != Some(0), "icmp_id must be between 1 and 65535")?;
+        let icmp = params.method == Method::Icmp;
+        within(icmp || params.icmp_id.is_none(), "icmp_id is for method icmp")?;
+        within(
+            params.icmp_checksum.is_none() || (icmp && params.paris),
+            "icmp_checksum is for a Paris trace by method icmp",
+        )?;
+        within(!icmp || params.source_port.is_none(), "source_port is for methods udp, tcp and tcp_ack")?;
+        within(!icmp || params.port.is_none(), "port is for methods udp, tcp and tcp_ack")?;
+        within(params.dscp.is_none_or(|dscp| dscp < 64), "dscp must be between 0 and 63")?;
+        within(params.dscp.is_none() || params.tos.is_none(), "dscp and tos exclude each other")?;
+        within(params.pmtud_size >= 68, "pmtud_size must be at least 68")
+    }
+
+    fn cost(params: &Params) -> Cost {
+        let ttls = u64::from(params.max_ttl.saturating_sub(params.first_hop)) + 1;
+        let of_path = ttls * u64::from(params.attempts);
+        // The table of sizes, and then half of the hops again and again, each as often as it may be tried.
+        let of_search = if params.pmtud { 40 * u64::from(params.attempts) } else { 0 };
+        let packet = u64::from(params.payload_bytes()) + 40 + params.method.header_bytes();
+        let timeout = params.timeout.as_ns();
+        let rounds = of_path.div_ceil(params.parallel.into()).max(params.attempts.into());
+        Cost {
+            packets: of_path + of_search,
+            bytes: of_path * packet + of_search * u64::from(params.pmtud_size),
+            // A quarter of a second at most lies between hops.
+            duration_ns: timeout
+                .saturating_mul(rounds + of_search)
+                .saturating_add(ttls * 250_000_000)
+                .saturating_add(params.wait.as_ns().saturating_mul(of_path + of_search)),
+        }
+    }
+
+    fn self_test() -> Option<SelfTest<Params>> {
+        let task = |host: SocketAddr| {
+            let timeout = Span::from_millis(1_000);
+            let params = Params { max_ttl: 1, attempts: 1, timeout, ..Params::default() };
+            (params, Input::Target(host.ip().to_string()))
+        };
+        Some(SelfTest { far_end: FarEnd::Host, task })
+    }
+}

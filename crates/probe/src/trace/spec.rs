@@ -1,0 +1,138 @@
+//! What a trace is asked to do.
+
+use std::net::IpAddr;
+
+use super::shape::{Method, Shape};
+use crate::packet::Ttl;
+use crate::time::Nanos;
+
+/// The most probes for one TTL.
+pub const MAX_ATTEMPTS: u8 = 20;
+
+/// The most probes that may be under way.
+pub const MAX_PARALLEL: u16 = 255;
+
+/// The longest payload, as of a ping.
+pub const MAX_PAYLOAD_BYTES: u16 = 65_000;
+
+/// What to send, how far, and how long to wait.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Spec {
+    /// Where to.
+    pub target: IpAddr,
+    /// The fields that all probes share.
+    pub shape: Shape,
+    /// Whether every probe belongs to one flow, so that per-flow load balancers send all one way.
+    pub paris: bool,
+    /// Which of the flows, where every probe belongs to one: it takes part in the choice of the source port, ICMP
+    /// identifier and ICMP checksum.
+    pub flow: u16,
+    /// The source port or ICMP identifier; the driver's choice where absent.
+    pub selector: Option<u16>,
+    /// The destination port (UDP, TCP); of a classic trace over UDP that of the first probe.
+    pub port: u16,
+    /// The ICMP checksum of the flow; one that the flow's number gives where absent.
+    pub checksum: Option<u16>,
+    /// Octets of payload, at most [`MAX_PAYLOAD_BYTES`]. At least 2 where the checksum carries something.
+    pub payload_bytes: u16,
+    /// The first TTL, at least 1.
+    pub first_hop: Ttl,
+    /// The last TTL, not below the first.
+    pub max_ttl: Ttl,
+    /// Stop after so many silent hops in a row; never where 0.
+    pub gap_limit: u8,
+    /// Probes for a hop that stays silent: 1 to [`MAX_ATTEMPTS`].
+    pub attempts: u8,
+    /// Send all of them, answered or not.
+    pub all_attempts: bool,
+    /// How long after its probe an answer counts as received.
+    pub timeout: Nanos,
+    /// The least time from one probe to the next.
+    pub wait: Nanos,
+    /// The most probes that may be under way: 1 to [`MAX_PARALLEL`].
+    pub parallel: u16,
+    /// Stop at the loop of this number; never where 0.
+    pub loops: u8,
+    /// Find the path's MTU, too.
+    pub pmtud: Option<Pmtud>,
+}
+
+/// How to look for the path's MTU.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pmtud {
+    /// The size to begin with, IP header included.
+    pub size: u16,
+}
+
+impl Spec {
+    /// A Paris trace over ICMP with the defaults of the field.
+    pub const fn new(target: IpAddr) -> Self {
+        Self {
+            target,
+            shape: Shape { method: Method::Icmp, source: None, tos: 0, dont_fragment: false },
+            paris: true,
+            flow: 0,
+            selector: None,
+            port: 33_434,
+            checksum: None,
+            payload_bytes: 32,
+            first_hop: Ttl(1),
+            max_ttl: Ttl(30),
+            gap_limit: 5,
+            attempts: 2,
+            all_attempts: false,
+            timeout: Nanos::from_secs(2),
+            wait: Nanos::ZERO,
+            parallel: 8,
+            loops: 1,
+            pmtud: None,
+        }
+    }
+
+    pub(super) fn check(&self) -> Result<(), SpecError> {
+        if self.first_hop.0 == 0 || self.first_hop > self.max_ttl {
+            return Err(SpecError::Ttl(self.first_hop.0, self.max_ttl.0));
+        }
+        if !(1..=MAX_ATTEMPTS).contains(&self.attempts) {
+            return Err(SpecError::Attempts(self.attempts));
+        }
+        if !(1..=MAX_PARALLEL).contains(&self.parallel) {
+            return Err(SpecError::Parallel(self.parallel));
+        }
+        let least = if self.tags_checksum() { 2 } else { 0 };
+        if !(least..=MAX_PAYLOAD_BYTES).contains(&self.payload_bytes) {
+            return Err(SpecError::Payload(self.payload_bytes));
+        }
+        let has_ports = self.shape.method != Method::Icmp;
+        if (has_ports && self.port == 0) || self.selector == Some(0) {
+            return Err(SpecError::Port);
+        }
+        Ok(())
+    }
+
+    /// Whether the last word of the payload is chosen for the checksum's sake.
+    pub(super) fn tags_checksum(&self) -> bool {
+        self.paris && matches!(self.shape.method, Method::Icmp | Method::Udp)
+    }
+}
+
+/// Why a [`Spec`] cannot be performed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum SpecError {
+    /// The TTLs are no range.
+    #[error("TTLs from {0} to {1} are no range from 1 to 255")]
+    Ttl(u8, u8),
+    /// Too many probes for a hop, or none.
+    #[error("{0} attempts, not between 1 and {MAX_ATTEMPTS}")]
+    Attempts(u8),
+    /// Too many probes at a time, or none.
+    #[error("{0} probes at a time, not between 1 and {MAX_PARALLEL}")]
+    Parallel(u16),
+    /// A payload that is too long, or too short for its checksum.
+    #[error("payload of {0} octets, not between 2 and {MAX_PAYLOAD_BYTES}")]
+    Payload(u16),
+    /// Port 0 is no port.
+    #[error("port or identifier 0")]
+    Port,
+}
