@@ -103,7 +103,11 @@ async fn run(common: &Common, number: usize, seed: u64) -> Option<String> {
     wrong.extend(verdict::judge(&world, &all).await);
     let instances = PLACES.iter().map(|(_, count)| count).sum();
     if tokio::time::timeout(WHOLE, world.net.instances(instances)).await.is_err() {
-        wrong.push("not every instance is back".to_owned());
+        let page = world.net.ask(Duration::ZERO, async |client| client.modules(None).await).await;
+        let items = page.map(|page| page.items).unwrap_or_default();
+        let how: Vec<_> =
+            items.iter().map(|it| format!("{} {:?}: {}", it.instance, it.health, it.evidence)).collect();
+        wrong.push(format!("not every instance is back: {}", how.join("; ")));
     }
     world.stop().await;
     wrong.extend(world.complaints());

@@ -111,12 +111,14 @@ impl Net {
         None
     }
 
-    /// Waits until so many instances are healthy.
+    /// Waits until so many instances are at work.
     pub(crate) async fn instances(&self, count: usize) {
         loop {
             if let Ok(page) = self.ask(Duration::ZERO, async |client| client.modules(None).await).await {
-                let healthy = page.items.iter().filter(|module| module.health == Health::Healthy);
-                if healthy.filter(|module| !module.kinds.is_empty()).count() >= count {
+                // One whose circuit is half open waits for a task as a trial, and nobody may ask for one any more.
+                let at_work = |health| matches!(health, Health::Healthy | Health::Degraded);
+                let there = page.items.iter().filter(|module| at_work(module.health));
+                if there.filter(|module| !module.kinds.is_empty()).count() >= count {
                     return;
                 }
             }
