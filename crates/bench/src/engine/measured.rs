@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
+use anyhow::Context;
 use serde_json::Value;
 
 use crate::http::Connection;
@@ -52,7 +53,11 @@ impl Measured {
         };
         let up = Up::start_with(&bench.mmn, &setup)?;
         let node = processes::role(up.pid(), "node")?;
-        let packet = processes::instance(node, "packet")?;
+        let modules = up.get("/api/v1/modules")?;
+        let names =
+            modules["items"].as_array().into_iter().flatten().filter_map(|item| item["instance"].as_str());
+        let packet = names.into_iter().find(|name| name.starts_with("packet")).context("no packet module")?;
+        let packet = processes::instance(node, packet)?;
         let api = Connection::open(&up.api, &up.token)?;
         Ok(Self { up, packet, api })
     }

@@ -73,7 +73,8 @@ impl Namespace {
         held.ip(&["link", "set", "lo", "up"])?;
         // The kernel's own limits on what it answers are not what is measured.
         held.set("net.ipv4.icmp_ratelimit", "0")?;
-        held.set("net.ipv4.icmp_msgs_per_sec", "1000000000")?;
+        held.set("net.ipv4.icmp_msgs_per_sec", "1000000")?;
+        held.set("net.ipv4.icmp_msgs_burst", "1000000")?;
         held.set("net.ipv4.conf.all.rp_filter", "0")?;
         Ok(held)
     }
