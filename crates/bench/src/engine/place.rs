@@ -50,9 +50,8 @@ pub(super) fn apart(mmn: &Path) -> anyhow::Result<Namespace> {
     let mask = format!("{:x}", 1_u64 << (processors - 1).min(63));
     // Packets that come in are handled where this mask says (the kernel's Documentation/networking/scaling.rst, RPS). What
     // /sys shows of a namespace is mounted by a process in it.
-    let script = format!(
-        "mount -t sysfs sysfs /sys && echo {mask} > /sys/class/net/far0/queues/rx-0/rps_cpus"
-    );
+    let script =
+        format!("mount -t sysfs sysfs /sys && echo {mask} > /sys/class/net/far0/queues/rx-0/rps_cpus");
     let mut command = host.command("unshare");
     command.args(["--mount", "sh", "-c", &script]);
     succeed(command, &["rps_cpus"])?;
