@@ -53,10 +53,5 @@ impl std::error::Error for Failure {}
 /// assert_eq!(numbers.len(), 1);
 /// ```
 pub fn summary<const N: usize>(numbers: [(&'static str, Option<Number>); N]) -> Summary {
-    let mut summary = Summary::new();
-    // One after the other: they are few, and to collect them would sort a list of them first.
-    for (name, number) in numbers {
-        number.and_then(|number| summary.insert(Cow::Borrowed(name), number));
-    }
-    summary
+    numbers.into_iter().filter_map(|(name, number)| Some((Cow::Borrowed(name), number?))).collect()
 }
