@@ -1,7 +1,14 @@
-//! Memory of what is outstanding: 50,000 traces in one module, and probes of the bulk and the precise lane.
+//! Memory of what is outstanding: 50,000 traces in one module, and probes of the bulk and the precise lane, one to a task.
+//!
+//! Nobody answers, so that all of them are outstanding at the same time; that they are is the instance's own word
+//! (tasks at work, of its heartbeat), and what is divided by. A lane's memory is what the process of the packet module
+//! holds besides files and shared memory (`RssAnon`) at the last look at so many outstanding ones, less what it held before:
+//! everything that a task takes from its arrival to its result, not the probe alone. The ring of received packets and the
+//! page of the site's limits are shared memory of a fixed size. Of the traces it is all that is resident, at the highest.
 
 use std::time::Duration;
 
+use anyhow::Context;
 use serde_json::{Value, json};
 
 use super::cpu::FIRST;
@@ -9,53 +16,150 @@ use super::measured::{Measured, address};
 use super::place;
 use crate::http::Connection;
 use crate::lines::Bench;
+use crate::processes::Resident;
 use crate::report::Report;
-use crate::{measurement, processes};
+use crate::{clock, measurement, processes};
 
 /// Addresses behind the host that it does not answer for.
 const SILENT: &str = "10.64.0.0/12";
 const FIRST_SILENT: u32 = 64 << 16;
+/// The most inputs of one measurement.
+const INPUTS: usize = 100_000;
+/// How often it is looked at what is at work.
+const LOOKS_EVERY: Duration = Duration::from_millis(100);
+/// How long tasks may take to their ends.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// So many tasks of a kind at a time: by default it is fewer.
+const MANIFEST: &str = "builtin = \"packet\"\nconcurrency = { ping = 50000, trace = 50000 }\n";
+
+/// What is asked for.
+struct Asked {
+    name: &'static str,
+    kind: &'static str,
+    params: Value,
+    tasks: u32,
+    /// Probes of one task.
+    probes: u32,
+    /// Of a probe, in bytes; absent: of all, in MB.
+    bytes: Option<f64>,
+}
+
+/// What was seen while the most tasks were at work.
+#[derive(Debug, Clone, Copy, Default)]
+struct Flight {
+    /// How many.
+    tasks: u64,
+    /// At the last look at so many.
+    anonymous_mb: f64,
+    /// All that was resident, at any time.
+    most_mb: f64,
+}
 
 pub(super) fn run(bench: &Bench, report: &mut Report) -> anyhow::Result<()> {
     let host = place::target(&bench.mmn)?;
     place::ip(&["route", "add", SILENT, "via", "10.200.0.2"])?;
     host.ip(&["route", "add", "blackhole", SILENT])?;
-    let traces = json!({"timeout": "5s", "max_ttl": 30});
-    let bulk = json!({"count": 1, "timeout": "20s", "size": 8, "lane": "bulk"});
-    let precise = json!({"count": 1, "timeout": "20s", "size": 8, "lane": "precise"});
-    let lines = [
-        ("50,000 traces in flight: the module's RSS", "trace", traces, 50_000, None),
-        ("bulk lane, memory per outstanding probe", "ping", bulk, 500_000, Some(48.0)),
-        ("precise lane, memory per outstanding probe", "ping", precise, 50_000, Some(400.0)),
+    let ping = |lane: &str| json!({"count": 1, "timeout": "14s", "size": 8, "lane": lane});
+    let asked = [
+        Asked {
+            name: "50,000 traces at work: the module's RSS",
+            kind: "trace",
+            params: json!({"timeout": "6s"}),
+            tasks: 50_000,
+            probes: 1,
+            bytes: None,
+        },
+        Asked {
+            name: "bulk lane, memory per outstanding probe",
+            kind: "ping",
+            params: ping("bulk"),
+            tasks: 131_072,
+            probes: 1,
+            bytes: Some(48.0),
+        },
+        Asked {
+            name: "precise lane, memory per outstanding probe",
+            kind: "ping",
+            params: ping("precise"),
+            tasks: 50_000,
+            probes: 1,
+            bytes: Some(400.0),
+        },
     ];
-    for (name, kind, params, count, bytes) in lines {
-        let mut measured = Measured::start(bench, 1_000_000)?;
-        measured.measure("ping", &json!({"count": 1}), FIRST, 1_000, Duration::from_secs(20))?;
-        let (before, _) = processes::resident_mb(measured.packet)?;
-        let most = in_flight(&mut measured, kind, &params, count)?;
-        match bytes {
-            None => report.at_most(name, "MB", most, 100.0),
-            Some(bound) => {
-                report.at_most(name, "bytes", (most - before) * 1e6 / f64::from(count), bound);
-            }
-        }
-        measured.up.stop()?;
+    for asked in asked {
+        one(bench, &asked, report)?;
+        report.print();
     }
     Ok(())
 }
 
-/// The most resident memory while so many tasks are under way.
-fn in_flight(measured: &mut Measured, kind: &str, params: &Value, count: u32) -> anyhow::Result<f64> {
+#[expect(clippy::cast_precision_loss, reason = "counts of tasks")]
+fn one(bench: &Bench, asked: &Asked, report: &mut Report) -> anyhow::Result<()> {
+    let mut measured = Measured::start_with(bench, 1_000_000, Some(MANIFEST))?;
+    // Neighbours, sockets, connections.
+    let warm = json!({"count": 1, "lane": asked.params["lane"].as_str().unwrap_or("any")});
+    measured.measure("ping", &warm, FIRST, 100, Duration::from_secs(20))?;
+    let before = processes::resident(measured.packet)?;
+    let begin = clock::now();
+    let flight = in_flight(&mut measured, asked)?;
+    let wall_s = (clock::now() - begin).as_secs_f64();
+    report.note(&format!(
+        "{} of {} {} tasks at work at a time, ended after {wall_s:.1} s; anonymous memory {:.1} MB before, {:.1} MB then; \
+         resident {:.1} MB at most",
+        flight.tasks,
+        asked.tasks,
+        asked.kind,
+        before.anonymous_mb,
+        flight.anonymous_mb,
+        flight.most_mb,
+    ));
+    match asked.bytes {
+        None => report.at_most(asked.name, "MB", flight.most_mb, 100.0),
+        Some(bound) => {
+            let probes = flight.tasks as f64 * f64::from(asked.probes);
+            report.at_most(asked.name, "bytes", (flight.anonymous_mb - before.anonymous_mb) * 1e6 / probes, bound);
+        }
+    }
+    report.at_least("  tasks at work at that time", "", flight.tasks as f64, f64::from(asked.tasks));
+    measured.up.stop()
+}
+
+/// Has the tasks performed, and looks at the module meanwhile.
+fn in_flight(measured: &mut Measured, asked: &Asked) -> anyhow::Result<Flight> {
     let mut api = Connection::open(&measured.up.api, &measured.up.token)?;
-    let inputs: Vec<_> = (0..count).map(|number| address(FIRST_SILENT + number)).collect();
+    let inputs: Vec<_> = (0..asked.tasks).map(|number| address(FIRST_SILENT + number)).collect();
     let mut ids = Vec::new();
-    for inputs in inputs.chunks(100_000) {
-        let body = json!({"kind": kind, "params": params, "deadline": "5m", "inputs": inputs}).to_string();
+    for inputs in inputs.chunks(INPUTS) {
+        let body =
+            json!({"kind": asked.kind, "params": asked.params, "deadline": "5m", "inputs": inputs}).to_string();
         ids.push(measurement::submit(&mut api, &body)?);
     }
-    for id in &ids {
-        measurement::closed(&mut api, id, Duration::from_secs(200))?;
+    let (mut flight, begin) = (Flight::default(), clock::now());
+    loop {
+        let tasks = at_work(&mut api)?;
+        let Resident { anonymous_mb, most_mb, .. } = processes::resident(measured.packet)?;
+        flight.most_mb = most_mb;
+        if tasks > 0 && tasks >= flight.tasks {
+            flight = Flight { tasks, anonymous_mb, most_mb };
+        }
+        let mut pending = 0;
+        for id in &ids {
+            pending += measurement::ledger(&mut api, id)?["pending"].as_u64().unwrap_or(0);
+        }
+        if pending == 0 {
+            return Ok(flight);
+        }
+        anyhow::ensure!(clock::now() - begin < PATIENCE, "{pending} tasks have not ended within {PATIENCE:?}");
+        std::thread::sleep(LOOKS_EVERY);
     }
-    let (_, most) = processes::resident_mb(measured.packet)?;
-    Ok(most)
+}
+
+/// How many tasks the packet module performs, by its last heartbeat.
+fn at_work(api: &mut Connection) -> anyhow::Result<u64> {
+    let (_, body) = api.request("GET", "/api/v1/modules", None)?;
+    let modules: Value = serde_json::from_slice(&body)?;
+    let items = modules["items"].as_array().map_or(&[][..], Vec::as_slice);
+    let packet =
+        items.iter().find(|item| item["instance"].as_str().is_some_and(|name| name.starts_with("packet")));
+    packet.context("no packet module")?["heartbeat"]["load"]["running"].as_u64().context("no load")
 }

@@ -18,6 +18,7 @@ use crate::shared::Address;
 
 impl PacketKind for Trace {
     type Machine = Machine;
+    type Plan = ();
 
     fn family(params: &Params) -> Family {
         params.family
@@ -27,7 +28,15 @@ impl PacketKind for Trace {
         params.lane.into()
     }
 
-    fn machine(params: &Params, target: IpAddr, key: [u8; 16]) -> Result<Machine, Failure> {
+    fn plan(_: &Params) -> Result<(), Failure> {
+        Ok(())
+    }
+
+    fn target(machine: &Machine) -> IpAddr {
+        machine.spec().target
+    }
+
+    fn machine(params: &Params, (): &(), target: IpAddr, key: [u8; 16]) -> Result<Machine, Failure> {
         let refuse = |error: &dyn std::fmt::Display| Failure::refused(code::PARAMETERS, error);
         let tos = params.tos.or(params.dscp.map(|dscp| dscp << 2));
         let spec = Spec {
