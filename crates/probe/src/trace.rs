@@ -149,8 +149,8 @@ impl Trace {
             ttl: entry.ttl,
             attempt: entry.attempt,
             of_mtu_search: entry.of_search,
-            sent: entry.sent,
-            identity: entry.identity,
+            sent: entry.sent(),
+            identity: entry.identity(),
             port: self.port_of(ProbeId(number(id)), entry),
             ip_id: entry.ip_id,
             bytes: entry.bytes,
@@ -202,7 +202,7 @@ impl Trace {
             return;
         };
         let Some(entry) = self.entries.get(index) else { return };
-        let (Some(sent), Some(identity)) = (entry.sent, entry.identity) else {
+        let (Some(sent), Some(identity)) = (entry.sent(), entry.identity()) else {
             self.unasked.unknown = self.unasked.unknown.saturating_add(1);
             return;
         };
@@ -321,12 +321,12 @@ impl Trace {
         let Some(entry) = usize::try_from(probe.0).ok().and_then(|index| self.entries.get_mut(index)) else {
             return;
         };
-        if departure.is_none() && entry.sent.is_none() {
+        if departure.is_none() && entry.sent().is_none() {
             return;
         }
-        entry.sent = Some(stamp);
+        entry.stamp(stamp);
         if let Some(Departure { source, identity, ip_id, bytes }) = departure {
-            (entry.identity, entry.ip_id, entry.bytes) = (Some(identity), ip_id, bytes);
+            entry.departed(identity, ip_id, bytes);
             self.source = self.source.or(source);
         }
     }
@@ -363,7 +363,7 @@ impl Trace {
         let mut earliest: Option<Instant> = None;
         let (timeout, first) = (self.spec.timeout, self.spec.first_hop.0);
         for (index, entry) in self.entries.iter_mut().enumerate().skip(self.settled) {
-            let (None, Some(sent)) = (entry.fate, entry.sent) else { continue };
+            let (None, Some(sent)) = (entry.fate, entry.sent()) else { continue };
             let deadline = sent.at + timeout;
             if deadline > now {
                 earliest = Some(earliest.map_or(deadline, |other| other.min(deadline)));
@@ -470,7 +470,7 @@ impl Trace {
         let mut shape = self.spec.shape;
         shape.dont_fragment |= entry.of_search;
         if self.entries.capacity() == self.entries.len() {
-            self.entries.reserve_exact(self.entries.len().clamp(4, 64));
+            self.entries.reserve_exact((self.entries.len() / 2).clamp(4, 64));
         }
         self.entries.push(entry);
         self.open += 1;
@@ -537,7 +537,7 @@ impl Machine for Trace {
             Input::Stamped { probe, stamp } => self.sent(probe, stamp, None),
             Input::SendFailed { probe, reason } => self.send_failed(probe, reason),
             Input::Packet(packet) => self.packet(&packet),
-            Input::Overrun => self.mark_open(|entry| entry.overrun |= entry.sent.is_some()),
+            Input::Overrun => self.mark_open(|entry| entry.overrun |= entry.sent().is_some()),
             Input::ClockStepped => self.mark_open(|entry| entry.clock_stepped = true),
             Input::Cancel => self.cancelled = true,
         }

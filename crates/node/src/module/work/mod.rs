@@ -10,6 +10,7 @@
 //! The loop is in [`turns`]; what is done with what comes is in [`incoming`], what is sent in [`outgoing`].
 
 mod bulk;
+mod driven;
 mod incoming;
 mod outgoing;
 mod trials;
@@ -103,6 +104,8 @@ pub(super) struct Work {
     /// What goes in bulk; absent where the node gave no packet sockets.
     bulk: Option<bulk::InBulk>,
     stops: BTreeMap<Ticket, AbortHandle>,
+    /// When the time of a task may be over that the driver has.
+    overdue_at: Option<Instant>,
     inputs: SelectAll<futures::stream::LocalBoxStream<'static, (By, Message)>>,
     outbox: Outbox,
     receipts: Vec<Waiting>,
@@ -138,6 +141,7 @@ impl Work {
             performing: FuturesUnordered::new(),
             bulk: None,
             stops: BTreeMap::new(),
+            overdue_at: None,
             inputs: SelectAll::new(),
             outbox: Outbox::new(outfit.bus.client().clone()),
             receipts: Vec::new(),
@@ -197,10 +201,15 @@ impl Work {
             }
         }
         self.all_started();
+        self.end_driven();
     }
 
     /// Begins an attempt by itself. Gives the moment afterwards.
     fn attempt(&mut self, started: Started<Measure>, turn: clock::Reading) -> Now {
+        let Some(started) = self.drive(started) else {
+            self.end_driven();
+            return at(turn, clock::monotonic());
+        };
         let ticket = started.ticket;
         let site = Rc::clone(&self.outfit.site);
         let mut attempt = perform(site, ticket, started.origin, started.input).boxed_local();
