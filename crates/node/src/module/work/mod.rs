@@ -27,7 +27,7 @@ use futures::{FutureExt, StreamExt};
 use mmn_bus::connect::Bus;
 use mmn_bus::identity::permissions::POOL_QUEUE;
 use mmn_kit::Registered;
-use mmn_probe::time::Instant;
+use mmn_probe::time::{Instant, Nanos};
 use mmn_schema::announce::{KindInfo, Unavailable};
 use mmn_schema::body::Body;
 use mmn_schema::dispatch::Receipt;
@@ -52,6 +52,8 @@ use trials::{Findings, Trials};
 const DRAIN: usize = 64;
 /// How many tasks are begun before results leave.
 const TURN: usize = 1024;
+/// For how long: a task's first packet takes others along.
+const LONGEST_TURN: Nanos = Nanos::from_millis(5);
 const HEARTBEAT: Duration = Duration::from_millis(500);
 
 /// What a module is, and what it was given.
@@ -196,8 +198,11 @@ impl Work {
             let Some(started) = self.desk.start(moment) else { break };
             if started.origin.measure.bulk.is_some() {
                 self.start_in_bulk(started, moment);
-            } else {
-                moment = self.attempt(started, turn);
+                continue;
+            }
+            moment = self.attempt(started, turn);
+            if moment.at.saturating_since(turn.at) >= LONGEST_TURN {
+                break;
             }
         }
         self.all_started();
