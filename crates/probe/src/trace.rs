@@ -470,7 +470,9 @@ impl Trace {
         let mut shape = self.spec.shape;
         shape.dont_fragment |= entry.of_search;
         if self.entries.capacity() == self.entries.len() {
-            self.entries.reserve_exact((self.entries.len() / 2).clamp(4, 64));
+            // Most traces are short, and a vector that grows takes more than it needs.
+            let begun = self.entries.len();
+            self.entries.reserve_exact(if begun == 0 { 4 } else { (begun / 4).clamp(2, 64) });
         }
         self.entries.push(entry);
         self.open += 1;

@@ -266,7 +266,7 @@ proptest! {
     fn every_probe_ends_once(steps in prop::collection::vec(step(), 0..200), timeout in 1_u64..400) {
         let mut bulk = Bulk::new((0x4000, 4), [5; 16]);
         let (mut now, mut number) = (1_000, 0_u32);
-        let mut open: BTreeSet<u64> = BTreeSet::new();
+        let mut open: BTreeSet<u32> = BTreeSet::new();
         let mut packets: Vec<(Family, Vec<u8>)> = Vec::new();
         let mut fates: BTreeMap<u32, Fate> = BTreeMap::new();
         let mut missed = false;

@@ -78,7 +78,11 @@ impl Keys {
         if self.first.is_none() {
             self.first = std::num::NonZeroU64::new(word);
         } else {
-            self.more.get_or_insert_default().push(word);
+            let more = self.more.get_or_insert_default();
+            if more.len() == more.capacity() {
+                more.reserve_exact((more.len() / 4).max(3));
+            }
+            more.push(word);
         }
     }
 
