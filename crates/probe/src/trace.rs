@@ -18,6 +18,7 @@ pub mod shape;
 mod spec;
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use crate::cookie::Key;
 use crate::machine::{Input, Machine, Output};
@@ -40,7 +41,8 @@ const LONGEST_STEP: Nanos = Nanos::from_millis(250);
 /// A trace under way; see the module's head.
 #[derive(Debug)]
 pub struct Trace {
-    spec: Spec,
+    spec: Arc<Spec>,
+    target: IpAddr,
     key: Key,
     entries: Vec<Entry>,
     replies: Vec<Reply>,
@@ -81,8 +83,15 @@ enum Step {
 impl Trace {
     /// A trace that begins at its first poll. The key must be random and secret.
     pub fn new(spec: Spec, key: Key) -> Result<Self, SpecError> {
+        let target = spec.target;
+        Self::of_many(Arc::new(spec), target, key)
+    }
+
+    /// The same, for one of many targets that are asked alike: of this specification, but to this target.
+    pub fn of_many(spec: Arc<Spec>, target: IpAddr, key: Key) -> Result<Self, SpecError> {
         spec.check()?;
         Ok(Self {
+            target,
             highest: spec.first_hop.0 - 1,
             spec,
             key,
@@ -106,9 +115,14 @@ impl Trace {
         })
     }
 
-    /// What was asked.
-    pub const fn spec(&self) -> &Spec {
+    /// What was asked; of whom says [`Self::target`].
+    pub fn spec(&self) -> &Spec {
         &self.spec
+    }
+
+    /// Where its probes go.
+    pub const fn target(&self) -> IpAddr {
+        self.target
     }
 
     /// Why it ended; absent as long as it is under way.
@@ -214,7 +228,7 @@ impl Trace {
             bytes: entry.bytes,
         };
         let Verdict::Ours { verified, altered } =
-            self.spec.shape.judge(&self.key, self.spec.target, &sent_as, packet)
+            self.spec.shape.judge(&self.key, self.target, &sent_as, packet)
         else {
             self.unasked.foreign = self.unasked.foreign.saturating_add(1);
             return;
@@ -231,7 +245,7 @@ impl Trace {
         entry.reply = number;
         let (ttl, of_search) = (entry.ttl, entry.of_search);
         let reply = Reply::new(packet, verified, altered);
-        let (meaning, from) = (reply.means(self.spec.target, self.spec.shape.method), reply.from);
+        let (meaning, from) = (reply.means(self.target, self.spec.shape.method), reply.from);
         let said = reply.said;
         if self.replies.capacity() == self.replies.len() {
             self.replies.reserve_exact(4);
@@ -477,7 +491,7 @@ impl Trace {
         self.entries.push(entry);
         self.open += 1;
         self.handed_out = Some(id);
-        Output::Send(shape.probe(&self.key, self.spec.target, &look))
+        Output::Send(shape.probe(&self.key, self.target, &look))
     }
 
     fn finish(&mut self, stop: Stop) -> Output {
@@ -501,7 +515,7 @@ impl Trace {
                 .filter(|(_, hop)| hop.reply != 0)
                 .map(|(ttl, _)| Ttl(ttl))
                 .collect();
-            let Some(search) = Search::new(self.spec.target, pmtud, self.spec.attempts, answering) else {
+            let Some(search) = Search::new(self.target, pmtud, self.spec.attempts, answering) else {
                 return self.finish(stop);
             };
             self.search = Some(Box::new(search));
@@ -518,7 +532,7 @@ impl Trace {
         let Some(search) = &mut self.search else { return self.finish(stop) };
         match search.next(id) {
             mtu::Next::Ask { ttl, size } => {
-                let headers = header_bytes(self.spec.target, self.spec.shape.method);
+                let headers = header_bytes(self.target, self.spec.shape.method);
                 let mut entry = Entry::new(ttl, 0, size.saturating_sub(headers));
                 entry.of_search = true;
                 self.send(entry)
