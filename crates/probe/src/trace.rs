@@ -484,9 +484,10 @@ impl Trace {
         let mut shape = self.spec.shape;
         shape.dont_fragment |= entry.of_search;
         if self.entries.capacity() == self.entries.len() {
-            // Most traces are short, and a vector that grows takes more than it needs.
+            // As many as it takes to find nobody: a vector that grows leaves holes behind.
+            let silent = usize::from(self.spec.gap_limit) * usize::from(self.spec.attempts);
             let begun = self.entries.len();
-            self.entries.reserve_exact(if begun == 0 { 4 } else { (begun / 4).clamp(2, 64) });
+            self.entries.reserve_exact(if begun == 0 { silent.clamp(4, 10) } else { (begun / 4).clamp(4, 64) });
         }
         self.entries.push(entry);
         self.open += 1;
@@ -588,6 +589,8 @@ impl Trace {
         self.entries.iter_mut().skip(self.settled).filter(|entry| entry.fate.is_none()).for_each(mark);
     }
 }
+
+const _: () = assert!(size_of::<Trace>() <= 256, "a trace must not grow");
 
 /// The number of the probe in this place.
 pub(crate) fn number(index: usize) -> u32 {
