@@ -487,7 +487,11 @@ impl Trace {
             // As many as it takes to find nobody: a vector that grows leaves holes behind.
             let silent = usize::from(self.spec.gap_limit) * usize::from(self.spec.attempts);
             let begun = self.entries.len();
-            self.entries.reserve_exact(if begun == 0 { silent.clamp(4, 10) } else { (begun / 4).clamp(4, 64) });
+            self.entries.reserve_exact(if begun == 0 {
+                silent.clamp(4, 10)
+            } else {
+                (begun / 4).clamp(4, 64)
+            });
         }
         self.entries.push(entry);
         self.open += 1;

@@ -1,4 +1,5 @@
-//! Memory of what is outstanding: 50,000 traces in one module, and probes of the bulk and the precise lane, one to a task.
+//! Memory of what is outstanding: 50,000 traces in one module, and probes of the bulk and the precise lane, one to a task:
+//! that is when one takes most.
 //!
 //! Nobody answers, so that all of them are outstanding at the same time; that they are is the instance's own word
 //! (tasks at work, of its heartbeat), and what is divided by. A lane's memory is what the process of the packet module
@@ -45,8 +46,17 @@ struct Asked {
     tasks: u32,
     /// Probes of one task.
     probes: u32,
-    /// Of a probe, in bytes; absent: of all, in MB.
-    bytes: Option<f64>,
+    figure: Figure,
+}
+
+/// What the figure is of.
+enum Figure {
+    /// All that is resident, and its bound in MB.
+    All(f64),
+    /// A probe, and its bound in bytes.
+    Probe(f64),
+    /// A probe, beside the others.
+    Yardstick,
 }
 
 /// What was seen while the most tasks were at work.
@@ -65,7 +75,8 @@ impl Flight {
     fn most_mb(&self, after: Duration, what: fn(&Resident) -> f64) -> anyhow::Result<f64> {
         let (first, last) = self.looks.first().zip(self.looks.last()).context("nothing was at work")?;
         let counted = first.0 + after..last.0.saturating_sub(AGED);
-        let looks = self.looks.iter().filter(|(at, _)| counted.contains(at)).map(|(_, resident)| what(resident));
+        let looks =
+            self.looks.iter().filter(|(at, _)| counted.contains(at)).map(|(_, resident)| what(resident));
         looks.max_by(f64::total_cmp).context("it was over too soon")
     }
 }
@@ -82,7 +93,7 @@ pub(super) fn run(bench: &Bench, report: &mut Report) -> anyhow::Result<()> {
             params: json!({"timeout": "8s"}),
             tasks: 50_000,
             probes: 1,
-            bytes: None,
+            figure: Figure::All(100.0),
         },
         Asked {
             name: "bulk lane, memory per outstanding probe",
@@ -90,7 +101,7 @@ pub(super) fn run(bench: &Bench, report: &mut Report) -> anyhow::Result<()> {
             params: ping("bulk"),
             tasks: 131_072,
             probes: 1,
-            bytes: Some(48.0),
+            figure: Figure::Probe(48.0),
         },
         Asked {
             name: "precise lane, memory per outstanding probe",
@@ -98,7 +109,15 @@ pub(super) fn run(bench: &Bench, report: &mut Report) -> anyhow::Result<()> {
             params: ping("precise"),
             tasks: 50_000,
             probes: 1,
-            bytes: Some(400.0),
+            figure: Figure::Probe(400.0),
+        },
+        Asked {
+            name: "  the same, four probes to a task",
+            kind: "ping",
+            params: json!({"count": 4, "interval": "10ms", "timeout": "12s", "size": 8, "lane": "precise"}),
+            tasks: 20_000,
+            probes: 4,
+            figure: Figure::Yardstick,
         },
     ];
     for asked in asked {
@@ -129,12 +148,12 @@ fn one(bench: &Bench, asked: &Asked, report: &mut Report) -> anyhow::Result<()> 
          {:.1} MB at most",
         before.anonymous_mb, flight.most_mb
     ));
-    match asked.bytes {
-        None => report.at_most(asked.name, "MB", all_mb, 100.0),
-        Some(bound) => {
-            let probes = flight.tasks as f64 * f64::from(asked.probes);
-            report.at_most(asked.name, "bytes", (anonymous_mb - before.anonymous_mb) * 1e6 / probes, bound);
-        }
+    let probes = flight.tasks as f64 * f64::from(asked.probes);
+    let bytes = (anonymous_mb - before.anonymous_mb) * 1e6 / probes;
+    match asked.figure {
+        Figure::All(bound) => report.at_most(asked.name, "MB", all_mb, bound),
+        Figure::Probe(bound) => report.at_most(asked.name, "bytes", bytes, bound),
+        Figure::Yardstick => report.yardstick(asked.name, "bytes", bytes),
     }
     report.at_least("  tasks at work at that time", "", flight.tasks as f64, f64::from(asked.tasks));
     measured.up.stop()
@@ -146,8 +165,8 @@ fn in_flight(measured: &mut Measured, asked: &Asked) -> anyhow::Result<Flight> {
     let inputs: Vec<_> = (0..asked.tasks).map(|number| address(FIRST_SILENT + number)).collect();
     let mut ids = Vec::new();
     for inputs in inputs.chunks(INPUTS) {
-        let body =
-            json!({"kind": asked.kind, "params": asked.params, "deadline": "5m", "inputs": inputs}).to_string();
+        let body = json!({"kind": asked.kind, "params": asked.params, "deadline": "5m", "inputs": inputs})
+            .to_string();
         ids.push(measurement::submit(&mut api, &body)?);
     }
     let (mut flight, begin) = (Flight::default(), clock::now());
@@ -168,7 +187,10 @@ fn in_flight(measured: &mut Measured, asked: &Asked) -> anyhow::Result<Flight> {
         if pending == 0 {
             return Ok(flight);
         }
-        anyhow::ensure!(clock::now() - begin < PATIENCE, "{pending} tasks have not ended within {PATIENCE:?}");
+        anyhow::ensure!(
+            clock::now() - begin < PATIENCE,
+            "{pending} tasks have not ended within {PATIENCE:?}"
+        );
         std::thread::sleep(LOOKS_EVERY);
     }
 }

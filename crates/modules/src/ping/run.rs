@@ -50,12 +50,7 @@ impl PacketKind for Ping {
         spec(params).map(Arc::new).map_err(|error| Failure::refused(code::PARAMETERS, error))
     }
 
-    fn machine(
-        params: &Params,
-        plan: &Arc<Spec>,
-        target: IpAddr,
-        key: [u8; 16],
-    ) -> Result<Machine, Failure> {
+    fn machine(params: &Params, plan: &Arc<Spec>, target: IpAddr, key: [u8; 16]) -> Result<Machine, Failure> {
         let key = Key::new(key);
         let schedule = schedule(params, &key);
         let spec = if schedule == plan.schedule {

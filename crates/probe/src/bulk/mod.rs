@@ -334,7 +334,8 @@ impl Bulk {
         let whole = usize::from(entry.spec.shape.payload_bytes).min(COOKIE_BYTES);
         // A reply must carry all of the cookie, an error as much as it quotes.
         let length = if heard.error.is_some() { whole.min(heard.payload.len()) } else { whole };
-        let elsewhere = heard.error.is_some_and(|said| said.destination.to_canonical() != self.table.target(slot));
+        let elsewhere =
+            heard.error.is_some_and(|said| said.destination.to_canonical() != self.table.target(slot));
         if elsewhere || heard.payload.get(..length) != proof.get(..length) {
             self.counters.foreign += 1;
             return None;

@@ -69,7 +69,8 @@ impl<M> Serialize for AllHeld<'_, M> {
 
 impl<M> Serialize for Of<'_, M> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut all = self.indices.iter().copied().chain(self.flocks.iter().flat_map(|flock| flock.indices()));
+        let mut all =
+            self.indices.iter().copied().chain(self.flocks.iter().flat_map(|flock| flock.indices()));
         // Its length is told first: an encoding may need it.
         serializer.collect_seq(Counted { left: self.len(), next: iter::from_fn(|| all.next()) })
     }

@@ -32,8 +32,8 @@ use mmn_schema::id::{AnchorId, BootId, Epoch, InstanceId, KindName, MeasurementI
 use mmn_schema::outcome::{Outcome, Reason, Summary, code};
 use mmn_schema::time::Timestamp;
 
-use at_work::{AtWork, Attempt};
 pub(crate) use at_work::Ticket;
+use at_work::{AtWork, Attempt};
 use held::AllHeld;
 use lanes::{Lanes, Waiting};
 pub(crate) use ledger::Outgoing;
@@ -223,7 +223,11 @@ impl<M> Desk<M> {
     }
 
     /// Those that are performed by themselves and whose time is over, and when that of the next of them will be.
-    pub(crate) fn overdue(&self, now: Instant, which: impl Fn(Ticket) -> bool) -> (Vec<Ticket>, Option<Instant>) {
+    pub(crate) fn overdue(
+        &self,
+        now: Instant,
+        which: impl Fn(Ticket) -> bool,
+    ) -> (Vec<Ticket>, Option<Instant>) {
         let (mut overdue, mut next) = (Vec::new(), None);
         for (ticket, origin, _) in self.at_work.alone().filter(|(ticket, _, _)| which(*ticket)) {
             if origin.deadline <= now {

@@ -81,9 +81,9 @@ impl<T> Slab<T> {
 
     /// All values.
     pub(super) fn iter(&self) -> impl Iterator<Item = (Key, &T)> {
-        (0..).zip(&self.places).filter_map(|(place, it)| {
-            it.value.as_ref().map(|value| (Key { place, round: it.round }, value))
-        })
+        (0..)
+            .zip(&self.places)
+            .filter_map(|(place, it)| it.value.as_ref().map(|value| (Key { place, round: it.round }, value)))
     }
 }
 

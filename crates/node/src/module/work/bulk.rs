@@ -78,7 +78,13 @@ impl Work {
     pub(super) fn begin_bulk(&mut self, sockets: PacketSockets) {
         match self.outfit.site.bulk(sockets) {
             Ok(lane) => {
-                self.bulk = Some(InBulk { lane, open: None, flocks: Vec::new(), declined: VecDeque::new(), ends: Vec::new() });
+                self.bulk = Some(InBulk {
+                    lane,
+                    open: None,
+                    flocks: Vec::new(),
+                    declined: VecDeque::new(),
+                    ends: Vec::new(),
+                });
                 self.desk.allow_bulk(|measure| measure.bulk.is_some(), LIMIT);
                 tracing::info!("packet sockets are in use");
                 self.announce();

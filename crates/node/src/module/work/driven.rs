@@ -61,9 +61,7 @@ impl Work {
                 return Err(Ended::without(Outcome::Refused, refusal.reason()));
             }
             let (machine, wish) = kind.machine(target, rand::random()).map_err(Ended::of_failure)?;
-            driver
-                .start_for(key.bits(), machine, wish)
-                .map_err(|error| Ended::of_failure(not_driven(error)))
+            driver.start_for(key.bits(), machine, wish).map_err(|error| Ended::of_failure(not_driven(error)))
         };
         let begun = catch_unwind(AssertUnwindSafe(begun));
         let failed = match begun {

@@ -94,7 +94,13 @@ pub(super) struct Keys {
 
 impl Keys {
     pub(super) fn new(secret: Secret) -> Self {
-        Self { secret, tags: Tags::default(), by_ports: FxHashMap::default(), next: FxHashMap::default(), under_way: [0; 3] }
+        Self {
+            secret,
+            tags: Tags::default(),
+            by_ports: FxHashMap::default(),
+            next: FxHashMap::default(),
+            under_way: [0; 3],
+        }
     }
 
     /// How many probes of a protocol hold a tag.
@@ -215,7 +221,11 @@ impl Keys {
 
     fn owner_of(&self, claim: Claim, by_ports: bool) -> Owner {
         let Claim { ticket: Ticket { job, probe }, destination, now, added, .. } = claim;
-        let told_by = if by_ports { BY_PORTS } else { added.map_or(NOT_OURS, |added| NonZeroU16::MIN.saturating_add(added.min(MOST_ADDED))) };
+        let told_by = if by_ports {
+            BY_PORTS
+        } else {
+            added.map_or(NOT_OURS, |added| NonZeroU16::MIN.saturating_add(added.min(MOST_ADDED)))
+        };
         Owner { job, probe, destination: self.destination(destination), since_s: seconds(now), told_by }
     }
 
