@@ -63,14 +63,26 @@ pub(crate) fn cpu_s(pids: &[u32]) -> f64 {
     pids.iter().filter_map(of).sum()
 }
 
-/// Resident memory of a process in MB: at present, and the most so far.
-pub(crate) fn resident_mb(pid: u32) -> anyhow::Result<(f64, f64)> {
+/// Resident memory of a process, in MB.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Resident {
+    /// All of it.
+    pub(crate) all_mb: f64,
+    /// The most that it was so far.
+    pub(crate) most_mb: f64,
+    /// What is no file and not shared.
+    pub(crate) anonymous_mb: f64,
+}
+
+/// Resident memory of a process.
+pub(crate) fn resident(pid: u32) -> anyhow::Result<Resident> {
     let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
     let field = |name: &str| -> anyhow::Result<f64> {
         let line = status.lines().find_map(|line| line.strip_prefix(name)).context("no such line")?;
-        Ok(line.trim().trim_end_matches("kB").trim().parse::<f64>()? / 1e3)
+        // What is called kB there are 1,024 bytes.
+        Ok(line.trim().trim_end_matches("kB").trim().parse::<f64>()? * 1.024e-3)
     };
-    Ok((field("VmRSS:")?, field("VmHWM:")?))
+    Ok(Resident { all_mb: field("VmRSS:")?, most_mb: field("VmHWM:")?, anonymous_mb: field("RssAnon:")? })
 }
 
 /// The parent of each process.

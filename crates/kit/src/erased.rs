@@ -1,19 +1,21 @@
 //! Kinds behind one object-safe face, so that a module process holds any of them in one list.
 
 use std::any::Any;
+use std::borrow::Cow;
 use std::fmt;
 use std::marker::PhantomData;
+use std::net::IpAddr;
 
 use futures::FutureExt;
 use futures::future::LocalBoxFuture;
-use mmn_probe::conditions::Conditions;
+use mmn_probe::conditions::{Conditions, Wish};
 use mmn_schema::announce::KindInfo;
 use mmn_schema::body::Body;
 use mmn_schema::dispatch::Input;
 use mmn_schema::outcome::code;
 use serde_json::{Map, Value};
 
-use crate::context::Context;
+use crate::context::{Context, Driven, Family, Performed};
 use crate::kind::{BulkTask, Cost, Kind, PacketKind, SessionKind};
 use crate::outcome::{Failure, Measured};
 use crate::self_test::{SelfTest, Trial};
@@ -53,6 +55,22 @@ pub trait Measurement {
         Err(Failure::failed(code::INTERNAL, "this kind is not performed in bulk"))
     }
 
+    /// The address family of its targets, where all that a task does is to drive one machine: then very many tasks whose
+    /// targets are addresses need no future each, by [`Self::machine`] and [`Self::of_machine`].
+    fn driven(&self) -> Option<Family> {
+        None
+    }
+
+    /// The machine for a target, and the lane that it asks for. `key` is fresh random bytes.
+    fn machine(&self, _: IpAddr, _: [u8; 16]) -> Result<(Box<dyn Driven>, Wish), Failure> {
+        Err(Failure::failed(code::INTERNAL, "this kind has no machine"))
+    }
+
+    /// What came of a task whose machine was driven to its end. Its input was the target as addresses are written.
+    fn of_machine(&self, _: Performed) -> Result<Measured<Body>, Failure> {
+        Err(Failure::failed(code::INTERNAL, "this kind has no machine"))
+    }
+
     /// Performs it on one input.
     fn run<'a>(
         &'a self,
@@ -85,10 +103,10 @@ impl<K: PacketKind> Registered for Packet<K> {
         info::<K>()
     }
     fn prepare(&self, params: &Body) -> Result<Box<dyn Measurement>, Failure> {
-        Ok(Box::new(PreparedPacket::<K>(read::<K>(params)?)))
+        Ok(Box::new(PreparedPacket::<K>::new(read::<K>(params)?)?))
     }
     fn self_test(&self) -> Option<Trial> {
-        trial::<K>(|params| Box::new(PreparedPacket::<K>(params)))
+        trial::<K>(|params| Ok(Box::new(PreparedPacket::<K>::new(params)?)))
     }
 }
 
@@ -106,7 +124,7 @@ impl<K: SessionKind> Registered for Session<K> {
         Ok(Box::new(PreparedSession::<K>(read::<K>(params)?)))
     }
     fn self_test(&self) -> Option<Trial> {
-        trial::<K>(|params| Box::new(PreparedSession::<K>(params)))
+        trial::<K>(|params| Ok(Box::new(PreparedSession::<K>(params))))
     }
 }
 
@@ -122,16 +140,41 @@ impl<K> fmt::Debug for Session<K> {
     }
 }
 
-struct PreparedPacket<K: Kind>(K::Params);
+struct PreparedPacket<K: PacketKind> {
+    params: K::Params,
+    plan: K::Plan,
+}
+
 struct PreparedSession<K: Kind>(K::Params);
+
+impl<K: PacketKind> PreparedPacket<K> {
+    fn new(params: K::Params) -> Result<Self, Failure> {
+        let plan = K::plan(&params)?;
+        Ok(Self { params, plan })
+    }
+
+    fn measured(
+        &self,
+        input: Option<&str>,
+        Performed { machine, conditions }: Performed,
+    ) -> Result<Measured<Body>, Failure> {
+        let machine: Box<dyn Any> = machine;
+        let machine = machine
+            .downcast::<K::Machine>()
+            .map_err(|_| Failure::failed(code::INTERNAL, "the driver gave another machine back"))?;
+        let target = K::target(&machine);
+        let input = input.map_or_else(|| target.to_string().into(), Cow::Borrowed);
+        erase(K::measured(&self.params, &input, target, &machine, &conditions)?)
+    }
+}
 
 impl<K: PacketKind> Measurement for PreparedPacket<K> {
     fn cost(&self) -> Cost {
-        K::cost(&self.0)
+        K::cost(&self.params)
     }
 
     fn bulk(&self) -> Option<BulkTask> {
-        K::bulk(&self.0)
+        K::bulk(&self.params)
     }
 
     fn of_bulk(
@@ -139,7 +182,20 @@ impl<K: PacketKind> Measurement for PreparedPacket<K> {
         sample: &mmn_probe::bulk::Sample,
         conditions: &Conditions,
     ) -> Result<Measured<Body>, Failure> {
-        erase(K::of_bulk(&self.0, sample, conditions)?)
+        erase(K::of_bulk(&self.params, sample, conditions)?)
+    }
+
+    fn driven(&self) -> Option<Family> {
+        Some(K::family(&self.params))
+    }
+
+    fn machine(&self, target: IpAddr, key: [u8; 16]) -> Result<(Box<dyn Driven>, Wish), Failure> {
+        let machine = K::machine(&self.params, &self.plan, target, key)?;
+        Ok((Box::new(machine), K::lane(&self.params)))
+    }
+
+    fn of_machine(&self, performed: Performed) -> Result<Measured<Body>, Failure> {
+        self.measured(None, performed)
     }
 
     fn run<'a>(
@@ -151,19 +207,14 @@ impl<K: PacketKind> Measurement for PreparedPacket<K> {
             let Input::Target(text) = input else {
                 return Err(Failure::refused(code::PARAMETERS, "the input must be one target"));
             };
-            let resolution = context.resolve(text, K::family(&self.0)).await?;
+            let resolution = context.resolve(text, K::family(&self.params)).await?;
             let Some(&target) = resolution.addresses.first() else {
                 return Err(Failure::failed(code::UNRESOLVABLE, format_args!("{text} has no address")));
             };
             let mut key = [0; 16];
             context.random(&mut key);
-            let machine = K::machine(&self.0, target, key)?;
-            let driven = context.drive(target, Box::new(machine), K::lane(&self.0)).await?;
-            let (machine, conditions): (Box<dyn Any>, _) = (driven.machine, driven.conditions);
-            let machine = machine
-                .downcast::<K::Machine>()
-                .map_err(|_| Failure::failed(code::INTERNAL, "the driver gave another machine back"))?;
-            erase(K::measured(&self.0, text, target, &machine, &conditions)?)
+            let (machine, wish) = self.machine(target, key)?;
+            self.measured(Some(text), context.drive(target, machine, wish).await?)
         }
         .boxed_local()
     }
@@ -183,12 +234,12 @@ impl<K: SessionKind> Measurement for PreparedSession<K> {
     }
 }
 
-fn trial<K: Kind>(prepared: fn(K::Params) -> Box<dyn Measurement>) -> Option<Trial> {
+fn trial<K: Kind>(prepared: fn(K::Params) -> Result<Box<dyn Measurement>, Failure>) -> Option<Trial> {
     let SelfTest { far_end, task } = K::self_test()?;
     let task = move |address| {
         let (params, input) = task(address);
         K::check(&params).map_err(|error| Failure::refused(code::PARAMETERS, error))?;
-        Ok((prepared(params), input))
+        Ok((prepared(params)?, input))
     };
     Some(Trial { far_end, task: Box::new(task) })
 }

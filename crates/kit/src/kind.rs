@@ -66,6 +66,8 @@ pub struct Cost {
 pub trait PacketKind: Kind {
     /// The machine.
     type Machine: Machine + Send + 'static;
+    /// What machines for many targets share; `()` where that is nothing but the parameters.
+    type Plan: 'static;
 
     /// The address family that the parameters ask for.
     fn family(params: &Self::Params) -> Family;
@@ -90,8 +92,19 @@ pub trait PacketKind: Kind {
         Err(Failure::failed(code::INTERNAL, "this kind is not performed in bulk"))
     }
 
+    /// What machines share, made once of the parameters.
+    fn plan(params: &Self::Params) -> Result<Self::Plan, Failure>;
+
     /// A machine for one target. `key` is fresh random bytes: forged replies don't know them.
-    fn machine(params: &Self::Params, target: IpAddr, key: [u8; 16]) -> Result<Self::Machine, Failure>;
+    fn machine(
+        params: &Self::Params,
+        plan: &Self::Plan,
+        target: IpAddr,
+        key: [u8; 16],
+    ) -> Result<Self::Machine, Failure>;
+
+    /// The target of a machine.
+    fn target(machine: &Self::Machine) -> IpAddr;
 
     /// What the machine found, once it is done. `input` is the target as it was asked for.
     fn measured(

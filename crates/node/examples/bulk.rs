@@ -109,7 +109,7 @@ async fn lane(count: u32, pps: u64) -> Result<Outcome> {
                 Spec { shape: shape.clone(), timeout: Nanos::from_secs(2), deadline: Instant(u64::MAX) };
             let spec = lane.measure(spec).ok_or("too many measurements")?;
             for _ in 0..1_024.min(count - next) {
-                if !lane.submit(spec, target(next), next.into()) {
+                if !lane.submit(spec, target(next), next) {
                     break;
                 }
                 next += 1;
@@ -138,7 +138,7 @@ async fn lane(count: u32, pps: u64) -> Result<Outcome> {
             let spec = lane.measure(spec).ok_or("too many measurements")?;
             for owner in again {
                 ended -= 1;
-                lane.submit(spec, target(u32::try_from(owner)?), owner);
+                lane.submit(spec, target(owner), owner);
             }
             lane.complete(spec);
         }

@@ -52,6 +52,7 @@ fn config(dir: PathBuf, url: &str, creds: PathBuf) -> std::io::Result<Config> {
         prefix: Prefix::default(),
         launcher: Launcher::new([own.clone(), OsString::from("launch")]),
         module_command: vec![own, OsString::from("module")],
+        module_env: Vec::new(),
         builtins: Builtin::all_of(kinds::KINDS),
         policy: Policy::default(),
         place: Place::default(),

@@ -34,6 +34,8 @@ pub struct Config {
     pub launcher: Launcher,
     /// How this program runs a module: it is called with these and the module's name behind, as in `mmn module dns`.
     pub module_command: Vec<OsString>,
+    /// What modules of this program have in their environment besides, unless a manifest says otherwise.
+    pub module_env: Vec<(String, String)>,
     /// The modules of this program, each run without a manifest unless one of the same name overrides it.
     pub builtins: Vec<Builtin>,
     /// What the site allows where there is no `policy.toml`.

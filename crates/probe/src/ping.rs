@@ -12,14 +12,14 @@ pub mod options;
 mod sample;
 mod spec;
 
-use std::net::IpAddr;
+use std::{net::IpAddr, sync::Arc};
 
 use crate::{
     cookie::Key,
     machine::{Input, Machine, Output},
     packet::{Body, Departure, Flow, Identity, Packet, Probe, ProbeId, SendFailure, UdpTag},
     schedule::Slots,
-    time::{Instant, Nanos, Stamp},
+    time::{Instant, Nanos, Stamp, StampSource, Utc},
 };
 
 use judge::Verdict;
@@ -32,11 +32,12 @@ pub const COOKIE_BYTES: usize = 8;
 /// The most duplicates that are kept with their time; further ones are counted.
 pub const MAX_REPEATS: usize = 256;
 
-/// A ping under way; see the module's head.
+/// A ping under way; see the module's head. Very many may be: it is kept small.
 #[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own, and machines are kept small")]
 #[derive(Debug)]
 pub struct Ping {
-    spec: Spec,
+    spec: Arc<Spec>,
+    target: IpAddr,
     key: Key,
     probes: Vec<Entry>,
     /// What few pings have.
@@ -65,12 +66,15 @@ struct Rare {
 
 #[derive(Debug)]
 struct Entry {
-    sent: Option<Stamp>,
+    /// When it left, on both clocks, and who says so: nobody before it has.
+    left_at: Instant,
+    left_utc: Utc,
+    stamped_by: Option<StampSource>,
     identity: Identity,
     ip_id: Option<u16>,
     bytes: u32,
     duplicates: u32,
-    fate: Option<Fate>,
+    fate: Option<Box<Fate>>,
     /// The receiver was overrun while it was under way.
     missed: bool,
     clock_stepped: bool,
@@ -79,8 +83,15 @@ struct Entry {
 impl Ping {
     /// A measurement that begins at its first poll. The key must be random and secret.
     pub fn new(spec: Spec, key: Key) -> Result<Self, SpecError> {
-        spec.check()?;
+        let target = spec.target;
+        Self::of_many(Arc::new(spec), target, key)
+    }
+
+    /// The same, for one of many targets that are asked alike: of this specification, but to this target.
+    pub fn of_many(spec: Arc<Spec>, target: IpAddr, key: Key) -> Result<Self, SpecError> {
+        spec.check(target)?;
         Ok(Self {
+            target,
             key,
             probes: Vec::new(),
             rare: None,
@@ -103,9 +114,14 @@ impl Ping {
         self
     }
 
-    /// What was asked.
-    pub const fn spec(&self) -> &Spec {
+    /// What was asked; of whom says [`Self::target`].
+    pub fn spec(&self) -> &Spec {
         &self.spec
+    }
+
+    /// Where its probes go.
+    pub const fn target(&self) -> IpAddr {
+        self.target
     }
 
     /// Whether the measurement is over.
@@ -191,7 +207,7 @@ impl Ping {
             dont_fragment: spec.dont_fragment,
             ip_options: spec.ip_option.as_ref().map_or(Vec::new(), |option| option.encode()),
             flow: Flow { number: step, selector: spec.selector.map(|first| first.wrapping_add(step)) },
-            ..Probe::new(id, spec.target, body)
+            ..Probe::new(id, self.target, body)
         }
     }
 
@@ -216,14 +232,14 @@ impl Ping {
     fn reply(&mut self, index: usize, reply: Reply) {
         let timeout = self.spec.timeout;
         let Some(entry) = self.probes.get_mut(index) else { return };
-        match entry.fate {
+        match entry.fate.as_deref() {
             Some(Fate::Replied(_) | Fate::Late(_)) => self.repeat(index, &reply.arrival),
             // A reply outdoes silence, and an error: the target did answer.
             None | Some(Fate::TimedOut | Fate::Overrun | Fate::Error(_)) => {
                 if entry.is_late(reply.arrival.received, timeout) {
-                    entry.fate = Some(Fate::Late(reply));
+                    entry.settle(Fate::Late(reply));
                 } else {
-                    entry.fate = Some(Fate::Replied(reply));
+                    entry.settle(Fate::Replied(reply));
                     self.replied += 1;
                 }
             }
@@ -233,9 +249,9 @@ impl Ping {
 
     fn error(&mut self, index: usize, report: IcmpReport) {
         let Some(entry) = self.probes.get_mut(index) else { return };
-        match entry.fate {
+        match entry.fate.as_deref() {
             // Silence with a reason is worth more than silence.
-            None | Some(Fate::TimedOut | Fate::Overrun) => entry.fate = Some(Fate::Error(report)),
+            None | Some(Fate::TimedOut | Fate::Overrun) => entry.settle(Fate::Error(report)),
             Some(Fate::Error(_) | Fate::Replied(_) | Fate::Late(_)) => self.repeat(index, &report.arrival),
             Some(Fate::NotSent(_) | Fate::Cancelled) => self.rare().unasked.unknown += 1,
         }
@@ -244,7 +260,7 @@ impl Ping {
     fn repeat(&mut self, index: usize, arrival: &Arrival) {
         let Some(entry) = self.probes.get_mut(index) else { return };
         entry.duplicates = entry.duplicates.saturating_add(1);
-        let rtt = entry.sent.and_then(|sent| arrival.received.at.checked_since(sent.at));
+        let rtt = entry.sent().and_then(|sent| arrival.received.at.checked_since(sent.at));
         let &Arrival { from, received, ttl, .. } = arrival;
         let repeats = &mut self.rare().repeats;
         if repeats.len() < MAX_REPEATS {
@@ -263,7 +279,7 @@ impl Ping {
     fn send_failed(&mut self, probe: ProbeId, reason: SendFailure) {
         self.taken(probe);
         if let Some(entry) = self.entry(probe) {
-            entry.fate.get_or_insert(Fate::NotSent(reason));
+            entry.fate.get_or_insert_with(|| Box::new(Fate::NotSent(reason)));
         }
     }
 
@@ -280,7 +296,7 @@ impl Ping {
 
     fn stamped(&mut self, probe: ProbeId, stamp: Stamp) {
         if let Some(entry) = self.entry(probe) {
-            entry.sent = Some(stamp);
+            (entry.left_at, entry.left_utc, entry.stamped_by) = (stamp.at, stamp.utc, Some(stamp.source));
         }
     }
 
@@ -299,10 +315,10 @@ impl Ping {
         let timeout = self.spec.timeout;
         let mut earliest: Option<Instant> = None;
         for entry in self.under_way() {
-            let Some(sent) = entry.sent else { continue };
+            let Some(sent) = entry.sent() else { continue };
             let deadline = sent.at + timeout;
             if deadline <= now {
-                entry.fate = Some(if entry.missed { Fate::Overrun } else { Fate::TimedOut });
+                entry.settle(if entry.missed { Fate::Overrun } else { Fate::TimedOut });
             } else {
                 earliest = Some(earliest.map_or(deadline, |other| other.min(deadline)));
             }
@@ -326,7 +342,7 @@ impl Ping {
 
     fn finish(&mut self, end: End) -> Output {
         for entry in self.under_way() {
-            entry.fate = Some(Fate::Cancelled);
+            entry.settle(Fate::Cancelled);
         }
         self.end = Some(end);
         Output::Done
@@ -340,7 +356,9 @@ impl Ping {
             self.probes.reserve_exact(usize::try_from(self.spec.count.min(16)).unwrap_or(1));
         }
         self.probes.push(Entry {
-            sent: None,
+            left_at: Instant(0),
+            left_utc: Utc(0),
+            stamped_by: None,
             identity: Identity { selector: 0, tag: 0 },
             ip_id: None,
             bytes: 0,
@@ -354,8 +372,9 @@ impl Ping {
     }
 
     fn sample(&self, seq: u32, entry: &Entry) -> Sample {
-        let fate = entry.fate.clone().unwrap_or(Fate::Cancelled);
-        let &Entry { sent, identity, ip_id, bytes, duplicates, clock_stepped, .. } = entry;
+        let fate = entry.fate.as_deref().cloned().unwrap_or(Fate::Cancelled);
+        let sent = entry.sent();
+        let &Entry { identity, ip_id, bytes, duplicates, clock_stepped, .. } = entry;
         Sample {
             seq,
             sent,
@@ -382,7 +401,7 @@ impl Machine for Ping {
             }
             Input::ClockStepped => self.under_way().for_each(|entry| entry.clock_stepped = true),
             Input::Overrun => {
-                self.under_way().filter(|entry| entry.sent.is_some()).for_each(|entry| entry.missed = true);
+                self.under_way().filter(|entry| entry.sent().is_some()).for_each(|entry| entry.missed = true);
             }
             Input::Cancel => self.cancelled = true,
         }
@@ -401,7 +420,7 @@ impl Machine for Ping {
         }
         let idle = self.settled == self.probes.len();
         if self.all_begun() && idle {
-            let sent = self.probes.iter().filter_map(|entry| entry.sent).map(|sent| sent.at).max();
+            let sent = self.probes.iter().filter_map(Entry::sent).map(|sent| sent.at).max();
             if let Some(last) = sent.map(|sent| sent + self.spec.timeout)
                 && self.spec.wait_duplicates
                 && now < last
@@ -424,11 +443,22 @@ impl Machine for Ping {
 }
 
 impl Entry {
+    fn sent(&self) -> Option<Stamp> {
+        self.stamped_by.map(|source| Stamp { at: self.left_at, utc: self.left_utc, source })
+    }
+
+    fn settle(&mut self, fate: Fate) {
+        self.fate = Some(Box::new(fate));
+    }
+
     fn is_late(&self, received: Stamp, timeout: Nanos) -> bool {
-        let Some(sent) = self.sent else { return false };
+        let Some(sent) = self.sent() else { return false };
         received.at.saturating_since(sent.at) > timeout
     }
 }
+
+const _: () = assert!(size_of::<Ping>() <= 128, "a ping must not grow");
+const _: () = assert!(size_of::<Entry>() <= 48, "nor what it keeps of a probe");
 
 fn number(index: usize) -> u32 {
     u32::try_from(index).unwrap_or(u32::MAX)

@@ -40,26 +40,29 @@ impl Schedule {
 #[derive(Clone, Debug)]
 pub struct Slots {
     chance: Chance,
-    next: Option<Instant>,
+    /// [`NOT_BEGUN`] before the first call.
+    next: Instant,
 }
+
+const NOT_BEGUN: Instant = Instant(u64::MAX);
 
 impl Slots {
     /// Slots of a schedule that has not begun.
     pub fn new(schedule: Schedule) -> Self {
-        Self { chance: Chance::new(schedule.seed().unwrap_or(0)), next: None }
+        Self { chance: Chance::new(schedule.seed().unwrap_or(0)), next: NOT_BEGUN }
     }
 
     /// The next slot. The first call begins the schedule.
     pub fn next(&mut self, schedule: Schedule, interval: Nanos, now: Instant) -> Instant {
-        if let Some(next) = self.next {
-            return next;
+        if self.next != NOT_BEGUN {
+            return self.next;
         }
         let first = match schedule {
             Schedule::Periodic => now,
             Schedule::PeriodicFromRandomStart { .. } => now + self.chance.below(interval),
             Schedule::Poisson { .. } => now + self.chance.exponential(interval),
         };
-        self.next = Some(first);
+        self.next = first;
         first
     }
 
@@ -79,7 +82,7 @@ impl Slots {
                 }
             }
         };
-        self.next = Some(next);
+        self.next = next;
     }
 }
 

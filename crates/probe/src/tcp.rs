@@ -121,6 +121,11 @@ impl Tcp {
         Self { spec, attempts: Vec::new(), unasked, handed_out: false, cancelled: false, done: false }
     }
 
+    /// Where its attempts go.
+    pub const fn target(&self) -> IpAddr {
+        self.spec.target
+    }
+
     /// The record of each attempt that was begun, in the order of sending.
     pub fn attempts(&self) -> impl ExactSizeIterator<Item = Attempt> + '_ {
         self.attempts.iter().map(|entry| {

@@ -18,6 +18,7 @@ pub mod shape;
 mod spec;
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use crate::cookie::Key;
 use crate::machine::{Input, Machine, Output};
@@ -40,7 +41,8 @@ const LONGEST_STEP: Nanos = Nanos::from_millis(250);
 /// A trace under way; see the module's head.
 #[derive(Debug)]
 pub struct Trace {
-    spec: Spec,
+    spec: Arc<Spec>,
+    target: IpAddr,
     key: Key,
     entries: Vec<Entry>,
     replies: Vec<Reply>,
@@ -81,8 +83,15 @@ enum Step {
 impl Trace {
     /// A trace that begins at its first poll. The key must be random and secret.
     pub fn new(spec: Spec, key: Key) -> Result<Self, SpecError> {
+        let target = spec.target;
+        Self::of_many(Arc::new(spec), target, key)
+    }
+
+    /// The same, for one of many targets that are asked alike: of this specification, but to this target.
+    pub fn of_many(spec: Arc<Spec>, target: IpAddr, key: Key) -> Result<Self, SpecError> {
         spec.check()?;
         Ok(Self {
+            target,
             highest: spec.first_hop.0 - 1,
             spec,
             key,
@@ -106,9 +115,14 @@ impl Trace {
         })
     }
 
-    /// What was asked.
-    pub const fn spec(&self) -> &Spec {
+    /// What was asked; of whom says [`Self::target`].
+    pub fn spec(&self) -> &Spec {
         &self.spec
+    }
+
+    /// Where its probes go.
+    pub const fn target(&self) -> IpAddr {
+        self.target
     }
 
     /// Why it ended; absent as long as it is under way.
@@ -149,8 +163,8 @@ impl Trace {
             ttl: entry.ttl,
             attempt: entry.attempt,
             of_mtu_search: entry.of_search,
-            sent: entry.sent,
-            identity: entry.identity,
+            sent: entry.sent(),
+            identity: entry.identity(),
             port: self.port_of(ProbeId(number(id)), entry),
             ip_id: entry.ip_id,
             bytes: entry.bytes,
@@ -202,7 +216,7 @@ impl Trace {
             return;
         };
         let Some(entry) = self.entries.get(index) else { return };
-        let (Some(sent), Some(identity)) = (entry.sent, entry.identity) else {
+        let (Some(sent), Some(identity)) = (entry.sent(), entry.identity()) else {
             self.unasked.unknown = self.unasked.unknown.saturating_add(1);
             return;
         };
@@ -214,7 +228,7 @@ impl Trace {
             bytes: entry.bytes,
         };
         let Verdict::Ours { verified, altered } =
-            self.spec.shape.judge(&self.key, self.spec.target, &sent_as, packet)
+            self.spec.shape.judge(&self.key, self.target, &sent_as, packet)
         else {
             self.unasked.foreign = self.unasked.foreign.saturating_add(1);
             return;
@@ -231,7 +245,7 @@ impl Trace {
         entry.reply = number;
         let (ttl, of_search) = (entry.ttl, entry.of_search);
         let reply = Reply::new(packet, verified, altered);
-        let (meaning, from) = (reply.means(self.spec.target, self.spec.shape.method), reply.from);
+        let (meaning, from) = (reply.means(self.target, self.spec.shape.method), reply.from);
         let said = reply.said;
         if self.replies.capacity() == self.replies.len() {
             self.replies.reserve_exact(4);
@@ -321,12 +335,12 @@ impl Trace {
         let Some(entry) = usize::try_from(probe.0).ok().and_then(|index| self.entries.get_mut(index)) else {
             return;
         };
-        if departure.is_none() && entry.sent.is_none() {
+        if departure.is_none() && entry.sent().is_none() {
             return;
         }
-        entry.sent = Some(stamp);
+        entry.stamp(stamp);
         if let Some(Departure { source, identity, ip_id, bytes }) = departure {
-            (entry.identity, entry.ip_id, entry.bytes) = (Some(identity), ip_id, bytes);
+            entry.departed(identity, ip_id, bytes);
             self.source = self.source.or(source);
         }
     }
@@ -363,7 +377,7 @@ impl Trace {
         let mut earliest: Option<Instant> = None;
         let (timeout, first) = (self.spec.timeout, self.spec.first_hop.0);
         for (index, entry) in self.entries.iter_mut().enumerate().skip(self.settled) {
-            let (None, Some(sent)) = (entry.fate, entry.sent) else { continue };
+            let (None, Some(sent)) = (entry.fate, entry.sent()) else { continue };
             let deadline = sent.at + timeout;
             if deadline > now {
                 earliest = Some(earliest.map_or(deadline, |other| other.min(deadline)));
@@ -470,12 +484,19 @@ impl Trace {
         let mut shape = self.spec.shape;
         shape.dont_fragment |= entry.of_search;
         if self.entries.capacity() == self.entries.len() {
-            self.entries.reserve_exact(self.entries.len().clamp(4, 64));
+            // As many as it takes to find nobody: a vector that grows leaves holes behind.
+            let silent = usize::from(self.spec.gap_limit) * usize::from(self.spec.attempts);
+            let begun = self.entries.len();
+            self.entries.reserve_exact(if begun == 0 {
+                silent.clamp(4, 10)
+            } else {
+                (begun / 4).clamp(4, 64)
+            });
         }
         self.entries.push(entry);
         self.open += 1;
         self.handed_out = Some(id);
-        Output::Send(shape.probe(&self.key, self.spec.target, &look))
+        Output::Send(shape.probe(&self.key, self.target, &look))
     }
 
     fn finish(&mut self, stop: Stop) -> Output {
@@ -499,7 +520,7 @@ impl Trace {
                 .filter(|(_, hop)| hop.reply != 0)
                 .map(|(ttl, _)| Ttl(ttl))
                 .collect();
-            let Some(search) = Search::new(self.spec.target, pmtud, self.spec.attempts, answering) else {
+            let Some(search) = Search::new(self.target, pmtud, self.spec.attempts, answering) else {
                 return self.finish(stop);
             };
             self.search = Some(Box::new(search));
@@ -516,7 +537,7 @@ impl Trace {
         let Some(search) = &mut self.search else { return self.finish(stop) };
         match search.next(id) {
             mtu::Next::Ask { ttl, size } => {
-                let headers = header_bytes(self.spec.target, self.spec.shape.method);
+                let headers = header_bytes(self.target, self.spec.shape.method);
                 let mut entry = Entry::new(ttl, 0, size.saturating_sub(headers));
                 entry.of_search = true;
                 self.send(entry)
@@ -537,7 +558,7 @@ impl Machine for Trace {
             Input::Stamped { probe, stamp } => self.sent(probe, stamp, None),
             Input::SendFailed { probe, reason } => self.send_failed(probe, reason),
             Input::Packet(packet) => self.packet(&packet),
-            Input::Overrun => self.mark_open(|entry| entry.overrun |= entry.sent.is_some()),
+            Input::Overrun => self.mark_open(|entry| entry.overrun |= entry.sent().is_some()),
             Input::ClockStepped => self.mark_open(|entry| entry.clock_stepped = true),
             Input::Cancel => self.cancelled = true,
         }
@@ -572,6 +593,8 @@ impl Trace {
         self.entries.iter_mut().skip(self.settled).filter(|entry| entry.fate.is_none()).for_each(mark);
     }
 }
+
+const _: () = assert!(size_of::<Trace>() <= 256, "a trace must not grow");
 
 /// The number of the probe in this place.
 pub(crate) fn number(index: usize) -> u32 {

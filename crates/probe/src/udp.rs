@@ -126,6 +126,11 @@ impl Udp {
         Ok(Self { ping, replies: Vec::new(), room: MAX_KEPT_BYTES, dropped: 0 })
     }
 
+    /// Where its probes go.
+    pub const fn target(&self) -> IpAddr {
+        self.ping.target()
+    }
+
     /// The record of each probe that was begun, in the order of sending.
     pub fn samples(&self) -> impl ExactSizeIterator<Item = Sample> + '_ {
         self.ping.samples()

@@ -41,6 +41,15 @@ pub(super) struct Sums {
 impl Measured {
     /// Starts it, with this rate as the site's limit.
     pub(super) fn start(bench: &Bench, packets_per_s: u64) -> anyhow::Result<Self> {
+        Self::start_with(bench, packets_per_s, None)
+    }
+
+    /// The same, with a manifest for the packet module.
+    pub(super) fn start_with(
+        bench: &Bench,
+        packets_per_s: u64,
+        manifest: Option<&str>,
+    ) -> anyhow::Result<Self> {
         let policy = format!(
             "max_pps = {packets_per_s}\nmax_bps = \"100Gbit/s\"\nmax_pps_per_target = 1000000\n\
              allow_loopback = true\nallow = [\"10.0.0.0/8\"]\nallow_packet_sockets = true\n"
@@ -49,6 +58,7 @@ impl Measured {
             anchor: "[api]\nmax_requests_per_s = 1000000\n".to_owned(),
             instances: 3,
             policy: Some(policy),
+            modules: manifest.map(|text| ("packet".to_owned(), text.to_owned())).into_iter().collect(),
             ..Setup::default()
         };
         let up = Up::start_with(&bench.mmn, &setup)?;

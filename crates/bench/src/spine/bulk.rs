@@ -39,7 +39,7 @@ pub(super) fn run(bench: &Bench, report: &mut Report) -> anyhow::Result<()> {
             lost += finish(&mut api, id)?;
         }
         let took = clock::now() - begin;
-        let (now_mb, most_mb) = processes::resident_mb(roles.anchor)?;
+        let processes::Resident { all_mb: now_mb, most_mb, .. } = processes::resident(roles.anchor)?;
         let rate = f64::from(MEASUREMENTS * INPUTS) / took.as_secs_f64();
         report.note(&format!(
             "run {run}: {rate:.0} tasks/s ({:.2} s, of which {:.2} s until all was accepted); anchor {now_mb:.0} MB, \

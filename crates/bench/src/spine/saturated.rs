@@ -139,7 +139,7 @@ fn phase(up: &Up, anchor: u32, length: Duration) -> anyhow::Result<Phase> {
         phase.other.push(clock::now() - asked);
         if clock::now() >= next {
             next += Duration::from_millis(100);
-            phase.most_mb = phase.most_mb.max(processes::resident_mb(anchor)?.0);
+            phase.most_mb = phase.most_mb.max(processes::resident(anchor)?.all_mb);
             phase.ask(&mut api)?;
         }
         std::thread::sleep(PAUSE);

@@ -50,6 +50,12 @@ pub(crate) fn run(session: &mut Session, args: &Args) -> Result<Exit, Failure> {
     serve(session, &args.role, config)
 }
 
+/// How this program's allocator is told, in a module's process, to give back what a measurement took when it is over: within a
+/// second, by a thread of its own, since a module that only waits for the network asks nothing of it
+/// ([why](../../../../docs/decisions/0014-an-allocator-of-its-own.md)).
+const ALLOCATOR: [(&str, &str); 1] =
+    [("_RJEM_MALLOC_CONF", "background_thread:true,dirty_decay_ms:1000,muzzy_decay_ms:0")];
+
 /// A node with all modules of this program.
 pub(crate) fn config(dir: PathBuf, urls: Vec<String>, creds: PathBuf, tls: Tls) -> Config {
     Config {
@@ -60,6 +66,7 @@ pub(crate) fn config(dir: PathBuf, urls: Vec<String>, creds: PathBuf, tls: Tls) 
         prefix: Prefix::default(),
         launcher: role::launcher(),
         module_command: vec![OsString::from(role::SELF), "module".into()],
+        module_env: ALLOCATOR.map(|(name, value)| (name.to_owned(), value.to_owned())).into(),
         builtins: Builtin::all_of(KINDS),
         policy: Policy::default(),
         place: Place::default(),

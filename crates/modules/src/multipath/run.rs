@@ -17,6 +17,7 @@ use crate::trace::{self, Reply, nothing_left, shape_of};
 
 impl PacketKind for Multipath {
     type Machine = Machine;
+    type Plan = ();
 
     fn family(params: &Params) -> Family {
         params.family
@@ -26,7 +27,15 @@ impl PacketKind for Multipath {
         params.lane.into()
     }
 
-    fn machine(params: &Params, target: IpAddr, key: [u8; 16]) -> Result<Machine, Failure> {
+    fn plan(_: &Params) -> Result<(), Failure> {
+        Ok(())
+    }
+
+    fn target(machine: &Machine) -> IpAddr {
+        machine.spec().target
+    }
+
+    fn machine(params: &Params, (): &(), target: IpAddr, key: [u8; 16]) -> Result<Machine, Failure> {
         let tos = params.tos.or(params.dscp.map(|dscp| dscp << 2));
         let (method, varies) = match params.method {
             Method::UdpDport => (trace::Method::Udp, Varies::DestinationPort),

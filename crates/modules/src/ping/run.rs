@@ -1,6 +1,7 @@
 //! How a ping is performed: the machine's specification from the parameters.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
 
 use mmn_kit::{BulkTask, Conditions, Failure, Family, Measured, PacketKind, Wish, code};
 use mmn_probe::bulk::Sample as Bulk;
@@ -18,6 +19,8 @@ use crate::shared::hex;
 
 impl PacketKind for Ping {
     type Machine = Machine;
+    /// What is asked of all targets; the schedule of each where chance decides it.
+    type Plan = Arc<Spec>;
 
     fn family(params: &Params) -> Family {
         let v4 = params.method == Method::IcmpTimestamp
@@ -43,10 +46,23 @@ impl PacketKind for Ping {
         bulk::of_bulk(params, sample, conditions)
     }
 
-    fn machine(params: &Params, target: IpAddr, key: [u8; 16]) -> Result<Machine, Failure> {
+    fn plan(params: &Params) -> Result<Arc<Spec>, Failure> {
+        spec(params).map(Arc::new).map_err(|error| Failure::refused(code::PARAMETERS, error))
+    }
+
+    fn machine(params: &Params, plan: &Arc<Spec>, target: IpAddr, key: [u8; 16]) -> Result<Machine, Failure> {
         let key = Key::new(key);
-        let spec = spec(params, target, &key).map_err(|error| Failure::refused(code::PARAMETERS, error))?;
-        Machine::new(spec, key).map_err(|error| Failure::refused(code::PARAMETERS, error))
+        let schedule = schedule(params, &key);
+        let spec = if schedule == plan.schedule {
+            Arc::clone(plan)
+        } else {
+            Arc::new(Spec { schedule, ..Spec::clone(plan) })
+        };
+        Machine::of_many(spec, target, key).map_err(|error| Failure::refused(code::PARAMETERS, error))
+    }
+
+    fn target(machine: &Machine) -> IpAddr {
+        machine.target()
     }
 
     fn measured(
@@ -71,8 +87,8 @@ impl PacketKind for Ping {
     }
 }
 
-/// What the machine is to do.
-pub(super) fn spec(params: &Params, target: IpAddr, key: &Key) -> Result<Spec, String> {
+/// What machines are to do, but for their target and what chance decides of their schedule.
+fn spec(params: &Params) -> Result<Spec, String> {
     let bytes = |text: &String| hex(text).map(Vec::into_boxed_slice);
     let tcp = TcpFields { seq: params.tcp_seq, ack: params.tcp_ack, mss: params.mss };
     let port = if params.method.is_tcp() { TCP_PORT } else { UDP_PORT };
@@ -80,7 +96,6 @@ pub(super) fn spec(params: &Params, target: IpAddr, key: &Key) -> Result<Spec, S
         method: method(params.method),
         count: params.count,
         interval: Nanos(params.interval.as_ns()),
-        schedule: schedule(params, key),
         timeout: Nanos(params.timeout.as_ns()),
         payload_bytes: params.size,
         fill: params.pattern.as_deref().map_or(Ok(Vec::new()), fill)?.into(),
@@ -96,7 +111,7 @@ pub(super) fn spec(params: &Params, target: IpAddr, key: &Key) -> Result<Spec, S
         ip_option: ip_option(params)?.map(Box::new),
         stop_after: params.stop_after,
         wait_duplicates: params.wait_duplicates,
-        ..Spec::new(target)
+        ..Spec::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED))
     })
 }
 

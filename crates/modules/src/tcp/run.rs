@@ -14,6 +14,7 @@ use crate::ping::{icmp_error, nothing_left, send_error, tcp_flags};
 
 impl PacketKind for Tcp {
     type Machine = Machine;
+    type Plan = ();
 
     fn family(params: &Params) -> Family {
         match (params.family, params.source) {
@@ -27,7 +28,15 @@ impl PacketKind for Tcp {
         params.lane.into()
     }
 
-    fn machine(params: &Params, target: IpAddr, _: [u8; 16]) -> Result<Machine, Failure> {
+    fn plan(_: &Params) -> Result<(), Failure> {
+        Ok(())
+    }
+
+    fn target(machine: &Machine) -> IpAddr {
+        machine.target()
+    }
+
+    fn machine(params: &Params, (): &(), target: IpAddr, _: [u8; 16]) -> Result<Machine, Failure> {
         Ok(Machine::new(Spec {
             retries: params.retries,
             rto: Nanos(params.rto.as_ns()),

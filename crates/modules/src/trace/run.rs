@@ -1,6 +1,7 @@
 //! How a trace is performed: the machine's specification from the parameters, and the result from the machine.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
 
 use mmn_kit::{Conditions, Failure, Family, Measured, PacketKind, Timestamp, Wish, code, summary};
 use mmn_probe::cookie::Key;
@@ -18,6 +19,8 @@ use crate::shared::Address;
 
 impl PacketKind for Trace {
     type Machine = Machine;
+    /// What is asked of all targets.
+    type Plan = Arc<Spec>;
 
     fn family(params: &Params) -> Family {
         params.family
@@ -27,11 +30,10 @@ impl PacketKind for Trace {
         params.lane.into()
     }
 
-    fn machine(params: &Params, target: IpAddr, key: [u8; 16]) -> Result<Machine, Failure> {
-        let refuse = |error: &dyn std::fmt::Display| Failure::refused(code::PARAMETERS, error);
+    fn plan(params: &Params) -> Result<Arc<Spec>, Failure> {
         let tos = params.tos.or(params.dscp.map(|dscp| dscp << 2));
-        let spec = Spec {
-            target,
+        Ok(Arc::new(Spec {
+            target: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
             shape: shape_of(params.method, params.source, tos, params.dont_fragment),
             paris: params.paris,
             flow: params.flow,
@@ -49,8 +51,16 @@ impl PacketKind for Trace {
             parallel: params.parallel,
             loops: params.loops,
             pmtud: params.pmtud.then_some(Pmtud { size: params.pmtud_size }),
-        };
-        Machine::new(spec, Key::new(key)).map_err(|error| refuse(&error))
+        }))
+    }
+
+    fn target(machine: &Machine) -> IpAddr {
+        machine.target()
+    }
+
+    fn machine(_: &Params, plan: &Arc<Spec>, target: IpAddr, key: [u8; 16]) -> Result<Machine, Failure> {
+        Machine::of_many(Arc::clone(plan), target, Key::new(key))
+            .map_err(|error| Failure::refused(code::PARAMETERS, error))
     }
 
     fn measured(

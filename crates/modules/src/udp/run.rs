@@ -15,6 +15,7 @@ use crate::ping::{icmp_error, nothing_left, rtt, send_error};
 
 impl PacketKind for Udp {
     type Machine = Machine;
+    type Plan = ();
 
     fn family(params: &Params) -> Family {
         match (params.family, params.source) {
@@ -28,7 +29,15 @@ impl PacketKind for Udp {
         params.lane.into()
     }
 
-    fn machine(params: &Params, target: IpAddr, key: [u8; 16]) -> Result<Machine, Failure> {
+    fn plan(_: &Params) -> Result<(), Failure> {
+        Ok(())
+    }
+
+    fn target(machine: &Machine) -> IpAddr {
+        machine.target()
+    }
+
+    fn machine(params: &Params, (): &(), target: IpAddr, key: [u8; 16]) -> Result<Machine, Failure> {
         let spec = Spec {
             count: params.count,
             interval: Nanos(params.interval.as_ns()),

@@ -110,6 +110,11 @@ impl Site {
         self.ports
     }
 
+    /// What drives machines here, once there are sockets.
+    pub(crate) fn driver(&self) -> Option<&Driver> {
+        self.driver.get()
+    }
+
     /// One task's view.
     pub(crate) fn context(self: &Rc<Self>, deadline: Instant) -> TaskContext {
         TaskContext { site: Rc::clone(self), deadline, held: Held::default(), declined: false }
@@ -185,6 +190,15 @@ pub(crate) fn limits(policy: &Policy) -> Limits {
         packets_per_s: policy.max_pps,
         bits_per_s: policy.max_bps.0,
         target_packets_per_s: policy.max_pps_per_target,
+    }
+}
+
+/// What it means for a task that its machine was not driven.
+pub(crate) fn not_driven(error: DriveError) -> Failure {
+    match error {
+        DriveError::Full(_) => Failure::refused(code::SATURATED, error),
+        DriveError::NoLane(_) => Failure::failed(code::UNPRIVILEGED, error),
+        _ => Failure::failed(code::INTERNAL, error),
     }
 }
 
@@ -283,9 +297,7 @@ impl Context for TaskContext {
             };
             match done {
                 Ok((machine, conditions)) => Ok(Performed { machine, conditions }),
-                Err(error @ DriveError::Full(_)) => Err(Failure::refused(code::SATURATED, error)),
-                Err(error @ DriveError::NoLane(_)) => Err(Failure::failed(code::UNPRIVILEGED, error)),
-                Err(error) => Err(Failure::failed(code::INTERNAL, error)),
+                Err(error) => Err(not_driven(error)),
             }
         }
         .boxed_local()

@@ -50,17 +50,17 @@ pub(super) async fn perform(
     });
     let ended = match finished.await {
         Some(Ok(result)) => ended(result),
-        Some(Err(panic)) => {
-            let words = words(panic.as_ref());
-            tracing::error!(kind = %origin.kind, measurement = %origin.measurement, panic = words, "a kind broke");
-            Ended::without(
-                Outcome::Failed,
-                Reason::with(code::INTERNAL, format_args!("the kind broke: {words}")),
-            )
-        }
+        Some(Err(panic)) => broken(&origin, panic.as_ref()),
         None => too_late(),
     };
     (ticket, ended)
+}
+
+/// The end of an attempt whose kind panicked.
+pub(super) fn broken(origin: &Origin<Measure>, panic: &(dyn std::any::Any + Send)) -> Ended {
+    let words = words(panic);
+    tracing::error!(kind = %origin.kind, measurement = %origin.measurement, panic = words, "a kind broke");
+    Ended::without(Outcome::Failed, Reason::with(code::INTERNAL, format_args!("the kind broke: {words}")))
 }
 
 /// The end of an attempt whose deadline has passed.
@@ -79,7 +79,7 @@ pub(super) fn ended(result: Result<Measured<Body>, Failure>) -> Ended {
             summary: measured.summary,
             body: measured.body,
         },
-        Err(failure) => Ended::without(failure.outcome, failure.reason),
+        Err(failure) => Ended::of_failure(failure),
     }
 }
 

@@ -6,6 +6,9 @@
 //! machine sends its first probe himself, and the task that reads a reply finishes the machine: no hand-over
 //! costs a lone ping its microseconds. It is meant for a current-thread runtime.
 //!
+//! A machine has somebody who awaits it ([`Run`]), or an owner's number ([`Driver::start_for`]): then it needs no future, and
+//! is handed out when it has ended. That is for very many.
+//!
 //! Probes that the limits hold back wait in line: for the site's limit all in one queue, for a target's each
 //! on its own, so that a slow target delays nobody else.
 
@@ -144,6 +147,28 @@ impl Driver {
     pub fn start_boxed(&self, machine: Box<dyn Driven>, wish: Wish) -> Result<RunBoxed, DriveError> {
         let key = self.handle.shared.lock().start(machine, wish)?;
         Ok(RunBoxed { key, handle: self.handle.clone() })
+    }
+
+    /// The same for one whose end the owner of this number takes ([`Driver::take_ended`]).
+    pub fn start_for(&self, owner: u64, machine: Box<dyn Driven>, wish: Wish) -> Result<(), DriveError> {
+        self.handle.shared.lock().start_for(owner, machine, wish)
+    }
+
+    /// Whether a machine that was started for an owner has ended; it wakes who asked last.
+    pub fn poll_ended(&self, context: &Context<'_>) -> Poll<()> {
+        self.handle.shared.lock().jobs.poll_ended(context)
+    }
+
+    /// The next machine that was started for an owner and has ended.
+    pub fn take_ended(&self) -> Option<(u64, Done)> {
+        self.handle.shared.lock().take_ended()
+    }
+
+    /// Stops the machines of these owners; nothing more is heard of them.
+    pub fn forget_for(&self, which: impl Fn(u64) -> bool) {
+        // A machine may do anything when it is dropped: not under the lock.
+        let jobs = self.handle.shared.lock().forget_for(which);
+        drop(jobs);
     }
 
     /// Runs a machine to its end and gives it back. Dropping the future stops the machine.

@@ -452,6 +452,9 @@ fn command(shared: &Shared, plan: Plan<'_>) -> Command {
     let cwd = if manifest.is_foreign() { &beside } else { dir };
     command.args(words).current_dir(cwd).process_group(0).env_clear();
     command.envs(INHERITED.iter().filter_map(|name| Some((*name, std::env::var_os(name)?))));
+    if !manifest.is_foreign() {
+        command.envs(shared.config.module_env.iter().map(|(name, value)| (name, value)));
+    }
     command
         .envs(&manifest.env)
         .env(env::NATS_URL, shared.config.urls.join(","))

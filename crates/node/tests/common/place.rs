@@ -56,6 +56,7 @@ pub fn config(server: &TestServer, dir: &Path, creds: &Path) -> Config {
         prefix: Prefix::default(),
         launcher: Launcher::new([children(), "launch".into()]),
         module_command: vec![children(), "module".into()],
+        module_env: Vec::new(),
         builtins: Builtin::all_of(KINDS),
         policy: Policy::default(),
         place: Place::default(),

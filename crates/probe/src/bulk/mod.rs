@@ -1,6 +1,6 @@
 //! One echo request to each of very many targets: no machine, no future and no vector per target.
 //!
-//! A probe is a slot of 48 octets ([`SLOT_BYTES`]). Its identifier and sequence number name the slot, a keyed cookie in
+//! A probe is a slot of 32 octets ([`SLOT_BYTES`]), 48 for IPv6. Its identifier and sequence number name the slot, a keyed cookie in
 //! its payload proves that a reply is to the probe that is in it now, and a hashed timer wheel ends it when nothing
 //! comes. [`Bulk`] is all of it without sockets; its driver asks for packets, says when they left, hands in what came,
 //! and takes the ends:
@@ -50,11 +50,20 @@ pub struct Spec {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct SpecId(u16);
 
+impl SpecId {
+    /// Its place among those that are under way: low, and used again.
+    pub fn place(self) -> usize {
+        self.0.into()
+    }
+}
+
 /// What became of a probe.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct End {
-    /// Whose it was, as it was submitted.
-    pub owner: u64,
+    /// Of which measurement it was.
+    pub spec: SpecId,
+    /// Which of it, as it was submitted.
+    pub owner: u32,
     /// Its record.
     pub sample: Sample,
 }
@@ -228,7 +237,7 @@ impl Bulk {
     }
 
     /// Takes a probe on. Says whether there was room for it.
-    pub fn submit(&mut self, spec: SpecId, target: IpAddr, owner: u64) -> bool {
+    pub fn submit(&mut self, spec: SpecId, target: IpAddr, owner: u32) -> bool {
         let Some(entry) = self.specs.get_mut(usize::from(spec.0)) else { return false };
         let taken = self.table.push(target.to_canonical(), owner, spec.0).is_some();
         entry.users += u32::from(taken);
@@ -249,7 +258,7 @@ impl Bulk {
     pub fn front(&self) -> Option<(Key, IpAddr, &Spec, u8)> {
         let (key, slot) = self.table.front()?;
         let entry = self.specs.get(usize::from(slot.spec))?;
-        Some((key, slot.target(), &entry.spec, slot.tries))
+        Some((key, self.table.target(slot), &entry.spec, slot.tries()))
     }
 
     /// A probe may not leave before `until`: others have their turn meanwhile.
@@ -272,6 +281,7 @@ impl Bulk {
     /// as about to leave: say so of it, by [`Bulk::left`], [`Bulk::retry`] or [`Bulk::give_up`].
     pub fn write(&mut self, key: Key, source: IpAddr, out: &mut [u8]) -> Option<usize> {
         let (_, slot) = self.table.get(key)?;
+        let target = self.table.octets(slot);
         let entry = self.specs.get_mut(usize::from(slot.spec))?;
         let known = entry.templates.iter().position(|template| template.source() == source);
         let at = known.unwrap_or_else(|| {
@@ -280,8 +290,8 @@ impl Bulk {
             entry.templates.len() - 1
         });
         let (id, seq) = self.tokens.of(key);
-        let proof = token::proof(&self.secret, key, slot.octets());
-        let length = entry.templates.get(at)?.write(out, slot.octets(), id, seq, proof)?;
+        let proof = token::proof(&self.secret, key, &target);
+        let length = entry.templates.get(at)?.write(out, &target, id, seq, proof)?;
         self.table.board(key);
         Some(length)
     }
@@ -320,11 +330,12 @@ impl Bulk {
             return None;
         };
         let entry = self.specs.get(usize::from(slot.spec))?;
-        let proof = token::proof(&self.secret, key, slot.octets());
+        let proof = token::proof(&self.secret, key, &self.table.octets(slot));
         let whole = usize::from(entry.spec.shape.payload_bytes).min(COOKIE_BYTES);
         // A reply must carry all of the cookie, an error as much as it quotes.
         let length = if heard.error.is_some() { whole.min(heard.payload.len()) } else { whole };
-        let elsewhere = heard.error.is_some_and(|said| said.destination.to_canonical() != slot.target());
+        let elsewhere =
+            heard.error.is_some_and(|said| said.destination.to_canonical() != self.table.target(slot));
         if elsewhere || heard.payload.get(..length) != proof.get(..length) {
             self.counters.foreign += 1;
             return None;
@@ -401,7 +412,7 @@ impl Bulk {
     pub fn decline(&mut self, which: impl Fn(IpAddr) -> bool, ends: &mut impl FnMut(End)) {
         let waiting = |(key, slot): (Key, &table::Slot)| {
             let waits = matches!(self.table.get(key), Some((State::Queued | State::Held, _)));
-            (waits && which(slot.target())).then_some(key)
+            (waits && which(self.table.target(slot))).then_some(key)
         };
         let keys: Vec<Key> = self.table.iter().filter_map(waiting).collect();
         for key in keys {
@@ -411,10 +422,10 @@ impl Bulk {
         }
     }
 
-    /// Drops the probes of these owners. Nothing is said of their ends.
-    pub fn forget(&mut self, which: impl Fn(u64) -> bool) {
-        let keys: Vec<Key> =
-            self.table.iter().filter(|(_, slot)| which(slot.owner)).map(|(key, _)| key).collect();
+    /// Drops the probes of these measurements and owners. Nothing is said of their ends.
+    pub fn forget(&mut self, which: impl Fn(SpecId, u32) -> bool) {
+        let meant = |(_, slot): &(Key, &table::Slot)| which(SpecId(slot.spec), slot.owner);
+        let keys: Vec<Key> = self.table.iter().filter(meant).map(|(key, _)| key).collect();
         for key in keys {
             self.end(key, Fate::Declined);
         }
@@ -422,7 +433,7 @@ impl Bulk {
 
     fn end(&mut self, key: Key, fate: Fate) -> Option<End> {
         let flew = matches!(self.table.get(key)?.0, State::Flying | State::Due);
-        let slot = self.table.remove(key)?;
+        let (slot, target) = self.table.remove(key)?;
         if let Some(entry) = self.specs.get_mut(usize::from(slot.spec)) {
             entry.users -= 1;
             if entry.users == 0 && !entry.open {
@@ -435,11 +446,10 @@ impl Bulk {
             Fate::Replied(answer) | Fate::Late(answer) | Fate::Error(answer, _) => answer.left(),
             _ => None,
         };
-        let target = slot.target();
         let sent = answered.or(left).map(|at| self.stamp(at));
         let departure = sent.and_then(|_| self.departure(key, target, slot.spec));
         let sample = Sample { target, sent, departure, fate, clock_stepped };
-        Some(End { owner: slot.owner, sample })
+        Some(End { spec: SpecId(slot.spec), owner: slot.owner, sample })
     }
 }
 

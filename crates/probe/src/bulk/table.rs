@@ -1,10 +1,10 @@
-//! The probes of the bulk lane: one slot of 48 octets each, in a queue while it waits, in a hashed timer wheel while it
+//! The probes of the bulk lane: one slot of 32 octets each (and 16 for an IPv6 address), in a queue while it waits, in a hashed timer wheel while it
 //! is under way.
 //!
 //! The wheel (Varghese and Lauck, 1987, scheme 6) has one list for each millisecond of a revolution. What is due in a
 //! later revolution is passed by. A slot that is given back is used again as late as possible, under another generation.
 
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::time::{Instant, Nanos};
 
@@ -35,28 +35,32 @@ pub(super) enum State {
 /// A probe.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Slot {
-    /// IPv4 as IPv4-mapped.
-    target: [u8; 16],
-    pub(super) owner: u64,
     /// Nanoseconds: until when it is held, or when it left.
     moment: u64,
+    /// An IPv4 address, or where the IPv6 address is.
+    target: u32,
+    pub(super) owner: u32,
     next: u32,
     before: u32,
     generation: u16,
     pub(super) spec: u16,
     /// The list of the wheel that it is in.
     bucket: u16,
-    pub(super) tries: u8,
+    /// How often it was tried; the highest bit says that the target is an IPv6 address.
+    tries: u8,
     state: State,
 }
 
+const IPV6: u8 = 0x80;
+const TRIES: u8 = 0x7f;
+
 impl Slot {
-    pub(super) fn target(&self) -> IpAddr {
-        Ipv6Addr::from(self.target).to_canonical()
+    pub(super) const fn tries(&self) -> u8 {
+        self.tries & TRIES
     }
 
-    pub(super) const fn octets(&self) -> &[u8; 16] {
-        &self.target
+    const fn is_ipv6(&self) -> bool {
+        self.tries & IPV6 != 0
     }
 
     pub(super) const fn moment(&self) -> Instant {
@@ -64,14 +68,17 @@ impl Slot {
     }
 }
 
-/// How many octets a probe takes, all in.
+/// How many octets a probe to an IPv4 address takes, all in; one to an IPv6 address takes 16 more.
 pub const SLOT_BYTES: usize = size_of::<Slot>();
-const _: () = assert!(SLOT_BYTES <= 48, "a slot must not grow");
+const _: () = assert!(SLOT_BYTES <= 32, "a slot must not grow");
 
 /// All slots.
 #[derive(Debug)]
 pub(super) struct Table {
     slots: Vec<Slot>,
+    /// IPv6 addresses. Of one that nobody needs the first four octets say which is the next such.
+    addresses: Vec<[u8; 16]>,
+    spare: u32,
     capacity: u32,
     used: u32,
     /// The generation of a place that was never used.
@@ -102,6 +109,8 @@ impl Table {
     pub(super) fn new(capacity: u32) -> Self {
         Self {
             slots: Vec::new(),
+            addresses: Vec::new(),
+            spare: NONE,
             capacity,
             used: 0,
             fresh: 0,
@@ -129,24 +138,24 @@ impl Table {
     }
 
     /// Queues a probe; nothing when there is no room.
-    pub(super) fn push(&mut self, target: IpAddr, owner: u64, spec: u16) -> Option<Key> {
+    pub(super) fn push(&mut self, target: IpAddr, owner: u32, spec: u16) -> Option<Key> {
         if self.used >= self.capacity {
             return None;
         }
-        let target = match target {
-            IpAddr::V4(v4) => v4.to_ipv6_mapped().octets(),
-            IpAddr::V6(v6) => v6.octets(),
+        let (target, ipv6) = match target {
+            IpAddr::V4(v4) => (v4.to_bits(), 0),
+            IpAddr::V6(v6) => (self.keep(v6.octets())?, IPV6),
         };
         let fresh = Slot {
+            moment: 0,
             target,
             owner,
-            moment: 0,
             next: NONE,
             before: NONE,
             generation: self.fresh,
             spec,
             bucket: 0,
-            tries: 0,
+            tries: ipv6,
             state: State::Queued,
         };
         let index = if self.vacant.first == NONE {
@@ -166,6 +175,20 @@ impl Table {
         self.used += 1;
         self.enqueue(index);
         self.slots.get(index as usize).map(|slot| Key { index, generation: slot.generation })
+    }
+
+    /// Where a probe goes.
+    pub(super) fn target(&self, slot: &Slot) -> IpAddr {
+        Ipv6Addr::from(self.octets(slot)).to_canonical()
+    }
+
+    /// The same in 16 octets, IPv4 as IPv4-mapped.
+    pub(super) fn octets(&self, slot: &Slot) -> [u8; 16] {
+        if slot.is_ipv6() {
+            self.addresses.get(slot.target as usize).copied().unwrap_or_default()
+        } else {
+            Ipv4Addr::from_bits(slot.target).to_ipv6_mapped().octets()
+        }
     }
 
     /// The probe whose turn it is.
@@ -197,7 +220,7 @@ impl Table {
     /// It has been tried once more.
     pub(super) fn tried(&mut self, key: Key) {
         if let Some(slot) = self.slots.get_mut(key.index as usize) {
-            slot.tries = slot.tries.saturating_add(1);
+            slot.tries = slot.tries & IPV6 | (slot.tries() + 1).min(TRIES);
         }
     }
 
@@ -217,10 +240,20 @@ impl Table {
         }
     }
 
-    /// It has ended.
-    pub(super) fn remove(&mut self, key: Key) -> Option<Slot> {
+    /// It has ended. Gives where it went, too.
+    pub(super) fn remove(&mut self, key: Key) -> Option<(Slot, IpAddr)> {
         if !self.take_out(key) {
             return None;
+        }
+        let slot = *self.slots.get(key.index as usize)?;
+        let target = self.target(&slot);
+        if slot.is_ipv6()
+            && let Some(spare) = self.addresses.get_mut(slot.target as usize)
+        {
+            *spare = [0; 16];
+            if let Some(next) = spare.first_chunk_mut() {
+                *next = std::mem::replace(&mut self.spare, slot.target).to_ne_bytes();
+            }
         }
         let slot = self.slots.get_mut(key.index as usize)?;
         let removed = *slot;
@@ -233,7 +266,7 @@ impl Table {
             None => self.vacant.first = key.index,
         }
         self.used -= 1;
-        Some(removed)
+        Some((removed, target))
     }
 
     /// Turns the wheel up to `now`: those that were held queue again, those that were under way and are overdue are
@@ -288,8 +321,22 @@ impl Table {
             // Late replies to these must not find others: generations go on where the highest is.
             self.fresh = self.slots.iter().map(|slot| slot.generation).max().unwrap_or(0);
             self.slots = Vec::new();
+            (self.addresses, self.spare) = (Vec::new(), NONE);
             self.vacant = EMPTY;
         }
+    }
+
+    /// Keeps an IPv6 address.
+    fn keep(&mut self, octets: [u8; 16]) -> Option<u32> {
+        let at = self.spare;
+        if let Some(place) = self.addresses.get_mut(at as usize) {
+            self.spare = place.first_chunk().map_or(NONE, |next| u32::from_ne_bytes(*next));
+            *place = octets;
+            return Some(at);
+        }
+        let at = u32::try_from(self.addresses.len()).ok()?;
+        self.addresses.push(octets);
+        Some(at)
     }
 
     fn enqueue(&mut self, index: u32) {
@@ -408,8 +455,8 @@ mod tests {
     }
 
     #[test]
-    fn a_slot_takes_48_octets() {
-        assert_eq!(SLOT_BYTES, 48);
+    fn a_slot_takes_32_octets() {
+        assert_eq!(SLOT_BYTES, 32);
     }
 
     #[test]

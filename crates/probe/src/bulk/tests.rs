@@ -109,7 +109,7 @@ fn begin(spec: Spec, targets: u32) -> Bulk {
     let mut bulk = Bulk::new((0x4000, 64), [3; 16]);
     let id = bulk.measure(spec).unwrap();
     for number in 0..targets {
-        assert!(bulk.submit(id, target(number), u64::from(number)));
+        assert!(bulk.submit(id, target(number), number));
     }
     bulk.complete(id);
     bulk
@@ -122,7 +122,7 @@ fn a_reply_ends_its_probe_and_a_second_one_is_nobodys() {
     for (number, packet) in (0..).zip(&packets) {
         let reply = reply(packet);
         let end = hear_one(&mut bulk, &reply, at_ms(15)).unwrap();
-        assert_eq!((end.owner, end.sample.target), (number, target(u32::try_from(number).unwrap())));
+        assert_eq!((end.owner, end.sample.target), (number, target(number)));
         let Fate::Replied(answer) = end.sample.fate else { panic!("{end:?}") };
         assert_eq!((answer.rtt, answer.verified, answer.bytes), (Some(Nanos::from_millis(5)), true, 64));
         assert!(hear_one(&mut bulk, &reply, at_ms(16)).is_none());
@@ -141,15 +141,15 @@ fn a_late_reply_never_matches_the_next_probe_of_its_slot() {
     let old = reply(&send_all(&mut bulk, at_ms(1)).remove(0));
     assert!(matches!(ends(&mut bulk, at_ms(200))[0].sample.fate, Fate::TimedOut));
     // The same target in the same slot, under every generation that its token can name, and back at the first.
-    for round in 0..=1_u64 << 16 {
+    for round in 0..=1_u32 << 16 {
         let id = bulk.measure(spec(56, 100)).unwrap();
         bulk.submit(id, target(2), round);
         bulk.complete(id);
-        let fresh = send_all(&mut bulk, at_ms(300 + round)).remove(0);
+        let fresh = send_all(&mut bulk, at_ms(300 + u64::from(round))).remove(0);
         if round < 2_000 {
-            assert!(hear_one(&mut bulk, &old, at_ms(300 + round)).is_none());
+            assert!(hear_one(&mut bulk, &old, at_ms(300 + u64::from(round))).is_none());
         }
-        assert!(hear_one(&mut bulk, &reply(&fresh), at_ms(300 + round)).is_some());
+        assert!(hear_one(&mut bulk, &reply(&fresh), at_ms(300 + u64::from(round))).is_some());
     }
     assert_eq!(bulk.free(), capacity);
 }
@@ -266,9 +266,9 @@ proptest! {
     fn every_probe_ends_once(steps in prop::collection::vec(step(), 0..200), timeout in 1_u64..400) {
         let mut bulk = Bulk::new((0x4000, 4), [5; 16]);
         let (mut now, mut number) = (1_000, 0_u32);
-        let mut open: BTreeSet<u64> = BTreeSet::new();
+        let mut open: BTreeSet<u32> = BTreeSet::new();
         let mut packets: Vec<(Family, Vec<u8>)> = Vec::new();
-        let mut fates: BTreeMap<u64, Fate> = BTreeMap::new();
+        let mut fates: BTreeMap<u32, Fate> = BTreeMap::new();
         let mut missed = false;
         for step in steps {
             let mut ended = Vec::new();
@@ -277,8 +277,8 @@ proptest! {
                     let id = bulk.measure(spec(56, timeout)).unwrap();
                     for _ in 0..count {
                         number += 1;
-                        prop_assert!(bulk.submit(id, target(number), u64::from(number)));
-                        open.insert(u64::from(number));
+                        prop_assert!(bulk.submit(id, target(number), number));
+                        open.insert(number);
                     }
                     bulk.complete(id);
                 }
@@ -311,7 +311,7 @@ proptest! {
             }
             for end in ended {
                 prop_assert!(open.remove(&end.owner));
-                prop_assert_eq!(end.sample.target, target(u32::try_from(end.owner).unwrap()));
+                prop_assert_eq!(end.sample.target, target(end.owner));
                 fates.insert(end.owner, end.sample.fate);
             }
             prop_assert_eq!(bulk.running() as usize, open.len());

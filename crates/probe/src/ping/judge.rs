@@ -27,7 +27,7 @@ impl Ping {
     /// The probe that a packet is for, if it has left.
     pub(super) fn owner(&self, packet: &Packet<'_>) -> Option<usize> {
         let index = usize::try_from(packet.probe.0).ok()?;
-        let left = |index: usize| self.probes.get(index).is_some_and(|entry| entry.sent.is_some());
+        let left = |index: usize| self.probes.get(index).is_some_and(|entry| entry.sent().is_some());
         // Datagrams between the same ports are told apart by the cookie that an echo repeats.
         if let (Method::Udp, Message::Udp { payload, .. }) = (self.spec.method, packet.message)
             && self.cookie_length() > 0
@@ -60,7 +60,7 @@ impl Ping {
                 self.echoes(probe, payload).then_some(Answer::Echo)
             }
             Message::TimestampReply { originate, receive, transmit } if method == Method::IcmpTimestamp => {
-                let ours = entry.clock_stepped || entry.sent.is_some_and(|sent| made_at(originate, sent));
+                let ours = entry.clock_stepped || entry.sent().is_some_and(|sent| made_at(originate, sent));
                 ours.then_some(Answer::Timestamp { originate, receive, transmit })
             }
             Message::Udp { source_port, .. } if method.is_udp() => {

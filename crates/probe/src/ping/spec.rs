@@ -69,7 +69,7 @@ impl Method {
 /// What to send, how often, and how long to wait.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Spec {
-    /// Where to.
+    /// Where to, unless it is for many.
     pub target: IpAddr,
     /// What is sent.
     pub method: Method,
@@ -183,7 +183,7 @@ impl Spec {
         }
     }
 
-    pub(super) fn check(&self) -> Result<(), SpecError> {
+    pub(super) fn check(&self, target: IpAddr) -> Result<(), SpecError> {
         if self.count == 0 || self.count > MAX_COUNT {
             return Err(SpecError::Count(self.count));
         }
@@ -211,10 +211,10 @@ impl Spec {
         {
             return Err(SpecError::Ports);
         }
-        if self.target.is_ipv6() && (self.method == Method::IcmpTimestamp || self.ip_option.is_some()) {
+        if target.is_ipv6() && (self.method == Method::IcmpTimestamp || self.ip_option.is_some()) {
             return Err(SpecError::Ipv6);
         }
-        if self.source.is_some_and(|source| source.is_ipv4() != self.target.is_ipv4()) {
+        if self.source.is_some_and(|source| source.is_ipv4() != target.is_ipv4()) {
             return Err(SpecError::Source);
         }
         Ok(())

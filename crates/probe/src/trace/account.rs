@@ -4,15 +4,18 @@ use std::num::NonZeroU16;
 
 use super::record::{Fate, Reply};
 use crate::packet::{Identity, Ttl};
-use crate::time::{Nanos, Stamp};
+use crate::time::{Instant, Nanos, Stamp, StampSource, Utc};
 
 /// A probe.
 #[derive(Debug)]
 pub(super) struct Entry {
-    pub(super) sent: Option<Stamp>,
+    /// When it left, on both clocks, and who says so: nobody before it has.
+    left_at: Instant,
+    left_utc: Utc,
+    stamped_by: Option<StampSource>,
+    identity: Identity,
     pub(super) fate: Option<Fate>,
     pub(super) bytes: u32,
-    pub(super) identity: Option<Identity>,
     pub(super) ip_id: Option<u16>,
     /// The number of its first reply among the trace's, from 1.
     pub(super) reply: Option<NonZeroU16>,
@@ -28,10 +31,12 @@ pub(super) struct Entry {
 impl Entry {
     pub(super) const fn new(ttl: Ttl, attempt: u8, payload_bytes: u16) -> Self {
         Self {
-            sent: None,
+            left_at: Instant(0),
+            left_utc: Utc(0),
+            stamped_by: None,
+            identity: Identity { selector: 0, tag: 0 },
             fate: None,
             bytes: 0,
-            identity: None,
             ip_id: None,
             reply: None,
             duplicates: 0,
@@ -44,10 +49,32 @@ impl Entry {
         }
     }
 
+    /// When it left; absent before.
+    pub(super) fn sent(&self) -> Option<Stamp> {
+        self.stamped_by.map(|source| Stamp { at: self.left_at, utc: self.left_utc, source })
+    }
+
+    /// What told it from others on the wire; absent before it left.
+    pub(super) fn identity(&self) -> Option<Identity> {
+        self.stamped_by.map(|_| self.identity)
+    }
+
+    /// It left at this moment.
+    pub(super) const fn stamp(&mut self, stamp: Stamp) {
+        (self.left_at, self.left_utc, self.stamped_by) = (stamp.at, stamp.utc, Some(stamp.source));
+    }
+
+    /// It left like this; the stamp comes with it.
+    pub(super) const fn departed(&mut self, identity: Identity, ip_id: Option<u16>, bytes: u32) {
+        (self.identity, self.ip_id, self.bytes) = (identity, ip_id, bytes);
+    }
+
     pub(super) fn rtt(&self, reply: Option<&Reply>) -> Option<Nanos> {
-        reply?.received.at.checked_since(self.sent?.at)
+        reply?.received.at.checked_since(self.sent()?.at)
     }
 }
+
+const _: () = assert!(size_of::<Entry>() <= 48, "what is kept of a probe must not grow");
 
 /// What was asked at one TTL.
 #[derive(Debug, Default)]

@@ -18,7 +18,7 @@ pub const MAX_PAYLOAD_BYTES: u16 = 65_000;
 /// What to send, how far, and how long to wait.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Spec {
-    /// Where to.
+    /// Where to, unless it is for many.
     pub target: IpAddr,
     /// The fields that all probes share.
     pub shape: Shape,

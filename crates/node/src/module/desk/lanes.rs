@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 
-use mmn_probe::time::Instant;
 use mmn_schema::dispatch::Task;
 use mmn_schema::id::KindName;
 
@@ -32,7 +31,6 @@ struct Lane<M> {
 #[derive(Debug)]
 struct Portion<M> {
     origin: Rc<Origin<M>>,
-    since: Instant,
     tasks: VecDeque<Task>,
 }
 
@@ -41,7 +39,6 @@ struct Portion<M> {
 pub(super) struct Waiting<M> {
     pub(super) origin: Rc<Origin<M>>,
     pub(super) task: Task,
-    pub(super) since: Instant,
 }
 
 impl<M> Default for Lanes<M> {
@@ -79,10 +76,10 @@ impl<M> Lanes<M> {
     }
 
     /// Tasks of a batch wait.
-    pub(super) fn push(&mut self, origin: Rc<Origin<M>>, tasks: Vec<Task>, since: Instant) {
+    pub(super) fn push(&mut self, origin: Rc<Origin<M>>, tasks: Vec<Task>) {
         let Some(lane) = self.all.get_mut(origin.lane).filter(|_| !tasks.is_empty()) else { return };
         self.queued += u32::try_from(tasks.len()).unwrap_or(u32::MAX);
-        lane.queue.push_back(Portion { origin, since, tasks: tasks.into() });
+        lane.queue.push_back(Portion { origin, tasks: tasks.into() });
     }
 
     /// Whether a task waits that may be begun.
@@ -101,7 +98,6 @@ impl<M> Lanes<M> {
         let (at, lane) = around.find(|(_, lane)| lane.can_start())?;
         let portion = lane.queue.front_mut()?;
         let task = portion.tasks.pop_front()?;
-        let since = portion.since;
         let origin = if portion.tasks.is_empty() {
             lane.queue.pop_front()?.origin
         } else {
@@ -109,7 +105,7 @@ impl<M> Lanes<M> {
         };
         self.turn = at + 1;
         self.queued -= 1;
-        Some(Waiting { origin, task, since })
+        Some(Waiting { origin, task })
     }
 
     /// An attempt of a lane begins.
@@ -130,11 +126,11 @@ impl<M> Lanes<M> {
     pub(super) fn remove(&mut self, which: impl Fn(&Origin<M>, &Task) -> bool) -> Vec<Waiting<M>> {
         let mut removed = Vec::new();
         for portion in self.all.iter_mut().flat_map(|lane| &mut lane.queue) {
-            let Portion { origin, since, tasks } = portion;
+            let Portion { origin, tasks } = portion;
             if tasks.iter().any(|task| which(origin, task)) {
                 let (out, rest) = tasks.drain(..).partition::<VecDeque<_>, _>(|task| which(origin, task));
                 *tasks = rest;
-                let waiting = |task| Waiting { origin: Rc::clone(origin), task, since: *since };
+                let waiting = |task| Waiting { origin: Rc::clone(origin), task };
                 removed.extend(out.into_iter().map(waiting));
             }
         }

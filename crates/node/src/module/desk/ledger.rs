@@ -5,12 +5,14 @@ use std::collections::{BTreeMap, VecDeque};
 use bytes::Bytes;
 use mmn_probe::time::{Instant, Nanos};
 use mmn_schema::body::Body;
-use mmn_schema::dispatch::{Held, Record, ResultBatch, Sync, Synced};
+use mmn_schema::dispatch::{Record, ResultBatch, Sync};
 use mmn_schema::encoding::Encoding;
-use mmn_schema::id::{AnchorId, Epoch, KindName, MeasurementId};
+use mmn_schema::id::{AnchorId, BootId, Epoch, InstanceId, KindName, MeasurementId};
 use mmn_schema::outcome::{Outcome, Reason, Summary, code};
 use mmn_schema::subject::Subject;
+use serde::Serialize;
 
+use super::held::AllHeld;
 use super::{Identity, Origin};
 
 /// A message to be sent.
@@ -227,11 +229,11 @@ impl Ledgers {
     }
 
     /// The next message.
-    pub(super) fn next_out(
+    pub(super) fn next_out<'a, M: 'a>(
         &mut self,
         identity: &Identity,
         free: u32,
-        held: impl Fn(&AnchorId) -> Vec<Held>,
+        held: impl Fn(&AnchorId) -> AllHeld<'a, M>,
     ) -> Option<Outgoing> {
         let (anchor, ledger) = self.of.iter_mut().find(|(_, ledger)| ledger.has_out())?;
         let first = ledger.kept.partition_point(|kept| kept.seq <= ledger.sent);
@@ -244,19 +246,25 @@ impl Ledgers {
             });
         }
         let (sync, encoding) = ledger.answers.pop_front()?;
+        let held = held(anchor);
+        let bytes = ENVELOPE_BYTES + INDEX_BYTES * held.len();
         let synced = Synced {
-            instance: identity.instance.clone(),
+            instance: &identity.instance,
             boot: identity.boot,
-            anchor: anchor.clone(),
+            anchor,
             seq: sync.seq,
             high: ledger.high,
             free,
-            held: held(anchor),
+            held,
         };
+        let mut payload = Vec::with_capacity(bytes);
+        if let Err(error) = encoding.append(&synced, &mut payload) {
+            tracing::error!(%error, "an answer can't be written");
+        }
         Some(Outgoing {
             subject: Subject::Synced(identity.vp.clone(), identity.instance.clone()),
             encoding,
-            payload: encode(encoding, &synced),
+            payload: payload.into(),
         })
     }
 
@@ -306,6 +314,23 @@ impl Ledgers {
         ledger.kept.push_back(Kept { seq: ledger.high, epoch, measurement, kind, encoding, payload });
     }
 }
+
+/// The form of [`mmn_schema::dispatch::Synced`].
+#[derive(Serialize)]
+#[serde(bound = "")]
+struct Synced<'a, M> {
+    instance: &'a InstanceId,
+    boot: BootId,
+    anchor: &'a AnchorId,
+    seq: u64,
+    high: u64,
+    free: u32,
+    held: AllHeld<'a, M>,
+}
+
+/// What an answer to a sync takes with nothing held, more or less, and an index in it.
+const ENVELOPE_BYTES: usize = 256;
+const INDEX_BYTES: usize = 5;
 
 impl Ledger {
     fn has_out(&self) -> bool {

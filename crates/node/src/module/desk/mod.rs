@@ -8,6 +8,8 @@
 //!
 //! Begin with [`Desk::offer`], [`Desk::start`], [`Desk::finish`] and [`Desk::next_out`].
 
+mod at_work;
+mod held;
 mod lanes;
 mod ledger;
 mod pace;
@@ -21,20 +23,23 @@ use std::cell::Cell;
 use std::collections::{BTreeMap, VecDeque};
 use std::rc::{Rc, Weak};
 
+use mmn_kit::Failure;
 use mmn_probe::time::{Instant, Nanos};
 use mmn_schema::body::Body;
-use mmn_schema::dispatch::{Held, Input, Receipt, Record, Sync, TaskBatch};
+use mmn_schema::dispatch::{Input, Receipt, Record, Sync, TaskBatch};
 use mmn_schema::encoding::Encoding;
 use mmn_schema::id::{AnchorId, BootId, Epoch, InstanceId, KindName, MeasurementId, VpId};
 use mmn_schema::outcome::{Outcome, Reason, Summary, code};
 use mmn_schema::time::Timestamp;
 
+pub(crate) use at_work::Ticket;
+use at_work::{AtWork, Attempt};
+use held::AllHeld;
 use lanes::{Lanes, Waiting};
 pub(crate) use ledger::Outgoing;
 use ledger::{Ledgers, Place};
 use pace::Pace;
-use slab::Slab;
-pub(crate) use slab::Ticket;
+pub(crate) use slab::Key;
 
 /// Who the desk's owner is.
 #[derive(Debug, Clone)]
@@ -86,6 +91,8 @@ pub(crate) struct Origin<M> {
     pub(crate) encoding: Encoding,
     pub(crate) deadline: Instant,
     pub(crate) measure: M,
+    /// When it was taken.
+    since: Instant,
     lane: usize,
     place: Cell<Option<Place>>,
 }
@@ -109,6 +116,11 @@ pub(crate) struct Ended {
 }
 
 impl Ended {
+    /// It failed, or was refused.
+    pub(crate) fn of_failure(failure: Failure) -> Self {
+        Self::without(failure.outcome, failure.reason)
+    }
+
     /// It ended without a result.
     pub(crate) fn without(outcome: Outcome, reason: Reason) -> Self {
         Self { outcome, reason: Some(reason), answered: None, summary: Summary::new(), body: Body::null() }
@@ -136,9 +148,9 @@ pub(crate) struct Desk<M> {
     draining: bool,
     epoch: Epoch,
     /// Whose business what former terms sent is now.
-    heir: Option<(Epoch, AnchorId)>,
+    heir: Option<Heir>,
     lanes: Lanes<M>,
-    running: Slab<Running<M>>,
+    at_work: AtWork<M>,
     pace: Pace,
     cancelled: VecDeque<MeasurementId>,
     ledgers: Ledgers,
@@ -151,14 +163,8 @@ pub(crate) struct Desk<M> {
 /// Which tasks go in bulk, and how many at a time.
 type InBulk<M> = (fn(&M) -> bool, u32);
 
-#[derive(Debug)]
-struct Running<M> {
-    origin: Rc<Origin<M>>,
-    index: u64,
-    attempt: u32,
-    queued: Nanos,
-    began: Now,
-}
+/// The newest term, and whose business former ones are.
+type Heir = (Epoch, AnchorId);
 
 /// How many whole measurements that were called off are remembered: their tasks may still be on the way, since
 /// orders and work travel on different subjects.
@@ -174,7 +180,7 @@ impl<M> Desk<M> {
             epoch: Epoch::default(),
             heir: None,
             lanes: Lanes::default(),
-            running: Slab::default(),
+            at_work: AtWork::default(),
             cancelled: VecDeque::new(),
             ledgers: Ledgers::default(),
             identity,
@@ -193,7 +199,7 @@ impl<M> Desk<M> {
 
     /// What a running attempt has in common with the others of its batch.
     pub(crate) fn origin(&self, ticket: Ticket) -> Option<&Rc<Origin<M>>> {
-        self.running.get(ticket).map(|running| &running.origin)
+        self.at_work.origin(ticket)
     }
 
     /// How many tasks it could take now.
@@ -213,7 +219,24 @@ impl<M> Desk<M> {
 
     /// Tasks that are being performed.
     pub(crate) fn running(&self) -> u32 {
-        self.running.len()
+        self.at_work.len()
+    }
+
+    /// Those that are performed by themselves and whose time is over, and when that of the next of them will be.
+    pub(crate) fn overdue(
+        &self,
+        now: Instant,
+        which: impl Fn(Ticket) -> bool,
+    ) -> (Vec<Ticket>, Option<Instant>) {
+        let (mut overdue, mut next) = (Vec::new(), None);
+        for (ticket, origin, _) in self.at_work.alone().filter(|(ticket, _, _)| which(*ticket)) {
+            if origin.deadline <= now {
+                overdue.push(ticket);
+            } else {
+                next = Some(next.map_or(origin.deadline, |next: Instant| next.min(origin.deadline)));
+            }
+        }
+        (overdue, next)
     }
 
     /// Tasks that wait.
@@ -324,10 +347,10 @@ impl<M> Desk<M> {
         let waiting =
             self.lanes.remove(|origin, task| origin.measurement == measurement && meant(task.index));
         let stopped: Vec<Ticket> = self
-            .running
+            .at_work
             .iter()
-            .filter(|(_, running)| running.origin.measurement == measurement && meant(running.index))
-            .map(|(ticket, _)| ticket)
+            .filter(|(_, origin, index)| origin.measurement == measurement && meant(*index))
+            .map(|(ticket, _, _)| ticket)
             .collect();
         let count = waiting.len() + stopped.len();
         for waiting in waiting {
@@ -369,39 +392,39 @@ impl<M> Desk<M> {
                 self.end_waiting(now, &waiting, Outcome::Lost, too_late());
                 continue;
             }
-            let Waiting { origin, task, since } = waiting;
+            let Waiting { origin, task } = waiting;
             self.lanes.begun(origin.lane);
-            let ticket = self.running.insert(Running {
-                origin: Rc::clone(&origin),
-                index: task.index,
-                attempt: task.attempt,
-                queued: now.at.saturating_since(since),
-                began: now,
-            });
+            let attempt =
+                Attempt { origin: Rc::clone(&origin), index: task.index, attempt: task.attempt, began: now };
+            let ticket = if self.bulk.is_some_and(|(in_bulk, _)| in_bulk(&origin.measure)) {
+                self.at_work.begin_in_flock(attempt)
+            } else {
+                self.at_work.begin(attempt)
+            };
             return Some(Started { ticket, origin, input: task.input });
         }
     }
 
     /// Writes the final record of an attempt. An attempt that was ended already stays as it is.
     pub(crate) fn finish(&mut self, ticket: Ticket, now: Now, ended: Ended) {
-        let Some(running) = self.running.remove(ticket) else { return };
-        self.lanes.ended(running.origin.lane);
+        let Some(Attempt { origin, index, attempt, began }) = self.at_work.end(ticket) else { return };
+        self.lanes.ended(origin.lane);
         self.pace.ended(now.at, self.held());
         let record = Record {
-            index: running.index,
-            attempt: running.attempt,
+            index,
+            attempt,
             part: 0,
             last: true,
             outcome: ended.outcome,
             reason: ended.reason,
             answered: ended.answered,
-            started_at: running.began.utc,
-            duration_ns: now.at.saturating_since(running.began.at).0,
-            queued_ns: running.queued.0,
+            started_at: began.utc,
+            duration_ns: now.at.saturating_since(began.at).0,
+            queued_ns: began.at.saturating_since(origin.since).0,
             summary: ended.summary,
             body: ended.body,
         };
-        self.record(&running.origin, &record);
+        self.record(&origin, &record);
     }
 
     /// Ends what waits beyond its deadline.
@@ -416,8 +439,9 @@ impl<M> Desk<M> {
     pub(crate) fn next_out(&mut self, now: Instant) -> Option<Outgoing> {
         self.pack_all();
         let free = self.free();
-        let Self { ledgers, identity, running, lanes, heir, .. } = self;
-        let out = ledgers.next_out(identity, free, |anchor| held_for(anchor, heir.as_ref(), running, lanes));
+        let Self { ledgers, identity, at_work, lanes, heir, .. } = self;
+        let out =
+            ledgers.next_out(identity, free, |anchor| AllHeld::of(anchor, heir.as_ref(), at_work, lanes));
         if out.is_some() {
             self.pace.told(now, free);
         }
@@ -483,17 +507,18 @@ impl<M> Desk<M> {
             encoding,
             deadline: now.at + Nanos(batch.deadline_ns),
             measure,
+            since: now.at,
             place: Cell::new(None),
         });
         let work = Rc::downgrade(&origin);
         if called_off {
             for task in batch.tasks {
-                let waiting = Waiting { origin: Rc::clone(&origin), task, since: now.at };
+                let waiting = Waiting { origin: Rc::clone(&origin), task };
                 self.end_waiting(now, &waiting, Outcome::Cancelled, Reason::new(code::BY_CLIENT));
             }
         } else {
             self.pace.takes(now.at, self.held());
-            self.lanes.push(origin, batch.tasks, now.at);
+            self.lanes.push(origin, batch.tasks);
             self.pace.took(self.held());
         }
         work
@@ -510,7 +535,7 @@ impl<M> Desk<M> {
             answered: None,
             started_at: now.utc,
             duration_ns: 0,
-            queued_ns: now.at.saturating_since(waiting.since).0,
+            queued_ns: now.at.saturating_since(waiting.origin.since).0,
             summary: Summary::new(),
             body: Body::null(),
         };
@@ -528,25 +553,9 @@ fn too_late() -> Reason {
 }
 
 /// To whom the record of an attempt is owed.
-fn owed_to<'a, M>(heir: Option<&'a (Epoch, AnchorId)>, origin: &'a Origin<M>) -> &'a AnchorId {
+fn owed_to<'a, M>(heir: Option<&'a Heir>, origin: &'a Origin<M>) -> &'a AnchorId {
     match heir {
         Some((epoch, heir)) if origin.epoch < *epoch => heir,
         _ => &origin.anchor,
     }
-}
-
-fn held_for<M>(
-    anchor: &AnchorId,
-    heir: Option<&(Epoch, AnchorId)>,
-    running: &Slab<Running<M>>,
-    lanes: &Lanes<M>,
-) -> Vec<Held> {
-    let mut held: BTreeMap<MeasurementId, Vec<u64>> = BTreeMap::new();
-    let at_work = running.iter().map(|(_, running)| (&running.origin, running.index));
-    for (origin, index) in at_work.chain(lanes.iter()) {
-        if owed_to(heir, origin) == anchor {
-            held.entry(origin.measurement).or_default().push(index);
-        }
-    }
-    held.into_iter().map(|(measurement, indices)| Held { measurement, indices }).collect()
 }

@@ -90,9 +90,14 @@ struct World {
 }
 
 impl World {
-    fn new() -> Self {
+    /// With a way in bulk all tasks go it.
+    fn new(in_bulk: bool) -> Self {
+        let mut desk = desk();
+        if in_bulk {
+            desk.allow_bulk(|()| true, 4);
+        }
         Self {
-            desk: desk(),
+            desk,
             now: 1_000,
             epoch: 1,
             offers: 0,
@@ -144,7 +149,7 @@ impl World {
                 }
             }
         }
-        assert!(self.desk.running() + self.desk.queued() <= CREDITS, "more than the credits");
+        assert!(self.desk.running() + self.desk.queued() <= self.desk.credits(), "more than the credits");
         assert_eq!(usize::try_from(self.desk.running()).unwrap(), self.running.len());
     }
 
@@ -269,12 +274,48 @@ fn number_of(wanted: MeasurementId) -> u64 {
 
 proptest! {
     #[test]
-    fn every_accepted_task_ends_exactly_once(ops in prop::collection::vec(any_op(), 0..120)) {
-        let mut world = World::new();
+    fn every_accepted_task_ends_exactly_once(
+        ops in prop::collection::vec(any_op(), 0..120),
+        in_bulk: bool,
+    ) {
+        let mut world = World::new(in_bulk);
         for op in &ops {
             world.apply(op);
         }
         world.settle();
+    }
+}
+
+#[test]
+fn a_sync_is_told_all_that_is_held() {
+    for in_bulk in [false, true] {
+        let mut desk = desk();
+        if in_bulk {
+            desk.allow_bulk(|()| true, 2);
+        }
+        for (number, tasks) in [(1, 3), (2, 4)] {
+            let batch = batch(0, 1, number, "a", tasks, 1_000_000);
+            desk.offer(at(number), batch, Way::Addressed, Encoding::Cbor, |_, _| Ok(()));
+        }
+        let second = [desk.start(at(5)), desk.start(at(5))].map(|started| started.unwrap().ticket)[1];
+        desk.finish(second, at(6), ok());
+        desk.start(at(6)).unwrap();
+        let sync = Sync { anchor: anchor(0), epoch: Epoch(1), seq: 7, ack: 0, resend: true, fresh: false };
+        for encoding in [Encoding::Cbor, Encoding::Json] {
+            desk.sync(at(7), &sync, encoding);
+            let mut out = Vec::new();
+            while let Some(message) = desk.next_out(Instant(8)) {
+                out.push(message.payload);
+            }
+            let synced: Synced = encoding.decode(out.last().unwrap()).unwrap();
+            let mut held: BTreeMap<_, BTreeSet<_>> = BTreeMap::new();
+            for of in synced.held {
+                held.insert(of.measurement, of.indices.into_iter().collect());
+            }
+            let expected = [(1, vec![0, 2]), (2, vec![0, 1, 2, 3])];
+            let expected = expected.map(|(number, of)| (measurement(number), of.into_iter().collect()));
+            assert_eq!(held, BTreeMap::from(expected), "in bulk: {in_bulk}");
+        }
     }
 }
 

@@ -5,7 +5,6 @@
 //! ours, the first to an unknown neighbour) go the ordinary way, few at a time.
 
 use std::collections::{BTreeSet, VecDeque};
-use std::net::IpAddr;
 use std::rc::Rc;
 
 use mmn_kit::Conditions;
@@ -13,9 +12,10 @@ use mmn_probe::bulk::{End, Fate, Spec, SpecId};
 use mmn_schema::dispatch::Input;
 use mmn_schema::outcome::{Outcome, Reason, code};
 
+use super::driven::address;
 use super::{Work, at};
 use crate::clock;
-use crate::module::desk::{Ended, Now, Origin, Started, Ticket};
+use crate::module::desk::{Ended, Key, Now, Origin, Started, Ticket};
 use crate::module::perform::{Measure, ended, too_late};
 use crate::net::bulk::{Lane, PacketSockets};
 
@@ -29,8 +29,10 @@ const DECLINED_AT_A_TIME: usize = 512;
 /// The lane, and what is to know beside it.
 pub(super) struct InBulk {
     lane: Lane,
-    /// The batch whose tasks are being begun.
-    open: Option<(Rc<Origin<Measure>>, SpecId)>,
+    /// The flock whose tasks are being begun.
+    open: Option<(Key, SpecId)>,
+    /// The flock of each measurement of the lane.
+    flocks: Vec<Option<Key>>,
     /// Those that the lane can't take.
     declined: VecDeque<Started<Measure>>,
     ends: Vec<End>,
@@ -76,7 +78,13 @@ impl Work {
     pub(super) fn begin_bulk(&mut self, sockets: PacketSockets) {
         match self.outfit.site.bulk(sockets) {
             Ok(lane) => {
-                self.bulk = Some(InBulk { lane, open: None, declined: VecDeque::new(), ends: Vec::new() });
+                self.bulk = Some(InBulk {
+                    lane,
+                    open: None,
+                    flocks: Vec::new(),
+                    declined: VecDeque::new(),
+                    ends: Vec::new(),
+                });
                 self.desk.allow_bulk(|measure| measure.bulk.is_some(), LIMIT);
                 tracing::info!("packet sockets are in use");
                 self.announce();
@@ -96,7 +104,8 @@ impl Work {
     /// Gives a task to the lane, or to those that go by themselves.
     pub(super) fn start_in_bulk(&mut self, started: Started<Measure>, moment: Now) {
         let Some(bulk) = &mut self.bulk else { return };
-        let Some(target) = target(&started) else {
+        let family = started.origin.measure.bulk.as_ref().map(|task| task.family);
+        let Some(target) = family.and_then(|family| address(&started.input, family)) else {
             bulk.declined.push_back(started);
             return;
         };
@@ -105,8 +114,13 @@ impl Work {
             self.desk.finish(started.ticket, moment, ended);
             return;
         }
-        let spec = bulk.spec_of(&started.origin);
-        if !spec.is_some_and(|spec| bulk.lane.submit(spec, target, started.ticket.bits())) {
+        let taken = match started.ticket {
+            Ticket::InFlock(flock, number) => bulk
+                .spec_of(flock, &started.origin)
+                .is_some_and(|spec| bulk.lane.submit(spec, target, number)),
+            Ticket::Alone(_) => false,
+        };
+        if !taken {
             bulk.declined.push_back(started);
         }
     }
@@ -145,10 +159,15 @@ impl Work {
     /// These attempts have been called off.
     pub(super) fn forget_in_bulk(&mut self, stopped: &[Ticket]) {
         let Some(bulk) = &mut self.bulk else { return };
-        let stopped: BTreeSet<u64> = stopped.iter().map(|ticket| ticket.bits()).collect();
+        let in_flock = |ticket: &&Ticket| matches!(ticket, Ticket::InFlock(..));
+        let stopped: BTreeSet<Ticket> = stopped.iter().filter(in_flock).copied().collect();
         if !stopped.is_empty() {
-            bulk.lane.forget(|owner| stopped.contains(&owner));
-            bulk.declined.retain(|started| !stopped.contains(&started.ticket.bits()));
+            let flocks = &bulk.flocks;
+            bulk.lane.forget(|spec, number| {
+                let flock = flocks.get(spec.place()).copied().flatten();
+                flock.is_some_and(|flock| stopped.contains(&Ticket::InFlock(flock, number)))
+            });
+            bulk.declined.retain(|started| !stopped.contains(&started.ticket));
         }
     }
 
@@ -161,8 +180,9 @@ impl Work {
         let turn = clock::both();
         let moment = at(turn, turn.at);
         let mut ends = std::mem::take(&mut bulk.ends);
-        for End { owner, sample } in ends.drain(..) {
-            let ticket = Ticket::of_bits(owner);
+        for End { spec, owner, sample } in ends.drain(..) {
+            let Some(flock) = bulk.flocks.get(spec.place()).copied().flatten() else { continue };
+            let ticket = Ticket::InFlock(flock, owner);
             let Some(origin) = self.desk.origin(ticket) else { continue };
             if sample.fate == Fate::Declined {
                 let input = Input::Target(sample.target.to_string());
@@ -187,17 +207,21 @@ impl Work {
 }
 
 impl InBulk {
-    fn spec_of(&mut self, origin: &Rc<Origin<Measure>>) -> Option<SpecId> {
-        if let Some((open, spec)) = &self.open
-            && Rc::ptr_eq(open, origin)
+    fn spec_of(&mut self, flock: Key, origin: &Origin<Measure>) -> Option<SpecId> {
+        if let Some((open, spec)) = self.open
+            && open == flock
         {
-            return Some(*spec);
+            return Some(spec);
         }
         self.close();
         let task = origin.measure.bulk.as_ref()?;
         let spec = Spec { shape: task.shape.clone(), timeout: task.timeout, deadline: origin.deadline };
         let spec = self.lane.measure(spec)?;
-        self.open = Some((Rc::clone(origin), spec));
+        if self.flocks.len() <= spec.place() {
+            self.flocks.resize(spec.place() + 1, None);
+        }
+        *self.flocks.get_mut(spec.place())? = Some(flock);
+        self.open = Some((flock, spec));
         Some(spec)
     }
 
@@ -206,19 +230,6 @@ impl InBulk {
             self.lane.complete(spec);
         }
     }
-}
-
-/// The address that a task is about, where its text is how that address is written: so it need not be kept.
-fn target(started: &Started<Measure>) -> Option<IpAddr> {
-    let Input::Target(text) = &started.input else { return None };
-    let address: IpAddr = text.parse().ok()?;
-    let family = started.origin.measure.bulk.as_ref()?.family;
-    let plain = match address {
-        // There is only one way to write it.
-        IpAddr::V4(_) => true,
-        IpAddr::V6(v6) => v6.to_ipv4_mapped().is_none() && v6.to_string() == *text,
-    };
-    (plain && family.holds(address)).then_some(address)
 }
 
 fn end_of(origin: &Origin<Measure>, sample: &mmn_probe::bulk::Sample, conditions: &Conditions) -> Ended {

@@ -10,6 +10,7 @@
 //! The loop is in [`turns`]; what is done with what comes is in [`incoming`], what is sent in [`outgoing`].
 
 mod bulk;
+mod driven;
 mod incoming;
 mod outgoing;
 mod trials;
@@ -26,7 +27,7 @@ use futures::{FutureExt, StreamExt};
 use mmn_bus::connect::Bus;
 use mmn_bus::identity::permissions::POOL_QUEUE;
 use mmn_kit::Registered;
-use mmn_probe::time::Instant;
+use mmn_probe::time::{Instant, Nanos};
 use mmn_schema::announce::{KindInfo, Unavailable};
 use mmn_schema::body::Body;
 use mmn_schema::dispatch::Receipt;
@@ -51,6 +52,8 @@ use trials::{Findings, Trials};
 const DRAIN: usize = 64;
 /// How many tasks are begun before results leave.
 const TURN: usize = 1024;
+/// For how long: a task's first packet takes others along.
+const LONGEST_TURN: Nanos = Nanos::from_millis(5);
 const HEARTBEAT: Duration = Duration::from_millis(500);
 
 /// What a module is, and what it was given.
@@ -103,6 +106,8 @@ pub(super) struct Work {
     /// What goes in bulk; absent where the node gave no packet sockets.
     bulk: Option<bulk::InBulk>,
     stops: BTreeMap<Ticket, AbortHandle>,
+    /// When the time of a task may be over that the driver has.
+    overdue_at: Option<Instant>,
     inputs: SelectAll<futures::stream::LocalBoxStream<'static, (By, Message)>>,
     outbox: Outbox,
     receipts: Vec<Waiting>,
@@ -138,6 +143,7 @@ impl Work {
             performing: FuturesUnordered::new(),
             bulk: None,
             stops: BTreeMap::new(),
+            overdue_at: None,
             inputs: SelectAll::new(),
             outbox: Outbox::new(outfit.bus.client().clone()),
             receipts: Vec::new(),
@@ -192,15 +198,23 @@ impl Work {
             let Some(started) = self.desk.start(moment) else { break };
             if started.origin.measure.bulk.is_some() {
                 self.start_in_bulk(started, moment);
-            } else {
-                moment = self.attempt(started, turn);
+                continue;
+            }
+            moment = self.attempt(started, turn);
+            if moment.at.saturating_since(turn.at) >= LONGEST_TURN {
+                break;
             }
         }
         self.all_started();
+        self.end_driven();
     }
 
     /// Begins an attempt by itself. Gives the moment afterwards.
     fn attempt(&mut self, started: Started<Measure>, turn: clock::Reading) -> Now {
+        let Some(started) = self.drive(started) else {
+            self.end_driven();
+            return at(turn, clock::monotonic());
+        };
         let ticket = started.ticket;
         let site = Rc::clone(&self.outfit.site);
         let mut attempt = perform(site, ticket, started.origin, started.input).boxed_local();

@@ -12,7 +12,7 @@ use tokio::time::Sleep;
 use tokio_util::sync::CancellationToken;
 
 use super::trials::Findings;
-use super::{By, DRAIN, HEARTBEAT, Work, bulk, now, wait};
+use super::{By, DRAIN, HEARTBEAT, Work, bulk, driven, now, wait};
 use crate::module::desk::{Ended, Ticket};
 use crate::module::settings::Change;
 
@@ -42,6 +42,7 @@ enum Event {
     ReceiptsDue,
     Tested(Findings),
     TestAgain,
+    Overdue,
     Shutdown,
     Unacknowledged,
     OutOfTime,
@@ -102,6 +103,7 @@ impl Work {
                 Some(End::Closed) => return,
             }
             self.drain_ready();
+            self.end_driven();
             self.start();
             self.turn_bulk();
             self.flush(&turn.link);
@@ -133,6 +135,7 @@ impl Work {
                 () = turn.shutdown.cancelled(), if !turn.told_to_end => Event::Shutdown,
                 () = &mut turn.unacknowledged, if turn.lingers => Event::Unacknowledged,
                 () = &mut turn.test_again => Event::TestAgain,
+                () = driven::overdue(self.overdue_at) => Event::Overdue,
                 _ = turn.link.changed() => Event::Link,
                 passed = wait(&mut turn.barrier) => Event::Barrier(passed),
                 from_node = self.outfit.node.recv(), if turn.node_open => Event::Node(from_node),
@@ -140,6 +143,7 @@ impl Work {
                     Ok((ticket, ended)) => Event::Performed(ticket, ended),
                     Err(_aborted) => continue,
                 },
+                () = driven::ready(&self.outfit.site) => Event::More,
                 () = bulk::ready(self.bulk.as_ref()) => Event::More,
                 input = self.inputs.next(), if self.outbox.is_clear() => match input {
                     Some((by, message)) => Event::Came(by, message),
@@ -224,6 +228,7 @@ impl Work {
                 let jitter = rand::random_range(0.9..1.1);
                 turn.beat.as_mut().set(tokio::time::sleep(HEARTBEAT.mul_f64(jitter)));
             }
+            Event::Overdue => self.end_overdue(),
             Event::Unacknowledged => {
                 tracing::info!("no anchor has acknowledged the last results: leaving all the same");
                 return Some(End::Goodbye);

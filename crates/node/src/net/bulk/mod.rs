@@ -160,7 +160,7 @@ impl Lane {
     }
 
     /// Takes a probe on. The site's policy must have allowed the target. Says whether there was room for it.
-    pub fn submit(&mut self, spec: SpecId, target: IpAddr, owner: u64) -> bool {
+    pub fn submit(&mut self, spec: SpecId, target: IpAddr, owner: u32) -> bool {
         let (receiver, protocol) = match (&mut self.receive, target.to_canonical()) {
             ([v4, _], IpAddr::V4(_)) => (v4, libc::ETH_P_IP),
             ([_, v6], IpAddr::V6(_)) => (v6, libc::ETH_P_IPV6),
@@ -178,8 +178,8 @@ impl Lane {
         self.bulk.decline(which, ends);
     }
 
-    /// Drops the probes of these owners; nothing more is heard of them.
-    pub fn forget(&mut self, which: impl Fn(u64) -> bool) {
+    /// Drops the probes of these measurements and owners; nothing more is heard of them.
+    pub fn forget(&mut self, which: impl Fn(SpecId, u32) -> bool) {
         self.bulk.forget(which);
     }
 

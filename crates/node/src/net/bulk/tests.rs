@@ -34,7 +34,7 @@ async fn perform(
     spec: Spec,
     targets: &[IpAddr],
     mut each: impl FnMut(&mut Lane),
-) -> BTreeMap<u64, Sample> {
+) -> BTreeMap<u32, Sample> {
     let id = lane.measure(spec).unwrap();
     for (owner, target) in (0..).zip(targets) {
         assert!(lane.submit(id, *target, owner));
@@ -206,7 +206,7 @@ fn the_limits_hold_and_no_pause_is_made_up_for() {
         });
         assert!(clock::monotonic().saturating_since(began) >= Nanos::from_millis(190));
         assert!(ends.values().all(|sample| matches!(sample.fate, Fate::Replied(_))));
-        let sent = |owner: u64| ends[&owner].sent.unwrap().at;
+        let sent = |owner: u32| ends[&owner].sent.unwrap().at;
         assert!(sent(1_019) < sent(19), "the others are not held up");
         let counted = lane.page.counters();
         assert_eq!(counted.packets, 1_020);

@@ -6,7 +6,9 @@
 //!
 //! Of a probe's destination 32 bits of a keyed hash are kept: enough to tell that an answer names another.
 
-use std::net::IpAddr;
+mod tags;
+
+use std::{net::IpAddr, num::NonZeroU16};
 
 use mmn_probe::{
     cookie::Key as Secret,
@@ -19,6 +21,7 @@ use mmn_probe::{
 };
 use rustc_hash::FxHashMap;
 
+use self::tags::{Tag, Tags};
 use super::{JobKey, Ticket};
 
 /// Whose a key is. Many are under way at a time: it is kept small.
@@ -30,23 +33,23 @@ pub(super) struct Owner {
     destination: u32,
     /// When it was given out, in seconds; it runs over after 18 hours.
     since_s: u16,
-    /// [`NOT_OURS`], [`BY_PORTS`], or how many octets an answer may have added to the number of a TCP probe.
-    told_by: u16,
+    /// [`NOT_OURS`], [`BY_PORTS`], or one more than how many octets an answer may have added to the number of a TCP probe.
+    told_by: NonZeroU16,
 }
 
 /// What tells the probe from others is the tag, and of TCP no number of ours.
-const NOT_OURS: u16 = u16::MAX;
+const NOT_OURS: NonZeroU16 = NonZeroU16::MAX;
 /// The ports alone tell the probe from others of its flow.
-const BY_PORTS: u16 = u16::MAX - 1;
-const MOST_ADDED: u16 = u16::MAX - 2;
+const BY_PORTS: NonZeroU16 = NonZeroU16::MIN.saturating_add(u16::MAX - 2);
+const MOST_ADDED: u16 = u16::MAX - 3;
 
 impl Owner {
-    const fn is_by_ports(&self) -> bool {
+    fn is_by_ports(&self) -> bool {
         self.told_by == BY_PORTS
     }
 
     fn added(&self) -> Option<u16> {
-        (self.told_by <= MOST_ADDED).then_some(self.told_by)
+        (self.told_by < BY_PORTS).then_some(self.told_by.get() - 1)
     }
 
     pub(super) const fn ticket(&self) -> Ticket {
@@ -80,7 +83,9 @@ pub(super) struct Given {
 #[derive(Debug)]
 pub(super) struct Keys {
     secret: Secret,
-    owners: FxHashMap<u64, Owner>,
+    tags: Tags,
+    /// Those that answers find without a tag.
+    by_ports: FxHashMap<u64, Owner>,
     /// The next tag of each protocol and selector.
     next: FxHashMap<u32, u16>,
     /// How many tags are given out, by protocol.
@@ -89,7 +94,13 @@ pub(super) struct Keys {
 
 impl Keys {
     pub(super) fn new(secret: Secret) -> Self {
-        Self { secret, owners: FxHashMap::default(), next: FxHashMap::default(), under_way: [0; 3] }
+        Self {
+            secret,
+            tags: Tags::default(),
+            by_ports: FxHashMap::default(),
+            next: FxHashMap::default(),
+            under_way: [0; 3],
+        }
     }
 
     /// How many probes of a protocol hold a tag.
@@ -112,21 +123,17 @@ impl Keys {
         for _ in 0..TRIES {
             let tag = (*next).max(1);
             *next = tag.wrapping_add(1);
-            let key = tag_key(protocol, selector, tag);
-            match self.owners.get_mut(&key) {
-                Some(other) if seconds(now).wrapping_sub(other.since_s) <= LONGEST_LIFE_S => {}
-                Some(other) => {
-                    *other = owner;
-                    return Some(Given { tag, key, fresh: false });
-                }
-                None => {
-                    self.owners.insert(key, owner);
-                    if let Some(count) = self.count(protocol) {
-                        *count += 1;
-                    }
-                    return Some(Given { tag, key, fresh: true });
-                }
+            let place = tag_of_selector(protocol, selector, tag);
+            let other = self.tags.get(place);
+            let fresh = other.is_none();
+            if other.is_some_and(|other| seconds(now).wrapping_sub(other.since_s) <= LONGEST_LIFE_S) {
+                continue;
             }
+            self.tags.set(place, owner);
+            if fresh && let Some(count) = self.count(protocol) {
+                *count += 1;
+            }
+            return Some(Given { tag, key: tag_key(protocol, selector, tag), fresh });
         }
         None
     }
@@ -134,7 +141,7 @@ impl Keys {
     /// Whether the ports and the target are another machine's.
     pub(super) fn ports_taken(&self, claim: Claim, port: u16) -> bool {
         let destination = self.destination(claim.destination);
-        self.owners
+        self.by_ports
             .get(&ports_key(claim.protocol, claim.selector, port, destination))
             .is_some_and(|other| other.job != claim.ticket.job)
     }
@@ -147,7 +154,7 @@ impl Keys {
         let owner = self.owner_of(claim, by_ports);
         let key = ports_key(claim.protocol, claim.selector, port, owner.destination);
         // A machine that holds it already holds it once.
-        self.owners.insert(key, owner).is_none().then_some(key)
+        self.by_ports.insert(key, owner).is_none().then_some(key)
     }
 
     /// Whose an answer from `from` with these clues is.
@@ -159,10 +166,10 @@ impl Keys {
         let seen_hash = seen.map(|address| self.destination(address));
         let fits = |owner: &&Owner| seen_hash.is_none_or(|seen| seen == owner.destination);
         let ports = far_port.zip(seen_hash).and_then(|(port, seen)| {
-            self.owners.get(&ports_key(protocol, selector, port, seen)).filter(fits)
+            self.by_ports.get(&ports_key(protocol, selector, port, seen)).filter(fits)
         });
         let tagged = |tag: Option<u16>| {
-            tag.and_then(|tag| self.owners.get(&tag_key(protocol, selector, tag)).filter(fits))
+            tag.and_then(|tag| self.tags.get(tag_of_selector(protocol, selector, tag)).filter(fits))
         };
         if let Some(owner) = ports.filter(|owner| owner.is_by_ports()) {
             // Several such probes share ports where the machine gives no others: the header's number knows better.
@@ -185,14 +192,23 @@ impl Keys {
 
     /// Takes a key back, if it is still this machine's. Returns whether it was.
     pub(super) fn release(&mut self, key: u64, job: JobKey) -> bool {
-        if self.owners.get(&key).is_none_or(|owner| owner.job != job) {
+        let Some((protocol, selector)) = tag_of(key) else {
+            if self.by_ports.get(&key).is_none_or(|owner| owner.job != job) {
+                return false;
+            }
+            self.by_ports.remove(&key);
+            if self.by_ports.is_empty() && self.by_ports.capacity() > 4096 {
+                self.by_ports.shrink_to(1024);
+            }
+            return true;
+        };
+        let tag = u16::try_from(key & 0xffff).unwrap_or(0);
+        let tag = tag_of_selector(protocol, selector, tag);
+        if self.tags.get(tag).is_none_or(|owner| owner.job != job) {
             return false;
         }
-        self.owners.remove(&key);
-        if self.owners.is_empty() && self.owners.capacity() > 4096 {
-            self.owners.shrink_to(1024);
-        }
-        if let Some(count) = tag_of(key).and_then(|(protocol, _)| self.count(protocol)) {
+        self.tags.remove(tag);
+        if let Some(count) = self.count(protocol) {
             *count = count.saturating_sub(1);
         }
         true
@@ -205,7 +221,11 @@ impl Keys {
 
     fn owner_of(&self, claim: Claim, by_ports: bool) -> Owner {
         let Claim { ticket: Ticket { job, probe }, destination, now, added, .. } = claim;
-        let told_by = if by_ports { BY_PORTS } else { added.map_or(NOT_OURS, |added| added.min(MOST_ADDED)) };
+        let told_by = if by_ports {
+            BY_PORTS
+        } else {
+            added.map_or(NOT_OURS, |added| NonZeroU16::MIN.saturating_add(added.min(MOST_ADDED)))
+        };
         Owner { job, probe, destination: self.destination(destination), since_s: seconds(now), told_by }
     }
 
@@ -238,6 +258,10 @@ pub(super) fn tag_of(key: u64) -> Option<(Protocol, u16)> {
 
 fn tag_key(protocol: Protocol, selector: u16, tag: u16) -> u64 {
     u64::from(number(protocol)) << 52 | u64::from(selector) << 16 | u64::from(tag)
+}
+
+fn tag_of_selector(protocol: Protocol, selector: u16, tag: u16) -> Tag {
+    Tag { protocol: u8::try_from(number(protocol)).unwrap_or(0), selector, tag }
 }
 
 fn ports_key(protocol: Protocol, selector: u16, port: u16, destination: u32) -> u64 {
@@ -310,7 +334,7 @@ mod tests {
 
     #[test]
     fn an_owner_is_small() {
-        assert!(size_of::<(u64, Owner)>() <= 32);
+        assert!(size_of::<Owner>() <= 20);
     }
 
     #[test]

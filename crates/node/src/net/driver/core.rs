@@ -25,7 +25,7 @@ use tokio::io::unix::AsyncFd;
 use self::lanes::Rate;
 use super::{
     Config, Counters, Done, DriveError,
-    job::{Hold, Job, NEVER},
+    job::{End, Hold, Job, NEVER},
     jobs::Jobs,
 };
 use crate::{
@@ -92,11 +92,41 @@ impl Core {
     }
 
     pub(super) fn start(&mut self, machine: Box<dyn Driven>, wish: Wish) -> Result<JobKey, DriveError> {
+        self.begin(machine, wish, End::Open)
+    }
+
+    pub(super) fn start_for(
+        &mut self,
+        owner: u64,
+        machine: Box<dyn Driven>,
+        wish: Wish,
+    ) -> Result<(), DriveError> {
+        self.begin(machine, wish, End::Owned(owner)).map(|_| ())
+    }
+
+    /// Takes a machine out that was started for an owner and has ended.
+    pub(super) fn take_ended(&mut self) -> Option<(u64, Done)> {
+        while let Some(key) = self.jobs.ended.pop_front() {
+            let conditions = self.conditions(key);
+            if let Some(Job { machine, end: End::Ended(owner), .. }) = self.jobs.remove(key) {
+                return Some((owner, (machine, conditions)));
+            }
+        }
+        None
+    }
+
+    /// Drops the jobs of these owners.
+    pub(super) fn forget_for(&mut self, which: impl Fn(u64) -> bool) -> Vec<Job> {
+        let keys = self.jobs.of_owners(which);
+        keys.into_iter().filter_map(|key| self.forget(key)).collect()
+    }
+
+    fn begin(&mut self, machine: Box<dyn Driven>, wish: Wish, end: End) -> Result<JobKey, DriveError> {
         if self.jobs.running() >= self.config.max_machines {
             return Err(DriveError::Full(self.jobs.running()));
         }
         self.check_wish(wish)?;
-        let key = self.jobs.add(machine, wish)?;
+        let key = self.jobs.add(machine, wish, end)?;
         if self.rate.is_fast(clock::monotonic()) && self.jobs.dirty.len() < GATHERED {
             // Where very many are started their first probes share system calls.
             self.arm();
@@ -239,9 +269,11 @@ impl Core {
                     return;
                 }
                 Output::Done => {
-                    let conditions = self.conditions(key);
                     self.release(key);
-                    self.jobs.end(key, conditions);
+                    if !self.jobs.end_owned(key) {
+                        let conditions = self.conditions(key);
+                        self.jobs.end(key, conditions);
+                    }
                     return;
                 }
             }

@@ -33,9 +33,13 @@ pub(super) enum End {
     /// Nobody has asked yet.
     Open,
     /// He asked.
-    Awaited(Waker),
+    Awaited(Box<Waker>),
     /// The machine is done.
     Done(Box<Conditions>),
+    /// Somebody takes all that have ended of those with his numbers.
+    Owned(u64),
+    /// The machine is done, and waits for that.
+    Ended(u64),
 }
 
 /// Probes that something holds back.
@@ -74,7 +78,11 @@ impl Keys {
         if self.first.is_none() {
             self.first = std::num::NonZeroU64::new(word);
         } else {
-            self.more.get_or_insert_default().push(word);
+            let more = self.more.get_or_insert_default();
+            if more.len() == more.capacity() {
+                more.reserve_exact((more.len() / 4).max(3));
+            }
+            more.push(word);
         }
     }
 
@@ -94,7 +102,7 @@ pub(super) const NEVER: Instant = Instant(u64::MAX);
 const KEY_BITS: u64 = (1 << 56) - 1;
 
 impl Job {
-    pub(super) fn new(machine: Box<dyn Driven>, wish: Wish, generation: u32) -> Self {
+    pub(super) fn new(machine: Box<dyn Driven>, wish: Wish, end: End, generation: u32) -> Self {
         Self {
             machine,
             generation,
@@ -105,7 +113,7 @@ impl Job {
             wake: NEVER,
             outbox: None,
             keys: Keys::default(),
-            end: End::Open,
+            end,
         }
     }
 
@@ -115,7 +123,7 @@ impl Job {
     }
 
     pub(super) const fn is_done(&self) -> bool {
-        matches!(self.end, End::Done(_))
+        matches!(self.end, End::Done(_) | End::Ended(_))
     }
 
     /// What its first probe waits for.
@@ -140,7 +148,7 @@ mod tests {
 
     #[test]
     fn a_job_is_small() {
-        assert!(size_of::<Option<Job>>() <= 80, "{}", size_of::<Option<Job>>());
+        assert!(size_of::<Option<Job>>() <= 72, "{}", size_of::<Option<Job>>());
     }
 
     #[test]

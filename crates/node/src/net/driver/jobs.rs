@@ -3,7 +3,7 @@
 use std::{
     collections::VecDeque,
     mem,
-    task::{Context, Poll},
+    task::{Context, Poll, Waker},
 };
 
 use mmn_kit::Driven;
@@ -30,6 +30,10 @@ pub(super) struct Jobs {
     /// How many are not done.
     running: usize,
     generation: u32,
+    /// Those of owners that have ended, in turn; one that is not there any more is passed by.
+    pub(super) ended: VecDeque<JobKey>,
+    /// Who waits for those.
+    ended_waker: Option<Waker>,
     /// Those to be polled, in turn.
     pub(super) dirty: VecDeque<JobKey>,
     /// How far civil time was ahead of the monotonic clock when last looked at.
@@ -44,6 +48,8 @@ impl Jobs {
             vacant: Vec::new(),
             running: 0,
             generation: 0,
+            ended: VecDeque::new(),
+            ended_waker: None,
             dirty: VecDeque::new(),
             distance_ns: clock::both().distance_ns(),
             counters: Counters::default(),
@@ -54,10 +60,15 @@ impl Jobs {
         self.running
     }
 
-    pub(super) fn add(&mut self, machine: Box<dyn Driven>, wish: Wish) -> Result<JobKey, DriveError> {
+    pub(super) fn add(
+        &mut self,
+        machine: Box<dyn Driven>,
+        wish: Wish,
+        end: End,
+    ) -> Result<JobKey, DriveError> {
         let full = DriveError::Full(self.running);
         self.generation = self.generation.wrapping_add(1);
-        let job = Job::new(machine, wish, self.generation);
+        let job = Job::new(machine, wish, end, self.generation);
         let index = match self.vacant.pop() {
             Some(index) => index,
             None => u32::try_from(self.slots.len()).map_err(|_| full)?,
@@ -103,15 +114,53 @@ impl Jobs {
         self.running -= 1;
     }
 
+    /// The machine of an owner is done, where it is one; its keys are given back already.
+    pub(super) fn end_owned(&mut self, key: JobKey) -> bool {
+        let Some(job) = self.running_job(key) else { return false };
+        let End::Owned(owner) = job.end else { return false };
+        job.wake = NEVER;
+        job.outbox = None;
+        job.end = End::Ended(owner);
+        self.running -= 1;
+        self.ended.push_back(key);
+        if let Some(waker) = self.ended_waker.take() {
+            waker.wake();
+        }
+        true
+    }
+
+    /// Whether one of an owner has ended.
+    pub(super) fn poll_ended(&mut self, context: &Context<'_>) -> Poll<()> {
+        if !self.ended.is_empty() {
+            return Poll::Ready(());
+        }
+        match &mut self.ended_waker {
+            Some(waker) => waker.clone_from(context.waker()),
+            none => *none = Some(context.waker().clone()),
+        }
+        Poll::Pending
+    }
+
+    /// All of these owners.
+    pub(super) fn of_owners(&self, which: impl Fn(u64) -> bool) -> Vec<JobKey> {
+        let of = |(index, job): (usize, &Option<Job>)| {
+            let job = job.as_ref()?;
+            let (End::Owned(owner) | End::Ended(owner)) = job.end else { return None };
+            which(owner).then_some(())?;
+            Some(JobKey { index: u32::try_from(index).ok()?, generation: job.generation })
+        };
+        self.slots.iter().enumerate().filter_map(of).collect()
+    }
+
     /// Takes a machine that is done.
     pub(super) fn collect(&mut self, key: JobKey, context: &Context<'_>) -> Poll<Result<Done, DriveError>> {
         match self.find(key).map(|job| &mut job.end) {
             None => return Poll::Ready(Err(DriveError::Closed)),
             Some(end @ (End::Open | End::Awaited(_))) => {
-                *end = End::Awaited(context.waker().clone());
+                *end = End::Awaited(Box::new(context.waker().clone()));
                 return Poll::Pending;
             }
-            Some(End::Done(_)) => {}
+            Some(End::Done(_) | End::Owned(_) | End::Ended(_)) => {}
         }
         match self.remove(key) {
             Some(Job { machine, end: End::Done(conditions), .. }) => Poll::Ready(Ok((machine, *conditions))),

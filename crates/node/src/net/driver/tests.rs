@@ -108,6 +108,34 @@ fn raw_sockets_measure_loopback() {
 }
 
 #[test]
+fn machines_of_owners_are_handed_out_when_they_have_ended() {
+    require_root("machines_of_owners_are_handed_out_when_they_have_ended");
+    in_namespace(|| block_on(owners()));
+}
+
+async fn owners() {
+    let driver = driver(Mode::Raw, LOOSE);
+    let targets = ["127.0.0.1", "::1", "127.0.0.2", "127.0.0.3"];
+    for (owner, target) in (0..).zip(targets) {
+        driver.start_for(owner, Box::new(ping(target, |_| {})), Wish::Any).unwrap();
+    }
+    driver.forget_for(|owner| owner >= 2);
+    let mut ended = std::collections::BTreeMap::new();
+    while ended.len() < 2 {
+        std::future::poll_fn(|context| driver.poll_ended(context)).await;
+        while let Some((owner, (machine, conditions))) = driver.take_ended() {
+            let machine: Box<dyn Any> = machine;
+            assert!(ended.insert(owner, (*machine.downcast::<Ping>().unwrap(), conditions)).is_none());
+        }
+    }
+    assert_eq!(ended.keys().copied().collect::<Vec<_>>(), [0, 1]);
+    for done in ended.values() {
+        assert!(matches!(samples(done)[0].fate, Fate::Replied(_)));
+    }
+    assert!(driver.running() == 0 && driver.take_ended().is_none());
+}
+
+#[test]
 fn an_ordinary_user_measures_loopback() {
     require_root("an_ordinary_user_measures_loopback");
     in_namespace(|| {
