@@ -27,6 +27,8 @@ pub(crate) use run::shape_of;
 
 /// The longest payload in bytes.
 pub const MAX_SIZE: u16 = 65_000;
+/// A port on which nobody listens, and which no socket is given by chance.
+pub(crate) const SELF_TEST_PORT: u16 = 1;
 /// The most probes for one hop.
 pub const MAX_ATTEMPTS: u8 = 20;
 
@@ -408,7 +410,9 @@ impl Kind for Trace {
     fn self_test() -> Option<SelfTest<Params>> {
         let task = |host: SocketAddr| {
             let timeout = Span::from_millis(1_000);
-            let params = Params { max_ttl: 1, attempts: 1, timeout, ..Params::default() };
+            // Sockets for this every user may open; echo is what a ping's test is for.
+            let (method, port) = (Method::Udp, Some(SELF_TEST_PORT));
+            let params = Params { method, port, max_ttl: 1, attempts: 1, timeout, ..Params::default() };
             (params, Input::Target(host.ip().to_string()))
         };
         Some(SelfTest { far_end: FarEnd::Host, task })

@@ -296,6 +296,9 @@ pub enum SendFailure {
     /// The sockets that are there can't send such a packet: it takes a privilege.
     #[error("the sockets of an ordinary user can't send such a packet")]
     Unprivileged,
+    /// It takes a socket for ICMP, and an ordinary user may open none here.
+    #[error("ICMP takes a ping socket, and those are closed to this user (net.ipv4.ping_group_range)")]
+    NoPingSocket,
     /// The source address is none of this host's.
     #[error("the source address is not this host's")]
     Source,

@@ -107,6 +107,7 @@ fn schedule(params: &Params, key: &Key) -> Slots {
         (Schedule::Periodic, false) => Slots::Periodic,
         (Schedule::Periodic, true) => Slots::PeriodicFromRandomStart { seed },
         (Schedule::Poisson, _) => Slots::Poisson { seed },
+        (Schedule::SendOnReceive, _) => Slots::SendOnReceive,
     }
 }
 

@@ -159,6 +159,7 @@ fn what_never_left_is_a_failure_with_its_reason() {
         for (reason, outcome, code) in [
             (SendFailure::NoRoute, Outcome::Failed, "no-route"),
             (SendFailure::Unprivileged, Outcome::Failed, "unprivileged"),
+            (SendFailure::NoPingSocket, Outcome::Failed, "unprivileged"),
             (SendFailure::NoSocket, Outcome::Failed, "address-family"),
             (SendFailure::Source, Outcome::Refused, "parameters"),
             (SendFailure::Forbidden, Outcome::Refused, "limits"),

@@ -59,8 +59,9 @@ impl Core {
                         job.carrier = index;
                         return Ok((index, *lane));
                     }
-                    Err(SendFailure::NoSocket) => {}
-                    Err(why) => reason = why,
+                    // Who stands first knows best.
+                    Err(why) if reason == SendFailure::NoSocket => reason = why,
+                    Err(_) => {}
                 }
             }
         }
