@@ -176,8 +176,7 @@ impl Endowment {
         }
     }
 
-    /// Takes the sockets out. A raw socket for echo that is one of those for whole packets, too, is left out. A family
-    /// without any has what every process may open itself, where there are ports for it.
+    /// Takes the sockets out. A raw socket for echo that is one of those for whole packets, too, is left out.
     pub(crate) fn take_gifts(&mut self) -> Vec<Gift> {
         let raw = std::mem::take(&mut self.raw);
         let has_raw = |v6: bool| raw.iter().any(|sockets| sockets.describe().v6 == v6);
@@ -188,10 +187,14 @@ impl Endowment {
             .map(|(fd, description)| Gift::Echo(fd, description))
             .collect();
         gifts.extend(raw.into_iter().map(Gift::Raw));
-        let families = [false, true].into_iter().filter(|_| self.ports.is_some());
-        let lacking: Vec<bool> = families.filter(|v6| gifts.iter().all(|gift| gift.v6() != *v6)).collect();
-        gifts.extend(lacking.into_iter().map(|v6| Gift::Ordinary { v6 }));
         gifts
+    }
+
+    /// For each family of which there is no other gift what every process may open itself, where there are ports for it.
+    pub(crate) fn ordinary(&self, gifts: &[Gift]) -> Vec<Gift> {
+        let families = [false, true].into_iter().filter(|_| self.ports.is_some());
+        let lacking = families.filter(|v6| gifts.iter().all(|gift| gift.v6() != *v6));
+        lacking.map(|v6| Gift::Ordinary { v6 }).collect()
     }
 }
 
