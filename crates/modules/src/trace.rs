@@ -13,7 +13,7 @@ use mmn_schema::dispatch::Input;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::shared::{Address, AddressFamily, Conditions, LaneWish, field, is_false, is_zero};
+use crate::shared::{Address, AddressFamily, Conditions, LaneWish, field, hex, is_false, is_zero};
 
 mod reply;
 #[cfg(feature = "run")]
@@ -76,12 +76,18 @@ pub struct Params {
     pub flow: u16,
     /// Payload in bytes after the ICMP, UDP or TCP header; 32 where absent, and 0 for TCP.
     pub size: Option<u16>,
+    /// The payload in hexadecimal, instead of `size`. A Paris trace by ICMP or UDP changes its last two bytes, and carries
+    /// no cookie against forged replies.
+    pub payload: Option<String>,
     /// DSCP of the probes, 0 to 63.
     pub dscp: Option<u8>,
     /// Octet of DSCP and ECN of the probes (type of service, traffic class).
     pub tos: Option<u8>,
     /// Forbid routers to fragment the probes.
     pub dont_fragment: bool,
+    /// Let the probes pass for fragments of larger packets, which begin so many units of 8 bytes into them, 1 to 8191; of
+    /// IPv4. Few routers answer for such.
+    pub fragment_offset: Option<u16>,
     /// Find the path's MTU, too, when the path is known.
     pub pmtud: bool,
     /// Size in bytes, IP header included, with which the search for the MTU begins.
@@ -114,9 +120,11 @@ impl Default for Params {
             icmp_checksum: None,
             flow: 0,
             size: None,
+            payload: None,
             dscp: None,
             tos: None,
             dont_fragment: false,
+            fragment_offset: None,
             pmtud: false,
             pmtud_size: 1_500,
             source: None,
@@ -157,7 +165,8 @@ impl Method {
 
 impl Params {
     fn payload_bytes(&self) -> u16 {
-        self.size.unwrap_or(if self.method.is_tcp() { 0 } else { 32 })
+        let given = self.payload.as_ref().map(|digits| u16::try_from(digits.len() / 2).unwrap_or(u16::MAX));
+        given.or(self.size).unwrap_or(if self.method.is_tcp() { 0 } else { 32 })
     }
 
     fn destination_port(&self) -> u16 {
@@ -277,6 +286,9 @@ pub struct Probe {
     /// Its length in bytes, IP header included; absent when it did not leave.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bytes: Option<u32>,
+    /// The identification in its IPv4 header, where it is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request_ip_id: Option<u16>,
     /// Its destination port, where the probes' differ.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub port: Option<u16>,
@@ -369,7 +381,14 @@ impl Kind for Trace {
         within(params.timeout.as_ns() > 0, "timeout must be above 0")?;
         within(params.timeout.as_ns() <= 60_000_000_000, "timeout must be at most 1m")?;
         within(params.wait.as_ns() <= 60_000_000_000, "wait must be at most 1m")?;
+        within(params.size.is_none() || params.payload.is_none(), "size is the payload's: give one of them")?;
+        let hexadecimal = params.payload.as_deref().is_none_or(|digits| hex(digits).is_some());
+        within(hexadecimal, "payload must be bytes in hexadecimal")?;
         within(params.payload_bytes() <= MAX_SIZE, "size must be at most 65000")?;
+        let offset = params.fragment_offset.is_none_or(|offset| (1..=8_191).contains(&offset));
+        within(offset, "fragment_offset must be between 1 and 8191")?;
+        let v6 = params.family == Family::Ipv6 || params.source.is_some_and(|source| source.0.is_ipv6());
+        within(!v6 || params.fragment_offset.is_none(), "fragment_offset is of IPv4")?;
         let carries = params.paris && !params.method.is_tcp();
         within(!carries || params.payload_bytes() >= 2, "size must be at least 2, for the checksum's sake")?;
         within(params.port != Some(0), "port must be between 1 and 65535")?;

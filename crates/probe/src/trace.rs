@@ -171,7 +171,7 @@ impl Trace {
         if classic && !entry.of_search { nth_port(self.spec.port, id.0) } else { self.spec.port }
     }
 
-    fn look(&self, id: ProbeId, entry: &Entry) -> Look {
+    fn look(&self, id: ProbeId, entry: &Entry) -> Look<'_> {
         let method = self.spec.shape.method;
         let number = match method {
             // What a classic trace over TCP varies is its source port.
@@ -191,6 +191,7 @@ impl Trace {
             flow: Flow { number, selector: self.spec.selector },
             port: self.port_of(id, entry),
             payload_bytes: entry.payload_bytes,
+            payload: self.spec.payload.as_deref(),
             checksum,
         }
     }
@@ -466,16 +467,16 @@ impl Trace {
 
     fn send(&mut self, entry: Entry) -> Output {
         let id = ProbeId(number(self.entries.len()));
-        let look = self.look(id, &entry);
         let mut shape = self.spec.shape;
         shape.dont_fragment |= entry.of_search;
+        let probe = shape.probe(&self.key, self.spec.target, &self.look(id, &entry));
         if self.entries.capacity() == self.entries.len() {
             self.entries.reserve_exact(self.entries.len().clamp(4, 64));
         }
         self.entries.push(entry);
         self.open += 1;
         self.handed_out = Some(id);
-        Output::Send(shape.probe(&self.key, self.spec.target, &look))
+        Output::Send(probe)
     }
 
     fn finish(&mut self, stop: Stop) -> Output {

@@ -108,9 +108,7 @@ pub(crate) fn nothing_left<'a>(fates: impl IntoIterator<Item = &'a Fate>) -> Fai
         Some(reason @ SendFailure::NoRoute) => Failure::failed(code::NO_ROUTE, reason),
         Some(
             reason @ (SendFailure::NotPermitted | SendFailure::Unprivileged | SendFailure::NoPingSocket),
-        ) => {
-            Failure::failed(code::UNPRIVILEGED, reason)
-        }
+        ) => Failure::failed(code::UNPRIVILEGED, reason),
         Some(reason @ SendFailure::NoSocket) => Failure::failed(code::ADDRESS_FAMILY, reason),
         Some(reason @ SendFailure::Forbidden) => Failure::refused(code::LIMITS, reason),
         Some(reason @ (SendFailure::Source | SendFailure::Senseless)) => {
@@ -231,9 +229,7 @@ fn is_periodic_udp(params: &Params) -> bool {
 /// Section 9: 32 octets of payload that are the same in all requests, each sent when the one before it has been answered.
 fn is_send_on_receive(params: &Params) -> bool {
     let payload = params.payload.as_deref().map(|digits| digits.len() / 2);
-    payload == Some(32)
-        && params.icmp_checksum.is_none()
-        && params.schedule == Schedule::SendOnReceive
+    payload == Some(32) && params.icmp_checksum.is_none() && params.schedule == Schedule::SendOnReceive
 }
 
 /// The registered names with what they are names of. A value in seconds or percent.
@@ -288,11 +284,19 @@ fn reply(found: &Found<'_>, sample: &Sample) -> Reply {
     };
     let arrival = sample.fate.arrival();
     let departure = sample.departure;
-    let (protocol, flags, window) = match answer {
-        Some(Answer::Udp) => (Some(Protocol::Udp), None, None),
-        Some(Answer::Tcp { flags, window }) => (Some(Protocol::Tcp), Some(flags), window),
-        Some(Answer::PortUnreachable { .. }) => (Some(Protocol::Icmp), None, None),
+    let protocol = answer.and_then(|answer| match answer {
+        Answer::Udp => Some(Protocol::Udp),
+        Answer::Tcp { .. } => Some(Protocol::Tcp),
+        Answer::PortUnreachable { .. } => Some(Protocol::Icmp),
+        _ => None,
+    });
+    let (flags, window, mss) = match answer {
+        Some(Answer::Tcp { flags, window, mss }) => (Some(flags), window, mss),
         _ => (None, None, None),
+    };
+    let (icmp_type, icmp_code) = match answer {
+        Some(Answer::PortUnreachable { icmp_type, code, .. }) => (Some(icmp_type), Some(code)),
+        _ => (None, None),
     };
     let selector = departure.map(|departure| departure.identity.selector);
     let trace = arrival.and_then(|arrival| arrival.ip_options.as_deref()).map(options::read);
@@ -314,6 +318,9 @@ fn reply(found: &Found<'_>, sample: &Sample) -> Reply {
         protocol,
         tcp_flags: flags.map(tcp_flags),
         tcp_window: window,
+        tcp_mss: mss,
+        icmp_type,
+        icmp_code,
         timestamps: match answer {
             Some(Answer::Timestamp { originate, receive, transmit }) => {
                 Some(IcmpTimestamps { originate_ms: originate, receive_ms: receive, transmit_ms: transmit })

@@ -5,9 +5,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::Method;
-use crate::shared::{
-    Address, AddressFamily, Conditions, Stamps, is_false, is_no_octet, is_nothing, is_zero,
-};
+use crate::shared::{Address, AddressFamily, Conditions, Stamps, is_false, is_no_octet, is_nothing, is_zero};
 
 /// What became of the requests.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -170,6 +168,15 @@ pub struct Reply {
     /// Its window, as it stands in the header.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tcp_window: Option<u16>,
+    /// The maximum segment size that it announces; absent where it does not, or the system does not show it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tcp_mss: Option<u16>,
+    /// The type of the ICMP message that replied to UDP.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub icmp_type: Option<u8>,
+    /// Its code.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub icmp_code: Option<u8>,
     /// The times of an ICMP timestamp reply.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timestamps: Option<IcmpTimestamps>,

@@ -14,13 +14,16 @@ use super::{
     Body, Hop, Method, MtuNote, MtuNoteKind, Params, PathMtu, Probe, Reply, Stop, StopReason, Trace,
     nothing_left,
 };
-use crate::shared::Address;
+use crate::shared::{Address, hex};
 
 impl PacketKind for Trace {
     type Machine = Machine;
 
     fn family(params: &Params) -> Family {
-        params.family
+        match params.family {
+            Family::Any if params.fragment_offset.is_some() => Family::Ipv4,
+            family => family,
+        }
     }
 
     fn lane(params: &Params) -> Wish {
@@ -32,13 +35,17 @@ impl PacketKind for Trace {
         let tos = params.tos.or(params.dscp.map(|dscp| dscp << 2));
         let spec = Spec {
             target,
-            shape: shape_of(params.method, params.source, tos, params.dont_fragment),
+            shape: Shape {
+                fragment_offset: params.fragment_offset.unwrap_or(0),
+                ..shape_of(params.method, params.source, tos, params.dont_fragment)
+            },
             paris: params.paris,
             flow: params.flow,
             selector: params.source_port.or(params.icmp_id),
             port: params.destination_port(),
             checksum: params.icmp_checksum,
             payload_bytes: params.payload_bytes(),
+            payload: params.payload.as_deref().and_then(hex).map(Into::into),
             first_hop: Ttl(params.first_hop),
             max_ttl: Ttl(params.max_ttl),
             gap_limit: params.gap_limit,
@@ -127,7 +134,8 @@ pub(crate) fn shape_of(
         Method::Tcp => shape::Method::Tcp,
         Method::TcpAck => shape::Method::TcpAck,
     };
-    Shape { method, source: source.map(|source| source.0), tos: tos.unwrap_or(0), dont_fragment }
+    let (source, tos) = (source.map(|source| source.0), tos.unwrap_or(0));
+    Shape { method, source, tos, dont_fragment, fragment_offset: 0 }
 }
 
 fn not_sent(sample: &Sample<'_>) -> Option<SendFailure> {
@@ -161,6 +169,7 @@ fn probe(params: &Params, sample: &Sample<'_>) -> Probe {
         status: sample.fate.into(),
         sent_at: sample.sent.map(|stamp| Timestamp::from_unix_ns(stamp.utc.0)),
         bytes: sample.sent.map(|_| sample.bytes),
+        request_ip_id: sample.ip_id,
         port: (classic && params.method == Method::Udp).then_some(sample.port),
         source_port: sample
             .identity

@@ -246,13 +246,15 @@ fn the_answers_of_every_protocol_are_shown() {
     assert_eq!((udp.replies[1].protocol, udp.received), (Some(Protocol::Udp), 2));
     let tcp = ping(json!({ "method": "tcp_syn_sport", "count": 2, "interval": "10ms" }), |probe| {
         let ack = ((probe.id.0 + 1) << 16) + 2;
-        vec![(5, EchoEvent::Tcp { from: port(probe), flags: 0x12, seq: 9, ack, options: &[] })]
+        let options = &[2, 4, 5, 180];
+        vec![(5, EchoEvent::Tcp { from: port(probe), flags: 0x12, seq: 9, ack, options })]
     })
     .unwrap()
     .body;
     assert_eq!((tcp.port, tcp.source_port, tcp.replies[1].source_port), (Some(80), None, Some(1_001)));
     let first = &tcp.replies[0];
     assert_eq!((first.tcp_flags.as_deref(), first.tcp_window), (Some("SA"), Some(1_024)));
+    assert_eq!(first.tcp_mss, Some(1_460));
     let times = ping(json!({ "method": "icmp_timestamp", "count": 1 }), |_| {
         // The world begins at midnight; resolving takes 7 ms.
         vec![(5, EchoEvent::Timestamp { originate: 7, receive: 8, transmit: 9 })]

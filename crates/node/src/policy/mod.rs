@@ -174,7 +174,7 @@ mod tests {
     #[test]
     fn the_bulk_lane_is_part_of_what_is_published() {
         assert!(!Policy::default().summary().allow_packet_sockets);
-        let policy = Policy::parse("allow_packet_sockets = true").unwrap();
+        let policy = Policy::from_toml("allow_packet_sockets = true").unwrap();
         assert!(policy.summary().allow_packet_sockets);
     }
 

@@ -241,7 +241,10 @@ enum Step {
     Send,
     Hold(u64),
     Refuse,
-    Reply { which: usize, after: u64 },
+    Reply {
+        which: usize,
+        after: u64,
+    },
     Again(usize),
     /// A reply as of somebody who has not seen the request.
     Forge(usize),

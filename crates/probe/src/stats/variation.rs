@@ -112,7 +112,10 @@ mod tests {
         let mut expected: Vec<u64> = pdv.iter().flatten().copied().collect();
         expected.sort_unstable();
         let found = Pdv::of(&sorted).unwrap();
-        assert_eq!((found.p50_ns, Some(&found.max_ns)), (expected[(expected.len() - 1) / 2], expected.last()));
+        assert_eq!(
+            (found.p50_ns, Some(&found.max_ns)),
+            (expected[(expected.len() - 1) / 2], expected.last())
+        );
     }
 
     /// RFC 5481, Figures 1 and 3 to 6 (sections 4.4, 6.1 and 6.2), as its text has them.
@@ -120,13 +123,10 @@ mod tests {
     fn the_figures_of_the_rfc() {
         const U: Option<u64> = None;
         let d = Some;
-        let undefined = |signed: &[i64]| signed.iter().map(|one| (*one != I).then_some(*one)).collect::<Vec<_>>();
+        let undefined =
+            |signed: &[i64]| signed.iter().map(|one| (*one != I).then_some(*one)).collect::<Vec<_>>();
         const I: i64 = i64::MIN;
-        figure(
-            &[20, 10, 20, 25, 20].map(d),
-            &undefined(&[I, -10, 10, 5, -5]),
-            &[10, 0, 10, 15, 10].map(d),
-        );
+        figure(&[20, 10, 20, 25, 20].map(d), &undefined(&[I, -10, 10, 5, -5]), &[10, 0, 10, 15, 10].map(d));
         figure(
             &[d(3), U, d(5), U, d(4), U, d(3), U, d(4), U],
             &undefined(&[I; 10]),

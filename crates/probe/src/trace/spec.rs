@@ -35,6 +35,9 @@ pub struct Spec {
     pub checksum: Option<u16>,
     /// Octets of payload, at most [`MAX_PAYLOAD_BYTES`]. At least 2 where the checksum carries something.
     pub payload_bytes: u16,
+    /// The payload itself, without a cookie: as many octets as said, cut off or filled up with zeros while the path's MTU
+    /// is looked for. Its last whole 16-bit word is changed where the checksum carries something.
+    pub payload: Option<Box<[u8]>>,
     /// The first TTL, at least 1.
     pub first_hop: Ttl,
     /// The last TTL, not below the first.
@@ -69,13 +72,20 @@ impl Spec {
     pub const fn new(target: IpAddr) -> Self {
         Self {
             target,
-            shape: Shape { method: Method::Icmp, source: None, tos: 0, dont_fragment: false },
+            shape: Shape {
+                method: Method::Icmp,
+                source: None,
+                tos: 0,
+                dont_fragment: false,
+                fragment_offset: 0,
+            },
             paris: true,
             flow: 0,
             selector: None,
             port: 33_434,
             checksum: None,
             payload_bytes: 32,
+            payload: None,
             first_hop: Ttl(1),
             max_ttl: Ttl(30),
             gap_limit: 5,

@@ -123,8 +123,13 @@ fn paris_probes_keep_their_flow_and_classic_ones_change_it() {
 #[test]
 fn options_reach_the_wire() {
     let mut machine = trace(|spec| {
-        spec.shape =
-            shape::Shape { method: Method::Udp, source: Some(router(77)), tos: 0x48, dont_fragment: true };
+        spec.shape = shape::Shape {
+            method: Method::Udp,
+            source: Some(router(77)),
+            tos: 0x48,
+            dont_fragment: true,
+            fragment_offset: 185,
+        };
         spec.selector = Some(61_234);
         spec.flow = 3;
         spec.payload_bytes = 100;
@@ -138,7 +143,39 @@ fn options_reach_the_wire() {
     let probe = &run.probes[0].1;
     assert_eq!((probe.source, probe.tos, probe.dont_fragment), (Some(router(77)), 0x48, true));
     assert_eq!((probe.flow.number, probe.flow.selector), (3, Some(61_234)));
+    assert_eq!(probe.fragment_offset, 185);
     assert!(matches!(&probe.body, Body::Udp { payload, .. } if payload.len() == 100));
+}
+
+/// What was asked for goes out, whatever the size that a search for the MTU wants; a reply that shows other bytes is
+/// nobody's, and none is proof.
+#[test]
+fn a_payload_of_ones_own() {
+    let payload: Vec<u8> = (1..=40).collect();
+    for method in [Method::Icmp, Method::Udp, Method::Tcp] {
+        let mut machine = trace(|spec| {
+            spec.shape.method = method;
+            (spec.payload_bytes, spec.payload) = (40, Some(payload.clone().into()));
+            spec.pmtud = Some(Pmtud { size: 1_500 });
+        });
+        let way = routers(2, &[]);
+        let run = run(&mut machine, |_, probe| Weather::Forged.spoil(row(&way, probe)));
+        assert_eq!((machine.stop(), path(&machine)), (Some(Stop::Completed), with_target(way)));
+        for (_, probe) in &run.probes {
+            let (Body::Echo { payload: sent, .. }
+            | Body::Udp { payload: sent, .. }
+            | Body::Tcp { payload: sent, .. }) = &probe.body
+            else {
+                panic!("{probe:?}")
+            };
+            assert!(sent.starts_with(&payload) && sent[40..].iter().all(|byte| *byte == 0), "{sent:?}");
+        }
+        let unproven =
+            machine.samples().filter(|sample| sample.reply.is_some_and(|reply| !reply.verified)).count();
+        let by_number =
+            machine.samples().filter(|sample| matches!(sample.reply.unwrap().said, Said::Tcp { .. })).count();
+        assert_eq!(unproven + by_number, machine.samples().len());
+    }
 }
 
 #[test]

@@ -67,7 +67,15 @@ impl Trials {
         ports: Option<IdRange>,
     ) -> Self {
         let kinds = kinds.map(|kind| (kind, Verdict::Pending)).collect();
-        Self { kinds, ordinary: BTreeSet::new(), sockets, ports, running: None, again: false, pause: FIRST_PAUSE }
+        Self {
+            kinds,
+            ordinary: BTreeSet::new(),
+            sockets,
+            ports,
+            running: None,
+            again: false,
+            pause: FIRST_PAUSE,
+        }
     }
 
     /// Tests all kinds that need no socket, and all sockets that wait.

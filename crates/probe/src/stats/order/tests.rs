@@ -17,9 +17,8 @@ fn of_order(seqs: &[u32]) -> Order {
 
 /// Each reordered packet: its number, extent, lateness in ms, byte offset for payloads of 100 bytes, and n.
 fn rows(order: &Order) -> Vec<(u32, u32, u64, u32, u32)> {
-    let row = |one: &Reordered| {
-        (one.seq, one.extent, one.late_by.0 / 1_000_000, one.overtaken_by * 100, one.n)
-    };
+    let row =
+        |one: &Reordered| (one.seq, one.extent, one.late_by.0 / 1_000_000, one.overtaken_by * 100, one.n);
     order.reordered.iter().map(row).collect()
 }
 
@@ -71,7 +70,10 @@ fn table_4() {
 #[test]
 fn a_block_that_is_late_counts_once_for_tcp() {
     let order = of_order(&[1, 2, 3, 7, 8, 9, 4, 5, 6]);
-    assert_eq!(order.reordered.iter().map(|one| (one.seq, one.n)).collect::<Vec<_>>(), [(4, 3), (5, 0), (6, 0)]);
+    assert_eq!(
+        order.reordered.iter().map(|one| (one.seq, one.n)).collect::<Vec<_>>(),
+        [(4, 3), (5, 0), (6, 0)]
+    );
     assert_eq!(order.n_reordered(), [1, 1, 1]);
 }
 

@@ -68,12 +68,8 @@ fn the_figures_of_the_rfc() {
     };
     let address = Some(IpAddr::from([192, 0, 2, 9]));
     let by_v6 = Interface { name: None, address: "2001:db8::5".parse().ok(), ..by_name };
-    let expected = [
-        by_name,
-        Interface { address, ..by_name },
-        by_v6,
-        Interface { role: Role::Outgoing, ..by_name },
-    ];
+    let expected =
+        [by_name, Interface { address, ..by_name }, by_v6, Interface { role: Role::Outgoing, ..by_name }];
     assert_eq!(read, expected.map(|interface| Some(Known::Interface(interface))));
 }
 
@@ -88,9 +84,15 @@ fn roles_and_what_is_to_be_ignored() {
     let roles = [Role::Incoming, Role::IncomingSubIp, Role::Outgoing, Role::NextHop];
     for (value, role) in (0..).zip(roles) {
         assert_eq!(known(value << 6, &[]), Some((role, None, None)));
-        assert_eq!(known(value << 6 | 0b0011_1001, &[0, 0, 0, 3, 0, 0, 5, 220, 9, 9]), Some((role, Some(3), Some(1500))));
+        assert_eq!(
+            known(value << 6 | 0b0011_1001, &[0, 0, 0, 3, 0, 0, 5, 220, 9, 9]),
+            Some((role, Some(3), Some(1500)))
+        );
     }
-    assert_eq!(Object { class: INTERFACE, c_type: 0, data: &[1, 2, 3] }.known(), Some(Known::Interface(nothing)));
+    assert_eq!(
+        Object { class: INTERFACE, c_type: 0, data: &[1, 2, 3] }.known(),
+        Some(Known::Interface(nothing))
+    );
     // A part that is missing, an address of no known family, a name that is too long, empty or goes beyond its object.
     assert_eq!(known(0b0000_1000, &[0, 0, 0]), None);
     assert_eq!(known(0b0000_0100, &[0, 3, 0, 0, 1, 2, 3, 4]), None);

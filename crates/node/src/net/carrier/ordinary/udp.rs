@@ -135,7 +135,7 @@ impl Carrier for UdpCarrier {
             Body::Echo { .. } | Body::Timestamp => return Err(SendFailure::NoPingSocket),
             _ => return Err(SendFailure::NoSocket),
         };
-        if !probe.ip_options.is_empty() {
+        if !probe.ip_options.is_empty() || probe.fragment_offset != 0 {
             return Err(SendFailure::Unprivileged);
         }
         if *tag == UdpTag::Checksum && payload.len() < 2 {
