@@ -145,6 +145,7 @@ fn datagrams_and_segments_need_no_ping_socket(up: &Up) {
         assert_eq!(out.status.code(), Some(code), "{args:?}: {out:?}");
         let record: serde_json::Value = serde_json::from_slice(&out.stdout).unwrap();
         assert_eq!(record["body"]["conditions"]["lane"], "unprivileged", "{record}");
+        assert_eq!(record["body"]["conditions"]["interface"]["name"], "lo", "{record}");
         record["body"].clone()
     };
     for target in ["127.0.0.1", "::1"] {

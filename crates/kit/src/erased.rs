@@ -159,10 +159,11 @@ impl<K: PacketKind> Measurement for PreparedPacket<K> {
             context.random(&mut key);
             let machine = K::machine(&self.0, target, key)?;
             let driven = context.drive(target, Box::new(machine), K::lane(&self.0)).await?;
-            let (machine, conditions): (Box<dyn Any>, _) = (driven.machine, driven.conditions);
+            let (machine, mut conditions): (Box<dyn Any>, _) = (driven.machine, driven.conditions);
             let machine = machine
                 .downcast::<K::Machine>()
                 .map_err(|_| Failure::failed(code::INTERNAL, "the driver gave another machine back"))?;
+            conditions.interface = K::source(&machine).and_then(|source| context.interface_of(source));
             erase(K::measured(&self.0, text, target, &machine, &conditions)?)
         }
         .boxed_local()

@@ -93,6 +93,9 @@ pub trait PacketKind: Kind {
     /// A machine for one target. `key` is fresh random bytes: forged replies don't know them.
     fn machine(params: &Self::Params, target: IpAddr, key: [u8; 16]) -> Result<Self::Machine, Failure>;
 
+    /// The source address of its probes, where the driver told.
+    fn source(machine: &Self::Machine) -> Option<IpAddr>;
+
     /// What the machine found, once it is done. `input` is the target as it was asked for.
     fn measured(
         params: &Self::Params,

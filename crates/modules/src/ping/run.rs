@@ -49,6 +49,10 @@ impl PacketKind for Ping {
         Machine::new(spec, key).map_err(|error| Failure::refused(code::PARAMETERS, error))
     }
 
+    fn source(machine: &Machine) -> Option<IpAddr> {
+        machine.source()
+    }
+
     fn measured(
         params: &Params,
         input: &str,

@@ -60,6 +60,10 @@ impl PacketKind for Trace {
         Machine::new(spec, Key::new(key)).map_err(|error| refuse(&error))
     }
 
+    fn source(machine: &Machine) -> Option<IpAddr> {
+        machine.source()
+    }
+
     fn measured(
         params: &Params,
         input: &str,

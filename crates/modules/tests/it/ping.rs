@@ -175,6 +175,8 @@ fn a_result_says_how_it_was_measured() {
     .body;
     let conditions = body.conditions.unwrap();
     assert_eq!((conditions.lane, conditions.stamps.received), (Lane::Simulated, StampSource::Kernel));
+    let interface = conditions.interface.unwrap();
+    assert_eq!((interface.name.as_str(), interface.mtu), ("sim0", 1_500));
     assert_eq!(
         (body.method, body.icmp_id, body.source_port, body.port),
         (Method::Icmp, Some(77), None, None)

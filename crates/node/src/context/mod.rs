@@ -26,7 +26,7 @@ use mmn_kit::{
     ByteStream, Context, Datagrams, Driven, Failure, Family, LocalBoxFuture, Performed, Resolution,
     Timestamp, Wish, code,
 };
-use mmn_probe::conditions;
+use mmn_probe::conditions::{self, Interface};
 use mmn_probe::time::{Instant, Nanos};
 
 use crate::clock;
@@ -35,6 +35,7 @@ use crate::net::bulk::{Lane, PacketSockets};
 use crate::net::carrier::Carrier;
 use crate::net::driver::{Config, DriveError, Driver};
 use crate::net::icmp::IdRange;
+use crate::net::interfaces::Interfaces;
 use crate::net::page::{Held as LimitHeld, Limits, Page, PageError};
 use crate::policy::Policy;
 
@@ -50,6 +51,7 @@ pub(crate) struct Site {
     has_sockets: Cell<bool>,
     /// Whether those that every process may open are in use, of IPv4 and of IPv6.
     has_ordinary: Cell<[bool; 2]>,
+    interfaces: Interfaces,
     /// Source ports for sockets of this process's own.
     ports: Option<IdRange>,
 }
@@ -79,6 +81,7 @@ impl Site {
             no_sockets: settings.no_sockets,
             has_sockets: Cell::new(false),
             has_ordinary: Cell::default(),
+            interfaces: Interfaces::default(),
             ports,
         };
         site.add_sockets(gifts).map_err(SiteError::Socket)?;
@@ -310,6 +313,10 @@ impl Context for TaskContext {
             }
         }
         .boxed_local()
+    }
+
+    fn interface_of(&self, address: IpAddr) -> Option<Interface> {
+        self.site.interfaces.of(address, clock::monotonic())
     }
 
     fn name_servers(&self) -> Vec<SocketAddr> {

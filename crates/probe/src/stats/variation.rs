@@ -97,7 +97,7 @@ mod tests {
         let mut expected: Vec<i64> = ipdv.iter().flatten().copied().collect();
         expected.sort_unstable();
         let found = Ipdv::of(delays);
-        assert_eq!(found.map(|ipdv| ipdv.pairs as usize).unwrap_or(0), expected.len());
+        assert_eq!(found.map_or(0, |ipdv| ipdv.pairs as usize), expected.len());
         if let Some(found) = found {
             assert_eq!((Some(&found.min_ns), Some(&found.max_ns)), (expected.first(), expected.last()));
             let mut sizes: Vec<u64> = expected.iter().map(|one| one.unsigned_abs()).collect();
@@ -122,10 +122,10 @@ mod tests {
     #[test]
     fn the_figures_of_the_rfc() {
         const U: Option<u64> = None;
+        const I: i64 = i64::MIN;
         let d = Some;
         let undefined =
             |signed: &[i64]| signed.iter().map(|one| (*one != I).then_some(*one)).collect::<Vec<_>>();
-        const I: i64 = i64::MIN;
         figure(&[20, 10, 20, 25, 20].map(d), &undefined(&[I, -10, 10, 5, -5]), &[10, 0, 10, 15, 10].map(d));
         figure(
             &[d(3), U, d(5), U, d(4), U, d(3), U, d(4), U],
