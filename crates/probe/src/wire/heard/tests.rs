@@ -15,7 +15,7 @@ fn packet_of(packet: &[u8], from: IpAddr, to: IpAddr, protocol: u8, payload: &[u
         (IpAddr::V4(source), IpAddr::V4(destination)) => {
             let header = ipv4::decode(packet).unwrap().header;
             let total_bytes = u16::try_from(20 + payload.len()).unwrap();
-            let header = ipv4::Header { source, destination, total_bytes, protocol, ..header };
+            let header = ipv4::Header { total_bytes, protocol, source, destination, ..header };
             ipv4::encode(&ipv4::Header { ttl: 60, fragment_offset: 0, ..header }).to_vec()
         }
         (IpAddr::V6(source), IpAddr::V6(destination)) => ipv6::encode(&ipv6::Header {
