@@ -52,6 +52,8 @@ pub struct Params {
     pub max_ttl: u8,
     /// Stop after so many silent hops in a row; 0: never.
     pub gap_limit: u8,
+    /// After so many silent hops ask the destination itself, with TTL 255.
+    pub last_ditch: bool,
     /// Probes for a hop that stays silent, 1 to 20.
     pub attempts: u8,
     /// Send all attempts to each hop, answered or not.
@@ -108,6 +110,7 @@ impl Default for Params {
             first_hop: 1,
             max_ttl: 30,
             gap_limit: 5,
+            last_ditch: false,
             attempts: 2,
             all_attempts: false,
             timeout: Span::from_millis(2_000),
@@ -219,6 +222,9 @@ pub struct Body {
     pub clock_stepped: bool,
     /// The hops, from the first on, up to the end of the path or the last that answered.
     pub hops: Vec<Hop>,
+    /// The probes to the destination itself, behind a gap.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub last_ditch: Vec<Probe>,
     /// The path's MTU, where it was asked for and something answered.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mtu: Option<PathMtu>,
@@ -409,7 +415,8 @@ impl Kind for Trace {
 
     fn cost(params: &Params) -> Cost {
         let ttls = u64::from(params.max_ttl.saturating_sub(params.first_hop)) + 1;
-        let of_path = ttls * u64::from(params.attempts);
+        let last_ditch = if params.last_ditch { u64::from(params.attempts) } else { 0 };
+        let of_path = ttls * u64::from(params.attempts) + last_ditch;
         // The table of sizes, and then half of the hops again and again, each as often as it may be tried.
         let of_search = if params.pmtud { 40 * u64::from(params.attempts) } else { 0 };
         let packet = u64::from(params.payload_bytes()) + 40 + params.method.header_bytes();
@@ -420,7 +427,7 @@ impl Kind for Trace {
             bytes: of_path * packet + of_search * u64::from(params.pmtud_size),
             // A quarter of a second at most lies between hops.
             duration_ns: timeout
-                .saturating_mul(rounds + of_search)
+                .saturating_mul(rounds + of_search + last_ditch)
                 .saturating_add(ttls * 250_000_000)
                 .saturating_add(params.wait.as_ns().saturating_mul(of_path + of_search)),
         }

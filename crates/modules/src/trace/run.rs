@@ -49,6 +49,7 @@ impl PacketKind for Trace {
             first_hop: Ttl(params.first_hop),
             max_ttl: Ttl(params.max_ttl),
             gap_limit: params.gap_limit,
+            last_ditch: params.last_ditch,
             attempts: params.attempts,
             all_attempts: params.all_attempts,
             timeout: Nanos(params.timeout.as_ns()),
@@ -100,6 +101,11 @@ impl PacketKind for Trace {
             overrun: count(|sample| sample.fate == Fate::Overrun),
             unasked: unasked.foreign.saturating_add(unasked.unknown),
             clock_stepped: samples.iter().any(|sample| sample.clock_stepped),
+            last_ditch: samples
+                .iter()
+                .filter(|sample| sample.of_last_ditch)
+                .map(|sample| probe(params, sample))
+                .collect(),
             mtu: machine.mtu().map(|search| path_mtu(params, search, &samples)),
             conditions: conditions.into(),
             hops,
@@ -109,7 +115,7 @@ impl PacketKind for Trace {
         let end = machine.stop_ttl().filter(|_| machine.is_reached());
         let rtt = samples
             .iter()
-            .filter(|sample| Some(sample.ttl) == end && !sample.of_mtu_search)
+            .filter(|sample| Some(sample.ttl) == end && of_path(sample))
             .filter_map(|sample| sample.rtt)
             .min();
         let summary = summary([
@@ -149,9 +155,13 @@ fn not_sent(sample: &Sample<'_>) -> Option<SendFailure> {
     }
 }
 
+fn of_path(sample: &Sample<'_>) -> bool {
+    !sample.of_mtu_search && !sample.of_last_ditch
+}
+
 /// The hops up to the end of the path; where it has none, up to the last that answered.
 fn hops(params: &Params, machine: &Machine, samples: &[Sample<'_>]) -> Vec<Hop> {
-    let answered = samples.iter().filter(|sample| sample.reply.is_some() && !sample.of_mtu_search);
+    let answered = samples.iter().filter(|sample| sample.reply.is_some() && of_path(sample));
     let end = machine.stop_ttl().or_else(|| answered.map(|sample| sample.ttl).max());
     let Some(end) = end else { return Vec::new() };
     (params.first_hop..=end.0)
@@ -159,7 +169,7 @@ fn hops(params: &Params, machine: &Machine, samples: &[Sample<'_>]) -> Vec<Hop> 
             ttl,
             probes: samples
                 .iter()
-                .filter(|sample| sample.ttl.0 == ttl && !sample.of_mtu_search)
+                .filter(|sample| sample.ttl.0 == ttl && of_path(sample))
                 .map(|sample| probe(params, sample))
                 .collect(),
         })

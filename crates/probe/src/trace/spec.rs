@@ -44,6 +44,8 @@ pub struct Spec {
     pub max_ttl: Ttl,
     /// Stop after so many silent hops in a row; never where 0.
     pub gap_limit: u8,
+    /// After a gap ask the destination itself, with the largest TTL, up to as many times as a hop.
+    pub last_ditch: bool,
     /// Probes for a hop that stays silent: 1 to [`MAX_ATTEMPTS`].
     pub attempts: u8,
     /// Send all of them, answered or not.
@@ -89,6 +91,7 @@ impl Spec {
             first_hop: Ttl(1),
             max_ttl: Ttl(30),
             gap_limit: 5,
+            last_ditch: false,
             attempts: 2,
             all_attempts: false,
             timeout: Nanos::from_secs(2),

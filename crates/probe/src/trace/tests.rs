@@ -147,6 +147,32 @@ fn options_reach_the_wire() {
     assert!(matches!(&probe.body, Body::Udp { payload, .. } if payload.len() == 100));
 }
 
+/// Six routers in a row are silent, and the destination behind them is not.
+#[test]
+fn behind_a_gap_the_destination_itself_is_asked() {
+    let way = routers(8, &[2, 3, 4, 5, 6, 7]);
+    let asked = |last_ditch: bool, lost: bool| {
+        let mut machine = trace(|spec| spec.last_ditch = last_ditch);
+        run(&mut machine, |_, probe| {
+            let lost = lost && probe.ttl == Some(Ttl(255));
+            if lost { Ok(Vec::new()) } else { Ok(row(&way, probe)) }
+        });
+        assert_eq!(
+            (machine.stop(), machine.stop_ttl(), path(&machine).len()),
+            (Some(Stop::GapLimit), None, 1)
+        );
+        let found: Vec<_> = machine
+            .samples()
+            .filter(|sample| sample.of_last_ditch)
+            .map(|sample| (sample.ttl.0, sample.attempt, sample.reply.map(|reply| reply.from)))
+            .collect();
+        found
+    };
+    assert_eq!(asked(false, false), []);
+    assert_eq!(asked(true, false), [(255, 0, Some(TARGET))]);
+    assert_eq!(asked(true, true), [(255, 0, None), (255, 1, None)]);
+}
+
 /// What was asked for goes out, whatever the size that a search for the MTU wants; a reply that shows other bytes is
 /// nobody's, and none is proof.
 #[test]
