@@ -2426,6 +2426,9 @@ class TraceParams(TypedDict):
     gap_limit: NotRequired[int]
     """Stop after so many silent hops in a row; 0: never."""
 
+    last_ditch: NotRequired[bool]
+    """After so many silent hops ask the destination itself, with TTL 255."""
+
     attempts: NotRequired[int]
     """Probes for a hop that stays silent, 1 to 20."""
 
@@ -2566,6 +2569,9 @@ class TraceBody(TypedDict):
 
     hops: list["TraceHop"]
     """The hops, from the first on, up to the end of the path or the last that answered."""
+
+    last_ditch: NotRequired[list["TraceProbe"]]
+    """The probes to the destination itself, behind a gap."""
 
     mtu: NotRequired[Union["TracePathMtu", None]]
     """The path's MTU, where it was asked for and something answered."""
