@@ -2181,7 +2181,7 @@ class PingReordering(TypedDict):
     """
 
     n_reordered: NotRequired[list[int]]
-    """Replies that are n-reordered (section 5.3), for n = 1 and up: all of the n replies that came just before them were to
+    """Replies that are n-reordered (section 5.3), for n from 1 to 100 at most: all of the n replies that came just before them were to
     later requests. A TCP sender takes those that are 3-reordered for lost.
     """
 

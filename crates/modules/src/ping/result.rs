@@ -365,7 +365,7 @@ pub struct Reordering {
     /// 4.4); absent where none was.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_offset_bytes: Option<u64>,
-    /// Replies that are n-reordered (section 5.3), for n = 1 and up: all of the n replies that came just before them were to
+    /// Replies that are n-reordered (section 5.3), for n from 1 to 100 at most: all of the n replies that came just before them were to
     /// later requests. A TCP sender takes those that are 3-reordered for lost.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub n_reordered: Vec<u32>,

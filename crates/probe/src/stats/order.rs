@@ -10,6 +10,9 @@ use std::collections::BTreeSet;
 
 use crate::time::{Instant, Nanos};
 
+/// The largest n for which n-reordering is told, as in the program of the RFC's Appendix A.
+pub const MAX_N: usize = 100;
+
 /// The order of packets that came.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Order {
@@ -33,7 +36,7 @@ pub struct Reordered {
     /// How many packets had overtaken it: their payloads together are its byte offset (section 4.4).
     pub overtaken_by: u32,
     /// The largest n for which it is n-reordered (section 5.3): all of the n packets that came just before it were sent
-    /// after it. 0 where the very last was sent before it.
+    /// after it. 0 where the very last was sent before it; beyond [`MAX_N`] nobody counts.
     pub n: u32,
 }
 
@@ -77,7 +80,7 @@ impl Order {
                     extent: number(place - overtaker),
                     late_by: at.saturating_since(came),
                     overtaken_by: number(since.iter().filter(later).count()),
-                    n: number(since.iter().rev().take_while(later).count()),
+                    n: number(since.iter().rev().take(MAX_N).take_while(later).count()),
                 });
             }
             largest.push(before.map_or(seq, |before| before.max(seq)));

@@ -77,6 +77,16 @@ fn a_block_that_is_late_counts_once_for_tcp() {
     assert_eq!(order.n_reordered(), [1, 1, 1]);
 }
 
+/// Appendix A: nobody counts beyond 100.
+#[test]
+fn n_is_bounded() {
+    let mut seqs: Vec<u32> = (1..200).collect();
+    seqs.push(0);
+    let order = of_order(&seqs);
+    assert_eq!((order.n_reordered(), order.max_extent()), (vec![1; 100], Some(199)));
+    assert_eq!(order.max_overtaken_by(), Some(199));
+}
+
 /// Section 4.6.4: of 36 packets with 3 runs of 11 in order, q is 363; with runs of 1, 31 and 1 it is 963.
 #[test]
 fn runs_as_in_the_rfc() {
