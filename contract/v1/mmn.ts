@@ -736,6 +736,11 @@ export type PolicySummary = {
   deny: Array<string>;
   /** Kinds that are not offered. */
   deny_kinds: Array<string>;
+  /**
+   * Whether measurements may take the bulk lane, whose packet sockets pass by the host's outgoing firewall and its
+   * routing policy.
+   */
+  allow_packet_sockets?: boolean;
 };
 
 /** A problem (RFC 9457). */

@@ -1123,6 +1123,11 @@ class PolicySummary(TypedDict):
     deny_kinds: list[str]
     """Kinds that are not offered."""
 
+    allow_packet_sockets: NotRequired[bool]
+    """Whether measurements may take the bulk lane, whose packet sockets pass by the host's outgoing firewall and its
+    routing policy.
+    """
+
 
 class Problem(TypedDict):
     """A problem (RFC 9457)."""
@@ -1951,7 +1956,7 @@ PingMethod: TypeAlias = Literal["icmp", "icmp_timestamp", "udp", "udp_dport", "u
 
 
 # How requests follow one another.
-PingSchedule: TypeAlias = Literal["periodic", "poisson"]
+PingSchedule: TypeAlias = Literal["periodic", "poisson", "send_on_receive"]
 
 
 # an IPv4 or IPv6 address
@@ -2170,6 +2175,27 @@ class PingReordering(TypedDict):
     max_late_ns: NotRequired[Union[int, None]]
     """How long after the first reply that overtook it the latest came, in nanoseconds; absent where none did."""
 
+    max_offset_bytes: NotRequired[Union[int, None]]
+    """The most bytes of payload that a receiver would hold back until one that was overtaken came (byte offset, section
+    4.4); absent where none was.
+    """
+
+    n_reordered: NotRequired[list[int]]
+    """Replies that are n-reordered (section 5.3), for n from 1 to 100 at most: all of the n replies that came just before them were to
+    later requests. A TCP sender takes those that are 3-reordered for lost.
+    """
+
+    discontinuities: NotRequired[int]
+    """Replies that overtook others first (reordering discontinuities, section 4.5)."""
+
+    gaps: NotRequired[list[int]]
+    """How many places lie between them."""
+
+    run_squares: NotRequired[int]
+    """Of the runs of replies in order that reordered ones end, the sum of the squared lengths (section 4.6: q; x is
+    `reordered`, and a what is not).
+    """
+
 
 class PingRegistered(TypedDict):
     """A metric of IANA's registry of performance metrics (RFC 8911, RFC 8912)."""
@@ -2212,6 +2238,11 @@ class PingConditions(TypedDict):
     clock: NotRequired[Union["PingClock", None]]
     """The state of the clock of instants; absent where the system does not tell. Round trips don't depend on it."""
 
+    interface: NotRequired[Union["PingHostInterface", None]]
+    """The vantage point's interface, by the source address of the probes; absent where the system does not tell, and on
+    the bulk lane.
+    """
+
 
 # A way that packets take through a host.
 PingLane: TypeAlias = Literal["unprivileged", "raw", "precise", "bulk", "simulated"]
@@ -2228,6 +2259,16 @@ class PingClock(TypedDict):
 
     max_error_ns: int
     """The greatest error that the kernel allows for, in nanoseconds."""
+
+
+class PingHostInterface(TypedDict):
+    """An interface of the vantage point's host."""
+
+    name: str
+    """Its name."""
+
+    mtu: int
+    """The largest packet that its link takes, in bytes."""
 
 
 # What became of one request.
@@ -2262,6 +2303,12 @@ PingReply = TypedDict(
         "tcp_flags": NotRequired[Union[str, None]],
         # Its window, as it stands in the header.
         "tcp_window": NotRequired[Union[int, None]],
+        # The maximum segment size that it announces; absent where it does not, or the system does not show it.
+        "tcp_mss": NotRequired[Union[int, None]],
+        # The type of the ICMP message that replied to UDP.
+        "icmp_type": NotRequired[Union[int, None]],
+        # Its code.
+        "icmp_code": NotRequired[Union[int, None]],
         # The times of an ICMP timestamp reply.
         "timestamps": NotRequired[Union["PingIcmpTimestamps", None]],
         # The addresses that routers left in the option record route.
@@ -2379,6 +2426,9 @@ class TraceParams(TypedDict):
     gap_limit: NotRequired[int]
     """Stop after so many silent hops in a row; 0: never."""
 
+    last_ditch: NotRequired[bool]
+    """After so many silent hops ask the destination itself, with TTL 255."""
+
     attempts: NotRequired[int]
     """Probes for a hop that stays silent, 1 to 20."""
 
@@ -2415,6 +2465,11 @@ class TraceParams(TypedDict):
     size: NotRequired[Union[int, None]]
     """Payload in bytes after the ICMP, UDP or TCP header; 32 where absent, and 0 for TCP."""
 
+    payload: NotRequired[Union[str, None]]
+    """The payload in hexadecimal, instead of `size`. A Paris trace by ICMP or UDP changes its last two bytes, and carries
+    no cookie against forged replies.
+    """
+
     dscp: NotRequired[Union[int, None]]
     """DSCP of the probes, 0 to 63."""
 
@@ -2423,6 +2478,11 @@ class TraceParams(TypedDict):
 
     dont_fragment: NotRequired[bool]
     """Forbid routers to fragment the probes."""
+
+    fragment_offset: NotRequired[Union[int, None]]
+    """Let the probes pass for fragments of larger packets, which begin so many units of 8 bytes into them, 1 to 8191; of
+    IPv4. Few routers answer for such.
+    """
 
     pmtud: NotRequired[bool]
     """Find the path's MTU, too, when the path is known."""
@@ -2510,6 +2570,9 @@ class TraceBody(TypedDict):
     hops: list["TraceHop"]
     """The hops, from the first on, up to the end of the path or the last that answered."""
 
+    last_ditch: NotRequired[list["TraceProbe"]]
+    """The probes to the destination itself, behind a gap."""
+
     mtu: NotRequired[Union["TracePathMtu", None]]
     """The path's MTU, where it was asked for and something answered."""
 
@@ -2565,6 +2628,9 @@ class TraceProbe(TypedDict):
 
     bytes: NotRequired[Union[int, None]]
     """Its length in bytes, IP header included; absent when it did not leave."""
+
+    request_ip_id: NotRequired[Union[int, None]]
+    """The identification in its IPv4 header, where it is known."""
 
     port: NotRequired[Union[int, None]]
     """Its destination port, where the probes' differ."""
@@ -2751,6 +2817,11 @@ class TraceConditions(TypedDict):
     clock: NotRequired[Union["TraceClock", None]]
     """The state of the clock of instants; absent where the system does not tell. Round trips don't depend on it."""
 
+    interface: NotRequired[Union["TraceHostInterface", None]]
+    """The vantage point's interface, by the source address of the probes; absent where the system does not tell, and on
+    the bulk lane.
+    """
+
 
 # A way that packets take through a host.
 TraceLane: TypeAlias = Literal["unprivileged", "raw", "precise", "bulk", "simulated"]
@@ -2781,6 +2852,16 @@ class TraceClock(TypedDict):
 
     max_error_ns: int
     """The greatest error that the kernel allows for, in nanoseconds."""
+
+
+class TraceHostInterface(TypedDict):
+    """An interface of the vantage point's host."""
+
+    name: str
+    """Its name."""
+
+    mtu: int
+    """The largest packet that its link takes, in bytes."""
 
 
 class MultipathParams(TypedDict):
@@ -3173,6 +3254,11 @@ class MultipathConditions(TypedDict):
     clock: NotRequired[Union["MultipathClock", None]]
     """The state of the clock of instants; absent where the system does not tell. Round trips don't depend on it."""
 
+    interface: NotRequired[Union["MultipathHostInterface", None]]
+    """The vantage point's interface, by the source address of the probes; absent where the system does not tell, and on
+    the bulk lane.
+    """
+
 
 # A way that packets take through a host.
 MultipathLane: TypeAlias = Literal["unprivileged", "raw", "precise", "bulk", "simulated"]
@@ -3203,6 +3289,16 @@ class MultipathClock(TypedDict):
 
     max_error_ns: int
     """The greatest error that the kernel allows for, in nanoseconds."""
+
+
+class MultipathHostInterface(TypedDict):
+    """An interface of the vantage point's host."""
+
+    name: str
+    """Its name."""
+
+    mtu: int
+    """The largest packet that its link takes, in bytes."""
 
 
 class UdpParams(TypedDict):
@@ -3390,6 +3486,11 @@ class UdpConditions(TypedDict):
     clock: NotRequired[Union["UdpClock", None]]
     """The state of the clock of instants; absent where the system does not tell. Round trips don't depend on it."""
 
+    interface: NotRequired[Union["UdpHostInterface", None]]
+    """The vantage point's interface, by the source address of the probes; absent where the system does not tell, and on
+    the bulk lane.
+    """
+
 
 # A way that packets take through a host.
 UdpLane: TypeAlias = Literal["unprivileged", "raw", "precise", "bulk", "simulated"]
@@ -3420,6 +3521,16 @@ class UdpClock(TypedDict):
 
     max_error_ns: int
     """The greatest error that the kernel allows for, in nanoseconds."""
+
+
+class UdpHostInterface(TypedDict):
+    """An interface of the vantage point's host."""
+
+    name: str
+    """Its name."""
+
+    mtu: int
+    """The largest packet that its link takes, in bytes."""
 
 
 # What became of one probe.
@@ -3615,6 +3726,11 @@ class TcpConditions(TypedDict):
     clock: NotRequired[Union["TcpClock", None]]
     """The state of the clock of instants; absent where the system does not tell. Round trips don't depend on it."""
 
+    interface: NotRequired[Union["TcpHostInterface", None]]
+    """The vantage point's interface, by the source address of the probes; absent where the system does not tell, and on
+    the bulk lane.
+    """
+
 
 # A way that packets take through a host.
 TcpLane: TypeAlias = Literal["unprivileged", "raw", "precise", "bulk", "simulated"]
@@ -3645,6 +3761,16 @@ class TcpClock(TypedDict):
 
     max_error_ns: int
     """The greatest error that the kernel allows for, in nanoseconds."""
+
+
+class TcpHostInterface(TypedDict):
+    """An interface of the vantage point's host."""
+
+    name: str
+    """Its name."""
+
+    mtu: int
+    """The largest packet that its link takes, in bytes."""
 
 
 # One SYN and what became of it.
@@ -3857,6 +3983,15 @@ class DnsAttempt(TypedDict):
 
     sent_at: NotRequired[Union["Timestamp", None]]
     """When it left; absent when it did not, the connection having failed."""
+
+    source: NotRequired[Union["DnsAddress", None]]
+    """The address that it left from, where the system tells."""
+
+    source_port: NotRequired[Union[int, None]]
+    """Its port."""
+
+    id: NotRequired[Union[int, None]]
+    """The identifier of the query; absent when none left."""
 
     connect_ns: NotRequired[Union[int, None]]
     """How long the connection took to set up, in nanoseconds."""
@@ -4283,6 +4418,12 @@ class HttpHop(TypedDict):
 
     port: int
     """The port."""
+
+    source: NotRequired[Union["HttpAddress", None]]
+    """The address that the connection came from, where the system tells."""
+
+    source_port: NotRequired[Union[int, None]]
+    """Its port."""
 
     failed_connects: NotRequired[list["HttpFailedConnect"]]
     """Addresses that were tried before, and what came of them."""

@@ -1,5 +1,5 @@
-//! `mmn up` as an ordinary user of a system that forbids ping sockets: it says so, names the command that mends it, and
-//! measures once that has been done.
+//! `mmn up` as an ordinary user of a system that forbids ping sockets: what needs none is measured all the same; of the
+//! rest it says so, names the command that mends it, and measures once that has been done.
 #![expect(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -110,12 +110,13 @@ fn place(program: &Path, at: &Path) {
 fn what_is_closed_is_told_and_mended_without_a_restart() {
     assert!(rustix::process::getuid().is_root(), "this test needs root: it makes a network namespace");
     let up = Up::start();
-    assert_eq!(up.told("ready"), "dns http");
-    assert!(up.told("not ready").starts_with("multipath ping tcp trace udp: unprivileged"), "{:?}", up.told);
+    assert_eq!(up.told("ready"), "dns http multipath tcp trace udp");
+    assert!(up.told("not ready").starts_with("ping: unprivileged"), "{:?}", up.told);
     assert!(up.told("try").contains("mmn http http://127.0.0.1:"), "{:?}", up.told);
     let refused = up.mmn(&["ping", "127.0.0.1", "--count", "1"]);
     assert_eq!(refused.status.code(), Some(1), "{refused:?}");
     let before = up.mmn(&["modules", "--json"]);
+    datagrams_and_segments_need_no_ping_socket(&up);
 
     // What the command does; a minimal system has no sysctl(8).
     assert!(up.told("mend it with").starts_with("sudo sysctl -w net.ipv4.ping_group_range=\"0 2147483647\""));
@@ -135,6 +136,37 @@ fn what_is_closed_is_told_and_mended_without_a_restart() {
 
     // Nothing was started again for it.
     assert_eq!(instances(&before), instances(&up.mmn(&["modules", "--json"])));
+}
+
+/// What every process may open measures without the node's sockets: errors come by the sockets' error queues.
+fn datagrams_and_segments_need_no_ping_socket(up: &Up) {
+    let measured = |args: &[&str], code| {
+        let out = up.mmn(args);
+        assert_eq!(out.status.code(), Some(code), "{args:?}: {out:?}");
+        let record: serde_json::Value = serde_json::from_slice(&out.stdout).unwrap();
+        assert_eq!(record["body"]["conditions"]["lane"], "unprivileged", "{record}");
+        assert_eq!(record["body"]["conditions"]["interface"]["name"], "lo", "{record}");
+        record["body"].clone()
+    };
+    for target in ["127.0.0.1", "::1"] {
+        for method in ["udp", "tcp"] {
+            let path = measured(&["trace", target, "--method", method, "--json"], 0);
+            assert_eq!(path["stop"]["reason"], "completed", "{path}");
+            assert_eq!(path["hops"][0]["probes"][0]["reply"]["from"], target, "{path}");
+        }
+        assert_eq!(measured(&["tcp", target, "--port", "1", "--json"], 0)["state"], "closed");
+        // Nobody answers a closed port, and that is told.
+        let datagram = measured(&["udp", target, "--port", "1", "--json"], 1);
+        assert_eq!(datagram["probes"][0]["error"]["name"], "port_unreachable", "{datagram}");
+        let graph = measured(&["multipath", target, "--json"], 0);
+        assert_eq!(graph["stop"]["reason"], "completed", "{graph}");
+    }
+    // What takes ICMP says what is missing.
+    let refused = up.mmn(&["trace", "127.0.0.1"]);
+    assert_eq!(refused.status.code(), Some(1), "{refused:?}");
+    let told =
+        String::from_utf8_lossy(&refused.stdout).into_owned() + &String::from_utf8_lossy(&refused.stderr);
+    assert!(told.contains("net.ipv4.ping_group_range"), "{told}");
 }
 
 /// The instances with the boot of each.

@@ -7,7 +7,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use futures::future::LocalBoxFuture;
 use futures::io::{AsyncRead, AsyncWrite};
-use mmn_probe::conditions::{Conditions, Wish};
+use mmn_probe::conditions::{Conditions, Interface, Wish};
 use mmn_probe::machine::Machine;
 use mmn_probe::time::{Instant, Nanos, Stamp};
 use mmn_schema::time::Timestamp;
@@ -68,6 +68,11 @@ pub trait Context {
         machine: Box<dyn Driven>,
         wish: Wish,
     ) -> LocalBoxFuture<'_, Result<Performed, Failure>>;
+
+    /// The interface that has an address of this host; nothing where none has it, or the system does not tell.
+    fn interface_of(&self, _: IpAddr) -> Option<Interface> {
+        None
+    }
 
     /// The name servers that the system uses.
     fn name_servers(&self) -> Vec<SocketAddr>;

@@ -8,7 +8,7 @@ use std::net::IpAddr;
 
 use futures::FutureExt;
 use futures::future::LocalBoxFuture;
-use mmn_probe::conditions::{Conditions, Wish};
+use mmn_probe::conditions::{Conditions, Interface, Wish};
 use mmn_schema::announce::KindInfo;
 use mmn_schema::body::Body;
 use mmn_schema::dispatch::Input;
@@ -40,6 +40,9 @@ pub trait Registered: Sync {
     }
 }
 
+/// Says which interface of this host has an address: see [`Context::interface_of`].
+pub type InterfaceOf<'a> = dyn Fn(IpAddr) -> Option<Interface> + 'a;
+
 /// A kind with its parameters: ready to be performed on inputs.
 pub trait Measurement {
     /// What one task costs at most.
@@ -67,7 +70,7 @@ pub trait Measurement {
     }
 
     /// What came of a task whose machine was driven to its end. Its input was the target as addresses are written.
-    fn of_machine(&self, _: Performed) -> Result<Measured<Body>, Failure> {
+    fn of_machine(&self, _: Performed, _: &InterfaceOf<'_>) -> Result<Measured<Body>, Failure> {
         Err(Failure::failed(code::INTERNAL, "this kind has no machine"))
     }
 
@@ -156,12 +159,14 @@ impl<K: PacketKind> PreparedPacket<K> {
     fn measured(
         &self,
         input: Option<&str>,
-        Performed { machine, conditions }: Performed,
+        Performed { machine, mut conditions }: Performed,
+        interface_of: &InterfaceOf<'_>,
     ) -> Result<Measured<Body>, Failure> {
         let machine: Box<dyn Any> = machine;
         let machine = machine
             .downcast::<K::Machine>()
             .map_err(|_| Failure::failed(code::INTERNAL, "the driver gave another machine back"))?;
+        conditions.interface = K::source(&machine).and_then(interface_of);
         let target = K::target(&machine);
         let input = input.map_or_else(|| target.to_string().into(), Cow::Borrowed);
         erase(K::measured(&self.params, &input, target, &machine, &conditions)?)
@@ -194,8 +199,12 @@ impl<K: PacketKind> Measurement for PreparedPacket<K> {
         Ok((Box::new(machine), K::lane(&self.params)))
     }
 
-    fn of_machine(&self, performed: Performed) -> Result<Measured<Body>, Failure> {
-        self.measured(None, performed)
+    fn of_machine(
+        &self,
+        performed: Performed,
+        interface_of: &InterfaceOf<'_>,
+    ) -> Result<Measured<Body>, Failure> {
+        self.measured(None, performed, interface_of)
     }
 
     fn run<'a>(
@@ -214,7 +223,8 @@ impl<K: PacketKind> Measurement for PreparedPacket<K> {
             let mut key = [0; 16];
             context.random(&mut key);
             let (machine, wish) = self.machine(target, key)?;
-            self.measured(Some(text), context.drive(target, machine, wish).await?)
+            let performed = context.drive(target, machine, wish).await?;
+            self.measured(Some(text), performed, &|source| context.interface_of(source))
         }
         .boxed_local()
     }

@@ -106,6 +106,9 @@ pub trait PacketKind: Kind {
     /// The target of a machine.
     fn target(machine: &Self::Machine) -> IpAddr;
 
+    /// The source address of its probes, where the driver told.
+    fn source(machine: &Self::Machine) -> Option<IpAddr>;
+
     /// What the machine found, once it is done. `input` is the target as it was asked for.
     fn measured(
         params: &Self::Params,

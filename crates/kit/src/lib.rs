@@ -17,7 +17,7 @@ mod outcome;
 mod self_test;
 
 pub use context::{ByteStream, Context, Datagrams, Driven, Family, Performed, Received, Resolution};
-pub use erased::{Measurement, Registered, info, packet, session};
+pub use erased::{InterfaceOf, Measurement, Registered, info, packet, session};
 pub use futures::future::LocalBoxFuture;
 pub use kind::{BulkTask, Cost, Kind, PacketKind, SessionKind};
 pub use mmn_probe::conditions::{Clock, Conditions, Lane, Wish};

@@ -22,7 +22,9 @@ pub mod udp;
 
 use mmn_schema::announce::KindInfo;
 
-pub use shared::{Address, AddressFamily, Clock, Conditions, Lane, LaneWish, StampSource, Stamps};
+pub use shared::{
+    Address, AddressFamily, Clock, Conditions, HostInterface, Lane, LaneWish, StampSource, Stamps,
+};
 
 macro_rules! kinds {
     ($($style:ident $kind:ty;)*) => {

@@ -14,7 +14,7 @@ use std::fmt;
 use std::net::SocketAddr;
 
 use crate::shared::{Address, AddressFamily, Conditions, LaneWish, field, is_false, is_zero};
-use crate::trace::{MAX_ATTEMPTS, MAX_SIZE, Reply, Status};
+use crate::trace::{MAX_ATTEMPTS, MAX_SIZE, Reply, SELF_TEST_PORT, Status};
 
 #[cfg(feature = "run")]
 mod run;
@@ -426,9 +426,10 @@ impl Kind for Multipath {
     fn self_test() -> Option<SelfTest<Params>> {
         let task = |host: SocketAddr| {
             let timeout = Span::from_millis(1_000);
-            let method = Method::Icmp;
+            // Sockets for this every user may open; echo is what a ping's test is for.
+            let port = Some(SELF_TEST_PORT);
             let params =
-                Params { method, max_ttl: 1, attempts: 1, max_probes: 16, timeout, ..Params::default() };
+                Params { port, max_ttl: 1, attempts: 1, max_probes: 16, timeout, ..Params::default() };
             (params, Input::Target(host.ip().to_string()))
         };
         Some(SelfTest { far_end: FarEnd::Host, task })

@@ -148,6 +148,8 @@ pub enum Schedule {
     /// After independent, exponentially distributed gaps whose mean is the interval (RFC 2330): nothing periodic in the
     /// network can keep in step with them.
     Poisson,
+    /// One each interval, but none before the one before it is answered or timed out (RFC 8912, section 9.3.2).
+    SendOnReceive,
 }
 
 impl Default for Params {
@@ -219,7 +221,12 @@ impl Kind for Ping {
 
     fn cost(params: &Params) -> Cost {
         let packets = u64::from(params.count);
-        let last = params.interval.as_ns().saturating_mul(check::gaps(params));
+        // One that is not answered holds the next one back.
+        let gap = match params.schedule {
+            Schedule::SendOnReceive => params.interval.max(params.timeout),
+            Schedule::Periodic | Schedule::Poisson => params.interval,
+        };
+        let last = gap.as_ns().saturating_mul(check::gaps(params));
         Cost {
             packets,
             bytes: packets * check::packet_bytes(params),

@@ -129,7 +129,7 @@ pub struct Stamps {
 }
 
 /// How the packets of a measurement went through the vantage point's host, and who stamped them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Conditions {
     /// The way that they took.
     pub lane: Lane,
@@ -142,6 +142,19 @@ pub struct Conditions {
     /// The state of the clock of instants; absent where the system does not tell. Round trips don't depend on it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub clock: Option<Clock>,
+    /// The vantage point's interface, by the source address of the probes; absent where the system does not tell, and on
+    /// the bulk lane.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub interface: Option<HostInterface>,
+}
+
+/// An interface of the vantage point's host.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct HostInterface {
+    /// Its name.
+    pub name: String,
+    /// The largest packet that its link takes, in bytes.
+    pub mtu: u32,
 }
 
 /// A way that packets take through a host.
@@ -200,6 +213,9 @@ impl From<&mmn_kit::Conditions> for Conditions {
                 offset_ns: clock.offset_ns,
                 max_error_ns: clock.max_error_ns,
             }),
+            interface: conditions
+                .interface
+                .map(|interface| HostInterface { name: interface.name().to_owned(), mtu: interface.mtu }),
         }
     }
 }

@@ -13,7 +13,7 @@ use mmn_schema::dispatch::Input;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::shared::{Address, AddressFamily, Conditions, LaneWish, field, is_false, is_zero};
+use crate::shared::{Address, AddressFamily, Conditions, LaneWish, field, hex, is_false, is_zero};
 
 mod reply;
 #[cfg(feature = "run")]
@@ -27,6 +27,8 @@ pub(crate) use run::shape_of;
 
 /// The longest payload in bytes.
 pub const MAX_SIZE: u16 = 65_000;
+/// A port on which nobody listens, and which no socket is given by chance.
+pub(crate) const SELF_TEST_PORT: u16 = 1;
 /// The most probes for one hop.
 pub const MAX_ATTEMPTS: u8 = 20;
 
@@ -50,6 +52,8 @@ pub struct Params {
     pub max_ttl: u8,
     /// Stop after so many silent hops in a row; 0: never.
     pub gap_limit: u8,
+    /// After so many silent hops ask the destination itself, with TTL 255.
+    pub last_ditch: bool,
     /// Probes for a hop that stays silent, 1 to 20.
     pub attempts: u8,
     /// Send all attempts to each hop, answered or not.
@@ -74,12 +78,18 @@ pub struct Params {
     pub flow: u16,
     /// Payload in bytes after the ICMP, UDP or TCP header; 32 where absent, and 0 for TCP.
     pub size: Option<u16>,
+    /// The payload in hexadecimal, instead of `size`. A Paris trace by ICMP or UDP changes its last two bytes, and carries
+    /// no cookie against forged replies.
+    pub payload: Option<String>,
     /// DSCP of the probes, 0 to 63.
     pub dscp: Option<u8>,
     /// Octet of DSCP and ECN of the probes (type of service, traffic class).
     pub tos: Option<u8>,
     /// Forbid routers to fragment the probes.
     pub dont_fragment: bool,
+    /// Let the probes pass for fragments of larger packets, which begin so many units of 8 bytes into them, 1 to 8191; of
+    /// IPv4. Few routers answer for such.
+    pub fragment_offset: Option<u16>,
     /// Find the path's MTU, too, when the path is known.
     pub pmtud: bool,
     /// Size in bytes, IP header included, with which the search for the MTU begins.
@@ -100,6 +110,7 @@ impl Default for Params {
             first_hop: 1,
             max_ttl: 30,
             gap_limit: 5,
+            last_ditch: false,
             attempts: 2,
             all_attempts: false,
             timeout: Span::from_millis(2_000),
@@ -112,9 +123,11 @@ impl Default for Params {
             icmp_checksum: None,
             flow: 0,
             size: None,
+            payload: None,
             dscp: None,
             tos: None,
             dont_fragment: false,
+            fragment_offset: None,
             pmtud: false,
             pmtud_size: 1_500,
             source: None,
@@ -155,7 +168,8 @@ impl Method {
 
 impl Params {
     fn payload_bytes(&self) -> u16 {
-        self.size.unwrap_or(if self.method.is_tcp() { 0 } else { 32 })
+        let given = self.payload.as_ref().map(|digits| u16::try_from(digits.len() / 2).unwrap_or(u16::MAX));
+        given.or(self.size).unwrap_or(if self.method.is_tcp() { 0 } else { 32 })
     }
 
     fn destination_port(&self) -> u16 {
@@ -208,6 +222,9 @@ pub struct Body {
     pub clock_stepped: bool,
     /// The hops, from the first on, up to the end of the path or the last that answered.
     pub hops: Vec<Hop>,
+    /// The probes to the destination itself, behind a gap.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub last_ditch: Vec<Probe>,
     /// The path's MTU, where it was asked for and something answered.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mtu: Option<PathMtu>,
@@ -275,6 +292,9 @@ pub struct Probe {
     /// Its length in bytes, IP header included; absent when it did not leave.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bytes: Option<u32>,
+    /// The identification in its IPv4 header, where it is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request_ip_id: Option<u16>,
     /// Its destination port, where the probes' differ.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub port: Option<u16>,
@@ -367,7 +387,14 @@ impl Kind for Trace {
         within(params.timeout.as_ns() > 0, "timeout must be above 0")?;
         within(params.timeout.as_ns() <= 60_000_000_000, "timeout must be at most 1m")?;
         within(params.wait.as_ns() <= 60_000_000_000, "wait must be at most 1m")?;
+        within(params.size.is_none() || params.payload.is_none(), "size is the payload's: give one of them")?;
+        let hexadecimal = params.payload.as_deref().is_none_or(|digits| hex(digits).is_some());
+        within(hexadecimal, "payload must be bytes in hexadecimal")?;
         within(params.payload_bytes() <= MAX_SIZE, "size must be at most 65000")?;
+        let offset = params.fragment_offset.is_none_or(|offset| (1..=8_191).contains(&offset));
+        within(offset, "fragment_offset must be between 1 and 8191")?;
+        let v6 = params.family == Family::Ipv6 || params.source.is_some_and(|source| source.0.is_ipv6());
+        within(!v6 || params.fragment_offset.is_none(), "fragment_offset is of IPv4")?;
         let carries = params.paris && !params.method.is_tcp();
         within(!carries || params.payload_bytes() >= 2, "size must be at least 2, for the checksum's sake")?;
         within(params.port != Some(0), "port must be between 1 and 65535")?;
@@ -388,7 +415,8 @@ impl Kind for Trace {
 
     fn cost(params: &Params) -> Cost {
         let ttls = u64::from(params.max_ttl.saturating_sub(params.first_hop)) + 1;
-        let of_path = ttls * u64::from(params.attempts);
+        let last_ditch = if params.last_ditch { u64::from(params.attempts) } else { 0 };
+        let of_path = ttls * u64::from(params.attempts) + last_ditch;
         // The table of sizes, and then half of the hops again and again, each as often as it may be tried.
         let of_search = if params.pmtud { 40 * u64::from(params.attempts) } else { 0 };
         let packet = u64::from(params.payload_bytes()) + 40 + params.method.header_bytes();
@@ -399,7 +427,7 @@ impl Kind for Trace {
             bytes: of_path * packet + of_search * u64::from(params.pmtud_size),
             // A quarter of a second at most lies between hops.
             duration_ns: timeout
-                .saturating_mul(rounds + of_search)
+                .saturating_mul(rounds + of_search + last_ditch)
                 .saturating_add(ttls * 250_000_000)
                 .saturating_add(params.wait.as_ns().saturating_mul(of_path + of_search)),
         }
@@ -408,7 +436,9 @@ impl Kind for Trace {
     fn self_test() -> Option<SelfTest<Params>> {
         let task = |host: SocketAddr| {
             let timeout = Span::from_millis(1_000);
-            let params = Params { max_ttl: 1, attempts: 1, timeout, ..Params::default() };
+            // Sockets for this every user may open; echo is what a ping's test is for.
+            let (method, port) = (Method::Udp, Some(SELF_TEST_PORT));
+            let params = Params { method, port, max_ttl: 1, attempts: 1, timeout, ..Params::default() };
             (params, Input::Target(host.ip().to_string()))
         };
         Some(SelfTest { far_end: FarEnd::Host, task })

@@ -164,6 +164,7 @@ fn bodies(count: u32) -> Result<()> {
         received_by: StampSource::Kernel,
         rtt_error_ns: Some(100_000),
         clock: None,
+        interface: None,
     };
     let (before, mut bytes) = (cpu_us()?, 0);
     for number in 0..count {

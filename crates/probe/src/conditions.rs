@@ -43,6 +43,25 @@ pub struct Conditions {
     pub rtt_error_ns: Option<u64>,
     /// The civil clock; absent where the system does not tell.
     pub clock: Option<Clock>,
+    /// The interface that has the source address of its probes; absent where nobody looked it up.
+    pub interface: Option<Interface>,
+}
+
+/// A network interface of this host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Interface {
+    /// Its name, filled up with zeros.
+    pub name: [u8; 16],
+    /// The largest packet that its link takes, in octets.
+    pub mtu: u32,
+}
+
+impl Interface {
+    /// Its name.
+    pub fn name(&self) -> &str {
+        let end = self.name.iter().position(|byte| *byte == 0).unwrap_or(self.name.len());
+        self.name.get(..end).and_then(|name| std::str::from_utf8(name).ok()).unwrap_or_default()
+    }
 }
 
 /// The state of the civil clock, as the kernel tells it (`adjtimex(2)`).

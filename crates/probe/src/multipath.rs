@@ -261,7 +261,7 @@ impl Multipath {
         (self.spec.varies == Varies::Checksum).then(|| flow_checksum(&self.key, flow))
     }
 
-    fn look(&self, id: ProbeId, ttl: Ttl, flow: u16) -> Look {
+    fn look(&self, id: ProbeId, ttl: Ttl, flow: u16) -> Look<'_> {
         let varies_source = self.spec.varies == Varies::SourcePort;
         let step = if varies_source { flow } else { 0 };
         let selector = self.spec.selector.map(|first| first.wrapping_add(step).max(1));
@@ -276,6 +276,7 @@ impl Multipath {
             flow: Flow { number: if varies_source { flow } else { 0 }, selector },
             port: self.port_of(flow),
             payload_bytes: self.spec.payload_bytes,
+            payload: None,
             checksum,
         }
     }
@@ -470,7 +471,7 @@ impl Multipath {
         let flow = self.graph.flow_number(question.from, question.flow)?;
         let ttl = Ttl(self.graph.vertices.get(question.from)?.ttl.0.checked_add(1)?);
         let id = ProbeId(number(self.entries.len()));
-        let look = self.look(id, ttl, flow);
+        let probe = self.spec.shape.probe(&self.key, self.spec.target, &self.look(id, ttl, flow));
         self.entries.push(Entry {
             question,
             ttl,
@@ -491,7 +492,7 @@ impl Multipath {
             self.hunting += 1;
         }
         self.handed_out = Some(id);
-        Some(Output::Send(self.spec.shape.probe(&self.key, self.spec.target, &look)))
+        Some(Output::Send(probe))
     }
 
     fn finish(&mut self, stop: Stop) -> Output {

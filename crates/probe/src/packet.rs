@@ -33,6 +33,9 @@ pub struct Probe {
     pub tos: u8,
     /// Whether routers (IPv4) and this host may not fragment it.
     pub dont_fragment: bool,
+    /// Where in a larger packet it says that it belongs, in units of 8 octets, at most 8191 (IPv4 alone). 0 but for probes
+    /// that pass for a later fragment.
+    pub fragment_offset: u16,
     /// IPv4 options as they stand in the header, a multiple of four octets; none for IPv6.
     pub ip_options: Vec<u8>,
     /// Whether a TCP SYN offers what most hosts do besides its maximum segment size: selective acknowledgements,
@@ -54,6 +57,7 @@ impl Probe {
             ttl: None,
             tos: 0,
             dont_fragment: false,
+            fragment_offset: 0,
             ip_options: Vec::new(),
             tcp_offer: false,
             flow: Flow { number: 0, selector: None },
@@ -296,6 +300,9 @@ pub enum SendFailure {
     /// The sockets that are there can't send such a packet: it takes a privilege.
     #[error("the sockets of an ordinary user can't send such a packet")]
     Unprivileged,
+    /// It takes a socket for ICMP, and an ordinary user may open none here.
+    #[error("ICMP takes a ping socket, and those are closed to this user (net.ipv4.ping_group_range)")]
+    NoPingSocket,
     /// The source address is none of this host's.
     #[error("the source address is not this host's")]
     Source,

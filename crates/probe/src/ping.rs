@@ -429,8 +429,8 @@ impl Machine for Ping {
             }
             return self.finish(End::Completed);
         }
-        // The site's limits may hold the last probe back: no further one until it has gone. And where answers can't
-        // tell two probes apart there is but one at a time.
+        // The site's limits may hold the last probe back: no further one until it has gone. And where they go one by one
+        // each waits for the end of the one before it.
         if self.all_begun() || self.handed_out || self.goes_one_by_one() && !idle {
             return deadline.map_or(Output::Wait, Output::WaitUntil);
         }

@@ -24,13 +24,16 @@ pub enum Schedule {
         /// What decides the gaps.
         seed: u64,
     },
+    /// One each interval, but none before the one before it has been answered or given up: *send on receive* (RFC 8912,
+    /// section 9.3.2). Who asks must see to the waiting; an interval is counted from the moment at which a slot was used.
+    SendOnReceive,
 }
 
 impl Schedule {
     /// What decides its random times, where there are any.
     pub const fn seed(self) -> Option<u64> {
         match self {
-            Self::Periodic => None,
+            Self::Periodic | Self::SendOnReceive => None,
             Self::PeriodicFromRandomStart { seed } | Self::Poisson { seed } => Some(seed),
         }
     }
@@ -58,7 +61,7 @@ impl Slots {
             return self.next;
         }
         let first = match schedule {
-            Schedule::Periodic => now,
+            Schedule::Periodic | Schedule::SendOnReceive => now,
             Schedule::PeriodicFromRandomStart { .. } => now + self.chance.below(interval),
             Schedule::Poisson { .. } => now + self.chance.exponential(interval),
         };
@@ -71,6 +74,7 @@ impl Slots {
         let slot = self.next(schedule, interval, now);
         let next = match schedule {
             Schedule::Periodic | Schedule::PeriodicFromRandomStart { .. } => following(slot, interval, now),
+            Schedule::SendOnReceive => now.max(slot) + interval,
             Schedule::Poisson { .. } => {
                 let next = slot + self.chance.exponential(interval);
                 // Two slots may lie closer together than a probe takes, and both count. But from a long delay it goes
@@ -181,6 +185,7 @@ mod tests {
         assert_eq!((after(Schedule::Periodic, 0), after(Schedule::Periodic, 35)), (10, 40));
         assert_eq!((after(Schedule::Periodic, 9), after(Schedule::Periodic, 10)), (10, 20));
         assert!(after(Schedule::Poisson { seed: 1 }, 1_000_000) >= 1_000_000, "no burst");
+        assert_eq!((after(Schedule::SendOnReceive, 0), after(Schedule::SendOnReceive, 35)), (10, 45));
     }
 
     #[test]

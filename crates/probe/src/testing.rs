@@ -233,6 +233,8 @@ pub(crate) enum Weather {
     Doubled(Nanos),
     /// They are attributed to another probe.
     Astray(u32),
+    /// Somebody who has not seen the probe answers before them.
+    Forged,
     /// The probe can't be sent.
     Refused,
 }
@@ -247,6 +249,7 @@ impl Weather {
             2 => delay.clone().prop_map(Self::Delayed),
             2 => delay.prop_map(Self::Doubled),
             1 => (0_u32..40).prop_map(Self::Astray),
+            2 => Just(Self::Forged),
             1 => Just(Self::Refused),
         ]
     }
@@ -268,7 +271,39 @@ impl Weather {
                     one
                 })
                 .collect(),
+            Self::Forged => coming.iter().flat_map(|one| [forged(one), one.clone()]).collect(),
             Self::Refused => return Err(SendFailure::NoRoute),
         })
+    }
+}
+
+/// Who forges.
+pub(crate) const FORGER: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 66));
+
+/// The same, half as late, of somebody who has not seen the probe: whatever only it can tell is otherwise.
+fn forged(real: &Coming) -> Coming {
+    let mut forged = real.clone();
+    forged.after.0 /= 2;
+    if let What::Answer(answer) = &mut forged.what {
+        answer.from = FORGER;
+        answer.message.forge();
+    }
+    forged
+}
+
+impl Said {
+    fn forge(&mut self) {
+        let spoil = |payload: &mut Vec<u8>| payload.iter_mut().for_each(|byte| *byte ^= 0x55);
+        match self {
+            Self::EchoReply(payload) => spoil(payload),
+            Self::TimestampReply { originate, .. } => *originate = (*originate + 43_200_000) % 86_400_000,
+            Self::Udp { source_port, .. } => *source_port ^= 1,
+            Self::Tcp { seq, ack, .. } => (*seq, *ack) = (*seq ^ 0x5555_0000, *ack ^ 0x5555_0000),
+            Self::Error { quoted, .. } => {
+                spoil(&mut quoted.payload);
+                quoted.checksum = quoted.checksum.map(|sum| sum ^ 0x55);
+                quoted.ip_id = quoted.ip_id.map(|id| id ^ 0x55);
+            }
+        }
     }
 }

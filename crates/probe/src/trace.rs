@@ -25,7 +25,7 @@ use crate::machine::{Input, Machine, Output};
 use crate::packet::{Departure, Flow, Packet, ProbeId, SendFailure, Ttl};
 use crate::time::{Instant, Nanos, Stamp};
 
-use account::{Entry, Hop};
+use account::{Entry, Errand, Hop};
 use mtu::Search;
 pub(crate) use record::Meaning;
 use shape::{Checksum, Look, Method, SentAs, Verdict};
@@ -162,7 +162,8 @@ impl Trace {
             id: number(id),
             ttl: entry.ttl,
             attempt: entry.attempt,
-            of_mtu_search: entry.of_search,
+            of_mtu_search: entry.errand == Errand::Mtu,
+            of_last_ditch: entry.errand == Errand::LastDitch,
             sent: entry.sent(),
             identity: entry.identity(),
             port: self.port_of(ProbeId(number(id)), entry),
@@ -182,10 +183,10 @@ impl Trace {
 
     fn port_of(&self, id: ProbeId, entry: &Entry) -> u16 {
         let classic = !self.spec.paris && self.spec.shape.method == Method::Udp;
-        if classic && !entry.of_search { nth_port(self.spec.port, id.0) } else { self.spec.port }
+        if classic && entry.errand != Errand::Mtu { nth_port(self.spec.port, id.0) } else { self.spec.port }
     }
 
-    fn look(&self, id: ProbeId, entry: &Entry) -> Look {
+    fn look(&self, id: ProbeId, entry: &Entry) -> Look<'_> {
         let method = self.spec.shape.method;
         let number = match method {
             // What a classic trace over TCP varies is its source port.
@@ -205,6 +206,7 @@ impl Trace {
             flow: Flow { number, selector: self.spec.selector },
             port: self.port_of(id, entry),
             payload_bytes: entry.payload_bytes,
+            payload: self.spec.payload.as_deref(),
             checksum,
         }
     }
@@ -243,7 +245,7 @@ impl Trace {
         let took = packet.stamp.at.saturating_since(sent.at);
         entry.fate = Some(if took > self.spec.timeout { Fate::Late } else { Fate::Answered });
         entry.reply = number;
-        let (ttl, of_search) = (entry.ttl, entry.of_search);
+        let (ttl, errand) = (entry.ttl, entry.errand);
         let reply = Reply::new(packet, verified, altered);
         let (meaning, from) = (reply.means(self.target, self.spec.shape.method), reply.from);
         let said = reply.said;
@@ -254,11 +256,15 @@ impl Trace {
         if was_open {
             self.open -= 1;
         }
-        if of_search {
-            if let Some(search) = &mut self.search {
-                search.answered(packet.probe, meaning, said, from);
+        match errand {
+            Errand::Path => {}
+            Errand::Mtu => {
+                if let Some(search) = &mut self.search {
+                    search.answered(packet.probe, meaning, said, from);
+                }
+                return;
             }
-            return;
+            Errand::LastDitch => return,
         }
         self.step = Nanos((took.0 / 4).clamp(LEAST_STEP.0, LONGEST_STEP.0));
         self.hop_answered(ttl, was_open, meaning, said, from);
@@ -358,11 +364,15 @@ impl Trace {
         }
         entry.fate = Some(Fate::NotSent(reason));
         self.open -= 1;
-        if entry.of_search {
-            if let Some(search) = &mut self.search {
-                search.not_sent(probe, reason);
+        match entry.errand {
+            Errand::Path => {}
+            Errand::Mtu => {
+                if let Some(search) = &mut self.search {
+                    search.not_sent(probe, reason);
+                }
+                return;
             }
-            return;
+            Errand::LastDitch => return,
         }
         if let Some(hop) = self.hops.get_mut(usize::from(entry.ttl.0 - first)) {
             hop.open -= 1;
@@ -386,11 +396,13 @@ impl Trace {
             let fate = if entry.overrun { Fate::Overrun } else { Fate::TimedOut };
             entry.fate = Some(fate);
             self.open -= 1;
-            if entry.of_search {
+            if entry.errand == Errand::Mtu {
                 if let Some(search) = &mut self.search {
                     search.silent(ProbeId(number(index)), fate);
                 }
-            } else if let Some(hop) = self.hops.get_mut(usize::from(entry.ttl.0 - first)) {
+            } else if entry.errand == Errand::Path
+                && let Some(hop) = self.hops.get_mut(usize::from(entry.ttl.0 - first))
+            {
                 hop.open -= 1;
                 // As often as a hop is asked at most, an overrun costs it nothing.
                 if fate == Fate::Overrun && hop.forgiven < self.spec.attempts {
@@ -480,9 +492,9 @@ impl Trace {
 
     fn send(&mut self, entry: Entry) -> Output {
         let id = ProbeId(number(self.entries.len()));
-        let look = self.look(id, &entry);
         let mut shape = self.spec.shape;
-        shape.dont_fragment |= entry.of_search;
+        shape.dont_fragment |= entry.errand == Errand::Mtu;
+        let probe = shape.probe(&self.key, self.target, &self.look(id, &entry));
         if self.entries.capacity() == self.entries.len() {
             // As many as it takes to find nobody: a vector that grows leaves holes behind.
             let silent = usize::from(self.spec.gap_limit) * usize::from(self.spec.attempts);
@@ -496,7 +508,7 @@ impl Trace {
         self.entries.push(entry);
         self.open += 1;
         self.handed_out = Some(id);
-        Output::Send(shape.probe(&self.key, self.target, &look))
+        Output::Send(probe)
     }
 
     fn finish(&mut self, stop: Stop) -> Output {
@@ -505,6 +517,30 @@ impl Trace {
         }
         self.stop = Some(stop);
         Output::Done
+    }
+
+    /// Behind a gap the destination itself is asked, where that is wanted. Nothing when there is nothing more to ask.
+    fn last_ditch(&mut self, now: Instant, deadline: Option<Instant>) -> Option<Output> {
+        if !self.spec.last_ditch || self.search.is_some() {
+            return None;
+        }
+        let asked = || self.entries.iter().filter(|entry| entry.errand == Errand::LastDitch);
+        if asked().any(|entry| entry.reply.is_some()) {
+            return None;
+        }
+        let waits = self.handed_out.is_some() || asked().any(|entry| entry.fate.is_none());
+        if waits {
+            return Some(deadline.map_or(Output::Wait, Output::WaitUntil));
+        }
+        let tries = u8::try_from(asked().count()).ok().filter(|tries| *tries < self.spec.attempts)?;
+        if let Some(earliest) = self.last_left.map(|left| left + self.spec.wait)
+            && earliest > now
+        {
+            return Some(Output::WaitUntil(deadline.map_or(earliest, |deadline| deadline.min(earliest))));
+        }
+        let mut entry = Entry::new(Ttl(u8::MAX), tries, self.spec.payload_bytes);
+        entry.errand = Errand::LastDitch;
+        Some(self.send(entry))
     }
 
     /// The path is known: its MTU is next, where that was asked for and there is somebody to ask.
@@ -539,7 +575,7 @@ impl Trace {
             mtu::Next::Ask { ttl, size } => {
                 let headers = header_bytes(self.target, self.spec.shape.method);
                 let mut entry = Entry::new(ttl, 0, size.saturating_sub(headers));
-                entry.of_search = true;
+                entry.errand = Errand::Mtu;
                 self.send(entry)
             }
             mtu::Next::Wait => deadline.map_or(Output::Wait, Output::WaitUntil),
@@ -573,6 +609,11 @@ impl Machine for Trace {
             return self.finish(Stop::Halted);
         }
         if let Some(stop) = self.path_ended() {
+            if stop == Stop::GapLimit
+                && let Some(output) = self.last_ditch(now, deadline)
+            {
+                return output;
+            }
             return self.path_is_known(now, stop, deadline);
         }
         if let Some(reason) = self.failure

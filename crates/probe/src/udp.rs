@@ -283,7 +283,10 @@ mod tests {
             for reply in machine.replies() {
                 let fate = &samples[reply.seq as usize].fate;
                 prop_assert!(matches!(fate, Fate::Replied(_) | Fate::Late(_)));
+                prop_assert_ne!(reply.from, testing::FORGER);
             }
+            let forged = weather.iter().filter(|weather| matches!(weather, Weather::Forged)).count();
+            prop_assert!(machine.unasked().foreign >= u64::try_from(forged).unwrap());
         }
     }
 }

@@ -77,4 +77,8 @@ pub struct PolicySummary {
     pub deny: Vec<String>,
     /// Kinds that are not offered.
     pub deny_kinds: Vec<String>,
+    /// Whether measurements may take the bulk lane, whose packet sockets pass by the host's outgoing firewall and its
+    /// routing policy.
+    #[serde(default)]
+    pub allow_packet_sockets: bool,
 }

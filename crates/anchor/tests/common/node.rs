@@ -65,6 +65,7 @@ impl FakeNode {
                 allow: Vec::new(),
                 deny: Vec::new(),
                 deny_kinds: Vec::new(),
+                allow_packet_sockets: false,
             },
             modules: vec![module],
         };

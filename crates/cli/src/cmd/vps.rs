@@ -127,6 +127,9 @@ fn detail(vp: &VpView) -> Vec<String> {
             ),
         );
         field("allows", policy.allow.join(" "));
+        if policy.allow_packet_sockets {
+            field("bulk lane", "allowed (allow_packet_sockets)".to_owned());
+        }
         field("denies", policy.deny.iter().chain(&policy.deny_kinds).cloned().collect::<Vec<_>>().join(" "));
     }
     lines

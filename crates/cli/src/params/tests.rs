@@ -101,6 +101,22 @@ fn schemas_become_arguments() {
 }
 
 #[test]
+fn every_parameter_of_every_kind_has_its_flag() {
+    for kind in mmn_modules::KINDS {
+        let schema = kind.info().params;
+        let params = of_schema(schema.as_value());
+        for name in schema.as_value()["properties"].as_object().unwrap().keys() {
+            assert!(params.iter().any(|param| param.path.first() == Some(name)), "{} {name}", kind.name());
+        }
+        // And each is told apart from the others.
+        let mut flags: Vec<String> = params.iter().map(Param::flag).collect();
+        flags.sort();
+        flags.dedup();
+        assert_eq!(flags.len(), params.len(), "{}", kind.name());
+    }
+}
+
+#[test]
 fn arguments_become_parameters() {
     let value = parsed(&[
         "--count",

@@ -61,7 +61,7 @@ fn note(body: &Body) -> String {
         (body.late, "late"),
         (body.duplicates, "duplicate"),
         (body.overrun, "overrun"),
-        (body.reordering.map_or(0, |order| order.reordered), "reordered"),
+        (body.reordering.as_ref().map_or(0, |order| order.reordered), "reordered"),
     ] {
         if count > 0 {
             notes.push(format!("{count} {what}"));

@@ -96,6 +96,9 @@ fn heading(body: &Body) -> String {
         _ => end(body).text,
     };
     let mut heading = format!("{target}: {end}, {}", units::count(body.sent.into(), "probe"));
+    if body.last_ditch.iter().any(|probe| probe.reply.is_some()) {
+        heading.push_str(", and the destination answers behind the gap");
+    }
     if let Some(mtu) = &body.mtu {
         let size = mtu.mtu.map_or_else(|| "unknown".into(), |mtu| mtu.to_string());
         let _ = write!(heading, ", MTU {size}");

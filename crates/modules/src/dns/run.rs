@@ -1,6 +1,6 @@
 //! How the question is put: attempts over UDP, over TCP after a truncated answer or when asked for.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use futures::io::{AsyncReadExt, AsyncWriteExt};
 use mmn_kit::{
@@ -93,7 +93,8 @@ impl Exchange<'_> {
                 }
             };
             sent.push(Some(stamp));
-            self.attempts.push(attempt(Transport::Udp, Some(stamp)));
+            let left = attempt(Transport::Udp, Some(stamp));
+            self.attempts.push(Attempt { id: Some(id), ..from(left, socket.local_addr().ok()) });
             let until = self.bound();
             let error = loop {
                 let received = match within(self.context, until, socket.receive(&mut buffer)).await {
@@ -163,7 +164,8 @@ impl Exchange<'_> {
         framed.extend(&message);
         let sent = self.stamp();
         let lap = Lap::begin(self.context);
-        self.attempts.push(Attempt { connect_ns, ..attempt(Transport::Tcp, Some(sent)) });
+        let left = from(attempt(Transport::Tcp, Some(sent)), stream.local_addr().ok());
+        self.attempts.push(Attempt { connect_ns, id: Some(id), ..left });
         let until = self.bound();
         let timeout = || Reason::new(code::TIMEOUT);
         let context = self.context;
@@ -351,10 +353,19 @@ fn query(context: &dyn Context, params: &Params, (name, of): (Vec<u8>, (u16, u16
     Query::new(params, name, of, mixing.as_deref(), cookie)
 }
 
+/// The attempt, with where it left from.
+fn from(attempt: Attempt, local: Option<SocketAddr>) -> Attempt {
+    let source = local.map(|local| local.ip().into());
+    Attempt { source, source_port: local.map(|local| local.port()), ..attempt }
+}
+
 fn attempt(transport: Transport, sent: Option<Stamp>) -> Attempt {
     Attempt {
         transport,
         sent_at: sent.map(|stamp| Timestamp::from_unix_ns(stamp.utc.0)),
+        source: None,
+        source_port: None,
+        id: None,
         connect_ns: None,
         rtt_ns: None,
         response_bytes: None,

@@ -37,6 +37,7 @@ impl Fetch<'_> {
         let (addresses, resolve_ns) = self.resolve(target).await?;
         let mut failed_connects = Vec::new();
         let (address, stream, connect_ns) = self.connect(target, &addresses, &mut failed_connects).await?;
+        let local = stream.local_addr().ok();
         let (stream, tls, chain, tls_ns) = self.secure(target, stream).await?;
         let http2 = self.speaks_http2(target, tls.as_ref())?;
         let request =
@@ -63,6 +64,8 @@ impl Fetch<'_> {
             address: address.into(),
             family: address.into(),
             port: target.port(),
+            source: local.map(|local| local.ip().into()),
+            source_port: local.map(|local| local.port()),
             failed_connects,
             started_at,
             phases: Phases {

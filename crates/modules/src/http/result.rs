@@ -50,6 +50,12 @@ pub struct Hop {
     pub family: AddressFamily,
     /// The port.
     pub port: u16,
+    /// The address that the connection came from, where the system tells.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<Address>,
+    /// Its port.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source_port: Option<u16>,
     /// Addresses that were tried before, and what came of them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub failed_connects: Vec<FailedConnect>,

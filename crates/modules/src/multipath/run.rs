@@ -65,6 +65,10 @@ impl PacketKind for Multipath {
         Machine::new(spec, Key::new(key)).map_err(|error| Failure::refused(code::PARAMETERS, error))
     }
 
+    fn source(machine: &Machine) -> Option<IpAddr> {
+        machine.source()
+    }
+
     fn measured(
         params: &Params,
         input: &str,

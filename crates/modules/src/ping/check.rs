@@ -54,7 +54,9 @@ fn schedule(params: &Params) -> Result<(), String> {
     within(params.seed.is_none() || random, "seed needs a Poisson schedule or random_start")?;
     within(params.seed.is_none_or(|seed| seed <= MAX_SEED), "seed must be at most 2^53 - 1")?;
     let both = params.schedule == Schedule::Poisson && params.random_start;
-    within(!both, "random_start is of a periodic schedule: a Poisson one begins at random")
+    within(!both, "random_start is of a periodic schedule: a Poisson one begins at random")?;
+    let both = params.schedule == Schedule::SendOnReceive && params.random_start;
+    within(!both, "random_start is of a periodic schedule")
 }
 
 fn payload(params: &Params) -> Result<(), String> {
@@ -154,7 +156,8 @@ pub(super) fn ip_option(params: &Params) -> Result<Option<IpOption>, String> {
     }))
 }
 
-fn payload_bytes(params: &Params) -> u64 {
+/// The bytes of a request's payload.
+pub(super) fn payload_bytes(params: &Params) -> u64 {
     let given = params.payload.as_ref().map(|text| u64::try_from(text.len() / 2).unwrap_or(u64::MAX));
     match params.method {
         Method::IcmpTimestamp => 0,
@@ -187,6 +190,7 @@ pub(super) fn gaps(params: &Params) -> u64 {
     let gaps = u64::from(params.count.saturating_sub(1));
     match params.schedule {
         Schedule::Periodic => gaps + u64::from(params.random_start),
+        Schedule::SendOnReceive => gaps,
         Schedule::Poisson => gaps + 5 * gaps.isqrt() + 15,
     }
 }

@@ -8,7 +8,7 @@ use mmn_probe::ping::{self, Answer, Fate, IcmpReport, Sample, Unasked, options};
 use mmn_probe::stats::{self, order::Order, variation};
 use mmn_probe::wire::icmp::IcmpErrorKind;
 
-use super::check::{TCP_PORT, UDP_PORT};
+use super::check::{TCP_PORT, UDP_PORT, payload_bytes};
 use super::result::{
     Body, End, Error, IcmpTimestamps, IpStamp, IpTimestamps, Ipdv, Pdv, Protocol, Registered, Reordering,
     Repeat, Reply, Rtt, Status,
@@ -74,7 +74,7 @@ pub(super) fn measured(found: &Found<'_>) -> Result<Measured<Body>, Failure> {
         rtt: rtt(&stats, &rtts),
         ipdv: several.then(|| variation::Ipdv::of(&delays()).map(ipdv)).flatten(),
         pdv: several.then(|| variation::Pdv::of(&rtts).map(pdv)).flatten(),
-        reordering: several.then(|| reordering(samples)),
+        reordering: several.then(|| reordering(params, samples)),
         registered: registered(found, &stats, &rtts),
         stamps: samples.iter().filter_map(stamps).reduce(Stamps::weaker),
         clock_stepped: samples.iter().any(|sample| sample.clock_stepped),
@@ -107,9 +107,9 @@ pub(crate) fn nothing_left<'a>(fates: impl IntoIterator<Item = &'a Fate>) -> Fai
     match reason {
         None => Failure::refused(code::LIMITS, "no request could leave before the deadline"),
         Some(reason @ SendFailure::NoRoute) => Failure::failed(code::NO_ROUTE, reason),
-        Some(reason @ (SendFailure::NotPermitted | SendFailure::Unprivileged)) => {
-            Failure::failed(code::UNPRIVILEGED, reason)
-        }
+        Some(
+            reason @ (SendFailure::NotPermitted | SendFailure::Unprivileged | SendFailure::NoPingSocket),
+        ) => Failure::failed(code::UNPRIVILEGED, reason),
         Some(reason @ SendFailure::NoSocket) => Failure::failed(code::ADDRESS_FAMILY, reason),
         Some(reason @ SendFailure::Forbidden) => Failure::refused(code::LIMITS, reason),
         Some(reason @ (SendFailure::Source | SendFailure::Senseless)) => {
@@ -152,7 +152,7 @@ pub(crate) fn rtt(stats: &stats::Summary, sorted_ns: &[u64]) -> Option<Rtt> {
     })
 }
 
-fn reordering(samples: &[Sample]) -> Reordering {
+fn reordering(params: &Params, samples: &[Sample]) -> Reordering {
     let replied = samples.iter().filter_map(|sample| match &sample.fate {
         Fate::Replied(reply) | Fate::Late(reply) => Some((sample.seq, reply.arrival.received.at)),
         _ => None,
@@ -165,6 +165,11 @@ fn reordering(samples: &[Sample]) -> Reordering {
         ratio: order.ratio().unwrap_or(0.0),
         max_extent: order.max_extent(),
         max_late_ns: order.max_late().map(|late| late.0),
+        max_offset_bytes: order.max_overtaken_by().map(|packets| u64::from(packets) * payload_bytes(params)),
+        n_reordered: order.n_reordered(),
+        discontinuities: order.discontinuities(),
+        gaps: order.gaps(),
+        run_squares: order.free_runs().squares,
     }
 }
 
@@ -178,42 +183,93 @@ const fn pdv(pdv: variation::Pdv) -> Pdv {
     Pdv { p50_ns, p95_ns, p99_ns, p999_ns, max_ns }
 }
 
-/// The entries of the registry whose fixed parameters are those of this measurement: RFC 8912, section 4 (datagrams of
-/// 100 octets of payload over IPv4, TTL 255, DSCP 0, a periodic stream that begins at random, three seconds to wait,
-/// and a far end that returns datagrams). Its other round trips are sent when the one before has come, or passive, or
-/// DNS's. In IPv6 it wants the flow label 0, which ours is not.
+/// The entries of the registry (RFC 8912) whose fixed parameters and method are those of this measurement.
+///
+/// Its other round trips are passive, or of DNS from port 53; its one-way metrics are two hosts' business. In IPv6 it
+/// wants the flow label 0, which ours is not.
 fn registered(found: &Found<'_>, stats: &stats::Summary, sorted_ns: &[u64]) -> Vec<Registered> {
     let params = found.params;
-    let fits = params.method == Method::Udp
-        && found.target.is_ipv4()
-        && params.payload.is_none()
-        && params.size == 100
+    // What the entries of sections 4 and 9 have in common.
+    let fits = found.target.is_ipv4()
         && params.ttl == Some(255)
         && params.tos.or(params.dscp).unwrap_or(0) == 0
-        && params.schedule == Schedule::Periodic
-        && params.random_start
+        && !params.record_route
+        && params.ip_timestamp.is_none()
         && params.timeout.as_ns() == 3_000_000_000
         && params.stop_after.is_none();
+    let metrics: &[(&str, Statistic)] = match params.method {
+        Method::Udp if fits && is_periodic_udp(params) => &PERIODIC_UDP,
+        Method::Icmp if fits && is_send_on_receive(params) => &SEND_ON_RECEIVE,
+        _ => &[],
+    };
+    // Not an error's, nor what the port's closing says, and of each the end is known.
     let returned = |sample: &Sample| match &sample.fate {
-        Fate::Replied(reply) | Fate::Late(reply) => reply.answer == Answer::Udp,
+        Fate::Replied(reply) | Fate::Late(reply) => matches!(reply.answer, Answer::Udp | Answer::Echo),
         Fate::TimedOut => true,
         _ => false,
     };
-    if !fits || sorted_ns.is_empty() || !found.samples.iter().all(returned) {
+    if !found.samples.iter().all(returned) {
         return Vec::new();
     }
-    let named = |name: &str, value| Registered { name: name.to_owned(), value };
-    // Of the packets whose delay is finite.
-    let answered = u64::try_from(sorted_ns.len()).unwrap_or(u64::MAX);
-    let percentile = stats::quantile(answered, sorted_ns, 95, 100).and_then(stats::Quantile::finite);
-    #[expect(clippy::cast_precision_loss, reason = "round trips are far below 2^52 ns")]
-    let percentile = percentile.map(|ns| ns as f64 / 1e9);
-    let delay = percentile
-        .map(|seconds| named("RTDelay_Active_IP-UDP-Periodic_RFC8912sec4_Seconds_95Percentile", seconds));
-    let loss = stats
-        .loss_ratio()
-        .map(|loss| named("RTLoss_Active_IP-UDP-Periodic_RFC8912sec4_Percent_LossRatio", loss * 100.0));
-    delay.into_iter().chain(loss).collect()
+    let named = |(name, statistic): &(&str, Statistic)| {
+        let value = statistic.of(stats, sorted_ns)?;
+        Some(Registered { name: (*name).to_owned(), value })
+    };
+    metrics.iter().filter_map(named).collect()
+}
+
+/// Section 4: 100 octets of payload, each 20 ms, in a stream that begins at random.
+fn is_periodic_udp(params: &Params) -> bool {
+    params.payload.is_none()
+        && params.size == 100
+        && params.interval.as_ns() == 20_000_000
+        && params.schedule == Schedule::Periodic
+        && params.random_start
+}
+
+/// Section 9: 32 octets of payload that are the same in all requests, each sent when the one before it has been answered.
+fn is_send_on_receive(params: &Params) -> bool {
+    let payload = params.payload.as_deref().map(|digits| digits.len() / 2);
+    payload == Some(32) && params.icmp_checksum.is_none() && params.schedule == Schedule::SendOnReceive
+}
+
+/// The registered names with what they are names of. A value in seconds or percent.
+#[derive(Clone, Copy)]
+enum Statistic {
+    /// Of the finite delays, as all but the last.
+    Percentile95,
+    Mean,
+    Min,
+    Max,
+    LossRatio,
+}
+
+const PERIODIC_UDP: [(&str, Statistic); 2] = [
+    ("RTDelay_Active_IP-UDP-Periodic_RFC8912sec4_Seconds_95Percentile", Statistic::Percentile95),
+    ("RTLoss_Active_IP-UDP-Periodic_RFC8912sec4_Percent_LossRatio", Statistic::LossRatio),
+];
+const SEND_ON_RECEIVE: [(&str, Statistic); 4] = [
+    ("RTDelay_Active_IP-ICMP-SendOnRcv_RFC8912sec9_Seconds_Mean", Statistic::Mean),
+    ("RTDelay_Active_IP-ICMP-SendOnRcv_RFC8912sec9_Seconds_Min", Statistic::Min),
+    ("RTDelay_Active_IP-ICMP-SendOnRcv_RFC8912sec9_Seconds_Max", Statistic::Max),
+    ("RTLoss_Active_IP-ICMP-SendOnRcv_RFC8912sec9_Percent_LossRatio", Statistic::LossRatio),
+];
+
+impl Statistic {
+    fn of(self, stats: &stats::Summary, sorted_ns: &[u64]) -> Option<f64> {
+        // Of those whose delay is finite.
+        let answered = u64::try_from(sorted_ns.len()).unwrap_or(u64::MAX);
+        let nanos = match self {
+            Self::LossRatio => return stats.loss_ratio().map(|loss| loss * 100.0),
+            Self::Percentile95 => stats::quantile(answered, sorted_ns, 95, 100)?.finite()?,
+            Self::Mean => stats.finite?.mean_ns,
+            Self::Min => stats.finite?.min_ns,
+            Self::Max => stats.finite?.max_ns,
+        };
+        #[expect(clippy::cast_precision_loss, reason = "round trips are far below 2^52 ns")]
+        let seconds = nanos as f64 / 1e9;
+        Some(seconds)
+    }
 }
 
 fn reply(found: &Found<'_>, sample: &Sample) -> Reply {
@@ -229,11 +285,19 @@ fn reply(found: &Found<'_>, sample: &Sample) -> Reply {
     };
     let arrival = sample.fate.arrival();
     let departure = sample.departure;
-    let (protocol, flags, window) = match answer {
-        Some(Answer::Udp) => (Some(Protocol::Udp), None, None),
-        Some(Answer::Tcp { flags, window }) => (Some(Protocol::Tcp), Some(flags), window),
-        Some(Answer::PortUnreachable { .. }) => (Some(Protocol::Icmp), None, None),
+    let protocol = answer.and_then(|answer| match answer {
+        Answer::Udp => Some(Protocol::Udp),
+        Answer::Tcp { .. } => Some(Protocol::Tcp),
+        Answer::PortUnreachable { .. } => Some(Protocol::Icmp),
+        _ => None,
+    });
+    let (flags, window, mss) = match answer {
+        Some(Answer::Tcp { flags, window, mss }) => (Some(flags), window, mss),
         _ => (None, None, None),
+    };
+    let (icmp_type, icmp_code) = match answer {
+        Some(Answer::PortUnreachable { icmp_type, code, .. }) => (Some(icmp_type), Some(code)),
+        _ => (None, None),
     };
     let selector = departure.map(|departure| departure.identity.selector);
     let trace = arrival.and_then(|arrival| arrival.ip_options.as_deref()).map(options::read);
@@ -255,6 +319,9 @@ fn reply(found: &Found<'_>, sample: &Sample) -> Reply {
         protocol,
         tcp_flags: flags.map(tcp_flags),
         tcp_window: window,
+        tcp_mss: mss,
+        icmp_type,
+        icmp_code,
         timestamps: match answer {
             Some(Answer::Timestamp { originate, receive, transmit }) => {
                 Some(IcmpTimestamps { originate_ms: originate, receive_ms: receive, transmit_ms: transmit })

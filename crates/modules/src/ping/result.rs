@@ -5,7 +5,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::Method;
-use crate::shared::{Address, AddressFamily, Conditions, Stamps, is_false, is_no_octet, is_zero};
+use crate::shared::{Address, AddressFamily, Conditions, Stamps, is_false, is_no_octet, is_nothing, is_zero};
 
 /// What became of the requests.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -168,6 +168,15 @@ pub struct Reply {
     /// Its window, as it stands in the header.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tcp_window: Option<u16>,
+    /// The maximum segment size that it announces; absent where it does not, or the system does not show it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tcp_mss: Option<u16>,
+    /// The type of the ICMP message that replied to UDP.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub icmp_type: Option<u8>,
+    /// Its code.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub icmp_code: Option<u8>,
     /// The times of an ICMP timestamp reply.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timestamps: Option<IcmpTimestamps>,
@@ -340,7 +349,7 @@ pub struct Pdv {
 }
 
 /// Reordering of replies (RFC 4737), duplicates left out. On which way the order was lost a round trip does not tell.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Reordering {
     /// Replies that came after one to a later request.
     pub reordered: u32,
@@ -352,6 +361,24 @@ pub struct Reordering {
     /// How long after the first reply that overtook it the latest came, in nanoseconds; absent where none did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_late_ns: Option<u64>,
+    /// The most bytes of payload that a receiver would hold back until one that was overtaken came (byte offset, section
+    /// 4.4); absent where none was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_offset_bytes: Option<u64>,
+    /// Replies that are n-reordered (section 5.3), for n from 1 to 100 at most: all of the n replies that came just before them were to
+    /// later requests. A TCP sender takes those that are 3-reordered for lost.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub n_reordered: Vec<u32>,
+    /// Replies that overtook others first (reordering discontinuities, section 4.5).
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub discontinuities: u32,
+    /// How many places lie between them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub gaps: Vec<u32>,
+    /// Of the runs of replies in order that reordered ones end, the sum of the squared lengths (section 4.6: q; x is
+    /// `reordered`, and a what is not).
+    #[serde(default, skip_serializing_if = "is_nothing")]
+    pub run_squares: u64,
 }
 
 /// A metric of IANA's registry of performance metrics (RFC 8911, RFC 8912).

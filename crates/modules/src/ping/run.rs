@@ -65,6 +65,10 @@ impl PacketKind for Ping {
         machine.target()
     }
 
+    fn source(machine: &Machine) -> Option<IpAddr> {
+        machine.source()
+    }
+
     fn measured(
         params: &Params,
         input: &str,
@@ -122,6 +126,7 @@ fn schedule(params: &Params, key: &Key) -> Slots {
         (Schedule::Periodic, false) => Slots::Periodic,
         (Schedule::Periodic, true) => Slots::PeriodicFromRandomStart { seed },
         (Schedule::Poisson, _) => Slots::Poisson { seed },
+        (Schedule::SendOnReceive, _) => Slots::SendOnReceive,
     }
 }
 

@@ -49,6 +49,10 @@ impl PacketKind for Tcp {
         }))
     }
 
+    fn source(machine: &Machine) -> Option<IpAddr> {
+        machine.attempts().find_map(|attempt| attempt.departure).and_then(|departure| departure.source)
+    }
+
     fn measured(
         params: &Params,
         input: &str,

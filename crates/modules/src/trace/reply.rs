@@ -258,9 +258,9 @@ mod made {
         match reason {
             None => Failure::refused(code::LIMITS, "no probe could leave before the deadline"),
             Some(reason @ SendFailure::NoRoute) => Failure::failed(code::NO_ROUTE, reason),
-            Some(reason @ (SendFailure::NotPermitted | SendFailure::Unprivileged)) => {
-                Failure::failed(code::UNPRIVILEGED, reason)
-            }
+            Some(
+                reason @ (SendFailure::NotPermitted | SendFailure::Unprivileged | SendFailure::NoPingSocket),
+            ) => Failure::failed(code::UNPRIVILEGED, reason),
             Some(reason @ SendFailure::NoSocket) => Failure::failed(code::ADDRESS_FAMILY, reason),
             Some(reason @ SendFailure::Forbidden) => Failure::refused(code::LIMITS, reason),
             Some(reason @ (SendFailure::Source | SendFailure::InUse | SendFailure::Senseless)) => {

@@ -15,7 +15,7 @@ use super::{
     Body, Hop, Method, MtuNote, MtuNoteKind, Params, PathMtu, Probe, Reply, Stop, StopReason, Trace,
     nothing_left,
 };
-use crate::shared::Address;
+use crate::shared::{Address, hex};
 
 impl PacketKind for Trace {
     type Machine = Machine;
@@ -23,7 +23,10 @@ impl PacketKind for Trace {
     type Plan = Arc<Spec>;
 
     fn family(params: &Params) -> Family {
-        params.family
+        match params.family {
+            Family::Any if params.fragment_offset.is_some() => Family::Ipv4,
+            family => family,
+        }
     }
 
     fn lane(params: &Params) -> Wish {
@@ -34,16 +37,21 @@ impl PacketKind for Trace {
         let tos = params.tos.or(params.dscp.map(|dscp| dscp << 2));
         Ok(Arc::new(Spec {
             target: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
-            shape: shape_of(params.method, params.source, tos, params.dont_fragment),
+            shape: Shape {
+                fragment_offset: params.fragment_offset.unwrap_or(0),
+                ..shape_of(params.method, params.source, tos, params.dont_fragment)
+            },
             paris: params.paris,
             flow: params.flow,
             selector: params.source_port.or(params.icmp_id),
             port: params.destination_port(),
             checksum: params.icmp_checksum,
             payload_bytes: params.payload_bytes(),
+            payload: params.payload.as_deref().and_then(hex).map(Into::into),
             first_hop: Ttl(params.first_hop),
             max_ttl: Ttl(params.max_ttl),
             gap_limit: params.gap_limit,
+            last_ditch: params.last_ditch,
             attempts: params.attempts,
             all_attempts: params.all_attempts,
             timeout: Nanos(params.timeout.as_ns()),
@@ -61,6 +69,10 @@ impl PacketKind for Trace {
     fn machine(_: &Params, plan: &Arc<Spec>, target: IpAddr, key: [u8; 16]) -> Result<Machine, Failure> {
         Machine::of_many(Arc::clone(plan), target, Key::new(key))
             .map_err(|error| Failure::refused(code::PARAMETERS, error))
+    }
+
+    fn source(machine: &Machine) -> Option<IpAddr> {
+        machine.source()
     }
 
     fn measured(
@@ -99,6 +111,11 @@ impl PacketKind for Trace {
             overrun: count(|sample| sample.fate == Fate::Overrun),
             unasked: unasked.foreign.saturating_add(unasked.unknown),
             clock_stepped: samples.iter().any(|sample| sample.clock_stepped),
+            last_ditch: samples
+                .iter()
+                .filter(|sample| sample.of_last_ditch)
+                .map(|sample| probe(params, sample))
+                .collect(),
             mtu: machine.mtu().map(|search| path_mtu(params, search, &samples)),
             conditions: conditions.into(),
             hops,
@@ -108,7 +125,7 @@ impl PacketKind for Trace {
         let end = machine.stop_ttl().filter(|_| machine.is_reached());
         let rtt = samples
             .iter()
-            .filter(|sample| Some(sample.ttl) == end && !sample.of_mtu_search)
+            .filter(|sample| Some(sample.ttl) == end && of_path(sample))
             .filter_map(|sample| sample.rtt)
             .min();
         let summary = summary([
@@ -137,7 +154,8 @@ pub(crate) fn shape_of(
         Method::Tcp => shape::Method::Tcp,
         Method::TcpAck => shape::Method::TcpAck,
     };
-    Shape { method, source: source.map(|source| source.0), tos: tos.unwrap_or(0), dont_fragment }
+    let (source, tos) = (source.map(|source| source.0), tos.unwrap_or(0));
+    Shape { method, source, tos, dont_fragment, fragment_offset: 0 }
 }
 
 fn not_sent(sample: &Sample<'_>) -> Option<SendFailure> {
@@ -147,9 +165,13 @@ fn not_sent(sample: &Sample<'_>) -> Option<SendFailure> {
     }
 }
 
+fn of_path(sample: &Sample<'_>) -> bool {
+    !sample.of_mtu_search && !sample.of_last_ditch
+}
+
 /// The hops up to the end of the path; where it has none, up to the last that answered.
 fn hops(params: &Params, machine: &Machine, samples: &[Sample<'_>]) -> Vec<Hop> {
-    let answered = samples.iter().filter(|sample| sample.reply.is_some() && !sample.of_mtu_search);
+    let answered = samples.iter().filter(|sample| sample.reply.is_some() && of_path(sample));
     let end = machine.stop_ttl().or_else(|| answered.map(|sample| sample.ttl).max());
     let Some(end) = end else { return Vec::new() };
     (params.first_hop..=end.0)
@@ -157,7 +179,7 @@ fn hops(params: &Params, machine: &Machine, samples: &[Sample<'_>]) -> Vec<Hop> 
             ttl,
             probes: samples
                 .iter()
-                .filter(|sample| sample.ttl.0 == ttl && !sample.of_mtu_search)
+                .filter(|sample| sample.ttl.0 == ttl && of_path(sample))
                 .map(|sample| probe(params, sample))
                 .collect(),
         })
@@ -171,6 +193,7 @@ fn probe(params: &Params, sample: &Sample<'_>) -> Probe {
         status: sample.fate.into(),
         sent_at: sample.sent.map(|stamp| Timestamp::from_unix_ns(stamp.utc.0)),
         bytes: sample.sent.map(|_| sample.bytes),
+        request_ip_id: sample.ip_id,
         port: (classic && params.method == Method::Udp).then_some(sample.port),
         source_port: sample
             .identity

@@ -54,6 +54,10 @@ impl PacketKind for Udp {
         Machine::new(spec, Key::new(key)).map_err(|error| Failure::refused(code::PARAMETERS, error))
     }
 
+    fn source(machine: &Machine) -> Option<IpAddr> {
+        machine.source()
+    }
+
     fn measured(
         params: &Params,
         input: &str,

@@ -7,6 +7,8 @@ mod http;
 #[cfg(test)]
 mod https;
 #[cfg(test)]
+mod options;
+#[cfg(test)]
 mod ping;
 #[cfg(test)]
 mod registry;

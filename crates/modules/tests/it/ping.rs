@@ -110,6 +110,7 @@ fn what_never_left_is_a_failure_with_its_reason() {
     for (reason, outcome, code) in [
         (SendFailure::NoRoute, Outcome::Failed, "no-route"),
         (SendFailure::NotPermitted, Outcome::Failed, "unprivileged"),
+        (SendFailure::NoPingSocket, Outcome::Failed, "unprivileged"),
         (SendFailure::NoSocket, Outcome::Failed, "address-family"),
         (SendFailure::System(5), Outcome::Failed, "system"),
         (SendFailure::Forbidden, Outcome::Refused, "limits"),
@@ -174,6 +175,8 @@ fn a_result_says_how_it_was_measured() {
     .body;
     let conditions = body.conditions.unwrap();
     assert_eq!((conditions.lane, conditions.stamps.received), (Lane::Simulated, StampSource::Kernel));
+    let interface = conditions.interface.unwrap();
+    assert_eq!((interface.name.as_str(), interface.mtu), ("sim0", 1_500));
     assert_eq!(
         (body.method, body.icmp_id, body.source_port, body.port),
         (Method::Icmp, Some(77), None, None)
@@ -212,7 +215,10 @@ fn variation_and_reordering_are_told() {
     assert_eq!((pdv.p50_ns, pdv.max_ns), (2_000_000, 30_000_000));
     // The first came after the second and the third.
     assert_eq!((order.reordered, order.ratio, order.max_extent), (1, 0.25, Some(2)));
-    assert_eq!(order.max_late_ns, Some(20_000_000));
+    assert_eq!((order.max_late_ns, order.max_offset_bytes), (Some(20_000_000), Some(112)));
+    // And the fourth came after it. RFC 4737, section 5.3.
+    assert_eq!((order.n_reordered, order.discontinuities, order.gaps), (vec![1, 1], 1, vec![]));
+    assert_eq!(order.run_squares, 4);
     let one = ping(json!({ "count": 1 }), |probe| vec![(5, reply(probe))]).unwrap().body;
     assert!(one.ipdv.is_none() && one.pdv.is_none() && one.reordering.is_none());
 }
@@ -242,13 +248,15 @@ fn the_answers_of_every_protocol_are_shown() {
     assert_eq!((udp.replies[1].protocol, udp.received), (Some(Protocol::Udp), 2));
     let tcp = ping(json!({ "method": "tcp_syn_sport", "count": 2, "interval": "10ms" }), |probe| {
         let ack = ((probe.id.0 + 1) << 16) + 2;
-        vec![(5, EchoEvent::Tcp { from: port(probe), flags: 0x12, seq: 9, ack, options: &[] })]
+        let options = &[2, 4, 5, 180];
+        vec![(5, EchoEvent::Tcp { from: port(probe), flags: 0x12, seq: 9, ack, options })]
     })
     .unwrap()
     .body;
     assert_eq!((tcp.port, tcp.source_port, tcp.replies[1].source_port), (Some(80), None, Some(1_001)));
     let first = &tcp.replies[0];
     assert_eq!((first.tcp_flags.as_deref(), first.tcp_window), (Some("SA"), Some(1_024)));
+    assert_eq!(first.tcp_mss, Some(1_460));
     let times = ping(json!({ "method": "icmp_timestamp", "count": 1 }), |_| {
         // The world begins at midnight; resolving takes 7 ms.
         vec![(5, EchoEvent::Timestamp { originate: 7, receive: 8, transmit: 9 })]
@@ -309,13 +317,62 @@ fn a_registered_metric_is_named_where_it_is_one() {
     );
     assert_eq!(metrics[1], ("RTLoss_Active_IP-UDP-Periodic_RFC8912sec4_Percent_LossRatio".to_owned(), 25.0));
     assert_eq!(named(fixed.clone(), unreachable), []);
-    for (name, value) in
-        [("size", json!(99)), ("ttl", json!(64)), ("random_start", json!(false)), ("dscp", json!(1))]
-    {
+    for (name, value) in [
+        ("size", json!(99)),
+        ("ttl", json!(64)),
+        ("random_start", json!(false)),
+        ("dscp", json!(1)),
+        ("interval", json!("21ms")),
+        ("timeout", json!("2s")),
+        ("ip_timestamp", json!("tsonly")),
+        ("stop_after", json!(2)),
+    ] {
         let mut other = fixed.clone();
         other[name] = value;
         assert_eq!(named(other, datagram), [], "{name}");
     }
+}
+
+/// RFC 8912, section 9: each request waits for the end of the one before it.
+#[test]
+fn a_ping_that_sends_on_receive_is_registered_too() {
+    let fixed = json!({
+        "payload": "5f".repeat(32), "ttl": 255, "timeout": "3s", "schedule": "send_on_receive", "count": 4,
+        "interval": "100ms",
+    });
+    // The first is answered within the interval, the second after it, the third never.
+    let respond = |probe: &Probe| match probe.id.0 {
+        0 => vec![(40, reply(probe))],
+        1 => vec![(250, reply(probe))],
+        2 => vec![],
+        _ => vec![(10, reply(probe))],
+    };
+    let body = ping(fixed.clone(), respond).unwrap().body;
+    let at: Vec<_> = body.replies.iter().map(|reply| reply.sent_at.unwrap()).collect();
+    let gaps: Vec<_> = at.windows(2).map(|pair| pair[1].since_ns(pair[0]).unwrap() / 1_000_000).collect();
+    assert_eq!(gaps, [100, 250, 3_000]);
+    let registered: Vec<_> =
+        body.registered.iter().map(|metric| (metric.name.as_str(), metric.value)).collect();
+    let expected = [
+        ("RTDelay_Active_IP-ICMP-SendOnRcv_RFC8912sec9_Seconds_Mean", 0.1),
+        ("RTDelay_Active_IP-ICMP-SendOnRcv_RFC8912sec9_Seconds_Min", 0.01),
+        ("RTDelay_Active_IP-ICMP-SendOnRcv_RFC8912sec9_Seconds_Max", 0.25),
+        ("RTLoss_Active_IP-ICMP-SendOnRcv_RFC8912sec9_Percent_LossRatio", 25.0),
+    ];
+    assert_eq!(registered, expected);
+    for (name, value) in [
+        ("schedule", json!("periodic")),
+        ("payload", json!("5f".repeat(31))),
+        ("ttl", json!(64)),
+        ("record_route", json!(true)),
+    ] {
+        let mut other = fixed.clone();
+        other[name] = value;
+        assert_eq!(ping(other, respond).unwrap().body.registered, [], "{name}");
+    }
+    // Nobody answers: a loss, and no delay.
+    let silent = ping(fixed, |_| vec![]).unwrap().body.registered;
+    assert_eq!(silent.iter().map(|metric| metric.value).collect::<Vec<_>>(), [100.0]);
 }
 
 /// The largest result fits a message of the bus, envelope included.

@@ -94,6 +94,19 @@ fn a_path_that_ends_early_is_a_result() {
     assert_eq!(measured.summary["hops"], Number::Integer(1));
     assert!(!measured.summary.contains_key("rtt_ns"));
 
+    let behind = json!({ "gap_limit": 3, "last_ditch": true });
+    let measured: Measured<trace::Body> = perform("trace", behind, |probe| match probe.ttl.unwrap().0 {
+        1 => vec![(1, expired(probe, 1, vec![]))],
+        255 => vec![(2, reply(probe))],
+        _ => vec![],
+    })
+    .unwrap();
+    let body = measured.body;
+    assert_eq!((body.stop.reason, body.hops.len(), body.last_ditch.len()), (StopReason::GapLimit, 1, 1));
+    let answer = body.last_ditch[0].reply.as_ref().unwrap();
+    assert_eq!((answer.name.as_str(), answer.rtt_ns), ("echo_reply", Some(2_000_000)));
+    assert_eq!((measured.answered, measured.summary["hops"]), (Some(false), Number::Integer(1)));
+
     let measured: Measured<trace::Body> = perform("trace", json!({}), |probe| {
         if probe.ttl.unwrap().0 == 1 {
             return vec![(1, expired(probe, 1, vec![]))];
@@ -159,6 +172,7 @@ fn what_never_left_is_a_failure_with_its_reason() {
         for (reason, outcome, code) in [
             (SendFailure::NoRoute, Outcome::Failed, "no-route"),
             (SendFailure::Unprivileged, Outcome::Failed, "unprivileged"),
+            (SendFailure::NoPingSocket, Outcome::Failed, "unprivileged"),
             (SendFailure::NoSocket, Outcome::Failed, "address-family"),
             (SendFailure::Source, Outcome::Refused, "parameters"),
             (SendFailure::Forbidden, Outcome::Refused, "limits"),

@@ -26,14 +26,16 @@ use mmn_kit::{
     ByteStream, Context, Datagrams, Driven, Failure, Family, LocalBoxFuture, Performed, Resolution,
     Timestamp, Wish, code,
 };
-use mmn_probe::conditions;
+use mmn_probe::conditions::{self, Interface};
 use mmn_probe::time::{Instant, Nanos};
 
 use crate::clock;
 use crate::module::settings::{Endowment, Gift, NoSockets, Settings};
 use crate::net::bulk::{Lane, PacketSockets};
+use crate::net::carrier::Carrier;
 use crate::net::driver::{Config, DriveError, Driver};
 use crate::net::icmp::IdRange;
+use crate::net::interfaces::Interfaces;
 use crate::net::page::{Held as LimitHeld, Limits, Page, PageError};
 use crate::policy::Policy;
 
@@ -45,6 +47,11 @@ pub(crate) struct Site {
     /// There once there are sockets.
     driver: OnceCell<Driver>,
     no_sockets: Option<NoSockets>,
+    /// Whether any of the node's sockets is in use: not only those that every process may open.
+    has_sockets: Cell<bool>,
+    /// Whether those that every process may open are in use, of IPv4 and of IPv6.
+    has_ordinary: Cell<[bool; 2]>,
+    interfaces: Interfaces,
     /// Source ports for sockets of this process's own.
     ports: Option<IdRange>,
 }
@@ -72,6 +79,9 @@ impl Site {
             page: Arc::new(page),
             driver: OnceCell::new(),
             no_sockets: settings.no_sockets,
+            has_sockets: Cell::new(false),
+            has_ordinary: Cell::default(),
+            interfaces: Interfaces::default(),
             ports,
         };
         site.add_sockets(gifts).map_err(SiteError::Socket)?;
@@ -89,11 +99,13 @@ impl Site {
 
     /// Takes sockets over; with the first of them machines can be driven. Must be called within a runtime.
     pub(crate) fn add_sockets(&self, gifts: Vec<Gift>) -> io::Result<()> {
+        let whole = gifts.iter().any(Gift::is_whole);
         let carriers =
-            gifts.into_iter().map(|gift| gift.carriers(self.ports)).collect::<io::Result<Vec<_>>>()?;
+            gifts.into_iter().map(|gift| self.carriers_of(gift)).collect::<io::Result<Vec<_>>>()?;
         if carriers.is_empty() {
             return Ok(());
         }
+        self.has_sockets.set(self.has_sockets.get() || whole);
         let driver = if let Some(driver) = self.driver.get() {
             driver.clone()
         } else {
@@ -105,6 +117,18 @@ impl Site {
         carriers.into_iter().flatten().try_for_each(|carrier| driver.add_carrier(carrier))
     }
 
+    /// What carries packets by a gift; the same sockets are not opened twice.
+    fn carriers_of(&self, gift: Gift) -> io::Result<Vec<Box<dyn Carrier>>> {
+        let [v4, v6] = self.has_ordinary.get();
+        let (has, with) = if gift.v6() { (v6, [v4, true]) } else { (v4, [true, v6]) };
+        let opens = gift.opens_ordinary();
+        let carriers = gift.carriers(self.ports.filter(|_| !has))?;
+        if opens {
+            self.has_ordinary.set(with);
+        }
+        Ok(carriers)
+    }
+
     /// Source ports for sockets of this process's own.
     pub(crate) const fn ports(&self) -> Option<IdRange> {
         self.ports
@@ -113,6 +137,11 @@ impl Site {
     /// What drives machines here, once there are sockets.
     pub(crate) fn driver(&self) -> Option<&Driver> {
         self.driver.get()
+    }
+
+    /// The interface of this host that has an address.
+    pub(crate) fn interface_of(&self, address: IpAddr) -> Option<Interface> {
+        self.interfaces.of(address, clock::monotonic())
     }
 
     /// One task's view.
@@ -140,12 +169,12 @@ impl Site {
         *self.policy.borrow_mut() = Rc::new(policy);
     }
 
-    /// Why machines can't be driven here; absent when they can.
+    /// Why the node gave no sockets; absent when it did. Machines that need none of them can be driven all the same.
     pub(crate) fn no_sockets(&self) -> Option<NoSockets> {
-        match (self.driver.get(), &self.no_sockets) {
-            (Some(_), _) => None,
-            (None, Some(missing)) => Some(missing.clone()),
-            (None, None) => {
+        match (self.has_sockets.get(), &self.no_sockets) {
+            (true, _) => None,
+            (false, Some(missing)) => Some(missing.clone()),
+            (false, None) => {
                 Some(NoSockets { what: "the module was given no sockets".to_owned(), command: None })
             }
         }
@@ -301,6 +330,10 @@ impl Context for TaskContext {
             }
         }
         .boxed_local()
+    }
+
+    fn interface_of(&self, address: IpAddr) -> Option<Interface> {
+        self.site.interface_of(address)
     }
 
     fn name_servers(&self) -> Vec<SocketAddr> {

@@ -177,7 +177,8 @@ pub async fn run(args: ModuleArgs, shutdown: CancellationToken) -> Result<(), Mo
     }
     let room = Room::new(concurrency(&kinds, &endowment.settings.concurrency));
     // They are used once they have passed their self-test.
-    let sockets = endowment.take_gifts();
+    let mut sockets = endowment.take_gifts();
+    sockets.extend(endowment.ordinary(&sockets));
     let site = Site::new(endowment).map_err(|error: SiteError| ModuleError::Endowment(error.into()))?;
     let bus = Connect {
         urls: args.urls,

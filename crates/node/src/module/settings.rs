@@ -78,6 +78,11 @@ pub(crate) struct Endowment {
 /// Sockets of one address family, to send and receive by.
 #[derive(Debug)]
 pub(crate) enum Gift {
+    /// None: what every process may open itself, of UDP and TCP.
+    Ordinary {
+        /// Whether of IPv6, else of IPv4.
+        v6: bool,
+    },
     /// One socket for echo.
     Echo(OwnedFd, Description),
     /// Those of the raw and the precise lane.
@@ -88,6 +93,7 @@ impl Gift {
     /// Whether it speaks IPv6, else IPv4.
     pub(crate) const fn v6(&self) -> bool {
         match self {
+            Self::Ordinary { v6 } => *v6,
             Self::Echo(_, description) => description.v6,
             Self::Raw(sockets) => sockets.describe().v6,
         }
@@ -96,29 +102,52 @@ impl Gift {
     /// The same by other descriptors.
     pub(crate) fn try_clone(&self) -> io::Result<Self> {
         Ok(match self {
+            Self::Ordinary { v6 } => Self::Ordinary { v6: *v6 },
             Self::Echo(fd, description) => Self::Echo(fd.try_clone()?, *description),
             Self::Raw(sockets) => Self::Raw(sockets.try_clone()?),
         })
+    }
+
+    /// Whether it is one of the node's sockets, and all packets go by it.
+    pub(crate) const fn is_whole(&self) -> bool {
+        !matches!(self, Self::Ordinary { .. })
+    }
+
+    /// Whether sockets that every process may open come with it, where there are ports for them.
+    pub(crate) const fn opens_ordinary(&self) -> bool {
+        match self {
+            Self::Ordinary { .. } => true,
+            Self::Echo(_, description) => matches!(description.mode, Mode::Datagram),
+            Self::Raw(_) => false,
+        }
     }
 
     /// What carries packets by it. With a datagram socket for echo come those of UDP and TCP that every process may open
     /// itself, where there are ports for them.
     pub(crate) fn carriers(self, ports: Option<IdRange>) -> io::Result<Vec<Box<dyn Carrier>>> {
         Ok(match self {
+            Self::Ordinary { v6 } => ordinary(v6, ports)?,
             Self::Echo(fd, description) => {
-                let family = if description.v6 { Family::V6 } else { Family::V4 };
                 let socket = EchoSocket::from_passed(fd, description)?;
                 let mut carriers: Vec<Box<dyn Carrier>> =
                     vec![Box::new(EchoCarrier::new(socket, rand::random())?)];
-                if let Some(ports) = ports.filter(|_| description.mode == Mode::Datagram) {
-                    carriers.push(Box::new(UdpCarrier::new(family, ports, rand::random())?));
-                    carriers.push(Box::new(TcpCarrier::new(family, ports)?));
-                }
+                let ports = ports.filter(|_| description.mode == Mode::Datagram);
+                carriers.extend(ordinary(description.v6, ports)?);
                 carriers
             }
             Self::Raw(sockets) => vec![Box::new(RawCarrier::new(sockets, rand::random())?)],
         })
     }
+}
+
+/// The sockets that every process may open itself, where there are ports for them.
+fn ordinary(v6: bool, ports: Option<IdRange>) -> io::Result<Vec<Box<dyn Carrier>>> {
+    let family = if v6 { Family::V6 } else { Family::V4 };
+    let Some(ports) = ports else { return Ok(Vec::new()) };
+    Ok(vec![
+        Box::new(UdpCarrier::new(family, ports, rand::random())?),
+        Box::new(TcpCarrier::new(family, ports)?),
+    ])
 }
 
 impl Endowment {
@@ -129,6 +158,8 @@ impl Endowment {
                 for gift in gifts {
                     match gift {
                         Gift::Raw(sockets) => self.raw.push(sockets),
+                        // Nothing comes with it.
+                        Gift::Ordinary { .. } => {}
                         Gift::Echo(fd, description) => {
                             self.sockets.push(fd);
                             self.settings.sockets.push(description);
@@ -157,6 +188,13 @@ impl Endowment {
             .collect();
         gifts.extend(raw.into_iter().map(Gift::Raw));
         gifts
+    }
+
+    /// For each family of which there is no other gift what every process may open itself, where there are ports for it.
+    pub(crate) fn ordinary(&self, gifts: &[Gift]) -> Vec<Gift> {
+        let families = [false, true].into_iter().filter(|_| self.ports.is_some());
+        let lacking = families.filter(|v6| gifts.iter().all(|gift| gift.v6() != *v6));
+        lacking.map(|v6| Gift::Ordinary { v6 }).collect()
     }
 }
 

@@ -17,6 +17,7 @@ mod filter;
 #[cfg(feature = "fuzzing")]
 pub(crate) mod fuzzing;
 pub mod icmp;
+pub(crate) mod interfaces;
 pub mod page;
 pub mod pass;
 pub mod privilege;

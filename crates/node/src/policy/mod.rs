@@ -149,6 +149,7 @@ impl Policy {
             allow,
             deny: self.deny.iter().map(Prefix::to_string).collect(),
             deny_kinds: self.deny_kinds.iter().map(ToString::to_string).collect(),
+            allow_packet_sockets: self.allow_packet_sockets,
         }
     }
 }
@@ -169,6 +170,13 @@ impl std::error::Error for PolicyError {}
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn the_bulk_lane_is_part_of_what_is_published() {
+        assert!(!Policy::default().summary().allow_packet_sockets);
+        let policy = Policy::from_toml("allow_packet_sockets = true").unwrap();
+        assert!(policy.summary().allow_packet_sockets);
+    }
 
     fn address(text: &str) -> IpAddr {
         text.parse().unwrap()

@@ -241,8 +241,13 @@ enum Step {
     Send,
     Hold(u64),
     Refuse,
-    Reply { which: usize, after: u64 },
+    Reply {
+        which: usize,
+        after: u64,
+    },
     Again(usize),
+    /// A reply as of somebody who has not seen the request.
+    Forge(usize),
     Overrun,
     Wait(u64),
 }
@@ -255,6 +260,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => Just(Step::Refuse),
         3 => (any::<usize>(), 0_u64..50).prop_map(|(which, after)| Step::Reply { which, after }),
         1 => any::<usize>().prop_map(Step::Again),
+        1 => any::<usize>().prop_map(Step::Forge),
         1 => Just(Step::Overrun),
         2 => (0_u64..500).prop_map(Step::Wait),
     ]
@@ -299,6 +305,17 @@ proptest! {
                     let packet = packets.swap_remove(at);
                     ended.extend(hear_one(&mut bulk, &packet, at_ms(now)));
                     prop_assert!(hear_one(&mut bulk, &packet, at_ms(now)).is_none());
+                },
+                Step::Forge(which) => if !packets.is_empty() {
+                    let (family, mut packet) = packets[which % packets.len()].clone();
+                    let cookie = if family == Family::V4 { 28 } else { 48 };
+                    // Words change places: the checksum stays right.
+                    let words = [0, 1].map(|word| packet[cookie + 2 * word..][..2].to_vec());
+                    packet[cookie..cookie + 2].copy_from_slice(&words[1]);
+                    packet[cookie + 2..cookie + 4].copy_from_slice(&words[0]);
+                    if words[0] != words[1] {
+                        prop_assert!(hear_one(&mut bulk, &(family, packet), at_ms(now)).is_none());
+                    }
                 },
                 Step::Overrun => {
                     bulk.overrun(at_ms(now));

@@ -60,7 +60,13 @@ impl Spec {
     pub const fn new(target: IpAddr) -> Self {
         Self {
             target,
-            shape: Shape { method: Method::Udp, source: None, tos: 0, dont_fragment: false },
+            shape: Shape {
+                method: Method::Udp,
+                source: None,
+                tos: 0,
+                dont_fragment: false,
+                fragment_offset: 0,
+            },
             varies: Varies::DestinationPort,
             selector: None,
             port: 33_434,

@@ -8,7 +8,7 @@ use super::{Answer, COOKIE_BYTES, Entry, IcmpReport, Method, Ping};
 use crate::{
     packet::{Message, Packet, ProbeId, Report, Segment, tcp_flags},
     time::Stamp,
-    wire::icmp::IcmpErrorKind,
+    wire::{icmp::IcmpErrorKind, tcp::Offer},
 };
 
 /// The judgement on a packet.
@@ -107,7 +107,8 @@ impl Ping {
             RST => acknowledged() || followed(),
             _ => flags & RST != 0 && (followed() || flags & ACK != 0 && acknowledged()),
         };
-        (port && ours).then_some(Answer::Tcp { flags, window })
+        let mss = || Offer::of(segment.options).mss;
+        (port && ours).then(|| Answer::Tcp { flags, window, mss: mss() })
     }
 
     /// Whether the payload of an echo is the probe's, as far as it is left unchanged on the way out.

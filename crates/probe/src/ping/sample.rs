@@ -141,6 +141,8 @@ pub enum Answer {
         flags: u8,
         /// Its window, where the system tells.
         window: Option<u16>,
+        /// The maximum segment size that it announces, where it does and the system shows it.
+        mss: Option<u16>,
     },
     /// ICMP says that nobody listens on the port, and so that the host is there.
     PortUnreachable {

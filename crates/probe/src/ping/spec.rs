@@ -172,10 +172,11 @@ impl Spec {
         }
     }
 
-    /// Whether nothing in an answer can tell two probes apart: then they go one by one.
+    /// Whether probes go one by one: by their schedule, or because nothing in an answer can tell two of them apart.
     pub(super) fn goes_one_by_one(&self) -> bool {
         let TcpFields { seq, ack, .. } = self.tcp();
         match self.method {
+            _ if self.schedule == Schedule::SendOnReceive => true,
             Method::TcpSyn => seq.is_some(),
             Method::TcpAck | Method::TcpSynAck => ack.is_some(),
             Method::TcpRst => seq.is_some() || ack.is_some(),

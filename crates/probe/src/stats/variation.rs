@@ -1,6 +1,6 @@
 //! How far delays differ (RFC 3393, RFC 5481), from packet to packet and from the smallest.
 //!
-//! Both are of packets that came: what a lost one's delay differs by is undefined (RFC 5481, section 4).
+//! Both are of packets that came: what a lost one's delay differs by is undefined (RFC 5481, section 6.1).
 
 /// Inter-packet delay variation: the delay of each packet less that of the one sent just before it (RFC 5481,
 /// section 4.1). All in nanoseconds.
@@ -91,14 +91,72 @@ mod tests {
 
     use super::*;
 
-    /// RFC 4737, section 6.1, gives the delays of its example and their variation: 68 throughout but 150 for packet 4,
-    /// here in the order of sending.
+    /// What a figure of RFC 5481 shows: the delays, and of each packet IPDV and PDV; nothing is lost or undefined.
+    fn figure(delays: &[Option<u64>], ipdv: &[Option<i64>], pdv: &[Option<u64>]) {
+        assert_eq!((delays.len(), delays.len()), (ipdv.len(), pdv.len()));
+        let mut expected: Vec<i64> = ipdv.iter().flatten().copied().collect();
+        expected.sort_unstable();
+        let found = Ipdv::of(delays);
+        assert_eq!(found.map_or(0, |ipdv| ipdv.pairs as usize), expected.len());
+        if let Some(found) = found {
+            assert_eq!((Some(&found.min_ns), Some(&found.max_ns)), (expected.first(), expected.last()));
+            let mut sizes: Vec<u64> = expected.iter().map(|one| one.unsigned_abs()).collect();
+            sizes.sort_unstable();
+            let (sum, count) = (sizes.iter().sum::<u64>(), sizes.len() as u64);
+            assert_eq!(found.mean_abs_ns, (sum + count / 2) / count);
+            assert_eq!(found.p50_abs_ns, sizes[(sizes.len() - 1) / 2]);
+            assert_eq!(Some(&found.p99_abs_ns), sizes.last());
+        }
+        let mut sorted: Vec<u64> = delays.iter().flatten().copied().collect();
+        sorted.sort_unstable();
+        let mut expected: Vec<u64> = pdv.iter().flatten().copied().collect();
+        expected.sort_unstable();
+        let found = Pdv::of(&sorted).unwrap();
+        assert_eq!(
+            (found.p50_ns, Some(&found.max_ns)),
+            (expected[(expected.len() - 1) / 2], expected.last())
+        );
+    }
+
+    /// RFC 5481, Figures 1 and 3 to 6 (sections 4.4, 6.1 and 6.2), as its text has them.
+    #[test]
+    fn the_figures_of_the_rfc() {
+        const U: Option<u64> = None;
+        const I: i64 = i64::MIN;
+        let d = Some;
+        let undefined =
+            |signed: &[i64]| signed.iter().map(|one| (*one != I).then_some(*one)).collect::<Vec<_>>();
+        figure(&[20, 10, 20, 25, 20].map(d), &undefined(&[I, -10, 10, 5, -5]), &[10, 0, 10, 15, 10].map(d));
+        figure(
+            &[d(3), U, d(5), U, d(4), U, d(3), U, d(4), U],
+            &undefined(&[I; 10]),
+            &[d(0), U, d(2), U, d(1), U, d(0), U, d(1), U],
+        );
+        figure(
+            &[d(3), d(4), U, U, U, U, U, d(5), d(4), d(3)],
+            &undefined(&[I, 1, I, I, I, I, I, I, -1, -1]),
+            &[d(0), d(1), U, U, U, U, U, d(2), d(1), d(0)],
+        );
+        figure(
+            &[4, 4, 4, 4, 9, 9, 9, 9, 9].map(d),
+            &undefined(&[I, 0, 0, 0, 5, 0, 0, 0, 0]),
+            &[0, 0, 0, 0, 5, 5, 5, 5, 5].map(d),
+        );
+        figure(
+            &[d(3), d(4), d(3), d(3), U, U, d(8), d(9), d(8)],
+            &undefined(&[I, 1, -1, 0, I, I, I, 1, -1]),
+            &[d(0), d(1), d(0), d(0), U, U, d(5), d(6), d(5)],
+        );
+    }
+
+    /// RFC 4737, Table 1 (section 7.1): delays of 68 throughout but 150 for packet 4, here in the order of sending; in
+    /// the RFC's the one before packet 5 is yet to come, so that it has -82 there, too.
     #[test]
     fn neighbours_in_the_order_of_sending() {
-        let delays = [68, 68, 68, 150, 68, 68].map(Some);
+        let delays = [68, 68, 68, 150, 68, 68, 68, 68, 68, 68].map(Some);
         let ipdv = Ipdv::of(&delays).unwrap();
-        assert_eq!((ipdv.pairs, ipdv.min_ns, ipdv.max_ns), (5, -82, 82));
-        assert_eq!((ipdv.mean_abs_ns, ipdv.p50_abs_ns, ipdv.p99_abs_ns), (33, 0, 82));
+        assert_eq!((ipdv.pairs, ipdv.min_ns, ipdv.max_ns), (9, -82, 82));
+        assert_eq!((ipdv.mean_abs_ns, ipdv.p50_abs_ns, ipdv.p99_abs_ns), (18, 0, 82));
     }
 
     #[test]

@@ -120,6 +120,8 @@ proptest! {
         prop_assert!(answered <= 1);
         for (attempt, weather) in attempts.iter().zip(&weather) {
             prop_assert_eq!(matches!(attempt.fate, Fate::NotSent(_)), matches!(weather, Weather::Refused));
+            let from = attempt.fate.arrival().map(|arrival| arrival.from);
+            prop_assert_ne!(from, Some(testing::FORGER));
         }
     }
 }

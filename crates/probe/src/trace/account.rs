@@ -23,7 +23,7 @@ pub(super) struct Entry {
     pub(super) payload_bytes: u16,
     pub(super) ttl: Ttl,
     pub(super) attempt: u8,
-    pub(super) of_search: bool,
+    pub(super) errand: Errand,
     pub(super) overrun: bool,
     pub(super) clock_stepped: bool,
 }
@@ -43,7 +43,7 @@ impl Entry {
             payload_bytes,
             ttl,
             attempt,
-            of_search: false,
+            errand: Errand::Path,
             overrun: false,
             clock_stepped: false,
         }
@@ -75,6 +75,17 @@ impl Entry {
 }
 
 const _: () = assert!(size_of::<Entry>() <= 48, "what is kept of a probe must not grow");
+
+/// What a probe is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Errand {
+    /// To find who is on the path.
+    Path,
+    /// To find the path's MTU.
+    Mtu,
+    /// To find whether the destination answers at all, behind a gap.
+    LastDitch,
+}
 
 /// What was asked at one TTL.
 #[derive(Debug, Default)]

@@ -18,6 +18,8 @@ pub struct Sample<'a> {
     pub attempt: u8,
     /// Whether it belongs to the search for the path's MTU.
     pub of_mtu_search: bool,
+    /// Whether it went to the destination itself, behind a gap.
+    pub of_last_ditch: bool,
     /// When it left; absent when it never did.
     pub sent: Option<Stamp>,
     /// What told it from others on the wire; absent when it never left.

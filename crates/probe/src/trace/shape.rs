@@ -1,6 +1,6 @@
 //! How the probes of a path measurement look, and how answers to them are told from forged ones.
 //!
-//! A probe carries a keyed cookie at the start of its payload as far as that goes. What comes back is judged by
+//! A probe carries a keyed cookie at the start of its payload as far as that goes, unless the payload is asked for. What comes back is judged by
 //! whatever it shows of the probe: the cookie, the checksum, the identification of the IP header, the ports. A middlebox
 //! may have rewritten some of it, which is worth telling ([`Altered`]); a packet that contradicts the cookie is foreign.
 
@@ -36,17 +36,21 @@ pub struct Shape {
     pub tos: u8,
     /// Whether they may not be fragmented.
     pub dont_fragment: bool,
+    /// Where in a larger packet they say that they belong, in units of 8 octets (IPv4 alone).
+    pub fragment_offset: u16,
 }
 
 /// What differs from probe to probe.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Look {
+pub(crate) struct Look<'a> {
     pub(crate) id: ProbeId,
     pub(crate) ttl: Ttl,
     pub(crate) flow: Flow,
     /// The destination port, of UDP and TCP.
     pub(crate) port: u16,
     pub(crate) payload_bytes: u16,
+    /// The payload, cut off or filled up with zeros; made of the cookie where absent.
+    pub(crate) payload: Option<&'a [u8]>,
     /// Where the probe's own number goes: a checksum that the flow fixes (ICMP), the checksum itself (UDP), or neither.
     pub(crate) checksum: Checksum,
 }
@@ -63,7 +67,7 @@ pub(crate) enum Checksum {
 
 impl Shape {
     /// The probe that looks like this.
-    pub(crate) fn probe(&self, key: &Key, destination: IpAddr, look: &Look) -> Probe {
+    pub(crate) fn probe(&self, key: &Key, destination: IpAddr, look: &Look<'_>) -> Probe {
         let payload = payload(key, look);
         let body = match self.method {
             Method::Icmp => {
@@ -87,22 +91,23 @@ impl Shape {
             ttl: Some(look.ttl),
             tos: self.tos,
             dont_fragment: self.dont_fragment,
+            fragment_offset: self.fragment_offset,
             flow: look.flow,
             ..Probe::new(look.id, destination, body)
         }
     }
 
     /// Whether a packet is an answer to the probe that looked and left like this.
-    pub(crate) fn judge(&self, key: &Key, to: IpAddr, sent: &SentAs, packet: &Packet<'_>) -> Verdict {
+    pub(crate) fn judge(&self, key: &Key, to: IpAddr, sent: &SentAs<'_>, packet: &Packet<'_>) -> Verdict {
         let ours = |verified| Verdict::Ours { verified, altered: Altered::default() };
         match (self.method, packet.message) {
             (Method::Icmp, Message::EchoReply { payload }) => {
-                let cookie = cookie(key, &sent.look);
+                let (known, secret) = known(key, &sent.look);
                 let length = usize::from(sent.look.payload_bytes);
-                if payload.len() != length || !payload.starts_with(&cookie) {
+                if payload.len() != length || !payload.starts_with(&known) {
                     return Verdict::Foreign;
                 }
-                ours(!cookie.is_empty())
+                ours(secret && !known.is_empty())
             }
             (Method::Udp, Message::Udp { source_port, .. }) => {
                 if source_port == sent.look.port {
@@ -125,13 +130,13 @@ impl Shape {
         }
     }
 
-    fn judge_quote(&self, key: &Key, to: IpAddr, sent: &SentAs, quote: &Quote<'_>) -> Verdict {
-        let cookie = cookie(key, &sent.look);
-        let shown = quote.payload.len().min(cookie.len());
-        if quote.payload.get(..shown) != cookie.get(..shown) {
+    fn judge_quote(&self, key: &Key, to: IpAddr, sent: &SentAs<'_>, quote: &Quote<'_>) -> Verdict {
+        let (known, secret) = known(key, &sent.look);
+        let shown = quote.payload.len().min(known.len());
+        if quote.payload.get(..shown) != known.get(..shown) {
             return Verdict::Foreign;
         }
-        let proven = !cookie.is_empty() && shown == cookie.len();
+        let proven = secret && !known.is_empty() && shown == known.len();
         let differs =
             |quoted: Option<u16>, sent: Option<u16>| matches!((quoted, sent), (Some(q), Some(s)) if q != s);
         let checksum = match (self.method, sent.look.checksum) {
@@ -163,8 +168,8 @@ impl Shape {
 
 /// How a probe looked and left.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct SentAs {
-    pub(crate) look: Look,
+pub(crate) struct SentAs<'a> {
+    pub(crate) look: Look<'a>,
     pub(crate) source: Option<IpAddr>,
     pub(crate) identity: Identity,
     pub(crate) ip_id: Option<u16>,
@@ -236,20 +241,24 @@ impl std::fmt::Debug for Altered {
     }
 }
 
-/// The cookie of a probe as far as its payload has room: the last whole 16-bit word belongs to the checksum.
-fn cookie(key: &Key, look: &Look) -> Vec<u8> {
+/// What is known of a probe's payload, and whether only who saw the probe can know it: its cookie, or the payload that was
+/// asked for, as far as there is room. The last whole 16-bit word belongs to the checksum.
+fn known(key: &Key, look: &Look<'_>) -> (Vec<u8>, bool) {
     let length = usize::from(look.payload_bytes);
     let room = match look.checksum {
         Checksum::Free => length,
         _ => (length & !1).saturating_sub(2),
     };
-    let mut cookie = key.cookie(u64::from(look.id.0)).to_vec();
-    cookie.truncate(room.min(COOKIE_BYTES));
-    cookie
+    let (mut known, secret) = match look.payload {
+        Some(payload) => (payload.to_vec(), false),
+        None => (key.cookie(u64::from(look.id.0)).to_vec(), true),
+    };
+    known.truncate(if secret { room.min(COOKIE_BYTES) } else { room });
+    (known, secret)
 }
 
-fn payload(key: &Key, look: &Look) -> Vec<u8> {
-    let mut payload = cookie(key, look);
+fn payload(key: &Key, look: &Look<'_>) -> Vec<u8> {
+    let mut payload = look.payload.map_or_else(|| known(key, look).0, <[u8]>::to_vec);
     payload.resize(usize::from(look.payload_bytes), 0);
     payload
 }

@@ -35,12 +35,17 @@ pub struct Spec {
     pub checksum: Option<u16>,
     /// Octets of payload, at most [`MAX_PAYLOAD_BYTES`]. At least 2 where the checksum carries something.
     pub payload_bytes: u16,
+    /// The payload itself, without a cookie: as many octets as said, cut off or filled up with zeros while the path's MTU
+    /// is looked for. Its last whole 16-bit word is changed where the checksum carries something.
+    pub payload: Option<Box<[u8]>>,
     /// The first TTL, at least 1.
     pub first_hop: Ttl,
     /// The last TTL, not below the first.
     pub max_ttl: Ttl,
     /// Stop after so many silent hops in a row; never where 0.
     pub gap_limit: u8,
+    /// After a gap ask the destination itself, with the largest TTL, up to as many times as a hop.
+    pub last_ditch: bool,
     /// Probes for a hop that stays silent: 1 to [`MAX_ATTEMPTS`].
     pub attempts: u8,
     /// Send all of them, answered or not.
@@ -69,16 +74,24 @@ impl Spec {
     pub const fn new(target: IpAddr) -> Self {
         Self {
             target,
-            shape: Shape { method: Method::Icmp, source: None, tos: 0, dont_fragment: false },
+            shape: Shape {
+                method: Method::Icmp,
+                source: None,
+                tos: 0,
+                dont_fragment: false,
+                fragment_offset: 0,
+            },
             paris: true,
             flow: 0,
             selector: None,
             port: 33_434,
             checksum: None,
             payload_bytes: 32,
+            payload: None,
             first_hop: Ttl(1),
             max_ttl: Ttl(30),
             gap_limit: 5,
+            last_ditch: false,
             attempts: 2,
             all_attempts: false,
             timeout: Nanos::from_secs(2),

@@ -123,8 +123,13 @@ fn paris_probes_keep_their_flow_and_classic_ones_change_it() {
 #[test]
 fn options_reach_the_wire() {
     let mut machine = trace(|spec| {
-        spec.shape =
-            shape::Shape { method: Method::Udp, source: Some(router(77)), tos: 0x48, dont_fragment: true };
+        spec.shape = shape::Shape {
+            method: Method::Udp,
+            source: Some(router(77)),
+            tos: 0x48,
+            dont_fragment: true,
+            fragment_offset: 185,
+        };
         spec.selector = Some(61_234);
         spec.flow = 3;
         spec.payload_bytes = 100;
@@ -138,7 +143,65 @@ fn options_reach_the_wire() {
     let probe = &run.probes[0].1;
     assert_eq!((probe.source, probe.tos, probe.dont_fragment), (Some(router(77)), 0x48, true));
     assert_eq!((probe.flow.number, probe.flow.selector), (3, Some(61_234)));
+    assert_eq!(probe.fragment_offset, 185);
     assert!(matches!(&probe.body, Body::Udp { payload, .. } if payload.len() == 100));
+}
+
+/// Six routers in a row are silent, and the destination behind them is not.
+#[test]
+fn behind_a_gap_the_destination_itself_is_asked() {
+    let way = routers(8, &[2, 3, 4, 5, 6, 7]);
+    let asked = |last_ditch: bool, lost: bool| {
+        let mut machine = trace(|spec| spec.last_ditch = last_ditch);
+        run(&mut machine, |_, probe| {
+            let lost = lost && probe.ttl == Some(Ttl(255));
+            if lost { Ok(Vec::new()) } else { Ok(row(&way, probe)) }
+        });
+        assert_eq!(
+            (machine.stop(), machine.stop_ttl(), path(&machine).len()),
+            (Some(Stop::GapLimit), None, 1)
+        );
+        let found: Vec<_> = machine
+            .samples()
+            .filter(|sample| sample.of_last_ditch)
+            .map(|sample| (sample.ttl.0, sample.attempt, sample.reply.map(|reply| reply.from)))
+            .collect();
+        found
+    };
+    assert_eq!(asked(false, false), []);
+    assert_eq!(asked(true, false), [(255, 0, Some(TARGET))]);
+    assert_eq!(asked(true, true), [(255, 0, None), (255, 1, None)]);
+}
+
+/// What was asked for goes out, whatever the size that a search for the MTU wants; a reply that shows other bytes is
+/// nobody's, and none is proof.
+#[test]
+fn a_payload_of_ones_own() {
+    let payload: Vec<u8> = (1..=40).collect();
+    for method in [Method::Icmp, Method::Udp, Method::Tcp] {
+        let mut machine = trace(|spec| {
+            spec.shape.method = method;
+            (spec.payload_bytes, spec.payload) = (40, Some(payload.clone().into()));
+            spec.pmtud = Some(Pmtud { size: 1_500 });
+        });
+        let way = routers(2, &[]);
+        let run = run(&mut machine, |_, probe| Weather::Forged.spoil(row(&way, probe)));
+        assert_eq!((machine.stop(), path(&machine)), (Some(Stop::Completed), with_target(way)));
+        for (_, probe) in &run.probes {
+            let (Body::Echo { payload: sent, .. }
+            | Body::Udp { payload: sent, .. }
+            | Body::Tcp { payload: sent, .. }) = &probe.body
+            else {
+                panic!("{probe:?}")
+            };
+            assert!(sent.starts_with(&payload) && sent[40..].iter().all(|byte| *byte == 0), "{sent:?}");
+        }
+        let unproven =
+            machine.samples().filter(|sample| sample.reply.is_some_and(|reply| !reply.verified)).count();
+        let by_number =
+            machine.samples().filter(|sample| matches!(sample.reply.unwrap().said, Said::Tcp { .. })).count();
+        assert_eq!(unproven + by_number, machine.samples().len());
+    }
 }
 
 #[test]

@@ -53,7 +53,7 @@ pub struct Label {
     pub ttl: u8,
 }
 
-/// The entries of a label stack (RFC 4950, section 3), top first.
+/// The entries of a label stack (RFC 4950, section 5), top first.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Labels<'a> {
     rest: &'a [u8],
@@ -154,7 +154,8 @@ fn structure_objects(structure: &[u8]) -> Option<&[u8]> {
     (version == VERSION && right).then(|| structure.get(STRUCTURE_HEADER_BYTES..))?
 }
 
-/// RFC 5837, section 4.2 and on: the parts stand in this order, each where its bit of the sub-type is set.
+/// RFC 5837, section 4.1: the parts stand in this order, each where its bit of the sub-type is set. Its reserved bits,
+/// and what follows the parts, are ignored.
 fn interface(c_type: u8, data: &[u8]) -> Option<Interface<'_>> {
     let role = match c_type >> 6 {
         0 => Role::Incoming,
@@ -169,7 +170,7 @@ fn interface(c_type: u8, data: &[u8]) -> Option<Interface<'_>> {
         rest = rest.get(4..)?;
     }
     if c_type & 0x04 != 0 {
-        // Address family (IANA: 1 IPv4, 2 IPv6), two reserved octets, the address.
+        // Section 4.2: address family (IANA: 1 IPv4, 2 IPv6), two reserved octets, the address.
         let (address, length): (IpAddr, _) = match word(rest, 0).ok()? {
             1 => (Ipv4Addr::from(array::<4>(rest, 4).ok()?).into(), 8),
             2 => (Ipv6Addr::from(array::<16>(rest, 4).ok()?).into(), 20),
@@ -179,8 +180,12 @@ fn interface(c_type: u8, data: &[u8]) -> Option<Interface<'_>> {
         rest = rest.get(length..)?;
     }
     if c_type & 0x02 != 0 {
-        // A length that counts itself, and the name padded with zeros.
+        // A length that counts itself, at most 64, and the name, padded with zeros to a multiple of four octets. Who pads
+        // nothing is understood, too.
         let length = usize::from(octet(rest, 0).ok()?);
+        if length > NAME_BYTES {
+            return None;
+        }
         let name = rest.get(1..length)?;
         let end = name.iter().position(|byte| *byte == 0).unwrap_or(name.len());
         interface.name = name.get(..end);
@@ -192,6 +197,8 @@ fn interface(c_type: u8, data: &[u8]) -> Option<Interface<'_>> {
     Some(interface)
 }
 
+/// The most octets of a name's part, with its length (RFC 5837, section 4.3).
+const NAME_BYTES: usize = 64;
 /// The version of the structure (RFC 4884, section 7).
 const VERSION: u8 = 2;
 const STRUCTURE_HEADER_BYTES: usize = 4;

@@ -5,6 +5,7 @@
 //! request with TTL 1, and host unreachable (IPv4) or no route (IPv6) for a route of type
 //! `unreachable`.
 
+pub(crate) mod extensions;
 pub(crate) mod probes;
 
 /// `ping -c1 -s 24 127.0.0.1`: identifier 1cbc, sequence number 1.

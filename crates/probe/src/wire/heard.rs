@@ -266,10 +266,8 @@ fn icmp_message(icmp: Icmp<'_>) -> Result<(Clues, Message<'_>), DecodeError> {
 fn quoted_probe(quoted: &[u8]) -> Result<(Clues, Quote<'_>), DecodeError> {
     let (protocol, payload, clues, quote);
     if super::octet(quoted, 0)? >> 4 == 4 {
+        // What passes for a later fragment may be a probe all the same: its header stands where any does.
         let ipv4::Packet { header, payload: above, .. } = ipv4::decode(quoted)?;
-        if header.fragment_offset != 0 {
-            return Err(DecodeError::Foreign);
-        }
         quote = Quote {
             ttl: Some(Ttl(header.ttl)),
             tos: Some(header.tos),

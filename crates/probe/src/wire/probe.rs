@@ -38,7 +38,7 @@ pub fn encode(
                 total_bytes: total.try_into().map_err(|_| SendFailure::Senseless)?,
                 id: identity.tag,
                 dont_fragment: probe.dont_fragment,
-                fragment_offset: 0,
+                fragment_offset: probe.fragment_offset,
                 ttl: probe.ttl.unwrap_or(DEFAULT_TTL).0,
                 protocol,
                 source,
@@ -134,11 +134,14 @@ const DEFAULT_TTL: Ttl = Ttl(64);
 /// What a SYN offers as a window: all that needs no scale.
 const WINDOW: u16 = u16::MAX;
 const MAX_TRANSPORT_BYTES: usize = 65_535;
+/// Of 13 bits (RFC 791, section 3.1).
+const MAX_FRAGMENT_OFFSET: u16 = 0x1fff;
 
 /// The length of what follows the IP header, of a probe that can be.
 fn check(probe: &Probe, source: IpAddr) -> Result<usize, SendFailure> {
     let v4 = probe.destination.is_ipv4();
     let sensible = source.is_ipv4() == v4
+        && (probe.fragment_offset == 0 || v4 && probe.fragment_offset <= MAX_FRAGMENT_OFFSET)
         && match &probe.body {
             Body::Echo { payload, checksum } => checksum.is_none() || payload.len() >= 2,
             Body::Timestamp => v4,

@@ -19,6 +19,7 @@ use mmn_kit::{
     Performed, Received, Resolution, Timestamp, Wish, code,
 };
 use mmn_modules::KINDS;
+use mmn_probe::conditions::Interface;
 use mmn_probe::machine::{Input, Output};
 use mmn_probe::packet::{Departure, Identity, Probe, SendFailure};
 use mmn_probe::time::{Instant, Nanos, Stamp, StampSource, Utc};
@@ -362,6 +363,12 @@ impl Context for World {
         .boxed_local()
     }
 
+    fn interface_of(&self, source: IpAddr) -> Option<Interface> {
+        let mut name = [0; 16];
+        name[..4].copy_from_slice(b"sim0");
+        (source == IpAddr::from([192, 0, 2, 200])).then_some(Interface { name, mtu: 1_500 })
+    }
+
     fn name_servers(&self) -> Vec<SocketAddr> {
         self.name_servers.clone()
     }
@@ -373,6 +380,7 @@ const CONDITIONS: Conditions = Conditions {
     received_by: StampSource::Kernel,
     rtt_error_ns: None,
     clock: None,
+    interface: None,
 };
 
 /// How the world sends a probe: the selector that it asks for, or its flow's; the tag is its number and one.

@@ -79,14 +79,18 @@ impl Work {
 
     /// Ends the tasks whose machines have ended, up to a bound.
     pub(super) fn end_driven(&mut self) {
-        let Some(driver) = self.outfit.site.driver() else { return };
+        let site = &self.outfit.site;
+        let Some(driver) = site.driver() else { return };
         let mut turn = None;
         for _ in 0..TURN {
             let Some((owner, (machine, conditions))) = driver.take_ended() else { return };
             let ticket = Ticket::Alone(Key::of_bits(owner));
             let Some(origin) = self.desk.origin(ticket) else { continue };
             let kind = &origin.measure.kind;
-            let of_machine = || ended(kind.of_machine(Performed { machine, conditions }));
+            let of_machine = || {
+                let performed = Performed { machine, conditions };
+                ended(kind.of_machine(performed, &|source| site.interface_of(source)))
+            };
             let ended = catch_unwind(AssertUnwindSafe(of_machine))
                 .unwrap_or_else(|panic| broken(origin, panic.as_ref()));
             let turn = *turn.get_or_insert_with(clock::both);

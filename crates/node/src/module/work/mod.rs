@@ -265,7 +265,7 @@ impl Work {
         if self.kinds.get(kind)?.module() != PACKET {
             return None;
         }
-        let missing = site.no_sockets()?;
+        let missing = site.no_sockets().filter(|_| !self.trials.does_without_sockets(kind))?;
         Some(Unavailable { reason: Reason::with(code::UNPRIVILEGED, missing.what), mend: missing.command })
     }
 

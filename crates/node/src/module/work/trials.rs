@@ -2,7 +2,7 @@
 //!
 //! Sockets for echo are tested before they are used: as long as they are here nobody else reads them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::time::Duration;
@@ -26,6 +26,8 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 /// The verdicts, and what waits for one.
 pub(super) struct Trials {
     kinds: BTreeMap<KindName, Verdict>,
+    /// Those that have passed with nothing but what every process may open itself.
+    ordinary: BTreeSet<KindName>,
     sockets: Vec<Gift>,
     /// Source ports for sockets of this process's own.
     ports: Option<IdRange>,
@@ -42,10 +44,10 @@ enum Verdict {
     Failed(Reason),
 }
 
-/// What tests found: of each kind that needs no socket, and of each socket that was there.
+/// What tests found: of each kind that needs no socket, and of each socket that was there the kinds that pass with it.
 pub(super) struct Findings {
     kinds: Vec<(KindName, Result<(), Reason>)>,
-    sockets: Vec<Result<(), Reason>>,
+    sockets: Vec<Result<Vec<KindName>, Reason>>,
 }
 
 /// What follows.
@@ -65,7 +67,15 @@ impl Trials {
         ports: Option<IdRange>,
     ) -> Self {
         let kinds = kinds.map(|kind| (kind, Verdict::Pending)).collect();
-        Self { kinds, sockets, ports, running: None, again: false, pause: FIRST_PAUSE }
+        Self {
+            kinds,
+            ordinary: BTreeSet::new(),
+            sockets,
+            ports,
+            running: None,
+            again: false,
+            pause: FIRST_PAUSE,
+        }
     }
 
     /// Tests all kinds that need no socket, and all sockets that wait.
@@ -114,17 +124,24 @@ impl Trials {
         kinds: &BTreeMap<KindName, &'static dyn Registered>,
         has_sockets: bool,
     ) -> Judged {
-        let before = self.kinds.clone();
+        let before = (self.kinds.clone(), self.ordinary.clone());
         let mut failure = None;
         let mut passed = Vec::new();
         // Those that came meanwhile stand behind.
         let later = self.sockets.split_off(findings.sockets.len().min(self.sockets.len()));
         for (socket, found) in std::mem::replace(&mut self.sockets, later).into_iter().zip(findings.sockets) {
             match found {
-                Ok(()) => passed.push(socket),
+                Ok(kinds) => {
+                    if !socket.is_whole() {
+                        self.ordinary.extend(kinds);
+                    }
+                    passed.push(socket);
+                }
                 Err(reason) => {
-                    tracing::warn!(v6 = socket.v6(), %reason, "a socket for echo is not used");
-                    failure.get_or_insert(reason);
+                    if socket.is_whole() {
+                        tracing::warn!(v6 = socket.v6(), %reason, "a socket for echo is not used");
+                        failure.get_or_insert(reason);
+                    }
                     self.sockets.push(socket);
                 }
             }
@@ -154,7 +171,7 @@ impl Trials {
             self.pause = (self.pause * 2).min(LONGEST_PAUSE);
             Some(pause)
         };
-        Judged { sockets: passed, changed: before != self.kinds, again_in }
+        Judged { sockets: passed, changed: before != (self.kinds.clone(), self.ordinary.clone()), again_in }
     }
 
     /// Why a kind is not to be offered yet, or any more.
@@ -164,6 +181,11 @@ impl Trials {
             Verdict::Pending => Some(Reason::with(code::SELF_TEST, "its self-test is under way")),
             Verdict::Failed(reason) => Some(reason.clone()),
         }
+    }
+
+    /// Whether a kind has passed with nothing but what every process may open itself.
+    pub(super) fn does_without_sockets(&self, kind: &KindName) -> bool {
+        self.ordinary.contains(kind)
     }
 
     /// Whether no kind has passed so far.
@@ -199,17 +221,30 @@ async fn test_sessions(
     join_all(tests).await
 }
 
-/// Sockets pass when every kind that uses it does.
+/// Sockets pass when every kind that uses it does; what every process may open itself whichever kinds do with it.
 async fn test_socket(
     kinds: &[&'static dyn Registered],
     socket: Gift,
     ports: Option<IdRange>,
-) -> Result<(), Reason> {
-    let v6 = socket.v6();
-    let Some(host) = hosts().find(|host: &IpAddr| host.is_ipv6() == v6) else { return Ok(()) };
+) -> Result<Vec<KindName>, Reason> {
+    let (v6, whole) = (socket.v6(), socket.is_whole());
+    let Some(host) = hosts().find(|host: &IpAddr| host.is_ipv6() == v6) else {
+        // Of the node's sockets that says nothing.
+        let all = || kinds.iter().map(|kind| kind.info().name).collect();
+        return if whole { Ok(all()) } else { Err(failed(&"no loopback interface")) };
+    };
     let site = Rc::new(Site::loopback(vec![socket], ports).map_err(|error| failed(&error))?);
+    let mut passed = Vec::new();
+    let mut none = failed(&"no kinds");
     for kind in kinds {
-        test(*kind, &site, host).await?;
+        match test(*kind, &site, host).await {
+            Ok(()) => passed.push(kind.info().name),
+            Err(reason) if whole => return Err(reason),
+            Err(reason) => {
+                tracing::debug!(v6, %reason, "a kind needs sockets of the node's");
+                none = reason;
+            }
+        }
     }
-    Ok(())
+    if passed.is_empty() { Err(none) } else { Ok(passed) }
 }

@@ -227,6 +227,7 @@ impl Lane {
             received_by: StampSource::Kernel,
             rtt_error_ns: Some(self.bulk.stamp_error().0),
             clock: self.clock,
+            interface: None,
         }
     }
 

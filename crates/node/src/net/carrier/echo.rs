@@ -222,7 +222,7 @@ impl Carrier for EchoCarrier {
             return Err(SendFailure::Unprivileged);
         }
         let chosen = probe.flow.selector.is_some_and(|id| id != self.socket.ids().first());
-        if !probe.ip_options.is_empty() || chosen && !raw {
+        if !probe.ip_options.is_empty() || probe.fragment_offset != 0 || chosen && !raw {
             return Err(SendFailure::Unprivileged);
         }
         if chosen && probe.flow.selector.is_some_and(|id| !self.socket.ids().contains(id)) {

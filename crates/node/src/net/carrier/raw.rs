@@ -188,6 +188,7 @@ impl Carrier for RawCarrier {
             return Err(SendFailure::NoSocket);
         }
         match (&probe.body, self.family) {
+            _ if probe.fragment_offset != 0 && self.family == Family::V6 => Err(SendFailure::Senseless),
             (Body::Timestamp, Family::V6) => Err(SendFailure::Senseless),
             (Body::Echo { .. } | Body::Timestamp | Body::Udp { .. } | Body::Tcp { .. }, _) => Ok(()),
             _ => Err(SendFailure::NoSocket),

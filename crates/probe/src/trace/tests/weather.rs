@@ -22,7 +22,8 @@ impl Machine for Watched {
         }
         if let Output::Send(probe) = &output {
             let ttl = probe.ttl.unwrap();
-            assert!(ttl >= machine.spec.first_hop && ttl <= machine.spec.max_ttl);
+            let last_ditch = machine.spec.last_ditch && ttl == Ttl(255);
+            assert!(ttl >= machine.spec.first_hop && ttl <= machine.spec.max_ttl || last_ditch);
         }
         output
     }
@@ -30,15 +31,16 @@ impl Machine for Watched {
 
 fn spec() -> impl Strategy<Value = Spec> {
     let method = prop_oneof![Just(Method::Icmp), Just(Method::Udp), Just(Method::Tcp), Just(Method::TcpAck)];
-    let counts = (1_u8..4, 0_u8..6, 1_u16..12, any::<bool>(), any::<bool>(), any::<bool>());
+    let counts = (1_u8..4, 0_u8..6, 1_u16..12, any::<bool>(), any::<bool>(), any::<(bool, bool)>());
     let times = (prop_oneof![Just(0), 1..300 * MS], MS..3_000 * MS);
     let ttls = (1_u8..4, prop_oneof![Just(255_u8), 4..30_u8]);
     (method, counts, times, ttls, 0_u8..3).prop_map(|(method, counts, times, ttls, loops)| {
-        let (attempts, gap_limit, parallel, all_attempts, paris, mtu) = counts;
+        let (attempts, gap_limit, parallel, all_attempts, paris, (mtu, last_ditch)) = counts;
         let mut spec = Spec::new(TARGET);
         spec.shape.method = method;
         (spec.attempts, spec.gap_limit, spec.parallel) = (attempts, gap_limit, parallel);
         (spec.all_attempts, spec.paris, spec.loops) = (all_attempts, paris, loops);
+        spec.last_ditch = last_ditch;
         (spec.wait, spec.timeout) = (Nanos(times.0), Nanos(times.1));
         (spec.first_hop, spec.max_ttl) = (Ttl(ttls.0), Ttl(ttls.1));
         spec.pmtud = mtu.then_some(Pmtud { size: 1_500 });

@@ -10,46 +10,95 @@ fn structure(objects: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// Laid out as RFC 4950, section 3, and RFC 3032, section 2.1, say: labels 16013 (traffic class 5, TTL 1) and 3 (the
-/// bottom, TTL 254).
-const MPLS_OBJECT: [u8; 12] = [0, 12, 1, 1, 0x03, 0xe8, 0xda, 1, 0x00, 0x00, 0x31, 254];
+/// RFC 4950, Figure 2 (section 5): class 1, sub-type 1, length 4 and 4 for each of these two entries. The first is the
+/// first of its Figure 1: label 100048, Exp 0, S 1, TTL 1, but that here another follows.
+const MPLS_OBJECT: [u8; 12] = [0, 12, 1, 1, 0x18, 0x6d, 0x00, 1, 0x18, 0x6b, 0x0b, 254];
 
 #[test]
 fn a_label_stack_is_read() {
     let [object] = objects(&MPLS_OBJECT).collect::<Vec<_>>()[..] else { panic!("not one object") };
     let Some(Known::Mpls(labels)) = object.known() else { panic!("{object:?}") };
-    let top = Label { label: 16_013, traffic_class: 5, bottom: false, ttl: 1 };
-    let bottom = Label { label: 3, traffic_class: 0, bottom: true, ttl: 254 };
+    let top = Label { label: 100_048, traffic_class: 0, bottom: false, ttl: 1 };
+    let bottom = Label { label: 100_016, traffic_class: 5, bottom: true, ttl: 254 };
     assert_eq!(labels.collect::<Vec<_>>(), [top, bottom]);
+    // All bits of each field, alone (RFC 3032, section 2.1).
+    let read = |entry: [u8; 4]| Labels { rest: &entry }.next().unwrap();
+    let none = Label { label: 0, traffic_class: 0, bottom: false, ttl: 0 };
+    assert_eq!(read([0xff, 0xff, 0xf0, 0]), Label { label: 0xf_ffff, ..none });
+    assert_eq!(read([0, 0, 0x0e, 0]), Label { traffic_class: 7, ..none });
+    assert_eq!(read([0, 0, 0x01, 0]), Label { bottom: true, ..none });
+    assert_eq!(read([0, 0, 0, 0xff]), Label { ttl: 255, ..none });
 }
 
+/// An object of interface information with these parts one after the other.
+fn interface_object(length: u16, c_type: u8, parts: &[&[u8]]) -> Vec<u8> {
+    let parts = parts.concat();
+    assert_eq!(usize::from(length), 4 + parts.len());
+    [&length.to_be_bytes()[..], &[2, c_type], &parts].concat()
+}
+
+/// A name sub-object of 64 octets, as in the examples of RFC 5837.
+fn longest_name(name: &[u8]) -> Vec<u8> {
+    let mut bytes = [&[64], name].concat();
+    bytes.resize(64, 0);
+    bytes
+}
+
+/// RFC 5837, Figures 5 to 8 (section 4.4), with their sub-types and lengths.
 #[test]
-fn an_interface_is_read() {
-    // Laid out as RFC 5837, sections 4.1 to 4.4, say.
-    let mut bytes = vec![0, 28, 2, 0b0000_1111, 0, 0, 0, 7, 0, 1, 0, 0, 192, 0, 2, 9];
-    bytes.extend([8, b'e', b't', b'h', b'0', 0, 0, 0, 0, 0, 5, 220]);
-    bytes.extend([0, 24, 2, 0b1000_0100, 0, 2, 0, 0, 0x20, 1, 0x0d, 0xb8]);
-    bytes.extend([0; 11]);
-    bytes.push(5);
-    bytes.extend([0, 8, 2, 0b1100_1000, 0, 0, 1, 0]);
-    let read: Vec<_> = objects(&bytes).map(|object| object.known()).collect();
-    let incoming = Interface {
+fn the_figures_of_the_rfc() {
+    const INDEX: [u8; 4] = [0, 0, 1, 7];
+    const V4: [u8; 8] = [0, 1, 0, 0, 192, 0, 2, 9];
+    let name = longest_name(b"ge-0/0/1.0");
+    let v6 = [&[0, 2, 0, 0, 0x20, 1, 0x0d, 0xb8][..], &[0; 11], &[5]].concat();
+    let all = [
+        interface_object(72, 0b0000_1010, &[&INDEX, &name]),
+        interface_object(80, 0b0000_1110, &[&INDEX, &V4, &name]),
+        interface_object(28, 0b0000_1100, &[&INDEX, &v6]),
+        interface_object(72, 0b1000_1010, &[&INDEX, &name]),
+    ]
+    .concat();
+    let read: Vec<_> = objects(&all).map(|object| object.known()).collect();
+    let by_name = Interface {
         role: Role::Incoming,
-        index: Some(7),
-        address: Some(IpAddr::from([192, 0, 2, 9])),
-        name: Some(b"eth0"),
-        mtu: Some(1500),
-    };
-    let outgoing = Interface {
-        role: Role::Outgoing,
-        index: None,
-        address: Some("2001:db8::5".parse().unwrap()),
-        name: None,
+        index: Some(263),
+        address: None,
+        name: Some(b"ge-0/0/1.0"),
         mtu: None,
     };
-    let next = Interface { role: Role::NextHop, index: Some(256), address: None, ..outgoing };
-    let expected = [incoming, outgoing, next].map(|interface| Some(Known::Interface(interface)));
-    assert_eq!(read, expected);
+    let address = Some(IpAddr::from([192, 0, 2, 9]));
+    let by_v6 = Interface { name: None, address: "2001:db8::5".parse().ok(), ..by_name };
+    let expected =
+        [by_name, Interface { address, ..by_name }, by_v6, Interface { role: Role::Outgoing, ..by_name }];
+    assert_eq!(read, expected.map(|interface| Some(Known::Interface(interface))));
+}
+
+/// RFC 5837, section 4.1: roles, reserved bits, an object without any part, and what follows the parts.
+#[test]
+fn roles_and_what_is_to_be_ignored() {
+    let nothing = Interface { role: Role::Incoming, index: None, address: None, name: None, mtu: None };
+    let known = |c_type, data: &[u8]| match (Object { class: INTERFACE, c_type, data }).known() {
+        Some(Known::Interface(Interface { role, index, mtu, .. })) => Some((role, index, mtu)),
+        _ => None,
+    };
+    let roles = [Role::Incoming, Role::IncomingSubIp, Role::Outgoing, Role::NextHop];
+    for (value, role) in (0..).zip(roles) {
+        assert_eq!(known(value << 6, &[]), Some((role, None, None)));
+        assert_eq!(
+            known(value << 6 | 0b0011_1001, &[0, 0, 0, 3, 0, 0, 5, 220, 9, 9]),
+            Some((role, Some(3), Some(1500)))
+        );
+    }
+    assert_eq!(
+        Object { class: INTERFACE, c_type: 0, data: &[1, 2, 3] }.known(),
+        Some(Known::Interface(nothing))
+    );
+    // A part that is missing, an address of no known family, a name that is too long, empty or goes beyond its object.
+    assert_eq!(known(0b0000_1000, &[0, 0, 0]), None);
+    assert_eq!(known(0b0000_0100, &[0, 3, 0, 0, 1, 2, 3, 4]), None);
+    for name in [&[68; 68][..], &[0, 0, 0, 0], &[8, b'e', b't', b'h']] {
+        assert_eq!(known(0b0000_0010, name), None);
+    }
 }
 
 #[test]

@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::packet::{Body, Identity, Probe, UdpTag};
+use crate::packet::{Body, Identity, Probe, ProbeId, SendFailure, UdpTag};
 use crate::time::Utc;
 use crate::wire::icmp::IcmpErrorKind;
 use crate::wire::probe::{self, tests::probes};
@@ -15,8 +15,8 @@ fn packet_of(packet: &[u8], from: IpAddr, to: IpAddr, protocol: u8, payload: &[u
         (IpAddr::V4(source), IpAddr::V4(destination)) => {
             let header = ipv4::decode(packet).unwrap().header;
             let total_bytes = u16::try_from(20 + payload.len()).unwrap();
-            ipv4::encode(&ipv4::Header { source, destination, total_bytes, protocol, ttl: 60, ..header })
-                .to_vec()
+            let header = ipv4::Header { total_bytes, protocol, source, destination, ..header };
+            ipv4::encode(&ipv4::Header { ttl: 60, fragment_offset: 0, ..header }).to_vec()
         }
         (IpAddr::V6(source), IpAddr::V6(destination)) => ipv6::encode(&ipv6::Header {
             traffic_class: 0,
@@ -130,6 +130,30 @@ fn protocol_of(body: &Body) -> Protocol {
 
 fn router(like: IpAddr) -> IpAddr {
     if like.is_ipv4() { IpAddr::from([192, 0, 2, 1]) } else { "2001:db8::1".parse().unwrap() }
+}
+
+/// A probe that passes for a later fragment (RFC 791, section 3.1: 13 bits of offset) is found in what quotes it; what
+/// is one itself answers nothing.
+#[test]
+fn a_probe_may_pass_for_a_fragment() {
+    let source = IpAddr::from([192, 0, 2, 200]);
+    let to = IpAddr::from([198, 51, 100, 9]);
+    let body = Body::Udp { port: 33_434, payload: vec![7; 32], tag: UdpTag::Checksum };
+    let later = Probe { fragment_offset: 185, ..Probe::new(ProbeId(0), to, body) };
+    let identity = Identity { selector: 61_000, tag: 77 };
+    let mut bytes = Vec::new();
+    probe::encode(&later, identity, source, Utc(0), &mut bytes).unwrap();
+    assert_eq!(&bytes[6..8], [0, 185]);
+    let error = error(&bytes, source, router(source), 8, &[]);
+    let clues = packet(&error, Checksums::Unchecked).unwrap().clues;
+    assert_eq!((clues.selector, clues.tag, clues.ip_id), (61_000, Some(77), Some(77)));
+    assert_eq!(packet(&bytes, Checksums::Raw).unwrap_err(), DecodeError::Foreign);
+    let mut refuse =
+        |one: &Probe, source| probe::encode(one, identity, source, Utc(0), &mut bytes).unwrap_err();
+    let beyond = Probe { fragment_offset: 8_192, ..later.clone() };
+    assert_eq!(refuse(&beyond, source), SendFailure::Senseless);
+    let v6 = Probe { destination: "2001:db8::9".parse().unwrap(), ..later };
+    assert_eq!(refuse(&v6, "2001:db8::200".parse().unwrap()), SendFailure::Senseless);
 }
 
 fn told_by_its_numbers(body: &Body) -> bool {

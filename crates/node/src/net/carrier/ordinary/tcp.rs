@@ -137,7 +137,8 @@ impl Carrier for TcpCarrier {
             return Err(SendFailure::NoSocket);
         }
         let plain = *flags == tcp_flags::SYN && seq.is_none() && ack.is_none() && payload.is_empty();
-        if plain && probe.ip_options.is_empty() { Ok(()) } else { Err(SendFailure::Unprivileged) }
+        let plain = plain && probe.ip_options.is_empty() && probe.fragment_offset == 0;
+        if plain { Ok(()) } else { Err(SendFailure::Unprivileged) }
     }
 
     fn quality(&self, lane: Lane) -> Option<Quality> {

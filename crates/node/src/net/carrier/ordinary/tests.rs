@@ -381,6 +381,8 @@ fn what_takes_a_privilege_is_said_to() {
             chosen(udp(2, to, UdpTag::Ports), taken.local_addr().unwrap().port()),
             chosen(udp(3, to, UdpTag::Ports), 22),
             Probe { source: Some("192.0.2.99".parse().unwrap()), ..udp(4, to, UdpTag::Ports) },
+            Probe::new(ProbeId(5), to.ip(), Body::Echo { payload: vec![0; 8], checksum: None }),
+            Probe { fragment_offset: 1, ..udp(6, to, UdpTag::Ports) },
         ];
         let (done, _) = run(probes);
         let expected = [
@@ -389,6 +391,8 @@ fn what_takes_a_privilege_is_said_to() {
             SendFailure::InUse,
             SendFailure::Unprivileged,
             SendFailure::Source,
+            SendFailure::NoPingSocket,
+            SendFailure::Unprivileged,
         ];
         let failed: Vec<_> = done.failed.iter().map(|(_, reason)| *reason).collect();
         assert_eq!(failed, expected, "{done:?}");

@@ -126,11 +126,16 @@ impl UdpCarrier {
 
 impl Carrier for UdpCarrier {
     fn carries(&self, lane: Lane, probe: &Probe) -> Result<(), SendFailure> {
-        let Body::Udp { payload, tag, .. } = &probe.body else { return Err(SendFailure::NoSocket) };
         if lane != Lane::Unprivileged || Family::of(probe.destination) != self.family {
             return Err(SendFailure::NoSocket);
         }
-        if !probe.ip_options.is_empty() {
+        let (payload, tag) = match &probe.body {
+            Body::Udp { payload, tag, .. } => (payload, tag),
+            // Where there is a socket for it its carrier stands before this one.
+            Body::Echo { .. } | Body::Timestamp => return Err(SendFailure::NoPingSocket),
+            _ => return Err(SendFailure::NoSocket),
+        };
+        if !probe.ip_options.is_empty() || probe.fragment_offset != 0 {
             return Err(SendFailure::Unprivileged);
         }
         if *tag == UdpTag::Checksum && payload.len() < 2 {

@@ -59,8 +59,9 @@ impl Core {
                         job.carrier = index;
                         return Ok((index, *lane));
                     }
-                    Err(SendFailure::NoSocket) => {}
-                    Err(why) => reason = why,
+                    // Who stands first knows best.
+                    Err(why) if reason == SendFailure::NoSocket => reason = why,
+                    Err(_) => {}
                 }
             }
         }
@@ -82,7 +83,8 @@ impl Core {
         let none = Quality { sent_by: StampSource::User, received_by: StampSource::User, rtt_error_ns: None };
         let Quality { sent_by, received_by, rtt_error_ns } =
             own.or_else(|| self.quality(lane)).unwrap_or(none);
-        Conditions { lane, sent_by, received_by, rtt_error_ns, clock: self.clock(clock::monotonic()) }
+        let clock = self.clock(clock::monotonic());
+        Conditions { lane, sent_by, received_by, rtt_error_ns, clock, interface: None }
     }
 
     /// The state of the civil clock, which changes slowly.

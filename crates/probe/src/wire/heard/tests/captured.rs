@@ -46,6 +46,49 @@ fn errors_about_probes_of_traceroute_and_mtr() {
     }
 }
 
+/// What a packet of [`golden::extensions`] says: the octets that it quotes, and its objects.
+fn extended(line: &str) -> (usize, Vec<String>) {
+    let bytes = golden::hex(line);
+    let heard = heard(&bytes);
+    let Message::Error(report) = heard.message else { panic!("{heard:?}") };
+    assert_eq!(report.kind, IcmpErrorKind::TtlExceeded);
+    let objects = extension::objects(report.extensions).map(|object| match object.known() {
+        Some(extension::Known::Mpls(labels)) => format!("{:?}", labels.collect::<Vec<_>>()),
+        known => format!("{known:?}"),
+    });
+    (report.quote.payload.len(), objects.collect())
+}
+
+#[test]
+fn extensions_as_another_implementation_lays_them_out() {
+    use extension::{Interface, Known, Label, Role};
+    let labels = [
+        Label { label: 100_048, traffic_class: 0, bottom: false, ttl: 1 },
+        Label { label: 100_016, traffic_class: 5, bottom: true, ttl: 254 },
+    ];
+    let incoming = Interface {
+        role: Role::Incoming,
+        index: Some(7),
+        address: Some(address("192.0.2.9")),
+        name: Some(b"ge-0/0/1"),
+        mtu: Some(1500),
+    };
+    let outgoing = Interface {
+        role: Role::Outgoing,
+        index: Some(9),
+        address: Some(address("2001:db8::5")),
+        name: None,
+        mtu: None,
+    };
+    // The padding of the quote is no part of the datagram: its IP header tells its length.
+    let (quoted, objects) = extended(golden::extensions::MPLS_AND_INTERFACE_V4);
+    assert_eq!(objects, [format!("{labels:?}"), format!("{:?}", Some(Known::Interface(incoming)))]);
+    assert_eq!(quoted, 32);
+    let (quoted, objects) = extended(golden::extensions::MPLS_AND_INTERFACE_V6);
+    assert_eq!(objects, [format!("{labels:?}"), format!("{:?}", Some(Known::Interface(outgoing)))]);
+    assert_eq!(quoted, 32);
+}
+
 #[test]
 fn the_quote_of_a_udp_probe_shows_its_payload() {
     let bytes = golden::hex(captured::UDP_TTL_EXCEEDED_V4);
