@@ -109,3 +109,12 @@ pub(crate) fn children_cpu_s() -> anyhow::Result<f64> {
     let ticks = |at: usize| fields.get(at).and_then(|field| field.parse::<f64>().ok());
     Ok((ticks(13).context("no cutime")? + ticks(14).context("no cstime")?) / 100.0)
 }
+
+/// Keeps a process on one processor, with all its threads.
+pub(crate) fn pin(pid: u32, processor: u32) -> anyhow::Result<()> {
+    let words = ["-a", "-p", "-c", &processor.to_string(), &pid.to_string()];
+    let output =
+        std::process::Command::new("taskset").args(words).output().context("taskset (util-linux)")?;
+    anyhow::ensure!(output.status.success(), "taskset -p {pid}");
+    Ok(())
+}

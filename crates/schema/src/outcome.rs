@@ -1,12 +1,15 @@
 //! How a task ends, and why.
 
+mod summary;
+
 use std::borrow::Cow;
-use std::collections::BTreeMap;
 use std::fmt;
 
 use schemars::JsonSchema;
 use serde::de::{self, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
+
+pub use self::summary::Summary;
 
 /// How a task ended. Every accepted task ends in exactly one of these.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
@@ -228,7 +231,3 @@ impl fmt::Display for Number {
         }
     }
 }
-
-/// The named numbers of one record, such as `sent`, `received`, `rtt_min_ns`: all that rollups, tables and alerts
-/// read. A number that was not measured is absent. Names carry their unit.
-pub type Summary = BTreeMap<Cow<'static, str>, Number>;

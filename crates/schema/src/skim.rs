@@ -248,7 +248,7 @@ mod tests {
             started_at: Timestamp::from_unix_ns(head.4),
             duration_ns: head.5,
             queued_ns: head.5 / 3,
-            summary,
+            summary: summary.into_iter().collect(),
             body: Body::from_cbor(body.into()),
         })
     }

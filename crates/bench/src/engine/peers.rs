@@ -22,32 +22,68 @@ fn program(name: &str) -> String {
     std::env::var(format!("MMN_{}", name.to_uppercase())).unwrap_or_else(|_| name.to_owned())
 }
 
-/// fping, as fast as it goes: `rounds` echoes to each of these addresses.
-pub(super) fn fping(targets: &[String], rounds: u32) -> anyhow::Result<Took> {
-    let mut list = tempfile::NamedTempFile::new()?;
-    std::io::Write::write_all(&mut list, targets.join("\n").as_bytes())?;
+/// fping, as fast as it goes: one echo to each of these addresses, `runs` times. A single run sends no more than 65,535
+/// within 10 s.
+pub(super) fn fping(targets: &[String], runs: u32) -> anyhow::Result<Took> {
+    let list = list(targets)?;
+    let mut all = Took { cpu_s: 0.0, wall_s: 0.0, matched: 0 };
+    for _ in 0..runs {
+        let mut command = pinned("fping");
+        // -i and -p in milliseconds: no pause that it would keep; -q and -s: the sums alone.
+        command.args(["-q", "-s", "-i", "0", "-p", "1", "-t", "1000", "-c", "1", "-f"]).arg(list.path());
+        let took = fping_sum(command)?;
+        all.matched += took.matched;
+        all.cpu_s += took.cpu_s;
+        all.wall_s += took.wall_s;
+    }
+    Ok(all)
+}
+
+/// A program that keeps to the first processor.
+fn pinned(name: &str) -> Command {
+    let mut command = Command::new("taskset");
+    command.args(["-c", "0", &program(name)]);
+    command
+}
+
+/// fping at 50,000 echoes a second, one to each of these addresses.
+pub(super) fn fping_paced(targets: &[String]) -> anyhow::Result<Took> {
+    let list = list(targets)?;
     let mut command = Command::new(program("fping"));
-    // -i and -p in milliseconds: no pause that it would keep; -q and -s: the sums alone.
-    command.args(["-q", "-s", "-i", "0", "-p", "1", "-t", "1000", "-c", &rounds.to_string(), "-f"]);
-    command.arg(list.path());
+    command.args(["-q", "-s", "-i", "0.02", "-p", "1000", "-t", "2000", "-c", "1", "-f"]).arg(list.path());
+    fping_sum(command)
+}
+
+fn fping_sum(command: Command) -> anyhow::Result<Took> {
     let (took, text) = time(command)?;
-    let matched = text
-        .lines()
-        .find_map(|line| line.trim().strip_suffix("ICMP Echo Replies received"))
-        .context("fping says no sum")?;
+    let sum = text.lines().find_map(|line| line.trim().strip_suffix("ICMP Echo Replies received"));
+    let matched = sum.with_context(|| format!("fping says no sum: {text:.200}"))?;
     Ok(Took { matched: matched.trim().parse()?, ..took })
 }
 
-/// scamper at its highest rate: one echo to each of these addresses.
+/// scamper as fast as it lets itself be told (10,000 packets/s): one echo to each of these addresses.
 pub(super) fn scamper(targets: &[String]) -> anyhow::Result<Took> {
+    scamper_does("ping -c 1", targets, |line| line.contains("bytes from"))
+}
+
+/// The same: a Paris trace to each of these addresses. Counts the traces.
+pub(super) fn scamper_traces(targets: &[String]) -> anyhow::Result<Took> {
+    scamper_does("trace -P icmp-paris", targets, |line| line.starts_with("traceroute from"))
+}
+
+fn scamper_does(what: &str, targets: &[String], counts: fn(&&str) -> bool) -> anyhow::Result<Took> {
+    let list = list(targets)?;
+    let mut command = pinned("scamper");
+    command.args(["-p", "10000", "-w", "10000", "-c", what, "-O", "text", "-f"]).arg(list.path());
+    let (took, text) = time(command)?;
+    let matched = text.lines().filter(counts).count();
+    Ok(Took { matched: u64::try_from(matched)?, ..took })
+}
+
+fn list(targets: &[String]) -> anyhow::Result<tempfile::NamedTempFile> {
     let mut list = tempfile::NamedTempFile::new()?;
     std::io::Write::write_all(&mut list, targets.join("\n").as_bytes())?;
-    let mut command = Command::new(program("scamper"));
-    command.args(["-p", "10000", "-w", "10000", "-c", "ping -c 1 -o 1 -W 1", "-O", "text", "-f"]);
-    command.arg(list.path());
-    let (took, text) = time(command)?;
-    let matched = text.lines().filter(|line| line.contains("bytes from")).count();
-    Ok(Took { matched: u64::try_from(matched)?, ..took })
+    Ok(list)
 }
 
 /// iputils' ping, 1,000 a second: each round trip that it says, in microseconds.

@@ -42,6 +42,22 @@ pub(super) fn target(mmn: &Path) -> anyhow::Result<Namespace> {
     Ok(host)
 }
 
+/// The same, with the host's work on the last processor, as if it were another machine: who sends to it does not pay for
+/// its answers.
+pub(super) fn apart(mmn: &Path) -> anyhow::Result<Namespace> {
+    let host = target(mmn)?;
+    let processors = std::thread::available_parallelism()?.get();
+    let mask = format!("{:x}", 1_u64 << (processors - 1).min(63));
+    // Packets that come in are handled where this mask says (the kernel's Documentation/networking/scaling.rst, RPS). What
+    // /sys shows of a namespace is mounted by a process in it.
+    let script =
+        format!("mount -t sysfs sysfs /sys && echo {mask} > /sys/class/net/far0/queues/rx-0/rps_cpus");
+    let mut command = host.command("unshare");
+    command.args(["--mount", "sh", "-c", &script]);
+    succeed(command, &["rps_cpus"])?;
+    Ok(host)
+}
+
 /// Two routers and a host behind them. All three go when they are let go.
 pub(super) fn path(mmn: &Path) -> anyhow::Result<[Namespace; 3]> {
     let [one, two, host] = [Namespace::new(mmn)?, Namespace::new(mmn)?, Namespace::new(mmn)?];

@@ -15,6 +15,7 @@ use super::cpu::FIRST;
 use super::measured::{Measured, address};
 use super::place;
 use crate::lines::Bench;
+use crate::processes;
 use crate::report::Report;
 
 /// The first argument of the program that is the bare loop.
@@ -27,7 +28,7 @@ pub(super) fn run(bench: &Bench, report: &mut Report) -> anyhow::Result<()> {
     let params = json!({"count": 1, "timeout": "1s", "size": 8, "lane": "bulk"});
     let patience = Duration::from_secs(120);
     measured.measure("ping", &params, FIRST, 50_000, patience)?;
-    pin(measured.packet)?;
+    processes::pin(measured.packet, 0)?;
     let (sums, _) = measured.measure("ping", &params, FIRST, probes, patience)?;
     measured.up.stop()?;
     let bare = loop_alone(probes)?;
@@ -41,13 +42,6 @@ pub(super) fn run(bench: &Bench, report: &mut Report) -> anyhow::Result<()> {
     report.yardstick("bare loop of sending and receiving, one core", "/s", bare);
     report.yardstick("bulk lane, matched probes per second of one core", "/s", own);
     report.at_least("  against the bare loop", "x", own / bare, 0.9);
-    Ok(())
-}
-
-/// Keeps a process on one processor.
-fn pin(pid: u32) -> anyhow::Result<()> {
-    let status = Command::new("taskset").args(["-a", "-p", "-c", "0", &pid.to_string()]).output()?.status;
-    anyhow::ensure!(status.success(), "taskset -p {pid}");
     Ok(())
 }
 

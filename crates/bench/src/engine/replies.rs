@@ -5,14 +5,15 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::cpu::FIRST;
-use super::measured::Measured;
-use super::place;
+use super::measured::{Measured, address};
+use super::{peers, place};
 use crate::lines::Bench;
 use crate::measurement;
 use crate::report::Report;
 
 const PATIENCE: Duration = Duration::from_secs(120);
 
+#[expect(clippy::cast_precision_loss, reason = "counts of answers")]
 pub(super) fn paced(bench: &Bench, report: &mut Report) -> anyhow::Result<()> {
     let _host = place::target(&bench.mmn)?;
     let mut measured = Measured::start(bench, 50_000)?;
@@ -24,7 +25,6 @@ pub(super) fn paced(bench: &Bench, report: &mut Report) -> anyhow::Result<()> {
             report.note(&format!("{lane}: {} of {} in {:.2} s", sums.answered, sums.accepted, sums.wall_s));
             least = least.min(sums.answered);
         }
-        #[expect(clippy::cast_precision_loss, reason = "a count of answers")]
         let least = least as f64;
         report.exactly(
             &format!("20,000 targets at 50,000/s, {lane} lane, least of five"),
@@ -33,8 +33,16 @@ pub(super) fn paced(bench: &Bench, report: &mut Report) -> anyhow::Result<()> {
             20_000.0,
         );
     }
-    report.note("yardstick: scamper at the same rate recorded 261 to 12,563 of 20,000");
-    measured.up.stop()
+    measured.up.stop()?;
+    let targets: Vec<_> = (0..20_000).map(|number| address(FIRST + number)).collect();
+    let peers = [
+        ("fping at 50,000/s", peers::fping_paced(&targets)?),
+        ("scamper at 10,000/s", peers::scamper(&targets)?),
+    ];
+    for (name, took) in peers {
+        report.yardstick(&format!("{name}, recorded of 20,000"), "", took.matched as f64);
+    }
+    Ok(())
 }
 
 #[expect(clippy::cast_precision_loss, reason = "counts of answers")]

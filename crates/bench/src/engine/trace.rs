@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::measured::Measured;
-use super::place;
+use super::measured::{Measured, address};
+use super::{peers, place};
 use crate::lines::Bench;
 use crate::measurement;
 use crate::report::Report;
@@ -45,8 +45,12 @@ pub(super) fn run(bench: &Bench, report: &mut Report) -> anyhow::Result<()> {
         "{} of {} reached their target, in {:.2} s; {each:.2} probes each; ideal: {ideal:.2} s with one timeout of {TIMEOUT_S} s",
         sums.answered, sums.accepted, sums.wall_s
     ));
-    report.note("yardstick: scamper took 35.5 s");
+    measured.up.stop()?;
+    let targets: Vec<_> = (0..TARGETS).map(|number| address(FIRST + number)).collect();
+    let scamper = peers::scamper_traces(&targets)?;
+    report.note(&format!("scamper at 10,000/s: {} of {TARGETS} traces", scamper.matched));
+    report.yardstick("scamper's time", "s", scamper.wall_s);
     report.at_most("20,000 traces of 3 hops at 50,000/s", "x ideal", sums.wall_s / ideal, 1.3);
     report.exactly("  hops missing that answered", "", missing, 0.0);
-    measured.up.stop()
+    Ok(())
 }

@@ -9,7 +9,7 @@ use mmn_probe::time::Nanos;
 use super::check::fill;
 use super::measured::{Found, measured};
 use super::{Body, Method, Params, Schedule};
-use crate::shared::LaneWish;
+use crate::shared::{LaneWish, text};
 
 /// The TTL that systems use where none is asked for.
 const USUAL_TTL: u8 = 64;
@@ -60,7 +60,7 @@ pub(super) fn of_bulk(
     };
     measured(&Found {
         params,
-        input: &target.to_string(),
+        input: &text(target),
         target,
         samples: &samples,
         repeats: &[],

@@ -83,16 +83,17 @@ pub(super) fn measured(found: &Found<'_>) -> Result<Measured<Body>, Failure> {
         replies: samples.iter().map(|sample| reply(found, sample)).collect(),
     };
     let rtt = body.rtt.as_ref();
+    // In their order, so that there is nothing to sort.
     let summary = summary([
-        ("sent", Some(body.sent.into())),
-        ("received", Some(body.received.into())),
         ("duplicates", Some(body.duplicates.into())),
-        ("overrun", Some(body.overrun).filter(|overrun| *overrun > 0).map(Into::into)),
         ("loss", Some(body.loss.into())),
-        ("rtt_min_ns", rtt.map(|rtt| rtt.min_ns.into())),
-        ("rtt_median_ns", rtt.and_then(|rtt| rtt.median_ns).map(Into::into)),
-        ("rtt_mean_ns", rtt.map(|rtt| rtt.mean_ns.into())),
+        ("overrun", Some(body.overrun).filter(|overrun| *overrun > 0).map(Into::into)),
+        ("received", Some(body.received.into())),
         ("rtt_max_ns", rtt.map(|rtt| rtt.max_ns.into())),
+        ("rtt_mean_ns", rtt.map(|rtt| rtt.mean_ns.into())),
+        ("rtt_median_ns", rtt.and_then(|rtt| rtt.median_ns).map(Into::into)),
+        ("rtt_min_ns", rtt.map(|rtt| rtt.min_ns.into())),
+        ("sent", Some(body.sent.into())),
     ]);
     Ok(Measured { answered: Some(body.received > 0), summary, body })
 }

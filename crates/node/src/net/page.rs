@@ -189,7 +189,13 @@ impl Page {
         ]
     }
 
-    fn take_of(&self, asked: &[Asked<'_>], now: Instant, packets: u64, bytes: u64) -> Result<(), Held> {
+    fn take_of<const N: usize>(
+        &self,
+        asked: &[Asked<'_>; N],
+        now: Instant,
+        packets: u64,
+        bytes: u64,
+    ) -> Result<(), Held> {
         let outcome = take_all(asked, now.0);
         match outcome {
             Ok(()) => {
@@ -245,16 +251,21 @@ impl<'a> Asked<'a> {
             .map_err(|wait| Held { wait, by: self.by })
     }
 
-    fn take(&self, now_ns: u64) -> Result<(), Held> {
-        let mut state = self.word.load(Acquire);
+    /// What the word would be before and after the taking.
+    fn plan(&self, now_ns: u64) -> Result<(u64, u64), Held> {
+        let state = self.word.load(Acquire);
+        self.next(state, now_ns).map(|next| (state, next))
+    }
+
+    /// Takes as planned, or anew where somebody has taken meanwhile.
+    fn take(&self, now_ns: u64, mut plan: (u64, u64)) -> Result<(), Held> {
         loop {
-            let next = self.next(state, now_ns)?;
-            match self.word.compare_exchange_weak(state, next, AcqRel, Acquire) {
+            match self.word.compare_exchange_weak(plan.0, plan.1, AcqRel, Acquire) {
                 Ok(_) => {
-                    self.taken.set(Some((state, next)));
+                    self.taken.set(Some(plan));
                     return Ok(());
                 }
-                Err(found) => state = found,
+                Err(found) => plan = (found, self.next(found, now_ns)?),
             }
         }
     }
@@ -269,13 +280,13 @@ impl<'a> Asked<'a> {
 }
 
 /// Takes from all buckets or, as far as one can tell, from none.
-fn take_all(asked: &[Asked<'_>], now_ns: u64) -> Result<(), Held> {
-    let refusals = asked.iter().filter_map(|asked| asked.next(asked.word.load(Acquire), now_ns).err());
-    if let Some(held) = refusals.reduce(longer) {
+fn take_all<const N: usize>(asked: &[Asked<'_>; N], now_ns: u64) -> Result<(), Held> {
+    let plans = asked.each_ref().map(|asked| asked.plan(now_ns));
+    if let Some(held) = plans.iter().filter_map(|plan| plan.err()).reduce(longer) {
         return Err(held);
     }
-    for (index, one) in asked.iter().enumerate() {
-        if let Err(held) = one.take(now_ns) {
+    for (index, (one, plan)) in asked.iter().zip(plans).enumerate() {
+        if let Err(held) = plan.and_then(|plan| one.take(now_ns, plan)) {
             // Somebody was faster: give back what the buckets before this one gave.
             for earlier in asked.iter().take(index) {
                 earlier.give_back();

@@ -104,7 +104,11 @@ impl Lease {
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        self.ids.state(|state| state.taken &= !(1 << self.index));
+        self.ids.state(|state| {
+            state.taken &= !(1 << self.index);
+            let own = [false, true].map(|v6| state.stock.get(&(self.index, v6)));
+            own.into_iter().flatten().for_each(|sockets| sockets.close());
+        });
     }
 }
 

@@ -53,6 +53,8 @@ struct Ready {
     /// Counts the packings.
     round: u64,
     bytes: usize,
+    /// How large the last parcel was: the next will be much the same.
+    usual_bytes: usize,
 }
 
 /// The records of one message.
@@ -180,6 +182,7 @@ impl Ledgers {
         self.ready.bytes = 0;
         self.ready.open.clear();
         for parcel in std::mem::take(&mut self.ready.parcels) {
+            self.ready.usual_bytes = parcel.records.len();
             self.keep(identity, free, parcel);
         }
     }
@@ -357,7 +360,8 @@ impl Ready {
         let at =
             found.filter(|&at| self.parcels.get(at).is_some_and(Parcel::has_room)).unwrap_or_else(|| {
                 self.open.insert(key.clone(), self.parcels.len());
-                self.parcels.push(Parcel { key, records: Vec::new(), count: 0, closed: false });
+                let records = Vec::with_capacity(self.usual_bytes);
+                self.parcels.push(Parcel { key, records, count: 0, closed: false });
                 self.parcels.len() - 1
             });
         origin.place.set(Some(Place { round: self.round, parcel: at }));

@@ -138,15 +138,18 @@ impl RawCarrier {
             && let Some((protocol, selector)) = tag_of(key)
         {
             self.narrow(protocol, selector);
-            if self.keys.under_way(protocol) == 0 {
-                self.listen(protocol, false);
+            let Self { receivers, keys, .. } = self;
+            for receiver in receivers.iter_mut().filter(|receiver| !receiver.is_awaited(keys)) {
+                receiver.listen(false);
             }
         }
     }
 
-    fn listen(&mut self, protocol: Protocol, on: bool) {
-        for (receiver, _) in self.receivers.iter_mut().zip(PROTOCOLS).filter(|(_, of)| *of == protocol) {
-            receiver.listen(on);
+    /// Receives what answers to probes of a protocol.
+    fn listen(&mut self) {
+        let Self { receivers, keys, .. } = self;
+        for receiver in receivers.iter_mut().filter(|receiver| receiver.is_awaited(keys)) {
+            receiver.listen(true);
         }
     }
 
@@ -223,7 +226,7 @@ impl Carrier for RawCarrier {
         if fresh {
             self.wide.hold(protocol, selector);
         }
-        self.listen(protocol, true);
+        self.listen();
         let identity = Identity { selector, tag };
         let utc = if matches!(probe.body, Body::Timestamp) { clock::wall() } else { Utc(0) };
         let numbered = claim.added.map(|_| {

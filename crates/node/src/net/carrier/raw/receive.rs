@@ -46,23 +46,18 @@ pub(super) struct Receiver {
 impl Receiver {
     pub(super) fn new(socket: OwnedFd, family: Family, protocol: Protocol) -> Self {
         let dropped = sys::dropped(socket.as_fd()).unwrap_or(0);
-        let open = protocol == Protocol::Icmp;
-        Self { socket: Arc::new(socket), family, protocol, dropped, missed: 0, open }
+        close(socket.as_fd(), family);
+        Self { socket: Arc::new(socket), family, protocol, dropped, missed: 0, open: false }
     }
 
-    /// Opens it for what comes to any address of this host, or closes it: see [`close`].
+    /// [`open`]s or [`close`]s it.
     pub(super) fn listen(&mut self, on: bool) {
-        if self.protocol == Protocol::Icmp || self.open == on {
+        if self.open == on {
             return;
         }
         self.open = on;
         if on {
-            let any: IpAddr = match self.family {
-                Family::V4 => Ipv4Addr::UNSPECIFIED.into(),
-                Family::V6 => Ipv6Addr::UNSPECIFIED.into(),
-            };
-            // Where it could not be closed it is open all the time.
-            let _ = bind(self.socket.as_fd(), &SocketAddr::new(any, 0));
+            open(self.socket.as_fd(), self.family);
         } else {
             close(self.socket.as_fd(), self.family);
         }
@@ -173,6 +168,16 @@ pub(super) fn close(socket: BorrowedFd<'_>, family: Family) {
         Family::V6 => Ipv6Addr::LOCALHOST.into(),
     };
     let _ = bind(socket, &SocketAddr::new(nobodys, 0));
+}
+
+/// Lets a raw socket receive what comes to any address of this host.
+pub(super) fn open(socket: BorrowedFd<'_>, family: Family) {
+    let any: IpAddr = match family {
+        Family::V4 => Ipv4Addr::UNSPECIFIED.into(),
+        Family::V6 => Ipv6Addr::UNSPECIFIED.into(),
+    };
+    // Where it could not be closed it is open all the time.
+    let _ = bind(socket, &SocketAddr::new(any, 0));
 }
 
 /// How many packets are read from a socket before others get their turn.

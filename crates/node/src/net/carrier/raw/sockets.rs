@@ -49,7 +49,7 @@ impl RawSockets {
                 .attach_filter(&filter(family, protocol, ids, ports))
                 .and_then(|()| configure(&socket, family, protocol));
             configured.map_err(|source| OpenError::System { step: "set a raw socket's options", source })?;
-            close(&socket, family, protocol);
+            receive::close(socket.as_fd(), family);
             Ok(socket.into())
         };
         let send = || -> Result<OwnedFd, OpenError> {
@@ -83,10 +83,17 @@ impl RawSockets {
         [icmp.as_fd(), udp.as_fd(), tcp.as_fd(), many.as_fd(), stamped.as_fd()]
     }
 
-    /// The socket that receives ICMP: a module of an earlier version sends echo requests by it.
+    /// The socket that receives ICMP: a module of an earlier version sends echo requests by it, and knows nothing of
+    /// closed ones. So it is open until its owner closes it.
     pub fn icmp(&self) -> BorrowedFd<'_> {
         let [icmp, ..] = &self.receive;
+        receive::open(icmp.as_fd(), self.family());
         icmp.as_fd()
+    }
+
+    /// Nobody has them any more. Each socket that is open costs the host a copy of each packet of its protocol.
+    pub fn close(&self) {
+        self.receive.iter().for_each(|socket| receive::close(socket.as_fd(), self.family()));
     }
 
     /// Their address family.
@@ -109,20 +116,13 @@ impl RawSockets {
         let RawDescription { ids, ports, .. } = self.description;
         for (socket, protocol) in self.receive.iter().zip(receive::PROTOCOLS) {
             SockRef::from(socket).attach_filter(&filter(self.family(), protocol, ids, ports))?;
-            close(socket, self.family(), protocol);
+            receive::close(socket.as_fd(), self.family());
             empty(socket.as_fd(), 0)?;
         }
         for socket in &self.send {
             empty(socket.as_fd(), libc::MSG_ERRQUEUE)?;
         }
         Ok(())
-    }
-}
-
-/// Until somebody uses it.
-fn close(socket: &impl AsFd, family: Family, protocol: Protocol) {
-    if protocol != Protocol::Icmp {
-        receive::close(socket.as_fd(), family);
     }
 }
 
