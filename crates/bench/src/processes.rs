@@ -65,6 +65,7 @@ pub(crate) fn cpu_s(pids: &[u32]) -> f64 {
 
 /// Resident memory of a process, in MB.
 #[derive(Debug, Clone, Copy)]
+#[expect(clippy::struct_field_names, reason = "units stand in names")]
 pub(crate) struct Resident {
     /// All of it.
     pub(crate) all_mb: f64,

@@ -244,7 +244,9 @@ impl<K: SessionKind> Measurement for PreparedSession<K> {
     }
 }
 
-fn trial<K: Kind>(prepared: fn(K::Params) -> Result<Box<dyn Measurement>, Failure>) -> Option<Trial> {
+type Prepared = Result<Box<dyn Measurement>, Failure>;
+
+fn trial<K: Kind>(prepared: fn(K::Params) -> Prepared) -> Option<Trial> {
     let SelfTest { far_end, task } = K::self_test()?;
     let task = move |address| {
         let (params, input) = task(address);

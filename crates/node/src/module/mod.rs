@@ -212,7 +212,8 @@ pub async fn run(args: ModuleArgs, shutdown: CancellationToken) -> Result<(), Mo
         node: from_node,
         last_grace: LAST_GRACE,
     };
-    work::Work::new(outfit).await?.run(shutdown).await;
+    // It lives as long as the process, and is larger than what else waits here.
+    Box::pin(work::Work::new(outfit).await?.run(shutdown)).await;
     if let Some(reader) = reader {
         reader.abort();
     }

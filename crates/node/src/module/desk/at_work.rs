@@ -20,7 +20,7 @@ pub(crate) enum Ticket {
 /// All of them.
 #[derive(Debug)]
 pub(super) struct AtWork<M> {
-    alone: Slab<Attempt<M>>,
+    alone: Slab<Begun<M>>,
     flocks: Slab<Flock<M>>,
     /// The flock that the next may be of.
     open: Option<Key>,
@@ -30,7 +30,7 @@ pub(super) struct AtWork<M> {
 
 /// An attempt.
 #[derive(Debug)]
-pub(super) struct Attempt<M> {
+pub(super) struct Begun<M> {
     pub(super) origin: Rc<Origin<M>>,
     pub(super) index: u64,
     pub(super) attempt: u32,
@@ -64,19 +64,19 @@ impl<M> AtWork<M> {
     }
 
     /// One begins by itself.
-    pub(super) fn begin(&mut self, attempt: Attempt<M>) -> Ticket {
+    pub(super) fn begin(&mut self, attempt: Begun<M>) -> Ticket {
         Ticket::Alone(self.alone.insert(attempt))
     }
 
     /// One begins that goes in bulk.
-    pub(super) fn begin_in_flock(&mut self, attempt: Attempt<M>) -> Ticket {
+    pub(super) fn begin_in_flock(&mut self, attempt: Begun<M>) -> Ticket {
         self.flying += 1;
         if let Some(open) = self.open
             && let Some(number) = self.flocks.get_mut(open).and_then(|flock| flock.join(&attempt))
         {
             return Ticket::InFlock(open, number);
         }
-        let Attempt { origin, index, attempt, began } = attempt;
+        let Begun { origin, index, attempt, began } = attempt;
         let flock = Flock { origin, attempt, began, first: index, beyond: vec![0], left: 1 };
         let key = self.flocks.insert(flock);
         self.open = Some(key);
@@ -95,7 +95,7 @@ impl<M> AtWork<M> {
     }
 
     /// An attempt has ended; nothing when it had before.
-    pub(super) fn end(&mut self, ticket: Ticket) -> Option<Attempt<M>> {
+    pub(super) fn end(&mut self, ticket: Ticket) -> Option<Begun<M>> {
         let (key, number) = match ticket {
             Ticket::Alone(key) => return self.alone.remove(key),
             Ticket::InFlock(key, number) => (key, number),
@@ -106,7 +106,7 @@ impl<M> AtWork<M> {
         flock.left -= 1;
         self.flying -= 1;
         let (left, origin) = (flock.left, Rc::clone(&flock.origin));
-        let ended = Attempt { origin, index, attempt: flock.attempt, began: flock.began };
+        let ended = Begun { origin, index, attempt: flock.attempt, began: flock.began };
         if left == 0 {
             self.flocks.remove(key);
         }
@@ -160,7 +160,7 @@ impl<M> Flock<M> {
     }
 
     /// Takes one in that is like the others. Gives its number.
-    fn join(&mut self, new: &Attempt<M>) -> Option<u32> {
+    fn join(&mut self, new: &Begun<M>) -> Option<u32> {
         let alike = Rc::ptr_eq(&self.origin, &new.origin)
             && self.attempt == new.attempt
             && self.began.at == new.began.at;

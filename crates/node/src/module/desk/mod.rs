@@ -33,7 +33,7 @@ use mmn_schema::outcome::{Outcome, Reason, Summary, code};
 use mmn_schema::time::Timestamp;
 
 pub(crate) use at_work::Ticket;
-use at_work::{AtWork, Attempt};
+use at_work::{AtWork, Begun};
 use held::AllHeld;
 use lanes::{Lanes, Waiting};
 pub(crate) use ledger::Outgoing;
@@ -395,7 +395,7 @@ impl<M> Desk<M> {
             let Waiting { origin, task } = waiting;
             self.lanes.begun(origin.lane);
             let attempt =
-                Attempt { origin: Rc::clone(&origin), index: task.index, attempt: task.attempt, began: now };
+                Begun { origin: Rc::clone(&origin), index: task.index, attempt: task.attempt, began: now };
             let ticket = if self.bulk.is_some_and(|(in_bulk, _)| in_bulk(&origin.measure)) {
                 self.at_work.begin_in_flock(attempt)
             } else {
@@ -407,7 +407,7 @@ impl<M> Desk<M> {
 
     /// Writes the final record of an attempt. An attempt that was ended already stays as it is.
     pub(crate) fn finish(&mut self, ticket: Ticket, now: Now, ended: Ended) {
-        let Some(Attempt { origin, index, attempt, began }) = self.at_work.end(ticket) else { return };
+        let Some(Begun { origin, index, attempt, began }) = self.at_work.end(ticket) else { return };
         self.lanes.ended(origin.lane);
         self.pace.ended(now.at, self.held());
         let record = Record {

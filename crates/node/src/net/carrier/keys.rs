@@ -21,7 +21,7 @@ use mmn_probe::{
 };
 use rustc_hash::FxHashMap;
 
-use self::tags::{Tag, Tags};
+use self::tags::{Label, Tags};
 use super::{JobKey, Ticket};
 
 /// Whose a key is. Many are under way at a time: it is kept small.
@@ -123,7 +123,7 @@ impl Keys {
         for _ in 0..TRIES {
             let tag = (*next).max(1);
             *next = tag.wrapping_add(1);
-            let place = tag_of_selector(protocol, selector, tag);
+            let place = label(protocol, selector, tag);
             let other = self.tags.get(place);
             let fresh = other.is_none();
             if other.is_some_and(|other| seconds(now).wrapping_sub(other.since_s) <= LONGEST_LIFE_S) {
@@ -168,9 +168,8 @@ impl Keys {
         let ports = far_port.zip(seen_hash).and_then(|(port, seen)| {
             self.by_ports.get(&ports_key(protocol, selector, port, seen)).filter(fits)
         });
-        let tagged = |tag: Option<u16>| {
-            tag.and_then(|tag| self.tags.get(tag_of_selector(protocol, selector, tag)).filter(fits))
-        };
+        let tagged =
+            |tag: Option<u16>| tag.and_then(|tag| self.tags.get(label(protocol, selector, tag)).filter(fits));
         if let Some(owner) = ports.filter(|owner| owner.is_by_ports()) {
             // Several such probes share ports where the machine gives no others: the header's number knows better.
             return tagged(ip_id.filter(|_| quoted))
@@ -203,7 +202,7 @@ impl Keys {
             return true;
         };
         let tag = u16::try_from(key & 0xffff).unwrap_or(0);
-        let tag = tag_of_selector(protocol, selector, tag);
+        let tag = label(protocol, selector, tag);
         if self.tags.get(tag).is_none_or(|owner| owner.job != job) {
             return false;
         }
@@ -260,8 +259,8 @@ fn tag_key(protocol: Protocol, selector: u16, tag: u16) -> u64 {
     u64::from(number(protocol)) << 52 | u64::from(selector) << 16 | u64::from(tag)
 }
 
-fn tag_of_selector(protocol: Protocol, selector: u16, tag: u16) -> Tag {
-    Tag { protocol: u8::try_from(number(protocol)).unwrap_or(0), selector, tag }
+fn label(protocol: Protocol, selector: u16, tag: u16) -> Label {
+    Label { protocol: u8::try_from(number(protocol)).unwrap_or(0), selector, tag }
 }
 
 fn ports_key(protocol: Protocol, selector: u16, port: u16, destination: u32) -> u64 {

@@ -7,7 +7,7 @@ use super::Owner;
 
 /// A tag of a selector of a protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Tag {
+pub(super) struct Label {
     pub(super) protocol: u8,
     pub(super) selector: u16,
     pub(super) tag: u16,
@@ -24,7 +24,7 @@ const PAGE: usize = 16;
 /// Pages whose place is kept when none is in use.
 const SMALL: usize = 1_024;
 
-impl Tag {
+impl Label {
     fn page(self) -> u64 {
         u64::from(self.protocol) << 28 | u64::from(self.selector) << 12 | u64::from(self.tag >> 4)
     }
@@ -35,19 +35,19 @@ impl Tag {
 }
 
 impl Tags {
-    pub(super) fn get(&self, tag: Tag) -> Option<&Owner> {
+    pub(super) fn get(&self, tag: Label) -> Option<&Owner> {
         self.pages.get(&tag.page())?.get(tag.place())?.as_ref()
     }
 
     /// Gives it to somebody, whosever it was.
-    pub(super) fn set(&mut self, tag: Tag, owner: Owner) {
+    pub(super) fn set(&mut self, tag: Label, owner: Owner) {
         let page = self.pages.entry(tag.page()).or_default();
         if let Some(place) = page.get_mut(tag.place()) {
             *place = Some(owner);
         }
     }
 
-    pub(super) fn remove(&mut self, tag: Tag) {
+    pub(super) fn remove(&mut self, tag: Label) {
         let Some(page) = self.pages.get_mut(&tag.page()) else { return };
         if let Some(place) = page.get_mut(tag.place()) {
             *place = None;
