@@ -2405,6 +2405,62 @@ class PingError(TypedDict):
     verified: NotRequired[Union[bool, None]]
     """Whether it quotes the request's whole cookie. Many routers quote too little to tell."""
 
+    extensions: NotRequired[list["PingExtension"]]
+    """What the router added to it (RFC 4884): of the first 256 requests with such an error."""
+
+
+# An object of an error's extension structure (RFC 4884).
+PingExtension = TypedDict(
+    "PingExtension",
+    {
+        # Its class (IANA, *ICMP Extension Object Classes*): 1 MPLS, 2 interface information.
+        "class": int,
+        # Its sub-type.
+        "c_type": int,
+        # The MPLS label stack with which the probe came, top first (RFC 4950).
+        "mpls": NotRequired[list["PingLabel"]],
+        # What the router says of an interface (RFC 5837).
+        "interface": NotRequired[Union["PingInterface", None]],
+        # What it holds, in hexadecimal, where its class is none of these.
+        "data": NotRequired[Union[str, None]],
+    },
+)
+
+
+class PingLabel(TypedDict):
+    """An entry of an MPLS label stack."""
+
+    label: int
+    """The label."""
+
+    traffic_class: int
+    """Its traffic class."""
+
+    ttl: int
+    """Its time to live."""
+
+    bottom: bool
+    """Whether it is the last of the stack."""
+
+
+class PingInterface(TypedDict):
+    """An interface of a router."""
+
+    role: str
+    """What it was to the probe: `incoming`, `incoming_sub_ip`, `outgoing` or `next_hop`."""
+
+    index: NotRequired[Union[int, None]]
+    """Its `ifIndex`."""
+
+    address: NotRequired[Union["PingAddress", None]]
+    """Its address, or that of the next hop."""
+
+    name: NotRequired[Union[str, None]]
+    """Its name."""
+
+    mtu: NotRequired[Union[int, None]]
+    """Its MTU in bytes."""
+
 
 class TraceParams(TypedDict):
     """Finds the routers on the way to a target."""
@@ -3584,6 +3640,62 @@ class UdpError(TypedDict):
     verified: NotRequired[Union[bool, None]]
     """Whether it quotes the request's whole cookie. Many routers quote too little to tell."""
 
+    extensions: NotRequired[list["UdpExtension"]]
+    """What the router added to it (RFC 4884): of the first 256 requests with such an error."""
+
+
+# An object of an error's extension structure (RFC 4884).
+UdpExtension = TypedDict(
+    "UdpExtension",
+    {
+        # Its class (IANA, *ICMP Extension Object Classes*): 1 MPLS, 2 interface information.
+        "class": int,
+        # Its sub-type.
+        "c_type": int,
+        # The MPLS label stack with which the probe came, top first (RFC 4950).
+        "mpls": NotRequired[list["UdpLabel"]],
+        # What the router says of an interface (RFC 5837).
+        "interface": NotRequired[Union["UdpInterface", None]],
+        # What it holds, in hexadecimal, where its class is none of these.
+        "data": NotRequired[Union[str, None]],
+    },
+)
+
+
+class UdpLabel(TypedDict):
+    """An entry of an MPLS label stack."""
+
+    label: int
+    """The label."""
+
+    traffic_class: int
+    """Its traffic class."""
+
+    ttl: int
+    """Its time to live."""
+
+    bottom: bool
+    """Whether it is the last of the stack."""
+
+
+class UdpInterface(TypedDict):
+    """An interface of a router."""
+
+    role: str
+    """What it was to the probe: `incoming`, `incoming_sub_ip`, `outgoing` or `next_hop`."""
+
+    index: NotRequired[Union[int, None]]
+    """Its `ifIndex`."""
+
+    address: NotRequired[Union["UdpAddress", None]]
+    """Its address, or that of the next hop."""
+
+    name: NotRequired[Union[str, None]]
+    """Its name."""
+
+    mtu: NotRequired[Union[int, None]]
+    """Its MTU in bytes."""
+
 
 # A datagram that came back.
 UdpReply = TypedDict(
@@ -3843,6 +3955,62 @@ class TcpError(TypedDict):
 
     verified: NotRequired[Union[bool, None]]
     """Whether it quotes the request's whole cookie. Many routers quote too little to tell."""
+
+    extensions: NotRequired[list["TcpExtension"]]
+    """What the router added to it (RFC 4884): of the first 256 requests with such an error."""
+
+
+# An object of an error's extension structure (RFC 4884).
+TcpExtension = TypedDict(
+    "TcpExtension",
+    {
+        # Its class (IANA, *ICMP Extension Object Classes*): 1 MPLS, 2 interface information.
+        "class": int,
+        # Its sub-type.
+        "c_type": int,
+        # The MPLS label stack with which the probe came, top first (RFC 4950).
+        "mpls": NotRequired[list["TcpLabel"]],
+        # What the router says of an interface (RFC 5837).
+        "interface": NotRequired[Union["TcpInterface", None]],
+        # What it holds, in hexadecimal, where its class is none of these.
+        "data": NotRequired[Union[str, None]],
+    },
+)
+
+
+class TcpLabel(TypedDict):
+    """An entry of an MPLS label stack."""
+
+    label: int
+    """The label."""
+
+    traffic_class: int
+    """Its traffic class."""
+
+    ttl: int
+    """Its time to live."""
+
+    bottom: bool
+    """Whether it is the last of the stack."""
+
+
+class TcpInterface(TypedDict):
+    """An interface of a router."""
+
+    role: str
+    """What it was to the probe: `incoming`, `incoming_sub_ip`, `outgoing` or `next_hop`."""
+
+    index: NotRequired[Union[int, None]]
+    """Its `ifIndex`."""
+
+    address: NotRequired[Union["TcpAddress", None]]
+    """Its address, or that of the next hop."""
+
+    name: NotRequired[Union[str, None]]
+    """Its name."""
+
+    mtu: NotRequired[Union[int, None]]
+    """Its MTU in bytes."""
 
 
 # Asks a name server one question and decodes its answer.

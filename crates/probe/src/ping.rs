@@ -17,7 +17,7 @@ use std::{net::IpAddr, sync::Arc};
 use crate::{
     cookie::Key,
     machine::{Input, Machine, Output},
-    packet::{Body, Departure, Flow, Identity, Packet, Probe, ProbeId, SendFailure, UdpTag},
+    packet::{Body, Departure, Flow, Identity, Message, Packet, Probe, ProbeId, Report, SendFailure, UdpTag},
     schedule::Slots,
     time::{Instant, Nanos, Stamp, StampSource, Utc},
 };
@@ -61,6 +61,7 @@ pub struct Ping {
 #[derive(Debug, Default)]
 struct Rare {
     repeats: Vec<Repeat>,
+    extensions: Vec<(u32, Box<[u8]>)>,
     unasked: Unasked,
 }
 
@@ -150,6 +151,12 @@ impl Ping {
         self.rare.as_ref().map_or(&[], |rare| &rare.repeats)
     }
 
+    /// What routers added to the errors about probes (the objects as they stand on the wire,
+    /// [`crate::wire::extension`]), each with the probe's number: the first error's, of [`MAX_REPEATS`] probes at most.
+    pub fn extensions(&self) -> &[(u32, Box<[u8]>)] {
+        self.rare.as_ref().map_or(&[], |rare| &rare.extensions)
+    }
+
     /// What came that no probe had asked for.
     pub fn unasked(&self) -> Unasked {
         self.rare.as_ref().map_or_else(Unasked::default, |rare| rare.unasked)
@@ -223,7 +230,16 @@ impl Ping {
                 self.reply(index, Reply { arrival: packet.into(), answer });
                 return Some(number(index));
             }
-            Verdict::Error(report) => self.error(index, report),
+            Verdict::Error(report) => {
+                let fate = self.probes.get(index).map(|entry| &entry.fate);
+                let is_first = matches!(fate, Some(None | Some(Fate::TimedOut | Fate::Overrun)));
+                if let Message::Error(Report { extensions, .. }) = packet.message
+                    && is_first
+                {
+                    self.extended(number(index), extensions);
+                }
+                self.error(index, report);
+            }
             Verdict::Foreign => self.rare().unasked.foreign += 1,
         }
         None
@@ -265,6 +281,12 @@ impl Ping {
         let repeats = &mut self.rare().repeats;
         if repeats.len() < MAX_REPEATS {
             repeats.push(Repeat { seq: number(index), from, received, rtt, ttl });
+        }
+    }
+
+    fn extended(&mut self, seq: u32, extensions: &[u8]) {
+        if !extensions.is_empty() && self.extensions().len() < MAX_REPEATS {
+            self.rare().extensions.push((seq, extensions.into()));
         }
     }
 

@@ -64,6 +64,7 @@ pub(super) fn of_bulk(
         target,
         samples: &samples,
         repeats: &[],
+        extensions: &[],
         unasked: Unasked::default(),
         end: Some(end),
         seed: None,

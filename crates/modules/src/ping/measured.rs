@@ -15,6 +15,7 @@ use super::result::{
 };
 use super::{Method, Params, Schedule};
 use crate::shared::Stamps;
+use crate::trace::Extension;
 
 /// What a ping found, by whatever way it was performed.
 pub(super) struct Found<'a> {
@@ -24,6 +25,8 @@ pub(super) struct Found<'a> {
     /// Each request, in the order of sending.
     pub(super) samples: &'a [Sample],
     pub(super) repeats: &'a [ping::Repeat],
+    /// What routers added to errors, by the number of the request.
+    pub(super) extensions: &'a [(u32, Box<[u8]>)],
     pub(super) unasked: Unasked,
     pub(super) end: Option<ping::End>,
     pub(super) seed: Option<u64>,
@@ -279,7 +282,7 @@ fn reply(found: &Found<'_>, sample: &Sample) -> Reply {
         Fate::Late(reply) => (Status::Late, Some(reply.answer), None),
         Fate::TimedOut => (Status::TimedOut, None, None),
         Fate::Overrun => (Status::Overrun, None, None),
-        Fate::Error(report) => (Status::Error, None, Some(icmp_error(report))),
+        Fate::Error(report) => (Status::Error, None, Some(extended(found, sample.seq, icmp_error(report)))),
         Fate::NotSent(reason) => (Status::NotSent, None, Some(send_error(*reason))),
         _ => (Status::Cancelled, None, None),
     };
@@ -365,6 +368,11 @@ pub(crate) fn tcp_flags(flags: u8) -> String {
     LETTERS.iter().filter(|(flag, _)| flags & flag != 0).map(|(_, letter)| *letter).collect()
 }
 
+fn extended(found: &Found<'_>, seq: u32, error: Error) -> Error {
+    let of = found.extensions.iter().find(|(of, _)| *of == seq);
+    Error { extensions: of.map_or_else(Vec::new, |(_, objects)| Extension::all(objects)), ..error }
+}
+
 /// What an ICMP error says.
 pub(crate) fn icmp_error(report: &IcmpReport) -> Error {
     let (code, mtu) = match report.kind {
@@ -381,13 +389,22 @@ pub(crate) fn icmp_error(report: &IcmpReport) -> Error {
         code,
         mtu,
         verified: Some(report.verified),
+        extensions: Vec::new(),
     }
 }
 
 /// Why a packet did not leave.
 pub(crate) fn send_error(reason: SendFailure) -> Error {
     let name = reason.to_string();
-    Error { name, icmp_type: None, icmp_code: None, code: None, mtu: None, verified: None }
+    Error {
+        name,
+        icmp_type: None,
+        icmp_code: None,
+        code: None,
+        mtu: None,
+        verified: None,
+        extensions: Vec::new(),
+    }
 }
 
 impl From<ping::End> for End {

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Method;
 use crate::shared::{Address, AddressFamily, Conditions, Stamps, is_false, is_no_octet, is_nothing, is_zero};
+use crate::trace::Extension;
 
 /// What became of the requests.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -240,6 +241,9 @@ pub struct Error {
     /// Whether it quotes the request's whole cookie. Many routers quote too little to tell.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub verified: Option<bool>,
+    /// What the router added to it (RFC 4884): of the first 256 requests with such an error.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub extensions: Vec<Extension>,
 }
 
 /// How a ping ended.

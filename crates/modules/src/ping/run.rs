@@ -83,6 +83,7 @@ impl PacketKind for Ping {
             target,
             samples: &samples,
             repeats: machine.repeats(),
+            extensions: machine.extensions(),
             unasked: machine.unasked(),
             end: machine.end(),
             seed: machine.spec().schedule.seed(),

@@ -165,9 +165,7 @@ mod made {
                 tcp_flags: None,
                 verified: reply.verified,
                 quote: None,
-                extensions: extension::objects(&reply.extensions)
-                    .map(|object| Extension::of(&object))
-                    .collect(),
+                extensions: Extension::all(&reply.extensions),
             };
             let name = match reply.said {
                 Said::Echo => "echo_reply",
@@ -200,6 +198,11 @@ mod made {
     const NOTHING: Quote = Quote { ttl: None, tos: None, ip_bytes: None, ip_id: None, altered: Vec::new() };
 
     impl Extension {
+        /// Of the objects of a structure as they stand on the wire.
+        pub(crate) fn all(objects: &[u8]) -> Vec<Self> {
+            extension::objects(objects).map(|object| Self::of(&object)).collect()
+        }
+
         fn of(object: &extension::Object<'_>) -> Self {
             let mut this = Self {
                 class: object.class,

@@ -105,6 +105,31 @@ fn errors_duplicates_late_and_forged_replies_are_told_apart() {
     assert_eq!(body.rtt.unwrap().median_ns, None);
 }
 
+/// What a router says of itself beside an error: a label stack (RFC 4950) and an interface by its name (RFC 5837).
+#[test]
+fn what_routers_add_to_errors_is_told() {
+    let objects = [
+        &[0, 8, 1, 1, 0x18, 0x6d, 0x01, 1][..],
+        &[0, 12, 2, 0b0000_0010, 8, b'e', b't', b'h', b'0', 0, 0, 0],
+    ]
+    .concat();
+    let body = ping(json!({ "count": 2, "interval": "10ms", "ttl": 1 }), move |probe| {
+        let (quoted, extensions) = (payload(probe), objects.clone());
+        let told = EchoEvent::Expired { from: ROUTER, quoted: quoted.clone(), extensions };
+        let bare = EchoEvent::Expired { from: ROUTER, quoted, extensions: vec![] };
+        if probe.id.0 == 0 { vec![(5, told.clone()), (6, told)] } else { vec![(5, bare)] }
+    })
+    .unwrap()
+    .body;
+    let [labels, interface] = &body.replies[0].error.as_ref().unwrap().extensions[..] else {
+        panic!("{body:?}")
+    };
+    assert_eq!((labels.mpls[0].label, labels.mpls[0].ttl), (100_048, 1));
+    let interface = interface.interface.as_ref().unwrap();
+    assert_eq!((interface.role.as_str(), interface.name.as_deref()), ("incoming", Some("eth0")));
+    assert_eq!(body.replies[1].error.as_ref().unwrap().extensions, []);
+}
+
 #[test]
 fn what_never_left_is_a_failure_with_its_reason() {
     for (reason, outcome, code) in [
