@@ -231,7 +231,7 @@ impl Ping {
                 return Some(number(index));
             }
             Verdict::Error(report) => {
-                let fate = self.probes.get(index).map(|entry| &entry.fate);
+                let fate = self.probes.get(index).map(|entry| entry.fate.as_deref());
                 let is_first = matches!(fate, Some(None | Some(Fate::TimedOut | Fate::Overrun)));
                 if let Message::Error(Report { extensions, .. }) = packet.message
                     && is_first
