@@ -7,8 +7,9 @@ use rand::RngExt;
 
 use crate::clock;
 
-/// A connection that ends sooner was not a good one.
-const SHORT_LIFE: Duration = Duration::from_secs(5);
+/// A connection that ends sooner was not a good one: who is not wanted is thrown out at once. One that lasted longer ended for
+/// the server's sake, and a server that is back should not be kept waiting.
+const SHORT_LIFE: Duration = Duration::from_secs(1);
 const FIRST_HOLD_OFF: Duration = Duration::from_millis(250);
 const LONGEST_HOLD_OFF: Duration = Duration::from_secs(5);
 const FIRST_DELAY: Duration = Duration::from_millis(20);
