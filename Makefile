@@ -1,6 +1,6 @@
 # One front door. Each target is a script of scripts/ or one line of cargo.
 .DEFAULT_GOAL := help
-.PHONY: help setup build run test bench bench-spine bench-engine contract check fmt
+.PHONY: help setup build run test bench bench-spine bench-engine bench-lab contract check fmt
 
 export CARGO_TERM_COLOR ?= auto
 # Where rustup puts a toolchain, for a shell that was started before.
@@ -30,6 +30,9 @@ bench-spine: setup ## Measure the spine under fault and under load, in about twe
 
 bench-engine: setup ## Measure the packets, in network namespaces (as root), in about ten minutes.
 	@exec env MMN_NATS_SERVER="$$(scripts/nats-server.sh)" scripts/bench-engine.sh $(LINES)
+
+bench-lab: setup ## Measure the simulated Internet, in about four minutes.
+	@exec env MMN_NATS_SERVER="$$(scripts/nats-server.sh)" scripts/bench-lab.sh $(LINES)
 
 contract: ## Write contract/ and docs/reference/messages.md anew.
 	cargo run --locked --package xtask -- contract

@@ -20,6 +20,11 @@ need ip iproute2
 [ -e /usr/include/stdlib.h ] || missing+=(libc6-dev)
 if [ "${1:-}" = --test ]; then
     python3 -c 'import ensurepip, venv' >/dev/null 2>&1 || missing+=(python3-venv)
+    # What the labs are looked at with.
+    need ping iputils-ping
+    need traceroute traceroute
+    need mtr mtr-tiny
+    need fping fping
 fi
 
 if [ ${#missing[@]} -gt 0 ]; then

@@ -571,6 +571,8 @@ export type ModuleInfo = {
    * pool subjects, one task a message.
    */
   credits?: number | null;
+  /** Whether its network is part of a simulated Internet. Its vantage point says so, too, but may be heard of later. */
+  simulated?: boolean;
 };
 
 /** What a supervised module is doing. */
@@ -604,6 +606,8 @@ export type ModuleView = {
   vp: VpId;
   /** The name of that vantage point. */
   vp_name?: string | null;
+  /** Whether that is part of a simulated Internet. */
+  simulated?: boolean;
   /** The kinds that it performs. */
   kinds: Array<KindName>;
   /** How it is. */
@@ -714,6 +718,8 @@ export type PlannedVp = {
   name: string;
   /** Whether it is one of a pool of which one is taken at dispatch. */
   pooled?: boolean;
+  /** Whether it is part of a simulated Internet. */
+  simulated?: boolean;
   /** The most packets that it would send; absent when it gave no quote. */
   packets?: number | null;
   /** The most bytes that it would send. */
@@ -934,6 +940,8 @@ export type Rollup = {
   answered: number;
   /** Each number of the summaries. */
   numbers: { [key: string]: RollupNumber };
+  /** Whether it comes from a simulated Internet. */
+  simulated?: boolean;
 };
 
 /** A number of the summaries over an interval. Quartiles are exact up to a relative error of 1 %. */
@@ -982,6 +990,8 @@ export type SelectedVp = {
   name: string;
   /** Whether it is one of a pool of which one is taken at dispatch. */
   pooled?: boolean;
+  /** Whether it is part of a simulated Internet. */
+  simulated?: boolean;
 };
 
 /** a selection in its grammar, an object, or a list of ids and objects, which are united */

@@ -871,6 +871,9 @@ class ModuleInfo(TypedDict):
     pool subjects, one task a message.
     """
 
+    simulated: NotRequired[bool]
+    """Whether its network is part of a simulated Internet. Its vantage point says so, too, but may be heard of later."""
+
 
 # What a supervised module is doing.
 ModuleState: TypeAlias = Literal["starting", "running", "draining", "backoff", "stopped", "invalid"]
@@ -915,6 +918,9 @@ class ModuleView(TypedDict):
 
     vp_name: NotRequired[Union[str, None]]
     """The name of that vantage point."""
+
+    simulated: NotRequired[bool]
+    """Whether that is part of a simulated Internet."""
 
     kinds: list["KindName"]
     """The kinds that it performs."""
@@ -1091,6 +1097,9 @@ class PlannedVp(TypedDict):
 
     pooled: NotRequired[bool]
     """Whether it is one of a pool of which one is taken at dispatch."""
+
+    simulated: NotRequired[bool]
+    """Whether it is part of a simulated Internet."""
 
     packets: NotRequired[Union[int, None]]
     """The most packets that it would send; absent when it gave no quote."""
@@ -1415,6 +1424,9 @@ class Rollup(TypedDict):
     numbers: dict[str, "RollupNumber"]
     """Each number of the summaries."""
 
+    simulated: NotRequired[bool]
+    """Whether it comes from a simulated Internet."""
+
 
 class RollupNumber(TypedDict):
     """A number of the summaries over an interval. Quartiles are exact up to a relative error of 1 %."""
@@ -1478,6 +1490,9 @@ class SelectedVp(TypedDict):
 
     pooled: NotRequired[bool]
     """Whether it is one of a pool of which one is taken at dispatch."""
+
+    simulated: NotRequired[bool]
+    """Whether it is part of a simulated Internet."""
 
 
 # a selection in its grammar, an object, or a list of ids and objects, which are united
@@ -1929,6 +1944,16 @@ class PingParams(TypedDict):
     mss: NotRequired[Union[int, None]]
     """Maximum segment size that a SYN announces; none where absent."""
 
+    pseudo_mtu: NotRequired[Union[int, None]]
+    """An MTU that no link has: who sends an echo reply of more bytes, IP header included, is told that it was too big, and
+    sends what follows in fragments. At least 68, and 1280 over IPv6.
+    """
+
+    router: NotRequired[Union["PingAddress", None]]
+    """Address of the router that requests leave by, on a link of the vantage point, whatever its routes say. It takes packet
+    sockets, which the site's policy must allow.
+    """
+
     source: NotRequired[Union["PingAddress", None]]
     """Source address, one of the vantage point's own; the system's choice where absent."""
 
@@ -2007,6 +2032,12 @@ class PingBody(TypedDict):
     seed: NotRequired[Union[int, None]]
     """What decided a random schedule."""
 
+    router: NotRequired[Union["PingAddress", None]]
+    """The router that requests left by, where one was asked for."""
+
+    pseudo_mtu: NotRequired[Union["PingPseudoMtu", None]]
+    """What hosts were told of an MTU that no link has, where that was asked for."""
+
     end: NotRequired[Union["PingEnd", None]]
     """How it ended."""
 
@@ -2071,6 +2102,19 @@ class PingBody(TypedDict):
 
 # The family of an address.
 PingAddressFamily: TypeAlias = Literal["ipv4", "ipv6"]
+
+
+class PingPseudoMtu(TypedDict):
+    """An MTU that no link has."""
+
+    mtu: int
+    """It, in bytes."""
+
+    messages: int
+    """How many replies were larger, and answered by a message that says so."""
+
+    error: NotRequired[Union[str, None]]
+    """Why such a message could not be sent."""
 
 
 # How a ping ended.
@@ -2218,7 +2262,7 @@ class PingStamps(TypedDict):
 
 
 # Who took a stamp, and with it how far it may be from the wire.
-PingStampSource: TypeAlias = Literal["kernel", "user"]
+PingStampSource: TypeAlias = Literal["kernel", "user", "simulated"]
 
 
 class PingConditions(TypedDict):
@@ -2491,11 +2535,20 @@ class TraceParams(TypedDict):
     all_attempts: NotRequired[bool]
     """Send all attempts to each hop, answered or not."""
 
+    confidence: NotRequired[Union[float, None]]
+    """Percentage of certainty, above 0 and below 100, that nobody else answers at a hop: each is asked until so many probes
+    are answered as the stopping rule of multipath detection wants (6 of one address at 95), at most 240 times. Then
+    `attempts` says how many in a row may stay unanswered.
+    """
+
     timeout: NotRequired["Span"]
     """How long after its probe a reply counts as received."""
 
     wait: NotRequired["Span"]
     """Least time from one probe to the next."""
+
+    wait_hop: NotRequired["Span"]
+    """Least time from one probe to the next to the same hop."""
 
     parallel: NotRequired[int]
     """Probes that may be under way at a time, 1 to 255; with 1 each hop is waited for."""
@@ -2526,6 +2579,11 @@ class TraceParams(TypedDict):
     no cookie against forged replies.
     """
 
+    constant_payload: NotRequired[bool]
+    """Give all probes the same payload, to the last byte. UDP probes of a Paris trace then go one at a time. Not for a Paris
+    trace by ICMP, whose payload makes up for the sequence number.
+    """
+
     dscp: NotRequired[Union[int, None]]
     """DSCP of the probes, 0 to 63."""
 
@@ -2545,6 +2603,33 @@ class TraceParams(TypedDict):
 
     pmtud_size: NotRequired[int]
     """Size in bytes, IP header included, with which the search for the MTU begins."""
+
+    doubletree: NotRequired[bool]
+    """Begin at the first hop, go forward to the destination or to a stop set, and then back to TTL 1 or to a stop set
+    (Doubletree).
+    """
+
+    global_stop_set: NotRequired[list["TraceAddress"]]
+    """Addresses of routers that end the way forward."""
+
+    local_stop_set: NotRequired[Union[str, None]]
+    """Name of the set of routers that traces from this vantage point have met, one of which ends the way back; traces of
+    one name share it. Absent: go back to TTL 1.
+    """
+
+    local_stop_set_epoch: NotRequired[int]
+    """A trace with a greater number than those before it empties the local stop set first."""
+
+    local_stop_set_age: NotRequired["Span"]
+    """Routers that were met longer ago are none of the local stop set's."""
+
+    no_backward: NotRequired[bool]
+    """Don't go back."""
+
+    router: NotRequired[Union["TraceAddress", None]]
+    """Address of the router that probes leave by, on a link of the vantage point, whatever its routes say. It takes packet
+    sockets, which the site's policy must allow.
+    """
 
     source: NotRequired[Union["TraceAddress", None]]
     """Source address, one of the vantage point's."""
@@ -2590,6 +2675,12 @@ class TraceBody(TypedDict):
     paris: bool
     """Whether all belonged to one flow."""
 
+    confidence: NotRequired[Union[float, None]]
+    """The percentage of certainty that was asked for."""
+
+    router: NotRequired[Union["TraceAddress", None]]
+    """The router that they left by, where one was asked for."""
+
     source: NotRequired[Union["TraceAddress", None]]
     """The source of the probes, where the system tells."""
 
@@ -2624,10 +2715,15 @@ class TraceBody(TypedDict):
     """Civil time was set meanwhile: instants are in doubt, round trips are not."""
 
     hops: list["TraceHop"]
-    """The hops, from the first on, up to the end of the path or the last that answered."""
+    """The hops, from the first on, or the lowest to which the way back led, up to the end of the path or the last that
+    answered.
+    """
 
     last_ditch: NotRequired[list["TraceProbe"]]
     """The probes to the destination itself, behind a gap."""
+
+    doubletree: NotRequired[Union["TraceDoubletree", None]]
+    """How the stop sets were of use, where they were asked for."""
 
     mtu: NotRequired[Union["TracePathMtu", None]]
     """The path's MTU, where it was asked for and something answered."""
@@ -2657,7 +2753,7 @@ class TraceStop(TypedDict):
 
 
 # Reasons for which a trace ends.
-TraceStopReason: TypeAlias = Literal["completed", "unreachable", "icmp", "loop", "gap_limit", "hop_limit", "halted", "error"]
+TraceStopReason: TypeAlias = Literal["completed", "unreachable", "icmp", "loop", "global_stop_set", "gap_limit", "hop_limit", "halted", "error"]
 
 
 class TraceHop(TypedDict):
@@ -2818,6 +2914,35 @@ class TraceInterface(TypedDict):
     """Its MTU in bytes."""
 
 
+class TraceDoubletree(TypedDict):
+    """How a trace used stop sets (Doubletree)."""
+
+    first_hop: int
+    """The TTL with which it began."""
+
+    global_stop: NotRequired[Union["TraceStoppedAt", None]]
+    """The router of the global stop set that ended the way forward; absent where none did."""
+
+    local_stop: NotRequired[Union["TraceStoppedAt", None]]
+    """The router of the local stop set that ended the way back; absent where it went to TTL 1, or was not gone."""
+
+    local_stop_set: NotRequired[Union[str, None]]
+    """The name of the local stop set."""
+
+    no_backward: NotRequired[bool]
+    """Whether the way back was not to be gone."""
+
+
+class TraceStoppedAt(TypedDict):
+    """A router of a stop set."""
+
+    ttl: int
+    """Its TTL."""
+
+    address: "TraceAddress"
+    """Its address."""
+
+
 class TracePathMtu(TypedDict):
     """The MTU of a path."""
 
@@ -2894,7 +3019,7 @@ class TraceStamps(TypedDict):
 
 
 # Who took a stamp, and with it how far it may be from the wire.
-TraceStampSource: TypeAlias = Literal["kernel", "user"]
+TraceStampSource: TypeAlias = Literal["kernel", "user", "simulated"]
 
 
 class TraceClock(TypedDict):
@@ -2977,6 +3102,11 @@ class MultipathParams(TypedDict):
     dont_fragment: NotRequired[bool]
     """Forbid routers to fragment the probes."""
 
+    router: NotRequired[Union["MultipathAddress", None]]
+    """Address of the router that probes leave by, on a link of the vantage point, whatever its routes say. It takes packet
+    sockets, which the site's policy must allow.
+    """
+
     source: NotRequired[Union["MultipathAddress", None]]
     """Source address, one of the vantage point's."""
 
@@ -3020,6 +3150,9 @@ class MultipathBody(TypedDict):
 
     confidence: float
     """The percentage of certainty that was asked for."""
+
+    router: NotRequired[Union["MultipathAddress", None]]
+    """The router that the probes left by, where one was asked for."""
 
     source: NotRequired[Union["MultipathAddress", None]]
     """The source of the probes, where the system tells."""
@@ -3155,6 +3288,9 @@ class MultipathProbe(TypedDict):
 
     sent_at: NotRequired[Union["Timestamp", None]]
     """When it left; absent when it did not."""
+
+    bytes: NotRequired[Union[int, None]]
+    """Its length in bytes, IP header included; absent when it did not leave."""
 
     replies: NotRequired[list["MultipathReply"]]
     """What came back, in the order of coming; at most 4."""
@@ -3331,7 +3467,7 @@ class MultipathStamps(TypedDict):
 
 
 # Who took a stamp, and with it how far it may be from the wire.
-MultipathStampSource: TypeAlias = Literal["kernel", "user"]
+MultipathStampSource: TypeAlias = Literal["kernel", "user", "simulated"]
 
 
 class MultipathClock(TypedDict):
@@ -3563,7 +3699,7 @@ class UdpStamps(TypedDict):
 
 
 # Who took a stamp, and with it how far it may be from the wire.
-UdpStampSource: TypeAlias = Literal["kernel", "user"]
+UdpStampSource: TypeAlias = Literal["kernel", "user", "simulated"]
 
 
 class UdpClock(TypedDict):
@@ -3859,7 +3995,7 @@ class TcpStamps(TypedDict):
 
 
 # Who took a stamp, and with it how far it may be from the wire.
-TcpStampSource: TypeAlias = Literal["kernel", "user"]
+TcpStampSource: TypeAlias = Literal["kernel", "user", "simulated"]
 
 
 class TcpClock(TypedDict):
@@ -4140,7 +4276,7 @@ class DnsStamps(TypedDict):
 
 
 # Who took a stamp, and with it how far it may be from the wire.
-DnsStampSource: TypeAlias = Literal["kernel", "user"]
+DnsStampSource: TypeAlias = Literal["kernel", "user", "simulated"]
 
 
 class DnsAttempt(TypedDict):

@@ -219,6 +219,7 @@ pub(crate) fn planned(
                 vp: id.clone(),
                 name,
                 pooled: assigned.vps.len() > 1,
+                simulated: vp.is_some_and(|vp| vp.point.simulated),
                 packets: None,
                 bytes: None,
                 refusals: refusals.map(|reason| Refusal { input: None, reason: reason.clone() }).collect(),

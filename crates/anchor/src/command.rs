@@ -1,11 +1,10 @@
 //! What the handle asks of the actor.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use mmn_schema::api::{
-    Coverage, KindView, Ledger, Limits, Measurement, MeasurementRequest, ModuleView, Plan, PlannedVp,
-    ResultRecord, Rollup, VpView,
+    Coverage, KindView, Ledger, Limits, Measurement, MeasurementRequest, ModuleView, PlannedVp, ResultRecord,
+    Rollup, VpView,
 };
 use mmn_schema::body::Body;
 use mmn_schema::dispatch::Input;
@@ -126,16 +125,14 @@ pub(crate) enum Wait {
     End,
 }
 
-/// A measurement that is entered in the ledger; what follows comes through the channels.
+/// A measurement whose acceptance is kept; what follows comes through the channels.
 #[derive(Debug)]
 pub(crate) struct Entered {
     pub(crate) id: MeasurementId,
     pub(crate) existing: bool,
-    /// What it will do; absent when it was there before.
-    pub(crate) plan: Option<Plan>,
-    /// Comes when the acceptance is acknowledged: the measurement as it stands then.
-    pub(crate) accepted: oneshot::Receiver<Result<Measurement, Problem>>,
-    /// Comes when, besides, all tasks have ended; absent when nobody waits for that.
+    /// As it stands, with what it will do unless it was there before; absent when it ended long ago.
+    pub(crate) accepted: Option<Measurement>,
+    /// Comes when all tasks have ended; absent when nobody waits for that.
     pub(crate) done: Option<oneshot::Receiver<Measurement>>,
     /// What is kept, from the first on; absent when it was there before, or nobody waits for that.
     pub(crate) follow: Option<Follow>,
@@ -143,23 +140,21 @@ pub(crate) struct Entered {
 
 impl Entered {
     pub(crate) async fn accepted(self, anchor: &Anchor, tenant: &Tenant) -> Result<Accepted, Problem> {
-        let mut measurement = match self.accepted.await {
-            Ok(accepted) => accepted?,
-            // It ended long ago; or the anchor stops, and says so.
-            Err(_) => anchor.measurement(&Viewer::Tenant(tenant.clone()), self.id).await?,
+        let measurement = match self.accepted {
+            Some(accepted) => accepted,
+            None => Box::pin(anchor.measurement(&Viewer::Tenant(tenant.clone()), self.id)).await?,
         };
-        measurement.plan = self.plan;
         Ok(Accepted { measurement, existing: self.existing })
     }
 
-    pub(crate) async fn done_within(
+    pub(crate) async fn done_by(
         mut self,
-        wait: Duration,
+        until: std::time::Instant,
         anchor: &Anchor,
         tenant: &Tenant,
     ) -> Result<Accepted, Problem> {
         if let Some(done) = self.done.take()
-            && let Ok(Ok(measurement)) = tokio::time::timeout(wait, done).await
+            && let Ok(Ok(measurement)) = tokio::time::timeout_at(until.into(), done).await
         {
             return Ok(Accepted { measurement, existing: self.existing });
         }

@@ -147,7 +147,7 @@ impl Anchor {
     }
 
     /// Accepts a measurement and waits at most `wait` for its end. Tasks go out at once. When it is brief, so that all
-    /// its results come within 50 ms, they are its acceptance: one message is written instead of two.
+    /// its results come within 50 to 100 ms, they are its acceptance: one message is written instead of two.
     /// Returns after the acceptance, and all final records when they came in time, were acknowledged by JetStream:
     /// then `measurement.state` is done, and `measurement.results` holds the records of up to 10,000 tasks (absent
     /// beyond: read them with [`Anchor::reader`]). Otherwise the measurement goes on, and is given as it stands.
@@ -158,11 +158,13 @@ impl Anchor {
         idempotency_key: Option<String>,
         wait: Duration,
     ) -> Result<Accepted, Problem> {
+        let until = crate::clock::of_timers() + wait;
         let entered = self.enter(tenant, request, idempotency_key, Wait::End).await?;
-        entered.done_within(wait, self, tenant).await
+        entered.done_by(until, self, tenant).await
     }
 
-    /// Accepts a measurement, and follows its results from the first on.
+    /// Accepts a measurement, and follows its results from the first on. One of a single task goes out at once, as in
+    /// [`Anchor::accept_and_wait`].
     pub(crate) async fn accept_and_follow(
         &self,
         tenant: &Tenant,
@@ -176,7 +178,7 @@ impl Anchor {
         let reader = match follow {
             Some(Follow::Once(once)) => return Ok((accepted, Following::Once(once))),
             Some(Follow::Live(live)) => ResultReader::from_the_first(self.clone(), viewer, id, live),
-            None => ResultReader::open(self.clone(), viewer, id, None).await?,
+            None => Box::pin(ResultReader::open(self.clone(), viewer, id, None)).await?,
         };
         Ok((accepted, Following::Reader(Box::new(reader))))
     }
@@ -189,7 +191,7 @@ impl Anchor {
         wait: Wait,
     ) -> Result<command::Entered, Problem> {
         if request.budget.is_some_and(|budget| budget.max_packets.is_some()) {
-            let plan = self.plan(tenant, request.clone()).await?;
+            let plan = Box::pin(self.plan(tenant, request.clone())).await?;
             problems::check_packets(&request, &plan)?;
         }
         let tenant = tenant.clone();

@@ -5,15 +5,14 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
-use mmn_schema::api::{Measurement, MeasurementState, ResultRecord};
+use mmn_schema::api::{Measurement, MeasurementState, Plan, ResultRecord};
 use mmn_schema::dispatch::Input;
 use mmn_schema::outcome::{Outcome, Reason};
-use mmn_schema::problem::Problem;
 use mmn_schema::time::Timestamp;
 use rustc_hash::FxHashMap;
 use tokio::sync::{broadcast, oneshot, watch};
 
-use crate::command::{Live, Once, Reply};
+use crate::command::{Entered, Follow, Live, Once, Reply};
 use crate::dispatch::lane::LaneId;
 use crate::handle::Appended;
 use crate::ledger::account::Account;
@@ -57,7 +56,8 @@ pub(crate) struct Running {
     pub(crate) live: Option<broadcast::Sender<Live>>,
     /// Who follows it, when it has one task and comes whole.
     pub(crate) once: Option<oneshot::Sender<Once>>,
-    pub(crate) accept_waiters: Vec<Reply<Measurement>>,
+    /// Who asked for it, until the first group's acceptance is acknowledged.
+    pub(crate) askers: Vec<Asker>,
     pub(crate) done_waiters: Vec<oneshot::Sender<Measurement>>,
     /// The results so far, while somebody waits for them and they are few.
     pub(crate) collected: Option<Vec<ResultRecord>>,
@@ -83,6 +83,18 @@ pub(crate) struct Group {
     /// Writes of its acceptance that are not acknowledged.
     pub(crate) writes: usize,
     pub(crate) reply: Option<Reply<Appended>>,
+}
+
+/// Somebody who asked for it, and is answered when its acceptance is kept.
+#[derive(Debug)]
+pub(crate) struct Asker {
+    pub(crate) reply: Reply<Entered>,
+    /// Whether it was there before.
+    pub(crate) existing: bool,
+    /// What it will do; absent when it was there before.
+    pub(crate) plan: Option<Plan>,
+    pub(crate) done: Option<oneshot::Receiver<Measurement>>,
+    pub(crate) follow: Option<Follow>,
 }
 
 /// Final records on their way into the stream.
@@ -140,7 +152,7 @@ impl Running {
             rollups: Rollups::default(),
             live: None,
             once: None,
-            accept_waiters: Vec::new(),
+            askers: Vec::new(),
             done_waiters: Vec::new(),
             collected: None,
             credits: None,
@@ -341,9 +353,17 @@ impl Dispatches {
     }
 }
 
-/// A problem, sent to all who wait for an acceptance.
-pub(crate) fn reject(waiters: Vec<Reply<Measurement>>, problem: &Problem) {
-    for waiter in waiters {
-        let _ = waiter.send(Err(problem.clone()));
+impl Asker {
+    /// What there is to say once the acceptance is kept.
+    pub(crate) fn entered(self, accepted: Measurement) -> (Reply<Entered>, Entered) {
+        let Self { reply, existing, plan, done, follow } = self;
+        let entered = Entered {
+            id: accepted.id,
+            existing,
+            accepted: Some(Measurement { plan, ..accepted }),
+            done,
+            follow,
+        };
+        (reply, entered)
     }
 }

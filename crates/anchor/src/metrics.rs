@@ -133,6 +133,8 @@ pub struct VpRow {
     pub id: VpId,
     /// How it is.
     pub health: Health,
+    /// Whether it is part of a simulated Internet.
+    pub simulated: bool,
 }
 
 /// The instances of a module at a vantage point.
@@ -142,6 +144,8 @@ pub struct ModuleRow {
     pub vp_name: String,
     /// Which.
     pub vp: VpId,
+    /// Whether that is part of a simulated Internet.
+    pub simulated: bool,
     /// The module's name.
     pub module: String,
     /// Its instances, by health. A lost one that its node has given up does not count.

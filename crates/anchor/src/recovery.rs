@@ -325,7 +325,11 @@ fn replay(running: &mut Running, seq: u64, batch: &KeptBatch, through: u64) {
                 let (outcome, reason) = (record.outcome, record.reason.as_ref());
                 running.account.close(record.index, outcome, reason, record.answered);
                 if seq > through {
-                    running.rollups.of(section.received_at, section.vp.as_ref()).add_record(record);
+                    let sums = running.rollups.of(section.received_at, section.vp.as_ref());
+                    sums.add_record(record);
+                    if section.simulated {
+                        sums.mark_simulated();
+                    }
                 }
             }
         }

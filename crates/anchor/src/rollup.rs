@@ -31,9 +31,15 @@ pub(crate) struct Sums {
     outcomes: BTreeMap<Outcome, u64>,
     answered: u64,
     numbers: BTreeMap<String, Sketch>,
+    simulated: bool,
 }
 
 impl Sums {
+    /// What it sums comes from a simulated Internet.
+    pub(crate) const fn mark_simulated(&mut self) {
+        self.simulated = true;
+    }
+
     /// Enters a task that ended, with the numbers of its summary.
     pub(crate) fn add<'a>(
         &mut self,
@@ -98,6 +104,7 @@ impl Rollups {
                 .iter()
                 .filter_map(|(name, sketch)| Some((name.clone(), sketch.number()?)))
                 .collect(),
+            simulated: sums.simulated,
         };
         self.sums.iter().map(rollup).collect()
     }

@@ -112,7 +112,9 @@ pub async fn run(
     let url = server.url();
     let stop_api = shutdown.child_token();
     let anchor = Anchor::new(shared.clone());
-    let api = tokio::spawn(server.serve(anchor.clone(), stop_api.clone()));
+    let api = server.start(anchor.clone(), stop_api.clone()).await?;
+    // Its thread ends with this future, however that ends.
+    let _stops = stop_api.clone().drop_guard();
     // Whoever started it may be gone; the anchor serves all the same.
     let _ = ready.send(Ready { url, anchor });
 

@@ -62,6 +62,7 @@ async fn one(up: &Up, vp: &VpId, number: usize) -> anyhow::Result<Duration> {
             module: "bench".to_owned(),
             kinds: Vec::new(),
             credits: Some(1),
+            simulated: false,
         }),
     };
     let payload = serde_json::to_vec(&announcement)?;

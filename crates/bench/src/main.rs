@@ -1,11 +1,11 @@
-//! `make bench`, `make bench-spine` and `make bench-engine`: run the built `mmn` as a person would and print each figure beside its
+//! `make bench`, `make bench-spine`, `make bench-engine` and `make bench-lab`: run the built `mmn` as a person would and print each figure beside its
 //! yardstick of the same run.
 //!
 //! It measures from outside (processes, HTTP, WebSocket, NATS), changes nothing, and stops what it started. A figure
 //! that falls short is printed as such and makes the exit code 1.
 //!
 //! `mmn-bench [MMN]` is the first of them, `mmn-bench spine [--mmn MMN] [--quick] [LINE…]` the second (`spine/mod.rs`),
-//! `mmn-bench engine …` the third (`engine/mod.rs`).
+//! `mmn-bench engine …` the third (`engine/mod.rs`), `mmn-bench lab …` the fourth (`lab/mod.rs`).
 
 #![expect(
     clippy::indexing_slicing,
@@ -15,6 +15,7 @@
 mod clock;
 mod engine;
 mod http;
+mod lab;
 mod lines;
 mod listed;
 mod measurement;
@@ -45,10 +46,15 @@ fn main() -> anyhow::Result<()> {
             spine::run(more)?
         }
         [role, more @ ..] if role == engine::rate::BARE => return engine::rate::bare_loop(more),
+        [role, more @ ..] if role == engine::rate::LANE => return engine::rate::lane_loop(more),
         [role, more @ ..] if role == engine::rtt::REFLECTOR => return engine::rtt::reflector(more),
         [what, more @ ..] if what == "engine" => {
             started::clean_up_when_interrupted()?;
             engine::run(more)?
+        }
+        [what, more @ ..] if what == "lab" => {
+            started::clean_up_when_interrupted()?;
+            lab::run(more)?
         }
         more => {
             started::clean_up_when_interrupted()?;

@@ -23,7 +23,8 @@ pub(crate) fn idle(up: &Up, report: &mut Report) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn pss_mb(pids: &[u32]) -> anyhow::Result<f64> {
+/// The sum of the PSS of processes.
+pub(crate) fn pss_mb(pids: &[u32]) -> anyhow::Result<f64> {
     let mut sum_kb = 0.0;
     for pid in pids {
         let rollup = fs::read_to_string(format!("/proc/{pid}/smaps_rollup"))?;

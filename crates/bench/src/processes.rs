@@ -112,7 +112,16 @@ pub(crate) fn children_cpu_s() -> anyhow::Result<f64> {
 
 /// Keeps a process on one processor, with all its threads.
 pub(crate) fn pin(pid: u32, processor: u32) -> anyhow::Result<()> {
-    let words = ["-a", "-p", "-c", &processor.to_string(), &pid.to_string()];
+    keep_on(pid, &processor.to_string())
+}
+
+/// Lets a process go to all of so many processors again.
+pub(crate) fn unpin(pid: u32, processors: usize) -> anyhow::Result<()> {
+    keep_on(pid, &format!("0-{}", processors.saturating_sub(1)))
+}
+
+fn keep_on(pid: u32, processors: &str) -> anyhow::Result<()> {
+    let words = ["-a", "-p", "-c", processors, &pid.to_string()];
     let output =
         std::process::Command::new("taskset").args(words).output().context("taskset (util-linux)")?;
     anyhow::ensure!(output.status.success(), "taskset -p {pid}");

@@ -59,6 +59,16 @@ impl Up {
         Ok(up)
     }
 
+    /// Starts the network of a world in a file, with more arguments, and waits until the API answers.
+    pub(crate) fn lab(mmn: &Path, file: &Path, more: &[&OsStr]) -> anyhow::Result<Self> {
+        let data = Dir::new()?;
+        let mut arguments = vec![OsStr::new("--lab"), file.as_os_str()];
+        arguments.extend(more);
+        let child = spawn(mmn, data.path(), &arguments)?;
+        let (api, token) = wait_for_api(&child, data.path())?;
+        Ok(Self { child, data, api, token })
+    }
+
     /// The data directory.
     pub(crate) fn data(&self) -> &Path {
         self.data.path()

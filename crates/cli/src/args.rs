@@ -65,6 +65,10 @@ pub(crate) enum Command {
     Select(cmd::select::Args),
     /// Find what is missing, and the command that mends it
     Doctor(cmd::doctor::Args),
+    /// Live in a simulated Internet: check it, draw it, run it, and programs in it
+    Lab(cmd::lab::Args),
+    /// Read and write files of scamper's: as JSON, as text, in numbers, as one
+    Warts(cmd::warts::Args),
     /// Print a JSON Schema
     Schema(cmd::schema::Args),
     /// Make credentials and tokens

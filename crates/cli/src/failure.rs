@@ -12,6 +12,8 @@ pub(crate) enum Exit {
     Good,
     /// The command worked; what it was asked about is not well.
     Bad,
+    /// As the program ended that the command ran.
+    Program(u8),
 }
 
 /// Why a command could not do its work.
@@ -44,6 +46,7 @@ impl Exit {
         match self {
             Self::Good => 0,
             Self::Bad => 1,
+            Self::Program(code) => code,
         }
     }
 }

@@ -11,6 +11,7 @@ mod clock;
 mod cmd;
 mod failure;
 mod kinds;
+mod lab;
 mod logs;
 mod measure;
 mod params;

@@ -7,6 +7,11 @@ use crate::style::{Style, Tone};
 /// What stands between columns.
 const GAP: usize = 2;
 
+/// What stands behind the name of a vantage point whose network is simulated. It is never cut off.
+pub(crate) const SIMULATED: &str = " (simulated)";
+/// How many columns its cell has at least.
+const LEAST_SIMULATED: usize = SIMULATED.len() + 3;
+
 /// A column.
 #[derive(Debug, Clone)]
 pub(crate) struct Column {
@@ -101,6 +106,11 @@ impl Table {
     pub(crate) fn measure(&mut self, row: &Row) {
         for (at, cell) in row.cells.iter().enumerate() {
             self.reserve(at, &cell.text);
+            if cell.text.ends_with(SIMULATED)
+                && let Some(least) = self.columns.get_mut(at).and_then(|column| column.shrinks_to.as_mut())
+            {
+                *least = (*least).max(LEAST_SIMULATED.min(cell.text.width()));
+            }
         }
     }
 
@@ -198,6 +208,11 @@ pub(crate) fn cut(text: &str, room: usize) -> String {
     if text.width() <= room {
         return text.to_owned();
     }
+    if let Some(name) = text.strip_suffix(SIMULATED)
+        && room >= LEAST_SIMULATED
+    {
+        return cut(name, room - SIMULATED.len()) + SIMULATED;
+    }
     let mut kept = String::new();
     let mut used = 1;
     for char in text.chars() {
@@ -238,6 +253,22 @@ mod tests {
         ];
         rows.push(Row { cells: vec!["x".into(), "b".into()], tail: Some("refused: policy".into()) });
         lines(columns, &rows, width, Style::plain()).join("\n")
+    }
+
+    #[test]
+    fn what_is_simulated_says_so_however_narrow_the_table_is() {
+        let row = |name: &str| Row::from(vec!["2001:db8::1".into(), name.into(), "12.3 ms".into()]);
+        for width in [20, 30, 40, 80] {
+            let columns = vec![
+                Column::left("TARGET").shrinks_to(4),
+                Column::left("VP").shrinks_to(6),
+                Column::right("RTT"),
+            ];
+            let rows = [row("a (simulated)"), row("frankfurt-datacentre-7 (simulated)")];
+            for line in lines(columns, &rows, Some(width), Style::plain()).iter().skip(1) {
+                assert!(line.contains("(simulated)"), "{line}");
+            }
+        }
     }
 
     #[test]

@@ -200,9 +200,17 @@ async fn without_an_api_a_hint_says_what_to_do() {
 
 #[test]
 fn help_is_as_it_was() {
-    for args in
-        [&["--help"][..], &["ping", "--help"], &["run", "--help"], &["up", "--help"], &["creds", "--help"]]
-    {
+    for args in [
+        &["--help"][..],
+        &["ping", "--help"],
+        &["run", "--help"],
+        &["up", "--help"],
+        &["creds", "--help"],
+        &["lab", "--help"],
+        &["lab", "exec", "--help"],
+        &["warts", "--help"],
+        &["warts", "cat", "--help"],
+    ] {
         let output =
             std::process::Command::new(env!("CARGO_BIN_EXE_mmn")).args(args).env("COLUMNS", "100").output();
         let (code, out, err) = text(&output.unwrap());

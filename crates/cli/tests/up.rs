@@ -25,8 +25,12 @@ struct Up {
 
 impl Up {
     fn start() -> Self {
+        Self::start_with(&[])
+    }
+
+    fn start_with(args: &[&str]) -> Self {
         let data = tempfile::tempdir().unwrap();
-        let mut child = up(data.path()).stdout(Stdio::piped()).spawn().unwrap();
+        let mut child = up(data.path()).args(args).stdout(Stdio::piped()).spawn().unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let mut told = Vec::new();
         while told.last().is_none_or(|line: &String| !line.starts_with("try ")) {
@@ -45,6 +49,26 @@ impl Up {
         assert_eq!(output.status.code(), Some(0), "{args:?}: {output:?}");
         let text = String::from_utf8(output.stdout).unwrap();
         text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+
+    /// What the API answers to a GET.
+    fn get(&self, path: &str) -> String {
+        let api = std::fs::read(self.data.path().join("api.json")).unwrap();
+        let api: Value = serde_json::from_slice(&api).unwrap();
+        let host =
+            api["url"].as_str().unwrap().trim_start_matches("http://").trim_end_matches('/').to_owned();
+        let token = std::fs::read_to_string(self.data.path().join("creds/client.token")).unwrap();
+        let mut stream = std::net::TcpStream::connect(&host).unwrap();
+        let request = format!(
+            "GET {path} HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer {}\r\nConnection: close\r\n\r\n",
+            token.trim()
+        );
+        stream.write_all(request.as_bytes()).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        assert!(head.starts_with("HTTP/1.1 200"), "{head}");
+        body.to_owned()
     }
 
     fn pid(&self) -> Pid {
@@ -314,4 +338,144 @@ fn a_directory_of_a_newer_version_is_refused() {
     let said = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(1));
     assert!(said.contains("newer mmn (layout 99)") && said.contains("hint: "), "{said}");
+}
+
+/// Two vantage points on either side of a link of 10 ms, and a host behind it.
+const WORLD: &str = r#"
+[city]
+ams = { lat = 52.37, lon = 4.90, country = "NL", continent = "EU" }
+[[router]]
+name = "near"
+addr = "198.19.0.1"
+city = "ams"
+asn = 65101
+[[router]]
+name = "far"
+addr = "198.19.0.2"
+[[link]]
+a = "near"
+b = "far"
+delay_ms = 10.0
+[[vp]]
+name = "one"
+addr = "198.18.0.1"
+at = "near"
+delay_ms = 3.0
+[[vp]]
+name = "two"
+addr = "198.18.0.2"
+at = "far"
+delay_ms = 1.0
+[[host]]
+name = "www"
+addr = "198.18.16.1"
+at = "far"
+delay_ms = 2.0
+"#;
+
+#[test]
+fn a_simulated_world_is_up_and_what_comes_of_it_says_so() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("world.toml");
+    std::fs::write(&file, WORLD).unwrap();
+    let up = Up::start_with(&["--lab", file.to_str().unwrap(), "--lab-driver", "in-process"]);
+    assert!(up.told.iter().any(|line| line.contains("2 of 2 ready")), "{:?}", up.told);
+
+    let vps = up.measure(&["vps", "--json"]);
+    assert_eq!(vps.len(), 2);
+    assert!(vps.iter().all(|vp| vp["vantage_point"]["simulated"] == true), "{vps:?}");
+
+    let ping =
+        up.measure(&["ping", "www", "--from", "one,two", "--count", "2", "--interval", "10ms", "--json"]);
+    for (vp, rtt_ns) in [("one", 30_000_000), ("two", 6_000_000)] {
+        let record = ping.iter().find(|record| record["vp_name"] == vp).unwrap();
+        assert_eq!(record["simulated"], true);
+        assert_eq!(record["summary"]["rtt_min_ns"], rtt_ns, "{record}");
+        assert_eq!(record["body"]["conditions"]["lane"], "simulated");
+    }
+
+    let trace = up.measure(&["trace", "198.18.16.1", "--from", "one", "--json"]);
+    let hops = trace[0]["body"]["hops"].as_array().unwrap();
+    assert_eq!(hops.len(), 3, "{hops:?}");
+
+    let table = up.mmn(&["ping", "www", "--from", "one", "--count", "1"]);
+    assert!(String::from_utf8(table.stdout).unwrap().contains("one (simulated)"));
+}
+
+#[test]
+fn whatever_shows_a_simulated_world_marks_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("world.toml");
+    std::fs::write(&file, WORLD).unwrap();
+    let up = Up::start_with(&["--lab", file.to_str().unwrap(), "--lab-driver", "in-process"]);
+    up.measure(&["ping", "www", "--from", "one", "--count", "2", "--interval", "10ms", "--json"]);
+
+    // Tables and pages.
+    for args in [
+        &["vps"][..],
+        &["modules"],
+        &["select", "one"],
+        &["ping", "www", "--from", "one", "--dry-run"],
+        &["ping", "www", "--from", "one", "--count", "1"],
+        &["trace", "www", "--from", "one"],
+        &["results", "last"],
+        &["watch", "last"],
+        &["why", "last"],
+        &["lab", "truth", "last"],
+    ] {
+        let output = up.mmn(args);
+        let text = String::from_utf8(output.stdout).unwrap();
+        assert!(text.contains("one (simulated)"), "{args:?}: {text}");
+    }
+    let page = up.mmn(&["vps", "one"]);
+    assert!(String::from_utf8(page.stdout).unwrap().contains("simulated"));
+
+    // What the API says, over REST and over its WebSocket.
+    for args in [&["results", "last", "--json"][..], &["watch", "last", "--json"], &["modules", "--json"]] {
+        let items = up.measure(args);
+        assert!(!items.is_empty() && items.iter().all(|item| item["simulated"] == true), "{items:?}");
+    }
+    let of_vps = [&["select", "one", "--json"][..], &["ping", "www", "--from", "one", "--dry-run", "--json"]];
+    for args in of_vps {
+        let answer = up.measure(args);
+        assert_eq!(answer[0]["vps"][0]["simulated"], true, "{answer:?}");
+    }
+    let metrics = up.get("/metrics");
+    for name in ["mmn_vantage_point_up", "mmn_module_instances"] {
+        let line = metrics.lines().find(|line| line.starts_with(&format!("{name}{{"))).unwrap();
+        assert!(line.contains("simulated=\"true\""), "{line}");
+    }
+    let newest = serde_json::from_str::<Value>(&up.get("/api/v1/measurements?limit=1")).unwrap();
+    let id = newest["items"][0]["id"].as_str().unwrap().to_owned();
+    let rollups =
+        serde_json::from_str::<Value>(&up.get(&format!("/api/v1/measurements/{id}/rollups"))).unwrap();
+    assert_eq!(rollups["items"][0]["simulated"], true, "{rollups}");
+
+    // What was measured is what happened.
+    for kind in ["ping", "trace", "multipath", "tcp", "udp"] {
+        up.mmn(&[kind, "www", "--from", "all"]);
+        let truth = up.mmn(&["lab", "truth", "last", "--json"]);
+        assert_eq!(truth.status.code(), Some(0), "{kind}: {truth:?}");
+        let text = String::from_utf8(truth.stdout).unwrap();
+        let first: Value = serde_json::from_str(text.lines().next().unwrap()).unwrap();
+        assert!(
+            first["truth"]["packet"]["id"].is_u64() && first["measured"]["sent_at"].is_string(),
+            "{first}"
+        );
+    }
+    let status = up.mmn(&["lab", "status"]);
+    assert_eq!(status.status.code(), Some(0), "{status:?}");
+    let socket = std::fs::metadata(up.data.path().join("lab/lab.sock")).unwrap();
+    assert_eq!(std::os::unix::fs::PermissionsExt::mode(&socket.permissions()) & 0o777, 0o600);
+}
+
+#[test]
+fn a_world_that_makes_no_sense_is_refused_with_its_line() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("world.toml");
+    std::fs::write(&file, WORLD.replace("at = \"near\"", "at = \"nowhere\"")).unwrap();
+    let output = up(&dir.path().join("data")).arg("--lab").arg(&file).output().unwrap();
+    let words = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(2), "{words}");
+    assert!(words.contains("world.toml:") && words.contains("nowhere"), "{words}");
 }

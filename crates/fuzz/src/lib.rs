@@ -5,9 +5,11 @@
 //! and read again to the same value.
 
 mod identity;
+mod lab;
 mod measure;
 mod packets;
 mod site;
+mod warts;
 mod wire;
 
 use mmn_modules::{dns::fuzzing as dns, http::fuzzing as http};
@@ -49,6 +51,9 @@ pub const TARGETS: &[Target] = &[
     ("ip", packets::ip),
     ("jwt", identity::jwt),
     ("kept", mmn_anchor::fuzzing::kept),
+    ("lab_packets", lab::packets),
+    ("lab_plan", lab::plan),
+    ("lab_request", lab::request),
     ("literal", mmn_node::fuzzing::literal),
     ("manifest", mmn_node::fuzzing::manifest),
     ("node_order", wire::node_order),
@@ -70,4 +75,6 @@ pub const TARGETS: &[Target] = &[
     ("tcp_options", packets::tcp_options),
     ("times", wire::times),
     ("to_instance", wire::to_instance),
+    ("warts_file", warts::file),
+    ("warts_record", warts::record),
 ];

@@ -76,6 +76,11 @@ pub trait Context {
 
     /// The name servers that the system uses.
     fn name_servers(&self) -> Vec<SocketAddr>;
+
+    /// A certificate to trust besides Mozilla's, in PEM: that of a simulated world's authority.
+    fn authority(&self) -> Option<&str> {
+        None
+    }
 }
 
 /// A machine that a driver may own: whoever drives it lives longer than the task that asked for it.

@@ -187,7 +187,7 @@ impl<K: PacketKind> Measurement for PreparedPacket<K> {
         sample: &mmn_probe::bulk::Sample,
         conditions: &Conditions,
     ) -> Result<Measured<Body>, Failure> {
-        erase(K::of_bulk(&self.params, sample, conditions)?)
+        K::of_bulk(&self.params, &self.plan, sample, conditions)
     }
 
     fn driven(&self) -> Option<Family> {
@@ -286,8 +286,8 @@ pub fn info<K: Kind>() -> KindInfo {
         version: K::VERSION,
         description: K::DESCRIPTION.to_owned(),
         input: K::INPUT,
-        params: schemars::schema_for!(K::Params),
-        result: schemars::schema_for!(K::Body),
+        params: schemars::schema_for!(K::Params).into(),
+        result: schemars::schema_for!(K::Body).into(),
         summary: K::summary_fields(),
         unavailable: None,
     }

@@ -4,6 +4,7 @@ use mmn_probe::conditions::{Conditions, Wish};
 use mmn_probe::machine::Machine;
 use mmn_probe::time::Nanos;
 use mmn_schema::announce::{InputShape, SchemaVersion, SummaryField};
+use mmn_schema::body::Body;
 use mmn_schema::dispatch::Input;
 use mmn_schema::outcome::code;
 use schemars::JsonSchema;
@@ -83,12 +84,14 @@ pub trait PacketKind: Kind {
         None
     }
 
-    /// What came of a task that was performed in bulk.
+    /// What came of a task that was performed in bulk, its body written already: there are very many of them, and most are
+    /// alike.
     fn of_bulk(
         _: &Self::Params,
+        _: &Self::Plan,
         _: &mmn_probe::bulk::Sample,
         _: &Conditions,
-    ) -> Result<Measured<Self::Body>, Failure> {
+    ) -> Result<Measured<Body>, Failure> {
         Err(Failure::failed(code::INTERNAL, "this kind is not performed in bulk"))
     }
 

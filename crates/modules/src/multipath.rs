@@ -9,11 +9,10 @@ use mmn_kit::{Cost, Family, FarEnd, Kind, SelfTest, Span, Timestamp};
 use mmn_schema::announce::{SchemaVersion, SummaryField};
 use mmn_schema::dispatch::Input;
 use schemars::JsonSchema;
-use serde::{Deserialize, Deserializer, Serialize, de};
-use std::fmt;
+use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
 
-use crate::shared::{Address, AddressFamily, Conditions, LaneWish, field, is_false, is_zero};
+use crate::shared::{Address, AddressFamily, Conditions, LaneWish, field, is_false, is_zero, real};
 use crate::trace::{MAX_ATTEMPTS, MAX_SIZE, Reply, SELF_TEST_PORT, Status};
 
 #[cfg(feature = "run")]
@@ -67,6 +66,9 @@ pub struct Params {
     pub tos: Option<u8>,
     /// Forbid routers to fragment the probes.
     pub dont_fragment: bool,
+    /// Address of the router that probes leave by, on a link of the vantage point, whatever its routes say. It takes packet
+    /// sockets, which the site's policy must allow.
+    pub router: Option<Address>,
     /// Source address, one of the vantage point's.
     pub source: Option<Address>,
     /// Address family of the target.
@@ -96,6 +98,7 @@ impl Default for Params {
             dscp: None,
             tos: None,
             dont_fragment: false,
+            router: None,
             source: None,
             family: Family::Any,
             lane: LaneWish::Any,
@@ -149,6 +152,9 @@ pub struct Body {
     pub method: Method,
     /// The percentage of certainty that was asked for.
     pub confidence: f64,
+    /// The router that the probes left by, where one was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub router: Option<Address>,
     /// The source of the probes, where the system tells.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source: Option<Address>,
@@ -300,6 +306,9 @@ pub struct Probe {
     /// When it left; absent when it did not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sent_at: Option<Timestamp>,
+    /// Its length in bytes, IP header included; absent when it did not leave.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bytes: Option<u32>,
     /// What came back, in the order of coming; at most 4.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub replies: Vec<Reply>,
@@ -323,38 +332,9 @@ pub struct Diamond {
     pub width: u32,
 }
 
-/// A number, whole or not: encodings tell the two apart, and people write `95`.
-fn real<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
-    struct Real;
-
-    impl de::Visitor<'_> for Real {
-        type Value = f64;
-
-        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str("a number")
-        }
-
-        fn visit_f64<E>(self, number: f64) -> Result<f64, E> {
-            Ok(number)
-        }
-
-        #[expect(clippy::cast_precision_loss, reason = "larger ones are refused anyway")]
-        fn visit_u64<E>(self, number: u64) -> Result<f64, E> {
-            Ok(number as f64)
-        }
-
-        #[expect(clippy::cast_precision_loss, reason = "larger ones are refused anyway")]
-        fn visit_i64<E>(self, number: i64) -> Result<f64, E> {
-            Ok(number as f64)
-        }
-    }
-
-    deserializer.deserialize_any(Real)
-}
-
 impl Kind for Multipath {
     const NAME: &'static str = "multipath";
-    const VERSION: SchemaVersion = SchemaVersion { major: 1, minor: 0 };
+    const VERSION: SchemaVersion = SchemaVersion { major: 1, minor: 1 };
     const DESCRIPTION: &'static str =
         "Multipath traceroute (MDA): the graph of all ways to one target that load balancers offer.";
     const MODULE: &'static str = "packet";
@@ -402,7 +382,9 @@ impl Kind for Multipath {
         within(!icmp || params.source_port.is_none(), "source_port is for methods over UDP and TCP")?;
         within(!icmp || params.port.is_none(), "port is for methods over UDP and TCP")?;
         within(params.dscp.is_none_or(|dscp| dscp < 64), "dscp must be between 0 and 63")?;
-        within(params.dscp.is_none() || params.tos.is_none(), "dscp and tos exclude each other")
+        within(params.dscp.is_none() || params.tos.is_none(), "dscp and tos exclude each other")?;
+        let agrees = params.router.is_none_or(|router| params.family.holds(router.0));
+        within(agrees, "router is not of the family that is asked for")
     }
 
     fn cost(params: &Params) -> Cost {

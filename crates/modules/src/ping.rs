@@ -20,6 +20,8 @@ mod bulk;
 mod check;
 #[cfg(feature = "run")]
 mod measured;
+#[cfg(feature = "run")]
+mod mould;
 mod result;
 #[cfg(feature = "run")]
 mod run;
@@ -27,9 +29,11 @@ mod run;
 #[cfg(feature = "run")]
 pub(crate) use measured::{icmp_error, nothing_left, rtt, send_error, tcp_flags};
 pub use result::{
-    Body, End, Error, IcmpTimestamps, IpStamp, IpTimestamps, Ipdv, Pdv, Protocol, Registered, Reordering,
-    Repeat, Reply, Rtt, Status,
+    Body, End, Error, IcmpTimestamps, IpStamp, IpTimestamps, Ipdv, Pdv, Protocol, PseudoMtu, Registered,
+    Reordering, Repeat, Reply, Rtt, Status,
 };
+#[cfg(feature = "run")]
+pub use run::Plan;
 
 /// The most requests of one task: their records fit one message.
 pub const MAX_COUNT: u32 = 4_096;
@@ -92,6 +96,12 @@ pub struct Params {
     pub tcp_ack: Option<u32>,
     /// Maximum segment size that a SYN announces; none where absent.
     pub mss: Option<u16>,
+    /// An MTU that no link has: who sends an echo reply of more bytes, IP header included, is told that it was too big, and
+    /// sends what follows in fragments. At least 68, and 1280 over IPv6.
+    pub pseudo_mtu: Option<u16>,
+    /// Address of the router that requests leave by, on a link of the vantage point, whatever its routes say. It takes packet
+    /// sockets, which the site's policy must allow.
+    pub router: Option<Address>,
     /// Source address, one of the vantage point's own; the system's choice where absent.
     pub source: Option<Address>,
     /// Ask routers for their addresses by the IPv4 option record route.
@@ -176,6 +186,8 @@ impl Default for Params {
             tcp_seq: None,
             tcp_ack: None,
             mss: None,
+            pseudo_mtu: None,
+            router: None,
             source: None,
             record_route: false,
             ip_timestamp: None,
@@ -189,7 +201,7 @@ impl Default for Params {
 
 impl Kind for Ping {
     const NAME: &'static str = "ping";
-    const VERSION: SchemaVersion = SchemaVersion { major: 1, minor: 1 };
+    const VERSION: SchemaVersion = SchemaVersion { major: 1, minor: 2 };
     const DESCRIPTION: &'static str =
         "Ping by ICMP, UDP or TCP: round-trip times, loss, duplicates, reordering and errors of one target.";
     const MODULE: &'static str = "packet";
@@ -220,6 +232,8 @@ impl Kind for Ping {
     }
 
     fn cost(params: &Params) -> Cost {
+        // Each reply may be answered.
+        let told = if params.pseudo_mtu.is_some() { u64::from(params.count) } else { 0 };
         let packets = u64::from(params.count);
         // One that is not answered holds the next one back.
         let gap = match params.schedule {
@@ -228,8 +242,8 @@ impl Kind for Ping {
         };
         let last = gap.as_ns().saturating_mul(check::gaps(params));
         Cost {
-            packets,
-            bytes: packets * check::packet_bytes(params),
+            packets: packets + told,
+            bytes: packets * check::packet_bytes(params) + told * 1_280,
             duration_ns: last.saturating_add(params.timeout.as_ns()),
         }
     }

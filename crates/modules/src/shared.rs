@@ -117,6 +117,8 @@ pub enum StampSource {
     Kernel,
     /// The process, around the system call: some tens of microseconds farther from the wire.
     User,
+    /// A simulated network: exact.
+    Simulated,
 }
 
 /// Who took the two stamps of a round trip.
@@ -257,7 +259,7 @@ impl Stamps {
     /// The weaker of both in each place.
     pub(crate) fn weaker(self, other: Self) -> Self {
         let weaker = |one: StampSource, two: StampSource| match (one, two) {
-            (StampSource::Kernel, StampSource::Kernel) => StampSource::Kernel,
+            (one, two) if one == two => one,
             _ => StampSource::User,
         };
         Self { sent: weaker(self.sent, other.sent), received: weaker(self.received, other.received) }
@@ -269,6 +271,7 @@ impl From<mmn_probe::time::StampSource> for StampSource {
     fn from(source: mmn_probe::time::StampSource) -> Self {
         match source {
             mmn_probe::time::StampSource::Kernel => Self::Kernel,
+            mmn_probe::time::StampSource::Simulated => Self::Simulated,
             _ => Self::User,
         }
     }
@@ -277,6 +280,54 @@ impl From<mmn_probe::time::StampSource> for StampSource {
 /// The bytes that a text in hexadecimal means: nothing where it is none.
 pub(crate) fn hex(text: &str) -> Option<Vec<u8>> {
     data_encoding::HEXLOWER_PERMISSIVE.decode(text.as_bytes()).ok()
+}
+
+/// A number, whole or not: encodings tell the two apart, and people write `95`.
+pub(crate) fn real<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
+    struct Real;
+
+    impl de::Visitor<'_> for Real {
+        type Value = f64;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a number")
+        }
+
+        fn visit_f64<E>(self, number: f64) -> Result<f64, E> {
+            Ok(number)
+        }
+
+        #[expect(clippy::cast_precision_loss, reason = "larger ones are refused anyway")]
+        fn visit_u64<E>(self, number: u64) -> Result<f64, E> {
+            Ok(number as f64)
+        }
+
+        #[expect(clippy::cast_precision_loss, reason = "larger ones are refused anyway")]
+        fn visit_i64<E>(self, number: i64) -> Result<f64, E> {
+            Ok(number as f64)
+        }
+    }
+
+    deserializer.deserialize_any(Real)
+}
+
+/// The same, where there may be none.
+pub(crate) fn maybe_real<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<f64>, D::Error> {
+    #[derive(Deserialize)]
+    struct Real(#[serde(deserialize_with = "real")] f64);
+
+    Ok(Option::<Real>::deserialize(deserializer)?.map(|Real(number)| number))
+}
+
+/// The family of targets that packets by a router can reach.
+#[cfg(feature = "run")]
+pub(crate) const fn family_by(family: mmn_kit::Family, router: Option<Address>) -> mmn_kit::Family {
+    use mmn_kit::Family;
+    match (family, router) {
+        (Family::Any, Some(Address(IpAddr::V4(_)))) => Family::Ipv4,
+        (Family::Any, Some(Address(IpAddr::V6(_)))) => Family::Ipv6,
+        (family, _) => family,
+    }
 }
 
 /// A field of a summary.

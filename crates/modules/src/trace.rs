@@ -13,7 +13,9 @@ use mmn_schema::dispatch::Input;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::shared::{Address, AddressFamily, Conditions, LaneWish, field, hex, is_false, is_zero};
+use crate::shared::{
+    Address, AddressFamily, Conditions, LaneWish, field, hex, is_false, is_zero, maybe_real,
+};
 
 mod reply;
 #[cfg(feature = "run")]
@@ -37,7 +39,7 @@ pub const MAX_ATTEMPTS: u8 = 20;
 pub struct Trace;
 
 /// Finds the routers on the way to a target.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a choice of its own, with a flag of its own")]
 pub struct Params {
@@ -58,10 +60,17 @@ pub struct Params {
     pub attempts: u8,
     /// Send all attempts to each hop, answered or not.
     pub all_attempts: bool,
+    /// Percentage of certainty, above 0 and below 100, that nobody else answers at a hop: each is asked until so many probes
+    /// are answered as the stopping rule of multipath detection wants (6 of one address at 95), at most 240 times. Then
+    /// `attempts` says how many in a row may stay unanswered.
+    #[serde(deserialize_with = "maybe_real")]
+    pub confidence: Option<f64>,
     /// How long after its probe a reply counts as received.
     pub timeout: Span,
     /// Least time from one probe to the next.
     pub wait: Span,
+    /// Least time from one probe to the next to the same hop.
+    pub wait_hop: Span,
     /// Probes that may be under way at a time, 1 to 255; with 1 each hop is waited for.
     pub parallel: u16,
     /// Stop at the loop of this number; 0: never.
@@ -81,6 +90,9 @@ pub struct Params {
     /// The payload in hexadecimal, instead of `size`. A Paris trace by ICMP or UDP changes its last two bytes, and carries
     /// no cookie against forged replies.
     pub payload: Option<String>,
+    /// Give all probes the same payload, to the last byte. UDP probes of a Paris trace then go one at a time. Not for a Paris
+    /// trace by ICMP, whose payload makes up for the sequence number.
+    pub constant_payload: bool,
     /// DSCP of the probes, 0 to 63.
     pub dscp: Option<u8>,
     /// Octet of DSCP and ECN of the probes (type of service, traffic class).
@@ -94,6 +106,23 @@ pub struct Params {
     pub pmtud: bool,
     /// Size in bytes, IP header included, with which the search for the MTU begins.
     pub pmtud_size: u16,
+    /// Begin at the first hop, go forward to the destination or to a stop set, and then back to TTL 1 or to a stop set
+    /// (Doubletree).
+    pub doubletree: bool,
+    /// Addresses of routers that end the way forward.
+    pub global_stop_set: Vec<Address>,
+    /// Name of the set of routers that traces from this vantage point have met, one of which ends the way back; traces of
+    /// one name share it. Absent: go back to TTL 1.
+    pub local_stop_set: Option<String>,
+    /// A trace with a greater number than those before it empties the local stop set first.
+    pub local_stop_set_epoch: u64,
+    /// Routers that were met longer ago are none of the local stop set's.
+    pub local_stop_set_age: Span,
+    /// Don't go back.
+    pub no_backward: bool,
+    /// Address of the router that probes leave by, on a link of the vantage point, whatever its routes say. It takes packet
+    /// sockets, which the site's policy must allow.
+    pub router: Option<Address>,
     /// Source address, one of the vantage point's.
     pub source: Option<Address>,
     /// Address family of the target.
@@ -113,8 +142,10 @@ impl Default for Params {
             last_ditch: false,
             attempts: 2,
             all_attempts: false,
+            confidence: None,
             timeout: Span::from_millis(2_000),
             wait: Span::from_millis(0),
+            wait_hop: Span::from_millis(0),
             parallel: 8,
             loops: 1,
             port: None,
@@ -124,12 +155,20 @@ impl Default for Params {
             flow: 0,
             size: None,
             payload: None,
+            constant_payload: false,
             dscp: None,
             tos: None,
             dont_fragment: false,
             fragment_offset: None,
             pmtud: false,
             pmtud_size: 1_500,
+            doubletree: false,
+            global_stop_set: Vec::new(),
+            local_stop_set: None,
+            local_stop_set_epoch: 0,
+            local_stop_set_age: Span::from_millis(3_600_000),
+            no_backward: false,
+            router: None,
             source: None,
             family: Family::Any,
             lane: LaneWish::Any,
@@ -177,6 +216,44 @@ impl Params {
     }
 }
 
+/// The most probes for a hop, and in all, of a trace that wants certainty.
+const MAX_ASKED: u8 = 240;
+const MAX_CERTAIN_PROBES: u64 = 4_096;
+/// The most addresses of a global stop set: with it a request still fits one message.
+pub const MAX_STOPS: usize = 16_384;
+/// The longest name of a local stop set in bytes.
+pub const MAX_SET_NAME: usize = 64;
+
+/// Checks what is about certainty, stop sets and routers.
+fn newer(params: &Params) -> Result<(), String> {
+    let within = |holds: bool, text: &str| if holds { Ok(()) } else { Err(text.to_owned()) };
+    let confidence = params.confidence.is_none_or(|percent| percent > 0.0 && percent < 100.0);
+    within(confidence, "confidence must be above 0 and below 100")?;
+    let both = params.confidence.is_some() && params.all_attempts;
+    within(!both, "confidence says how often a hop is asked: leave all_attempts out")?;
+    within(params.wait_hop.as_ns() <= 60_000_000_000, "wait_hop must be at most 1m")?;
+    let makes_up = params.constant_payload && params.paris && params.method == Method::Icmp;
+    within(!makes_up, "constant_payload is not for a Paris trace by method icmp")?;
+    let stops = !params.global_stop_set.is_empty() || params.local_stop_set.is_some() || params.no_backward;
+    within(
+        !stops || params.doubletree,
+        "global_stop_set, local_stop_set and no_backward are of doubletree: ask for it",
+    )?;
+    within(params.global_stop_set.len() <= MAX_STOPS, "global_stop_set must be at most 16384 addresses")?;
+    let named = params.local_stop_set.as_ref().is_none_or(|name| (1..=MAX_SET_NAME).contains(&name.len()));
+    within(named, "local_stop_set must be a name of 1 to 64 bytes")?;
+    let epoch = params.local_stop_set_epoch;
+    within(epoch == 0 || params.local_stop_set.is_some(), "local_stop_set_epoch needs a local_stop_set")?;
+    within(epoch <= MAX_NUMBER, "local_stop_set_epoch must be at most 2^53 - 1")?;
+    let age = params.local_stop_set_age.as_ns();
+    within(age > 0 && age <= 30 * 86_400_000_000_000, "local_stop_set_age must be above 0 and at most 30d")?;
+    let agrees = params.router.is_none_or(|router| params.family.holds(router.0));
+    within(agrees, "router is not of the family that is asked for")
+}
+
+/// Numbers of JSON that every reader holds.
+const MAX_NUMBER: u64 = (1 << 53) - 1;
+
 /// The path that was found.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Body {
@@ -190,6 +267,12 @@ pub struct Body {
     pub method: Method,
     /// Whether all belonged to one flow.
     pub paris: bool,
+    /// The percentage of certainty that was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub confidence: Option<f64>,
+    /// The router that they left by, where one was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub router: Option<Address>,
     /// The source of the probes, where the system tells.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source: Option<Address>,
@@ -220,11 +303,15 @@ pub struct Body {
     /// Civil time was set meanwhile: instants are in doubt, round trips are not.
     #[serde(default, skip_serializing_if = "is_false")]
     pub clock_stepped: bool,
-    /// The hops, from the first on, up to the end of the path or the last that answered.
+    /// The hops, from the first on, or the lowest to which the way back led, up to the end of the path or the last that
+    /// answered.
     pub hops: Vec<Hop>,
     /// The probes to the destination itself, behind a gap.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub last_ditch: Vec<Probe>,
+    /// How the stop sets were of use, where they were asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub doubletree: Option<Doubletree>,
     /// The path's MTU, where it was asked for and something answered.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mtu: Option<PathMtu>,
@@ -260,6 +347,8 @@ pub enum StopReason {
     Icmp,
     /// The path came back to a router.
     Loop,
+    /// A router of the global stop set answered.
+    GlobalStopSet,
     /// So many hops in a row were silent.
     GapLimit,
     /// The last TTL was reached.
@@ -268,6 +357,34 @@ pub enum StopReason {
     Halted,
     /// A probe could not be sent.
     Error,
+}
+
+/// How a trace used stop sets (Doubletree).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Doubletree {
+    /// The TTL with which it began.
+    pub first_hop: u8,
+    /// The router of the global stop set that ended the way forward; absent where none did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub global_stop: Option<StoppedAt>,
+    /// The router of the local stop set that ended the way back; absent where it went to TTL 1, or was not gone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub local_stop: Option<StoppedAt>,
+    /// The name of the local stop set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub local_stop_set: Option<String>,
+    /// Whether the way back was not to be gone.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub no_backward: bool,
+}
+
+/// A router of a stop set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct StoppedAt {
+    /// Its TTL.
+    pub ttl: u8,
+    /// Its address.
+    pub address: Address,
 }
 
 /// A hop.
@@ -358,7 +475,7 @@ pub enum MtuNoteKind {
 
 impl Kind for Trace {
     const NAME: &'static str = "trace";
-    const VERSION: SchemaVersion = SchemaVersion { major: 1, minor: 0 };
+    const VERSION: SchemaVersion = SchemaVersion { major: 1, minor: 1 };
     const DESCRIPTION: &'static str =
         "Traceroute: the routers on the way to one target, Paris by default, and the path's MTU.";
     const MODULE: &'static str = "packet";
@@ -380,6 +497,7 @@ impl Kind for Trace {
 
     fn check(params: &Params) -> Result<(), String> {
         let within = |holds: bool, text: &str| if holds { Ok(()) } else { Err(text.to_owned()) };
+        newer(params)?;
         within(params.first_hop > 0, "first_hop must be between 1 and 255")?;
         within(params.max_ttl >= params.first_hop, "max_ttl must not be below first_hop")?;
         within((1..=MAX_ATTEMPTS).contains(&params.attempts), "attempts must be between 1 and 20")?;
@@ -416,12 +534,21 @@ impl Kind for Trace {
     fn cost(params: &Params) -> Cost {
         let ttls = u64::from(params.max_ttl.saturating_sub(params.first_hop)) + 1;
         let last_ditch = if params.last_ditch { u64::from(params.attempts) } else { 0 };
-        let of_path = ttls * u64::from(params.attempts) + last_ditch;
+        // The way back.
+        let before = if params.doubletree && !params.no_backward { params.first_hop - 1 } else { 0 };
+        let ttls = ttls + u64::from(before);
+        let of_hop = params.confidence.map_or(params.attempts, |_| MAX_ASKED);
+        let of_path = ttls * u64::from(of_hop) + last_ditch;
+        let of_path = if params.confidence.is_some() { of_path.min(MAX_CERTAIN_PROBES) } else { of_path };
         // The table of sizes, and then half of the hops again and again, each as often as it may be tried.
         let of_search = if params.pmtud { 40 * u64::from(params.attempts) } else { 0 };
         let packet = u64::from(params.payload_bytes()) + 40 + params.method.header_bytes();
         let timeout = params.timeout.as_ns();
-        let rounds = of_path.div_ceil(params.parallel.into()).max(params.attempts.into());
+        // The way back, and probes that are all alike, go one by one.
+        let alike = params.constant_payload && params.paris && params.method == Method::Udp;
+        let parallel = if alike { 1 } else { params.parallel.into() };
+        let rounds = of_path.div_ceil(parallel).max(of_hop.into()) + u64::from(before) * u64::from(of_hop);
+        let pauses = params.wait_hop.as_ns().saturating_mul(u64::from(of_hop) * (1 + u64::from(before)));
         Cost {
             packets: of_path + of_search,
             bytes: of_path * packet + of_search * u64::from(params.pmtud_size),
@@ -429,6 +556,7 @@ impl Kind for Trace {
             duration_ns: timeout
                 .saturating_mul(rounds + of_search + last_ditch)
                 .saturating_add(ttls * 250_000_000)
+                .saturating_add(pauses)
                 .saturating_add(params.wait.as_ns().saturating_mul(of_path + of_search)),
         }
     }

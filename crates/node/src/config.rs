@@ -12,6 +12,8 @@ use mmn_schema::vp::{Location, VantagePoint};
 use serde::{Deserialize, Serialize};
 
 use crate::host;
+use crate::module::Kind;
+use crate::net::network::Network;
 use crate::policy::Policy;
 
 /// The local key of a node's only vantage point.
@@ -46,6 +48,17 @@ pub struct Config {
     pub watch: bool,
     /// How long a module's process may run without being heard on the bus until that is told.
     pub silence: Duration,
+    /// The simulated world that the vantage point is in; none: this host.
+    pub simulated: Option<Simulated>,
+}
+
+/// A vantage point of a simulated world. Its modules have no processes of their own: they run in the node's.
+#[derive(Debug, Clone)]
+pub struct Simulated {
+    /// Its network there.
+    pub network: Network,
+    /// The kinds that it offers. One module has all of them: where there are many vantage points each costs a connection.
+    pub kinds: Vec<Kind>,
 }
 
 /// Long enough for a module to start on a busy machine.
@@ -195,7 +208,7 @@ impl Place {
     }
 
     /// The vantage point as the network sees it.
-    pub(crate) fn vantage_point(&self, id: VpId) -> VantagePoint {
+    pub(crate) fn vantage_point(&self, id: VpId, simulated: Option<&Simulated>) -> VantagePoint {
         VantagePoint {
             id,
             name: self.name.clone(),
@@ -208,9 +221,9 @@ impl Place {
             },
             asn: self.asn,
             as_name: self.as_name.clone(),
-            addresses: host::addresses(),
+            addresses: simulated.and_then(|at| at.network.addresses()).unwrap_or_else(host::addresses),
             tags: self.tags.clone(),
-            simulated: false,
+            simulated: simulated.is_some(),
         }
     }
 

@@ -9,7 +9,8 @@
 //! [`policy`] is enforced in the modules' processes, wins over any anchor, and is published. Sockets and everything
 //! `unsafe` are in [`net`]; time is read in [`clock`] alone.
 //!
-//! Both are written for a current-thread runtime: kinds' futures are not `Send`.
+//! Both are written for a current-thread runtime: kinds' futures are not `Send`. In a simulated world a node and its modules
+//! share one process with those of many other vantage points ([`Simulated`]).
 //!
 //! Begin with [`module`], then `module/desk` (the rules of taking and owing as a pure state machine), then
 //! [`supervisor`](run).
@@ -26,5 +27,5 @@ pub mod net;
 pub mod policy;
 mod supervisor;
 
-pub use config::{Builtin, Config, ConfigError, DEFAULT_LOCAL_KEY, DEFAULT_SILENCE, Place};
+pub use config::{Builtin, Config, ConfigError, DEFAULT_LOCAL_KEY, DEFAULT_SILENCE, Place, Simulated};
 pub use supervisor::{NodeError, Ready, run};

@@ -50,6 +50,7 @@ fn start_with(server: &TestServer, name: &str, kinds: &[&'static dyn mmn_kit::Re
         vp,
         instance: instance.clone(),
         kinds: kinds.iter().copied().map(Kind).collect(),
+        simulated: false,
         node: None,
     };
     let shutdown = CancellationToken::new();

@@ -19,15 +19,57 @@ pub const FULL: u64 = 0;
 /// wait before the same question can be answered with yes. A cost larger than the burst passes when the
 /// bucket is full. A rate of 0 lets nothing pass: the wait is [`Nanos::MAX`].
 pub fn next_allowed(state: u64, now_ns: u64, cost: u64, rate_per_s: u64, burst: u64) -> Result<u64, Nanos> {
-    if rate_per_s == 0 {
-        return Err(Nanos::MAX);
+    Step::of(cost, rate_per_s, burst).ok_or(Nanos::MAX)?.next(state, now_ns)
+}
+
+/// Takes as many of `most` portions of `each` units as may pass at once, as [`next_allowed`] takes one. Returns how many
+/// these are, at least one, and the new state; or how long to wait for the first. Beyond the burst they pass one by one.
+pub fn most_allowed(
+    state: u64,
+    now_ns: u64,
+    (each, most): (u64, u64),
+    rate_per_s: u64,
+    burst: u64,
+) -> Result<(u64, u64), Nanos> {
+    let of = |count: u64| next_allowed(state, now_ns, each.saturating_mul(count), rate_per_s, burst);
+    let most = most.min(burst / each.max(1)).max(1);
+    if let Ok(next) = of(most) {
+        return Ok((most, next));
     }
-    let increment = span_ns(cost, rate_per_s);
-    let tolerance = span_floor_ns(burst, rate_per_s).max(increment);
-    let next = state.max(now_ns).saturating_add(increment);
-    match next.saturating_sub(now_ns).checked_sub(tolerance) {
-        None | Some(0) => Ok(next),
-        Some(wait) => Err(Nanos(wait)),
+    let one = of(1)?;
+    let taken_ns = state.max(now_ns) - now_ns;
+    let room_ns = span_floor_ns(burst, rate_per_s).saturating_sub(taken_ns);
+    let room = u128::from(room_ns) * u128::from(rate_per_s) / NANOS_PER_SECOND / u128::from(each.max(1));
+    // Rounded down twice, so there may be one more.
+    let guess = u64::try_from(room).unwrap_or(u64::MAX).saturating_add(1);
+    let found = (2..=guess.min(most)).rev().take(3).find_map(|count| Some((count, of(count).ok()?)));
+    Ok(found.unwrap_or((1, one)))
+}
+
+/// What taking the same cost from buckets of the same rate and burst comes to, worked out beforehand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Step {
+    increment: u64,
+    tolerance: u64,
+}
+
+impl Step {
+    /// As the arguments of [`next_allowed`] say; nothing for a rate of 0.
+    pub fn of(cost: u64, rate_per_s: u64, burst: u64) -> Option<Self> {
+        if rate_per_s == 0 {
+            return None;
+        }
+        let increment = span_ns(cost, rate_per_s);
+        Some(Self { increment, tolerance: span_floor_ns(burst, rate_per_s).max(increment) })
+    }
+
+    /// Takes it: the new state, or how long to wait.
+    pub fn next(self, state: u64, now_ns: u64) -> Result<u64, Nanos> {
+        let next = state.max(now_ns).saturating_add(self.increment);
+        match next.saturating_sub(now_ns).checked_sub(self.tolerance) {
+            None | Some(0) => Ok(next),
+            Some(wait) => Err(Nanos(wait)),
+        }
     }
 }
 
@@ -114,8 +156,35 @@ mod tests {
         }
 
         #[test]
+        fn many_at_once_are_as_many_as_one_by_one(
+            rate in 1_u64..5_000_000, burst in 0_u64..20_000, each in 1_u64..500, most in 1_u64..64,
+            ahead in 0_u64..20_000_000,
+        ) {
+            let now = 1_000_000_000;
+            let start = now + ahead;
+            let (mut state, mut passed) = (start, 0);
+            while passed < most && let Ok(next) = next_allowed(state, now, each, rate, burst) {
+                state = next;
+                passed += 1;
+            }
+            match most_allowed(start, now, (each, most), rate, burst) {
+                Ok((count, next)) => {
+                    // One by one each is rounded up, so that it may be one less.
+                    prop_assert!(count == passed || count == passed + 1, "{} and {}", count, passed);
+                    prop_assert_eq!(Ok(next), next_allowed(start, now, each * count, rate, burst));
+                    prop_assert!(count == 1 || each * count <= burst);
+                }
+                Err(wait) => {
+                    prop_assert_eq!(passed, 0);
+                    prop_assert_eq!(Err(wait), next_allowed(start, now, each, rate, burst));
+                }
+            }
+        }
+
+        #[test]
         fn no_argument_panics(s: u64, n: u64, c: u64, r: u64, b: u64) {
             let _ = next_allowed(s, n, c, r, b);
+            let _ = most_allowed(s, n, (c, b), r, n);
         }
     }
 }

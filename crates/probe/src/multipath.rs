@@ -277,6 +277,7 @@ impl Multipath {
             port: self.port_of(flow),
             payload_bytes: self.spec.payload_bytes,
             payload: None,
+            cookie_of: id.0,
             checksum,
         }
     }

@@ -36,6 +36,8 @@ pub struct Probe {
     /// Where in a larger packet it says that it belongs, in units of 8 octets, at most 8191 (IPv4 alone). 0 but for probes
     /// that pass for a later fragment.
     pub fragment_offset: u16,
+    /// The router on a link of this host by which it leaves, whatever the system's routes say; theirs where absent.
+    pub router: Option<IpAddr>,
     /// IPv4 options as they stand in the header, a multiple of four octets; none for IPv6.
     pub ip_options: Vec<u8>,
     /// Whether a TCP SYN offers what most hosts do besides its maximum segment size: selective acknowledgements,
@@ -58,6 +60,7 @@ impl Probe {
             tos: 0,
             dont_fragment: false,
             fragment_offset: 0,
+            router: None,
             ip_options: Vec::new(),
             tcp_offer: false,
             flow: Flow { number: 0, selector: None },
@@ -101,6 +104,13 @@ pub enum Body {
         payload: Vec<u8>,
         /// What tells it from others of its flow.
         tag: UdpTag,
+    },
+    /// An ICMP or `ICMPv6` error that says to a host that a packet of its was too big: nothing answers it.
+    TooBig {
+        /// The MTU that it tells.
+        mtu: u16,
+        /// The packet, from its IP header on, as far as it is quoted.
+        quote: Vec<u8>,
     },
     /// A TCP segment without a connection.
     Tcp {
@@ -281,6 +291,15 @@ pub struct Quote<'a> {
     pub payload: &'a [u8],
 }
 
+/// How many octets at the beginning of a payload a quote shows, `quoted` being what it has after the transport header; nothing
+/// where it shows something else. Zeros from somewhere on may be no payload: who appends an extension to a short quote fills
+/// that up to 128 octets (RFC 4884, section 5).
+pub fn shown(payload: &[u8], quoted: &[u8]) -> Option<usize> {
+    let same = payload.iter().zip(quoted).take_while(|(sent, quoted)| sent == quoted).count();
+    let whole = same == payload.len().min(quoted.len());
+    (whole || quoted.iter().skip(same).all(|octet| *octet == 0)).then_some(same)
+}
+
 /// Why a probe did not leave.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 #[non_exhaustive]
@@ -312,6 +331,12 @@ pub enum SendFailure {
     /// The system's buffers stayed full.
     #[error("the system's buffers are full")]
     Overrun,
+    /// A router that was asked for can be had by packet sockets alone, and there are none here.
+    #[error("a first-hop router takes packet sockets, and the site's policy allows none here")]
+    NoRouter,
+    /// The router that was asked for is on no link of this host, or does not answer there.
+    #[error("the router is on no link of this host, or does not answer there")]
+    RouterSilent,
     /// The site's limits allow no such packet at all.
     #[error("the site's limits do not allow it")]
     Forbidden,
@@ -321,4 +346,26 @@ pub enum SendFailure {
     /// Any other refusal of the system, with its `errno`.
     #[error("the system refused it (errno {0})")]
     System(i32),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_quote_shows_what_it_has_and_padding_is_nothing() {
+        let sent = [7, 0, 9, 3];
+        for (quoted, octets) in [
+            (&[][..], Some(0)),
+            (&[7, 0], Some(2)),
+            (&[7, 0, 9, 3, 55], Some(4)),
+            (&[0; 120], Some(0)),
+            (&[7, 0, 0, 0, 0], Some(2)),
+            (&[7, 0, 9, 4], None),
+            (&[7, 0, 0, 0, 1], None),
+            (&[8], None),
+        ] {
+            assert_eq!(shown(&sent, quoted), octets, "{quoted:?}");
+        }
+    }
 }

@@ -11,8 +11,9 @@ mod judge;
 pub mod options;
 mod sample;
 mod spec;
+mod too_big;
 
-use std::{net::IpAddr, sync::Arc};
+use std::{collections::VecDeque, net::IpAddr, sync::Arc};
 
 use crate::{
     cookie::Key,
@@ -63,6 +64,11 @@ struct Rare {
     repeats: Vec<Repeat>,
     extensions: Vec<(u32, Box<[u8]>)>,
     unasked: Unasked,
+    /// The messages that replies were too big, and whether the driver has one that it has not yet reported on.
+    too_big: VecDeque<Probe>,
+    too_big_handed_out: bool,
+    too_big_sent: u32,
+    too_big_failed: Option<SendFailure>,
 }
 
 #[derive(Debug)]
@@ -162,6 +168,16 @@ impl Ping {
         self.rare.as_ref().map_or_else(Unasked::default, |rare| rare.unasked)
     }
 
+    /// How many replies were answered by a message that they were too big.
+    pub fn too_big_sent(&self) -> u32 {
+        self.rare.as_ref().map_or(0, |rare| rare.too_big_sent)
+    }
+
+    /// Why such a message could not be sent.
+    pub fn too_big_failed(&self) -> Option<SendFailure> {
+        self.rare.as_ref().and_then(|rare| rare.too_big_failed)
+    }
+
     /// The payload of a probe as the machine gives it to its driver: its cookie, then the fill.
     pub fn payload(&self, probe: ProbeId) -> Vec<u8> {
         if let Some(payload) = &self.spec.payload {
@@ -212,6 +228,7 @@ impl Ping {
             ttl: spec.ttl,
             tos: spec.tos,
             dont_fragment: spec.dont_fragment,
+            router: spec.router,
             ip_options: spec.ip_option.as_ref().map_or(Vec::new(), |option| option.encode()),
             flow: Flow { number: step, selector: spec.selector.map(|first| first.wrapping_add(step)) },
             ..Probe::new(id, self.target, body)
@@ -227,6 +244,7 @@ impl Ping {
         match self.judge(index, packet) {
             Verdict::Reply(answer) => {
                 self.anonymous |= self.is_anonymous(index, packet);
+                self.weigh(index, packet);
                 self.reply(index, Reply { arrival: packet.into(), answer });
                 return Some(number(index));
             }
@@ -243,6 +261,21 @@ impl Ping {
             Verdict::Foreign => self.rare().unasked.foreign += 1,
         }
         None
+    }
+
+    /// A reply that is larger than the pseudo-MTU is answered. No other host than the target is told anything.
+    fn weigh(&mut self, index: usize, packet: &Packet<'_>) {
+        let Some(mtu) = self.spec.pseudo_mtu else { return };
+        let (Message::EchoReply { payload }, Some(entry), Some(source)) =
+            (packet.message, self.probes.get(index), self.source)
+        else {
+            return;
+        };
+        if packet.from == self.target && too_big::ip_bytes(packet) > usize::from(mtu) {
+            let message = too_big::about(packet, payload, entry.identity, source, mtu);
+            let router = self.spec.router;
+            self.rare().too_big.extend(message.map(|message| Probe { router, ..message }));
+        }
     }
 
     fn reply(&mut self, index: usize, reply: Reply) {
@@ -299,6 +332,12 @@ impl Ping {
     }
 
     fn send_failed(&mut self, probe: ProbeId, reason: SendFailure) {
+        if probe == too_big::ID {
+            let rare = self.rare();
+            rare.too_big_handed_out = false;
+            rare.too_big_failed = Some(reason);
+            return;
+        }
         self.taken(probe);
         if let Some(entry) = self.entry(probe) {
             entry.fate.get_or_insert_with(|| Box::new(Fate::NotSent(reason)));
@@ -306,6 +345,12 @@ impl Ping {
     }
 
     fn sent(&mut self, probe: ProbeId, stamp: Stamp, departure: Departure) {
+        if probe == too_big::ID {
+            let rare = self.rare();
+            rare.too_big_handed_out = false;
+            rare.too_big_sent += 1;
+            return;
+        }
         self.taken(probe);
         self.source = self.source.or(departure.source);
         if let Some(entry) = self.entry(probe) {
@@ -436,6 +481,15 @@ impl Machine for Ping {
         let deadline = self.expire(now);
         if self.cancelled {
             return self.finish(End::Cancelled);
+        }
+        if let Some(rare) = self.rare.as_mut().filter(|_| self.spec.pseudo_mtu.is_some()) {
+            if rare.too_big_handed_out {
+                return deadline.map_or(Output::Wait, Output::WaitUntil);
+            }
+            if let Some(message) = rare.too_big.pop_front() {
+                rare.too_big_handed_out = true;
+                return Output::Send(message);
+            }
         }
         if self.has_enough() {
             return self.finish(End::Enough);

@@ -81,6 +81,8 @@ pub enum StampSource {
     Kernel,
     /// The process, just before the system call that sends or just after the one that receives.
     User,
+    /// A simulated network, when the packet really left or came there.
+    Simulated,
 }
 
 /// When a packet left or came, on both clocks.

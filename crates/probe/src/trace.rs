@@ -9,15 +9,18 @@
 //! A probe that was under way while the receiver was overrun, and is never answered, costs its hop no attempt.
 //!
 //! Begin with [`Spec`], then [`Trace`]; the records are in [`Sample`]. [`shape`] says how probes look and how answers are
-//! judged, [`mtu`] how the path's MTU is found.
+//! judged, [`mtu`] how the path's MTU is found, [`census`] how sure it is to have seen all of a hop, [`doubletree`] how it
+//! stops where others have been.
 
 mod account;
+pub mod census;
+pub mod doubletree;
 pub mod mtu;
 mod record;
 pub mod shape;
 mod spec;
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use crate::cookie::Key;
@@ -26,6 +29,8 @@ use crate::packet::{Departure, Flow, Packet, ProbeId, SendFailure, Ttl};
 use crate::time::{Instant, Nanos, Stamp};
 
 use account::{Entry, Errand, Hop};
+use census::Census;
+use doubletree::Backward;
 use mtu::Search;
 pub(crate) use record::Meaning;
 use shape::{Checksum, Look, Method, SentAs, Verdict};
@@ -69,7 +74,18 @@ pub struct Trace {
     cancelled: bool,
     unasked: Unasked,
     search: Option<Box<Search>>,
+    rare: Option<Box<Rare>>,
     stop: Option<Stop>,
+}
+
+/// What few traces have.
+#[derive(Debug, Default)]
+struct Rare {
+    /// One for each of the hops, where certainty is asked for.
+    censuses: Vec<Census>,
+    backward: Option<Backward>,
+    global_stop: Option<(Ttl, IpAddr)>,
+    local_stop: Option<(Ttl, IpAddr)>,
 }
 
 /// What to do next.
@@ -111,6 +127,7 @@ impl Trace {
             cancelled: false,
             unasked: Unasked::default(),
             search: None,
+            rare: None,
             stop: None,
         })
     }
@@ -139,6 +156,16 @@ impl Trace {
     /// Whether the destination answered.
     pub const fn is_reached(&self) -> bool {
         self.reached.is_some()
+    }
+
+    /// The router of the global stop set that ended it, and its TTL.
+    pub fn global_stop(&self) -> Option<(Ttl, IpAddr)> {
+        self.rare.as_ref().and_then(|rare| rare.global_stop)
+    }
+
+    /// The router of the local stop set that ended the way back, and its TTL.
+    pub fn local_stop(&self) -> Option<(Ttl, IpAddr)> {
+        self.rare.as_ref().and_then(|rare| rare.local_stop)
     }
 
     /// The source of the probes, where the driver told.
@@ -197,7 +224,7 @@ impl Trace {
             Method::Icmp if self.spec.paris => Checksum::Fixed(
                 self.spec.checksum.unwrap_or_else(|| flow_checksum(&self.key, self.spec.flow)),
             ),
-            Method::Udp if self.spec.paris => Checksum::Tag,
+            Method::Udp if self.spec.paris && !self.spec.constant_payload => Checksum::Tag,
             _ => Checksum::Free,
         };
         Look {
@@ -207,6 +234,7 @@ impl Trace {
             port: self.port_of(id, entry),
             payload_bytes: entry.payload_bytes,
             payload: self.spec.payload.as_deref(),
+            cookie_of: if self.spec.constant_payload { 0 } else { id.0 },
             checksum,
         }
     }
@@ -265,9 +293,16 @@ impl Trace {
                 return;
             }
             Errand::LastDitch => return,
+            Errand::Backward => {
+                self.answered_backward(ttl, was_open, meaning, from, packet.stamp.at);
+                return;
+            }
         }
         self.step = Nanos((took.0 / 4).clamp(LEAST_STEP.0, LONGEST_STEP.0));
         self.hop_answered(ttl, was_open, meaning, said, from);
+        if meaning == Meaning::Hop {
+            self.met(ttl, from, packet.stamp.at);
+        }
     }
 
     fn hop_answered(&mut self, ttl: Ttl, was_open: bool, meaning: Meaning, said: Said, from: IpAddr) {
@@ -280,6 +315,11 @@ impl Trace {
             hop.reply = reply;
         }
         self.highest = self.highest.max(ttl.0);
+        if self.spec.certainty.is_some()
+            && let Some(census) = self.rare().censuses.get_mut(usize::from(ttl.0 - first))
+        {
+            census.answered(from);
+        }
         match (meaning, said) {
             (Meaning::Reached, _) => {
                 self.reached = Some(self.reached.map_or(ttl, |reached| reached.min(ttl)));
@@ -293,6 +333,53 @@ impl Trace {
             _ if is_first => self.look_for_loop(ttl, from),
             _ => {}
         }
+    }
+
+    /// A router of the path has answered: one of a stop set ends the trace, or spares it the way back.
+    fn met(&mut self, ttl: Ttl, from: IpAddr, at: Instant) {
+        let spec = Arc::clone(&self.spec);
+        let Some(tree) = &spec.doubletree else { return };
+        if tree.stops_forward(from) {
+            self.bar(ttl, Stop::GlobalStopSet);
+            let global = &mut self.rare().global_stop;
+            if global.is_none_or(|(before, _)| ttl < before) {
+                *global = Some((ttl, from));
+            }
+        }
+        if self.was_met_before(from, at) && ttl == spec.first_hop {
+            self.rare().local_stop.get_or_insert((ttl, from));
+        }
+    }
+
+    /// Notes a router in the local stop set. Whether other traces had met it.
+    fn was_met_before(&self, from: IpAddr, at: Instant) -> bool {
+        let Some(set) = self.spec.doubletree.as_ref().and_then(|tree| tree.local.as_ref()) else {
+            return false;
+        };
+        let own = self.replies.iter().filter(|reply| reply.from == from).nth(1).is_some();
+        let source = self.source.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
+        set.meet(source, from, at) && !own
+    }
+
+    fn answered_backward(&mut self, ttl: Ttl, was_open: bool, meaning: Meaning, from: IpAddr, at: Instant) {
+        let reply = u16::try_from(self.replies.len()).unwrap_or(0);
+        let known = meaning == Meaning::Hop && self.was_met_before(from, at);
+        if meaning == Meaning::Reached {
+            self.reached = Some(self.reached.map_or(ttl, |reached| reached.min(ttl)));
+        }
+        let rare = self.rare();
+        if known {
+            rare.local_stop.get_or_insert((ttl, from));
+        }
+        if let Some(back) = rare.backward.as_mut().and_then(|back| back.at(ttl)) {
+            back.hop.open -= u8::from(was_open);
+            back.hop.reply = back.hop.reply.max(reply);
+            back.census.answered(from);
+        }
+    }
+
+    fn rare(&mut self) -> &mut Rare {
+        self.rare.get_or_insert_default()
     }
 
     fn bar(&mut self, ttl: Ttl, stop: Stop) {
@@ -373,6 +460,23 @@ impl Trace {
                 return;
             }
             Errand::LastDitch => return,
+            Errand::Backward => {
+                let back = self.rare.as_mut().and_then(|rare| rare.backward.as_mut());
+                if let Some(back) = back.filter(|back| back.ttl == entry.ttl.0) {
+                    back.hop.open -= 1;
+                    back.census.silent();
+                    if reason != SendFailure::Overrun {
+                        back.ttl = 0;
+                    }
+                }
+                return;
+            }
+        }
+        if self.spec.certainty.is_some()
+            && let Some(census) =
+                self.rare.as_mut().and_then(|rare| rare.censuses.get_mut(usize::from(entry.ttl.0 - first)))
+        {
+            census.silent();
         }
         if let Some(hop) = self.hops.get_mut(usize::from(entry.ttl.0 - first)) {
             hop.open -= 1;
@@ -400,14 +504,27 @@ impl Trace {
                 if let Some(search) = &mut self.search {
                     search.silent(ProbeId(number(index)), fate);
                 }
-            } else if entry.errand == Errand::Path
-                && let Some(hop) = self.hops.get_mut(usize::from(entry.ttl.0 - first))
-            {
-                hop.open -= 1;
-                // As often as a hop is asked at most, an overrun costs it nothing.
-                if fate == Fate::Overrun && hop.forgiven < self.spec.attempts {
-                    hop.forgiven += 1;
+                continue;
+            }
+            let rare = self.rare.as_deref_mut();
+            let (hop, census) = match entry.errand {
+                Errand::Path => {
+                    let at = usize::from(entry.ttl.0 - first);
+                    (self.hops.get_mut(at), rare.and_then(|rare| rare.censuses.get_mut(at)))
                 }
+                Errand::Backward => {
+                    let back = rare.and_then(|rare| rare.backward.as_mut()?.at(entry.ttl));
+                    back.map_or((None, None), |back| (Some(&mut back.hop), Some(&mut back.census)))
+                }
+                Errand::Mtu | Errand::LastDitch => (None, None),
+            };
+            let Some(hop) = hop else { continue };
+            hop.open -= 1;
+            // As often as a hop is asked at most, an overrun costs it nothing.
+            if fate == Fate::Overrun && hop.forgiven < self.spec.attempts {
+                hop.forgiven += 1;
+            } else if let Some(census) = census {
+                census.silent();
             }
         }
         let open = self.entries.iter().skip(self.settled).position(|entry| entry.fate.is_none());
@@ -422,10 +539,20 @@ impl Trace {
             limit => self.highest.saturating_add(limit).min(self.spec.max_ttl.0),
         };
         let reached = self.reached.map_or(gap, |ttl| ttl.0.min(gap));
-        self.barred.map_or(reached, |(ttl, _)| ttl.0.min(reached))
+        // On the way back the destination may have answered at a lower one.
+        self.barred.map_or(reached, |(ttl, _)| ttl.0.min(reached)).max(self.spec.first_hop.0)
     }
 
-    fn is_resolved(&self, hop: &Hop) -> bool {
+    /// Whether the hop in this place need not be asked any more.
+    fn is_resolved(&self, at: usize, hop: &Hop) -> bool {
+        self.is_enough(hop, self.rare.as_ref().and_then(|rare| rare.censuses.get(at)))
+    }
+
+    fn is_enough(&self, hop: &Hop, census: Option<&Census>) -> bool {
+        if let Some((certainty, census)) = self.spec.certainty.as_ref().zip(census) {
+            let too_many = hop.tries >= census::MAX_ASKED || number(self.entries.len()) >= census::MAX_PROBES;
+            return hop.open == 0 && (too_many || census.is_complete(certainty, self.spec.attempts));
+        }
         let asked = hop.open == 0 && hop.tries >= self.spec.attempts.saturating_add(hop.forgiven);
         asked || (hop.reply != 0 && !self.spec.all_attempts)
     }
@@ -435,7 +562,7 @@ impl Trace {
         let bound = self.bound();
         let wanted = usize::from(bound - self.spec.first_hop.0) + 1;
         let hops = self.hops.get(..wanted)?;
-        if !hops.iter().all(|hop| self.is_resolved(hop)) {
+        if !hops.iter().enumerate().all(|(at, hop)| self.is_resolved(at, hop)) {
             return None;
         }
         // What answered as the destination outdoes what a router says about it.
@@ -450,29 +577,50 @@ impl Trace {
     }
 
     fn next_step(&self, now: Instant) -> Step {
-        if self.handed_out.is_some() || self.open >= self.spec.parallel || self.failure.is_some() {
+        let blocked = self.spec.goes_one_by_one() && self.open > 0;
+        if self.handed_out.is_some() || self.open >= self.spec.parallel || self.failure.is_some() || blocked {
             return Step::Blocked;
         }
-        if let Some(earliest) = self.last_left.map(|left| left + self.spec.wait)
-            && earliest > now
-        {
+        if let Some(earliest) = self.held_until(now) {
             return Step::NotBefore(earliest);
         }
         let (first, bound) = (self.spec.first_hop.0, self.bound());
         let again = (first..=bound)
-            .zip(&self.hops)
-            .find(|(_, hop)| hop.open == 0 && !self.is_resolved(hop))
-            .map(|(ttl, _)| Ttl(ttl));
-        if let Some(ttl) = again {
-            return Step::Ask(ttl);
+            .zip(self.hops.iter().enumerate())
+            .filter(|(_, (at, hop))| hop.open == 0 && !self.is_resolved(*at, hop))
+            .map(|(ttl, _)| (self.hop_held_until(Ttl(ttl), now), Ttl(ttl)));
+        // The first that may be asked now; else the one that may be asked first.
+        let mut later: Option<Instant> = None;
+        for (until, ttl) in again {
+            let Some(until) = until else { return Step::Ask(ttl) };
+            later = Some(later.map_or(until, |other| other.min(until)));
         }
+        let later = later.map_or(Step::Blocked, Step::NotBefore);
         let next = usize::from(first) + self.hops.len();
-        let Some(next) = u8::try_from(next).ok().filter(|next| *next <= bound) else { return Step::Blocked };
+        let Some(next) = u8::try_from(next).ok().filter(|next| *next <= bound) else { return later };
         let waits = self.hops.last().is_some_and(|hop| hop.open > 0 && hop.reply == 0);
-        match self.last_left.map(|left| left + self.step) {
-            Some(until) if waits && until > now => Step::NotBefore(until),
+        match (self.last_left.map(|left| left + self.step), later) {
+            (Some(until), Step::NotBefore(other)) if waits && until > now => {
+                Step::NotBefore(until.min(other))
+            }
+            (Some(until), _) if waits && until > now => Step::NotBefore(until),
             _ => Step::Ask(Ttl(next)),
         }
+    }
+
+    /// Until when no probe may leave; nothing where one may.
+    fn held_until(&self, now: Instant) -> Option<Instant> {
+        self.last_left.map(|left| left + self.spec.wait).filter(|until| *until > now)
+    }
+
+    /// The same of probes to one hop.
+    fn hop_held_until(&self, ttl: Ttl, now: Instant) -> Option<Instant> {
+        if self.spec.wait_hop == Nanos::ZERO {
+            return None;
+        }
+        let mut of_hop = self.entries.iter().rev().filter(|entry| entry.ttl == ttl);
+        let left = of_hop.find_map(Entry::sent)?.at;
+        Some(left + self.spec.wait_hop).filter(|until| *until > now)
     }
 
     fn ask(&mut self, ttl: Ttl) -> Output {
@@ -482,6 +630,9 @@ impl Trace {
                 self.hops.reserve_exact(8);
             }
             self.hops.push(Hop::default());
+            if self.spec.certainty.is_some() {
+                self.rare().censuses.push(Census::default());
+            }
         }
         let Some(hop) = self.hops.get_mut(at) else { return Output::Wait };
         let attempt = hop.tries;
@@ -533,14 +684,45 @@ impl Trace {
             return Some(deadline.map_or(Output::Wait, Output::WaitUntil));
         }
         let tries = u8::try_from(asked().count()).ok().filter(|tries| *tries < self.spec.attempts)?;
-        if let Some(earliest) = self.last_left.map(|left| left + self.spec.wait)
-            && earliest > now
-        {
+        if let Some(earliest) = self.held_until(now) {
             return Some(Output::WaitUntil(deadline.map_or(earliest, |deadline| deadline.min(earliest))));
         }
         let mut entry = Entry::new(Ttl(u8::MAX), tries, self.spec.payload_bytes);
         entry.errand = Errand::LastDitch;
         Some(self.send(entry))
+    }
+
+    /// The way back to the first TTL, hop by hop, where one is gone. Nothing when it is over.
+    fn go_backward(&mut self, now: Instant, deadline: Option<Instant>) -> Option<Output> {
+        let spec = Arc::clone(&self.spec);
+        if spec.doubletree.as_ref().is_none_or(|tree| !tree.backward) || self.search.is_some() {
+            return None;
+        }
+        let mut back = self.rare().backward.take().unwrap_or_else(|| Backward::from(spec.first_hop));
+        while back.ttl > 0 && self.is_enough(&back.hop, Some(&back.census)) {
+            back.next();
+        }
+        if self.local_stop().is_some() || self.failure.is_some() {
+            back.ttl = 0;
+        }
+        let ttl = Ttl(back.ttl);
+        let asks = back.ttl > 0 && back.hop.open == 0 && self.handed_out.is_none();
+        let until = self.held_until(now).max(self.hop_held_until(ttl, now));
+        let output = if back.ttl == 0 {
+            None
+        } else if let Some(until) = until.filter(|_| asks) {
+            Some(Output::WaitUntil(deadline.map_or(until, |deadline| deadline.min(until))))
+        } else if asks {
+            let mut entry = Entry::new(ttl, back.hop.tries, spec.payload_bytes);
+            entry.errand = Errand::Backward;
+            back.hop.tries += 1;
+            back.hop.open += 1;
+            Some(self.send(entry))
+        } else {
+            Some(deadline.map_or(Output::Wait, Output::WaitUntil))
+        };
+        self.rare().backward = Some(back);
+        output
     }
 
     /// The path is known: its MTU is next, where that was asked for and there is somebody to ask.
@@ -564,9 +746,7 @@ impl Trace {
         if self.handed_out.is_some() || self.open >= self.spec.parallel {
             return deadline.map_or(Output::Wait, Output::WaitUntil);
         }
-        if let Some(earliest) = self.last_left.map(|left| left + self.spec.wait)
-            && earliest > now
-        {
+        if let Some(earliest) = self.held_until(now) {
             return Output::WaitUntil(deadline.map_or(earliest, |deadline| deadline.min(earliest)));
         }
         let id = ProbeId(number(self.entries.len()));
@@ -611,6 +791,11 @@ impl Machine for Trace {
         if let Some(stop) = self.path_ended() {
             if stop == Stop::GapLimit
                 && let Some(output) = self.last_ditch(now, deadline)
+            {
+                return output;
+            }
+            if !matches!(stop, Stop::NotSent(_))
+                && let Some(output) = self.go_backward(now, deadline)
             {
                 return output;
             }

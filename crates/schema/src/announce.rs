@@ -1,7 +1,10 @@
 //! What a module or node says when it appears, and what it says to show that it is alive.
 
+use std::borrow::Cow;
 use std::fmt;
+use std::ops::Deref;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use schemars::{JsonSchema, Schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
@@ -113,6 +116,9 @@ pub struct ModuleInfo {
     /// pool subjects, one task a message.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub credits: Option<u32>,
+    /// Whether its network is part of a simulated Internet. Its vantage point says so, too, but may be heard of later.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub simulated: bool,
 }
 
 /// A kind as an instance offers it.
@@ -127,15 +133,92 @@ pub struct KindInfo {
     /// What one input of it is.
     pub input: InputShape,
     /// The JSON Schema of its parameters.
-    pub params: Schema,
+    pub params: SharedSchema,
     /// The JSON Schema of its results' bodies.
-    pub result: Schema,
+    pub result: SharedSchema,
     /// The numbers of its summaries.
     #[serde(default)]
     pub summary: Vec<SummaryField>,
     /// Why the instance can't perform it at present; absent when its self-test has passed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unavailable: Option<Unavailable>,
+}
+
+/// A JSON Schema. It is large, and the same wherever a kind is offered: copies share it.
+#[derive(Debug, Clone)]
+pub struct SharedSchema(Arc<Schema>);
+
+impl SharedSchema {
+    /// Holds the same as `other` from now on, where that is equal.
+    pub fn share(&mut self, other: &Self) {
+        if self == other {
+            self.0 = Arc::clone(&other.0);
+        }
+    }
+}
+
+impl From<Schema> for SharedSchema {
+    fn from(schema: Schema) -> Self {
+        Self(Arc::new(schema))
+    }
+}
+
+impl From<bool> for SharedSchema {
+    fn from(anything: bool) -> Self {
+        Schema::from(anything).into()
+    }
+}
+
+impl TryFrom<serde_json::Value> for SharedSchema {
+    type Error = <Schema as TryFrom<serde_json::Value>>::Error;
+
+    fn try_from(value: serde_json::Value) -> Result<Self, Self::Error> {
+        Schema::try_from(value).map(Self::from)
+    }
+}
+
+impl Deref for SharedSchema {
+    type Target = Schema;
+
+    fn deref(&self) -> &Schema {
+        &self.0
+    }
+}
+
+impl PartialEq for SharedSchema {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0) || self.0 == other.0
+    }
+}
+
+impl Serialize for SharedSchema {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.0.serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for SharedSchema {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Schema::deserialize(deserializer).map(Self::from)
+    }
+}
+
+impl JsonSchema for SharedSchema {
+    fn schema_name() -> Cow<'static, str> {
+        Schema::schema_name()
+    }
+
+    fn schema_id() -> Cow<'static, str> {
+        Schema::schema_id()
+    }
+
+    fn inline_schema() -> bool {
+        Schema::inline_schema()
+    }
+
+    fn json_schema(generator: &mut schemars::SchemaGenerator) -> Schema {
+        Schema::json_schema(generator)
+    }
 }
 
 /// What one input of a kind is.

@@ -104,6 +104,9 @@ pub struct PlannedVp {
     /// Whether it is one of a pool of which one is taken at dispatch.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub pooled: bool,
+    /// Whether it is part of a simulated Internet.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub simulated: bool,
     /// The most packets that it would send; absent when it gave no quote.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub packets: Option<u64>,
@@ -476,6 +479,9 @@ pub struct ModuleView {
     /// The name of that vantage point.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub vp_name: Option<String>,
+    /// Whether that is part of a simulated Internet.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub simulated: bool,
     /// The kinds that it performs.
     pub kinds: Vec<KindName>,
     /// How it is.
@@ -584,6 +590,9 @@ pub struct Rollup {
     pub answered: u64,
     /// Each number of the summaries.
     pub numbers: BTreeMap<String, RollupNumber>,
+    /// Whether it comes from a simulated Internet.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub simulated: bool,
 }
 
 /// A number of the summaries over an interval. Quartiles are exact up to a relative error of 1 %.

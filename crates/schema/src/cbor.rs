@@ -170,6 +170,14 @@ pub fn put_text(to: &mut Vec<u8>, text: &str) {
     to.extend_from_slice(text.as_bytes());
 }
 
+/// Writes a text that these parts are, one after the other. Each must be UTF-8.
+pub fn put_text_of(to: &mut Vec<u8>, parts: &[&[u8]]) {
+    put_head(to, 3, parts.iter().map(|part| part.len() as u64).sum());
+    for part in parts {
+        to.extend_from_slice(part);
+    }
+}
+
 /// Writes a byte string.
 pub fn put_bytes(to: &mut Vec<u8>, bytes: &[u8]) {
     put_head(to, 2, bytes.len() as u64);
@@ -222,6 +230,10 @@ mod tests {
             let mut mine = Vec::new();
             put_text(&mut mine, &text);
             prop_assert_eq!(&mine, &Encoding::Cbor.encode(&text).unwrap());
+            let mut of_parts = Vec::new();
+            let (head, tail) = text.as_bytes().split_at(text.len() / 2);
+            put_text_of(&mut of_parts, &[head, tail]);
+            prop_assert_eq!(&mine, &of_parts);
             put_bytes(&mut mine, &bytes);
             mine.extend(Encoding::Cbor.encode(&signed).unwrap());
             let mut items = Items::new(&mine);

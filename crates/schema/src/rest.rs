@@ -55,6 +55,9 @@ pub struct SelectedVp {
     /// Whether it is one of a pool of which one is taken at dispatch.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub pooled: bool,
+    /// Whether it is part of a simulated Internet.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub simulated: bool,
 }
 
 /// Who asks, as the anchor sees it: the answer to `GET /api/v1/whoami`.

@@ -10,7 +10,7 @@ use anyhow::{Context, Result};
 use toml::Table;
 
 /// Crates without I/O, clock and runtime, and all that they may depend on.
-const PURE: [(&str, &[&str]); 3] = [
+const PURE: [(&str, &[&str]); 4] = [
     (
         "schema",
         &[
@@ -27,6 +27,7 @@ const PURE: [(&str, &[&str]); 3] = [
         ],
     ),
     ("probe", &["thiserror"]),
+    ("warts", &["bzip2", "flate2", "lzma-rust2", "serde", "serde_json", "thiserror"]),
     ("kit", &["futures", "mmn-probe", "mmn-schema", "schemars", "serde", "serde_json", "thiserror"]),
 ];
 

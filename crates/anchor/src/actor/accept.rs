@@ -10,12 +10,12 @@ use mmn_schema::problem::Problem;
 use mmn_schema::subject::{Log, Subject};
 use tokio::sync::oneshot;
 
-use super::{Actor, Deadline, MAX_LATE, Sweep, Tag, What};
+use super::{Actor, Deadline, Sweep, Tag, What};
 use crate::admission::{self, Checked};
 use crate::clock;
 use crate::command::{Entered, Follow, Prepared, Reply, Wait};
 use crate::handle::Appended;
-use crate::measurement::{MAX_COLLECTED, Running, reject, size};
+use crate::measurement::{Asker, MAX_COLLECTED, Running, size};
 use crate::problems;
 use crate::store::group::SMALL_TASKS;
 use crate::store::record::{Accept, CHUNK_BYTES, CHUNK_INPUTS, Chunk, Meta, Step};
@@ -55,27 +55,44 @@ impl Actor {
         problems::not_ready("it has just begun, and those that offer this have not announced themselves yet")
     }
 
+    /// Answers when the acceptance is kept, or that there will be none.
     pub(super) fn accept(
         &mut self,
         tenant: &Tenant,
         request: &MeasurementRequest,
         key: Option<String>,
         wait: Wait,
-    ) -> Result<Entered, Problem> {
+        reply: Reply<Entered>,
+    ) {
         let hash = key.as_ref().map_or(0, |_| fingerprint(request));
         if let Some((id, known)) = key.as_ref().and_then(|key| self.keys.get(tenant, key)) {
-            if known != hash {
-                return Err(Problem::new(422, "idempotency-key", "The idempotency key was used before")
-                    .detail("with another request"));
+            if known == hash {
+                return self.accept_again(id, wait, reply);
             }
-            return Ok(self.existing(id, wait == Wait::End));
+            let problem = Problem::new(422, "idempotency-key", "The idempotency key was used before")
+                .detail("with another request");
+            return drop(reply.send(Err(problem)));
         }
-        let checked = self.check(request)?;
+        match self.check(request) {
+            Ok(checked) => self.enter(tenant, request, key.map(|key| (key, hash)), wait, checked, reply),
+            Err(problem) => drop(reply.send(Err(problem))),
+        }
+    }
+
+    fn enter(
+        &mut self,
+        tenant: &Tenant,
+        request: &MeasurementRequest,
+        key: Option<(String, u64)>,
+        wait: Wait,
+        checked: Checked,
+        reply: Reply<Entered>,
+    ) {
         let (now, at) = (clock::now(), clock::wall());
         let unix_ms = u64::try_from(at.unix_ns() / 1_000_000).unwrap_or_default();
         let id = MeasurementId::new(unix_ms, &rand::random());
-        if let Some(key) = &key {
-            self.keys.insert(tenant, key, id, hash, at);
+        if let Some((key, hash)) = &key {
+            self.keys.insert(tenant, key, id, *hash, at);
         }
         let plan = Plan {
             vps: admission::planned(&self.registry, &request.kind, &checked.assignments)
@@ -103,57 +120,64 @@ impl Actor {
             assignments: checked.assignments,
             coverage: checked.coverage,
             accepted_at: at,
-            key: key.map(|key| (key, hash)),
+            key,
             written: std::sync::OnceLock::new(),
         });
         self.next_number += 1;
         let lines = self.lines(&meta);
         let mut running = Running::new(Arc::clone(&meta), lines);
-        let (waiter, accepted) = oneshot::channel();
-        running.accept_waiters.push(waiter);
-        let small = (1..=SMALL_TASKS).contains(&checked.tasks);
+        let small = (1..=SMALL_TASKS).contains(&checked.tasks) && !request.open;
         let follow = (wait == Wait::Results).then(|| match checked.tasks {
-            1 if !request.open => Follow::Once(running.follow_once()),
-            _ => Follow::Live(running.follow(small && !request.open)),
+            1 if small => Follow::Once(running.follow_once()),
+            _ => Follow::Live(running.follow(small)),
         });
-        let held = wait == Wait::End && small && !request.open;
         let done = (wait == Wait::End).then(|| {
             let (waiter, done) = oneshot::channel();
             running.done_waiters.push(waiter);
             running.collected = (checked.tasks <= MAX_COLLECTED && !request.open).then(Vec::new);
             done
         });
+        // Who waits for all there is waits a little for the acceptance too.
+        let whole = wait == Wait::End || running.once.is_some();
+        running.askers.push(Asker { reply, existing: false, plan: Some(plan), done, follow });
         self.running.insert(id, running);
         self.counters.measurements_total += 1;
-        self.take_in(id, &checked.inputs, now, held);
-        if held || wait == Wait::End {
+        self.take_in(id, &checked.inputs, now, whole && small);
+        if whole {
             self.release(id, checked.inputs.len() as u64);
         }
         let (kind, tasks) = (&request.kind, checked.tasks);
         self.event_of("measurement-accepted", id, || format!("{kind} with {tasks} tasks"));
-        Ok(Entered { id, existing: false, plan: Some(plan), accepted, done, follow })
     }
 
-    /// A measurement that is there under the same idempotency key.
-    fn existing(&mut self, id: MeasurementId, wait: bool) -> Entered {
-        let (waiter, accepted) = oneshot::channel();
-        let mut done = None;
-        if let Some(running) = self.running.get_mut(&id) {
-            if running.durable {
-                let _ = waiter.send(Ok(running.view()));
-            } else {
-                running.accept_waiters.push(waiter);
-            }
-            if wait {
-                let (waiter, receiver) = oneshot::channel();
-                running.done_waiters.push(waiter);
-                done = Some(receiver);
-            }
-        } else if let Some(done) = self.ended.get(id) {
-            let _ = waiter.send(Ok(done.view()));
+    /// The same request came before, under its idempotency key.
+    fn accept_again(&mut self, id: MeasurementId, wait: Wait, reply: Reply<Entered>) {
+        let Some(running) = self.running.get_mut(&id) else {
+            // Without an answer it is read from LEDGER.
+            let accepted = self.ended.get(id).map(|done| done.view());
+            let entered = Entered { id, existing: true, accepted, done: None, follow: None };
+            return self.answers.push((reply, entered));
+        };
+        let done = (wait == Wait::End).then(|| {
+            let (waiter, receiver) = oneshot::channel();
+            running.done_waiters.push(waiter);
+            receiver
+        });
+        running.askers.push(Asker { reply, existing: true, plan: None, done, follow: None });
+        if running.durable {
+            self.answer_askers(id);
         }
-        // Without an answer it is read from LEDGER.
-        Entered { id, existing: true, plan: None, accepted, done, follow: None }
+    }
+
+    /// The acceptance is kept: who asked is told, unless all is over, which is told with it.
+    fn answer_askers(&mut self, id: MeasurementId) {
+        let Some(running) = self.running.get_mut(&id) else { return };
+        if running.askers.is_empty() || running.is_over() {
+            return;
+        }
+        let view = running.view();
+        let askers = std::mem::take(&mut running.askers);
+        self.answers.extend(askers.into_iter().map(|asker| asker.entered(view.clone())));
     }
 
     /// Enters inputs and writes their acceptance. `hold`: it may go together with the results, if they come soon.
@@ -201,7 +225,7 @@ impl Actor {
         first
     }
 
-    /// An acceptance waits for a place in a message. `long`: until the next tick, for its results may come before.
+    /// An acceptance waits for a place in a message. `long`: for a tick or two, since its results may come before.
     fn hold(&mut self, id: MeasurementId, accept: Accept, long: bool) {
         if let Some(running) = self.running.get_mut(&id) {
             running.held = Some(accept);
@@ -210,9 +234,6 @@ impl Actor {
             return self.group_accept(id);
         }
         self.held.push(id);
-        if self.held.len() >= MAX_LATE {
-            self.send_late();
-        }
     }
 
     /// Ends the tasks of assignments that are refused at once.
@@ -263,11 +284,8 @@ impl Actor {
         }
         running.accepted = released;
         running.durable = running.groups.front().is_some_and(|group| group.writes == 0);
-        if running.durable && !running.accept_waiters.is_empty() {
-            let view = running.view();
-            for waiter in std::mem::take(&mut running.accept_waiters) {
-                let _ = waiter.send(Ok(view.clone()));
-            }
+        if running.durable {
+            self.answer_askers(id);
         }
         self.release(id, released);
         self.finish_if_over(id);
@@ -292,7 +310,9 @@ impl Actor {
             if let Some((key, _)) = &running.meta.key {
                 self.keys.remove(&running.meta.tenant, key);
             }
-            reject(running.accept_waiters, problem);
+            for asker in running.askers {
+                let _ = asker.reply.send(Err(problem.clone()));
+            }
         }
     }
 

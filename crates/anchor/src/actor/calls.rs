@@ -24,7 +24,7 @@ impl Actor {
         match command {
             Command::Prepare { request, reply } => drop(reply.send(self.prepare(&request))),
             Command::Accept { tenant, request, key, wait, reply } => {
-                let _ = reply.send(self.accept(&tenant, &request, key, wait));
+                self.accept(&tenant, &request, key, wait, reply);
             }
             Command::Append { tenant, measurement, inputs, reply } => {
                 self.append(&tenant, measurement, &inputs, reply);

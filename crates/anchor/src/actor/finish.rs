@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use mmn_schema::api::Measurement;
 use mmn_schema::id::MeasurementId;
 use mmn_schema::subject::{Log, Subject};
 
@@ -42,19 +43,19 @@ impl Actor {
             self.counters.measurement_duration.observe(std::time::Duration::from_nanos(took), 1);
         }
         running.tell(|| Live::Done(Arc::new(done.ledger.clone())));
-        let mut view = done.view();
         let mut collected = running.collected.take();
         if let Some(once) = running.once.take() {
             let records = if running.done_waiters.is_empty() { collected.take() } else { collected.clone() };
             let _ = once.send(Once::Whole(records.unwrap_or_default(), done.ledger.clone()));
         }
-        view.results = collected;
+        // Who was not told of the acceptance is told of it now: all at once.
+        let askers = std::mem::take(&mut running.askers);
+        self.answers.extend(askers.into_iter().map(|asker| asker.entered(done.view())));
         // Whoever does not wait any more reads it from the store.
-        if let Some(last) = running.done_waiters.pop() {
-            for waiter in running.done_waiters.drain(..) {
-                let _ = waiter.send(view.clone());
-            }
-            let _ = last.send(view);
+        let mut waiters = running.done_waiters.drain(..).peekable();
+        while let Some(waiter) = waiters.next() {
+            let results = if waiters.peek().is_some() { collected.clone() } else { collected.take() };
+            let _ = waiter.send(Measurement { results, ..done.view() });
         }
         let (ok, accepted) = (done.ledger.ok, done.ledger.accepted);
         self.dones.push(Arc::clone(&done));

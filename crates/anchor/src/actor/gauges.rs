@@ -46,12 +46,18 @@ impl Actor {
             .registry
             .vps
             .values()
-            .map(|vp| VpRow { name: vp.point.name.clone(), id: vp.point.id.clone(), health: vp.health })
+            .map(|vp| VpRow {
+                name: vp.point.name.clone(),
+                id: vp.point.id.clone(),
+                health: vp.health,
+                simulated: vp.point.simulated,
+            })
             .collect();
         let mut modules: BTreeMap<(&VpId, &str), (u8, ModuleRow)> = BTreeMap::new();
         let row = |vp: &VpId, module: &str| ModuleRow {
             vp_name: self.registry.vps.get(vp).map(|vp| vp.point.name.clone()).unwrap_or_default(),
             vp: vp.clone(),
+            simulated: self.registry.vps.get(vp).is_some_and(|vp| vp.point.simulated),
             module: module.to_owned(),
             instances: BTreeMap::new(),
             state: None,

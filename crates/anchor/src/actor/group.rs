@@ -27,10 +27,17 @@ pub(super) struct Groups {
     next: u64,
 }
 
+impl Groups {
+    /// An acceptance is to be written.
+    pub(super) fn accept(&mut self, id: MeasurementId) {
+        self.accepts.push_back(id);
+    }
+}
+
 impl Actor {
     /// An acceptance is to be written.
     pub(super) fn group_accept(&mut self, id: MeasurementId) {
-        self.groups.accepts.push_back(id);
+        self.groups.accept(id);
     }
 
     /// Results are to be written.

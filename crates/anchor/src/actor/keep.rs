@@ -209,15 +209,14 @@ impl Actor {
         self.unkept_bytes = self.unkept_bytes.saturating_sub(writing.bytes);
         self.results_last = self.results_last.max(seq);
         self.is_kept(&writing);
-        if let Some(accept) = writing.accept.take() {
-            if seq >= self.told_from {
-                self.brief.insert(seq, id);
-                self.on_accept_kept(id, 0);
-            } else if let Some(running) = self.running.get_mut(&id) {
-                // Its acknowledgement was long in coming: an anchor that takes over would not look so far back.
-                running.held = Some(*accept);
-                self.group_accept(id);
-            }
+        let accept = writing.accept.take();
+        let accepted = accept.is_some() && seq >= self.told_from;
+        if accepted {
+            self.brief.insert(seq, id);
+        } else if let (Some(accept), Some(running)) = (accept, self.running.get_mut(&id)) {
+            // Its acknowledgement was long in coming: an anchor that takes over would not look so far back.
+            running.held = Some(*accept);
+            self.group_accept(id);
         }
         let Some(running) = self.running.get_mut(&id) else {
             return;
@@ -225,6 +224,9 @@ impl Actor {
         let mut closed = 0;
         for parcel in &writing.parcels {
             let sums = running.rollups.of(at, parcel.head.vp.as_ref());
+            if parcel.head.simulated {
+                sums.mark_simulated();
+            }
             for Final { skim, .. } in &parcel.finals {
                 let (outcome, answered) = (skim.outcome, skim.answered);
                 if running.account.close(skim.index, outcome, skim.reason.as_deref(), answered) {
@@ -262,6 +264,9 @@ impl Actor {
             if granted >= told + step || running.account.is_closed() && granted > told {
                 credits.send_replace(granted);
             }
+        }
+        if accepted {
+            self.on_accept_kept(id, 0);
         }
         self.flush(id);
         self.finish_if_over(id);

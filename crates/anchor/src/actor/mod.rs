@@ -47,7 +47,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock;
-use crate::command::{Command, Reply};
+use crate::command::{Command, Entered, Reply};
 use crate::config::{Config, ms};
 use crate::dispatch::lane::LaneId;
 use crate::dispatch::retry::{Pauses, Retries};
@@ -86,8 +86,12 @@ pub(crate) struct Actor {
     outgoing: Vec<Outgoing>,
     /// Events, which nobody waits for: they are sent at the next tick, out of the way of work.
     late: Vec<Arc<Event>>,
-    /// Measurements whose acceptance waits for their results, at most until the next tick.
+    /// Measurements whose acceptance waits for their results, and those among them that have waited since before the last
+    /// tick: they wait no longer than until the next one.
     held: Vec<MeasurementId>,
+    held_long: Vec<MeasurementId>,
+    /// Answers, which go out together after each step: whoever waits for several is woken once.
+    answers: Vec<(Reply<Entered>, Entered)>,
     /// Measurements that were accepted in RES, while their ends are not in LEDGER.
     brief: Brief,
     /// What waits for a place in a message.
@@ -277,6 +281,8 @@ impl Actor {
             outgoing: Vec::new(),
             late: Vec::new(),
             held: Vec::new(),
+            held_long: Vec::new(),
+            answers: Vec::new(),
             brief: Brief::default(),
             groups: Groups::default(),
             told: 0,
@@ -368,6 +374,8 @@ impl Actor {
             self.settle().await;
         }
         self.shared.say(false, "stopping");
+        self.release_held();
+        self.release_held();
         self.send_late();
         self.write_groups();
         self.send_out().await;
@@ -378,6 +386,7 @@ impl Actor {
             {
                 self.on_written(written);
                 self.write_groups();
+                self.answer();
             }
         };
         if tokio::time::timeout(DRAIN, writing).await.is_err() {
@@ -419,7 +428,23 @@ impl Actor {
     async fn settle(&mut self) {
         self.dispatch();
         self.write_groups();
+        self.answer();
         self.send_out().await;
+    }
+
+    fn answer(&mut self) {
+        for (reply, entered) in self.answers.drain(..) {
+            // Whoever asked may be gone.
+            let _ = reply.send(Ok(entered));
+        }
+    }
+
+    /// Acceptances that have waited long enough for their results go by themselves.
+    fn release_held(&mut self) {
+        let long = std::mem::replace(&mut self.held_long, std::mem::take(&mut self.held));
+        for id in long {
+            self.group_accept(id);
+        }
     }
 
     async fn send_out(&mut self) {
@@ -518,9 +543,6 @@ impl Actor {
 
     /// Sends and writes what could wait.
     fn send_late(&mut self) {
-        for id in std::mem::take(&mut self.held) {
-            self.group_accept(id);
-        }
         let untold = std::mem::take(&mut self.told).saturating_sub(MAX_TOLD);
         if untold > 0 {
             self.event("measurements", About::default(), format!("{untold} more were accepted or done"));

@@ -9,6 +9,7 @@ use mmn_schema::skim::{Skim, Skimmed};
 use mmn_schema::time::Timestamp;
 
 use super::Actor;
+use super::group::Groups;
 use super::keep::message_bytes;
 use super::retry::broken;
 use crate::clock;
@@ -114,7 +115,7 @@ impl Actor {
         }
         incoming.full(running);
         self.unkept_bytes += incoming.bytes;
-        tell_parts(running, parts);
+        tell_parts(running, &mut self.groups, parts);
         let instance = slot.and_then(|slot| self.registry.instances.get_mut(&slot));
         if let (Some(instance), Some((_, seq))) = (instance, source) {
             instance.inbound.writes(seq, incoming.parcels);
@@ -214,8 +215,12 @@ impl Incoming {
     }
 }
 
-fn tell_parts(running: &mut Running, parts: Vec<mmn_schema::api::ResultRecord>) {
+fn tell_parts(running: &mut Running, groups: &mut Groups, parts: Vec<mmn_schema::api::ResultRecord>) {
     if !parts.is_empty() {
+        // Who follows parts as they come is told of the acceptance first.
+        if running.held.is_some() {
+            groups.accept(running.meta.id);
+        }
         running.follow_after_all();
         running.tell(|| Live::Parts(Arc::new(parts)));
     }

@@ -35,6 +35,7 @@ impl Actor {
         let now = clock::now();
         self.ticks += 1;
         self.stood_still(now);
+        self.release_held();
         self.send_late();
         while self.deadlines.peek().is_some_and(|Reverse(deadline)| deadline.at <= now) {
             let Some(Reverse(deadline)) = self.deadlines.pop() else { break };

@@ -146,7 +146,8 @@ fn registry(page: &mut Page, metrics: &Metrics) {
     let ups = metrics.vp_rows.iter().filter(|row| row.health != Health::Stopped);
     let ups = ups.map(|row| {
         let up = u64::from(row.health != Health::Lost);
-        ([("vp", row.name.as_str()), ("vp_id", row.id.as_str())], up)
+        let simulated = if row.simulated { "true" } else { "false" };
+        ([("vp", row.name.as_str()), ("vp_id", row.id.as_str()), ("simulated", simulated)], up)
     });
     let help = "Whether anything of a vantage point is heard; absent once it has left in order.";
     page.many("mmn_vantage_point_up", GAUGE, help, ups);
@@ -162,12 +163,13 @@ fn registry(page: &mut Page, metrics: &Metrics) {
 }
 
 fn modules(page: &mut Page, rows: &[ModuleRow]) {
-    let named = |row: &ModuleRow| -> [(&'static str, String); 3] {
-        [("vp", row.vp_name.clone()), ("vp_id", row.vp.to_string()), ("module", row.module.clone())]
+    let named = |row: &ModuleRow| -> [(&'static str, String); 4] {
+        let [vp, id, module] = [row.vp_name.clone(), row.vp.to_string(), row.module.clone()];
+        [("vp", vp), ("vp_id", id), ("simulated", row.simulated.to_string()), ("module", module)]
     };
     let with = |row: &ModuleRow, label: &'static str, value: &str| {
-        let [vp, id, module] = named(row);
-        [vp, id, module, (label, value.to_owned())]
+        let [vp, id, simulated, module] = named(row);
+        [vp, id, simulated, module, (label, value.to_owned())]
     };
     let instances = rows.iter().flat_map(|row| {
         row.instances.iter().map(move |(health, count)| (with(row, "health", health), *count))
@@ -344,6 +346,7 @@ mod tests {
         metrics.module_rows.push(ModuleRow {
             vp_name: "a \"b\"".to_owned(),
             vp: mmn_schema::id::VpId::derive("U", "v"),
+            simulated: true,
             module: "packet".to_owned(),
             instances: std::collections::BTreeMap::from([("lost", 1)]),
             state: Some(ModuleState::Backoff),
@@ -386,6 +389,7 @@ mod tests {
             assert!(text.lines().any(|other| other == line), "{line} is missing in {text}");
         }
         assert!(text.contains("{vp=\"a \\\"b\\\"\",vp_id="), "{text}");
+        assert!(text.contains(",simulated=\"true\",module=\"packet\""), "{text}");
         assert_eq!(escaped("a\"b\\c\nd"), "a\\\"b\\\\c\\nd");
     }
 }

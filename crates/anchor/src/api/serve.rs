@@ -1,5 +1,7 @@
-//! How the API listens: one task per connection on the runtime that it is called on, HTTP/1.1 and HTTP/2, with TLS
-//! where a certificate is configured.
+//! How the API listens: one task per connection, HTTP/1.1 and HTTP/2, with TLS where a certificate is configured.
+//!
+//! It has a thread of its own. What clients ask is read there, and what they are answered is written there, so that a large
+//! answer holds up neither dispatch nor the lease.
 
 use std::fs::File;
 use std::io::{self, BufReader};
@@ -17,7 +19,8 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::runtime::Builder;
+use tokio::sync::{Semaphore, oneshot};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -102,51 +105,89 @@ impl Server {
         format!("{scheme}://{}", self.address)
     }
 
-    /// Answers requests until `shutdown`. Then connections finish what they are at; what streams is ended; and what
-    /// is left after 2 s is dropped.
-    pub async fn serve(self, anchor: Anchor, shutdown: CancellationToken) {
-        let Self { listener, address, tls, config, key } = self;
-        let loopback = address.ip().is_loopback();
-        let tasks = TaskTracker::new();
-        let traffic = prometheus::Traffic::default();
-        traffic.certificate_ends_s.store(tls.as_ref().map_or(0, |tls| tls.ends_s), Ordering::Relaxed);
-        let api = Arc::new(Api {
-            anchor,
-            key,
-            hosts: if loopback && tls.is_none() {
-                host::Hosts::Loopback(config.hosts.clone())
-            } else {
-                host::Hosts::Any
-            },
-            loopback,
-            buckets: rate::Buckets::new(u32::try_from(config.max_requests_per_s).unwrap_or(u32::MAX)),
-            traffic,
-            description: openapi::document(&super::routes()).to_string().into(),
-            stop: shutdown.clone(),
-            tasks: tasks.clone(),
-            config,
-        });
-        let service = Service::new(api);
-        let room = Arc::new(Semaphore::new(MAX_CONNECTIONS));
-        let kill = CancellationToken::new();
-        while let Some((stream, peer, permit)) = accept(&listener, &room, &shutdown).await {
-            let (service, tls) = (service.clone(), tls.clone());
-            let (stop, kill) = (shutdown.clone(), kill.clone());
-            tasks.spawn(async move {
-                let _permit = permit;
-                let _counted = service.api().traffic.connections.count();
-                tokio::select! {
-                    () = connection(stream, peer, tls, service, stop) => {}
-                    () = kill.cancelled() => {}
-                }
+    /// Answers requests until `shutdown`, on a thread of its own. Then connections finish what they are at; what streams is
+    /// ended; and what is left after 2 s is dropped. What is given comes when all that is done.
+    pub async fn start(
+        self,
+        anchor: Anchor,
+        shutdown: CancellationToken,
+    ) -> Result<oneshot::Receiver<()>, ServeError> {
+        let address = self.address;
+        let refused = move |source| ServeError::Listen { address, source };
+        let listener = self.listener.into_std().map_err(refused)?;
+        let settings = (self.tls, self.config, self.key);
+        let (started, has_started) = oneshot::channel();
+        let (ended, has_ended) = oneshot::channel();
+        let serve = move || {
+            let runtime = match Builder::new_current_thread().enable_all().build() {
+                Ok(runtime) => runtime,
+                Err(error) => return drop(started.send(Err(error))),
+            };
+            runtime.block_on(async move {
+                let listener = match TcpListener::from_std(listener) {
+                    Ok(listener) => listener,
+                    Err(error) => return drop(started.send(Err(error))),
+                };
+                // Whoever started it may be gone; then `shutdown` is on its way.
+                let _ = started.send(Ok(()));
+                serve(listener, address, settings, anchor, shutdown).await;
+                let _ = ended.send(());
             });
-        }
-        drop(listener);
-        tasks.close();
-        if tokio::time::timeout(STOP_TIMEOUT, tasks.wait()).await.is_err() {
-            kill.cancel();
-            tasks.wait().await;
-        }
+        };
+        std::thread::Builder::new().name("api".to_owned()).spawn(serve).map_err(refused)?;
+        let gone = |_| io::Error::other("its thread is gone");
+        has_started.await.map_err(gone).flatten().map_err(refused)?;
+        Ok(has_ended)
+    }
+}
+
+async fn serve(
+    listener: TcpListener,
+    address: SocketAddr,
+    (tls, config, key): (Option<Tls>, ApiConfig, TokenKey),
+    anchor: Anchor,
+    shutdown: CancellationToken,
+) {
+    let loopback = address.ip().is_loopback();
+    let tasks = TaskTracker::new();
+    let traffic = prometheus::Traffic::default();
+    traffic.certificate_ends_s.store(tls.as_ref().map_or(0, |tls| tls.ends_s), Ordering::Relaxed);
+    let api = Arc::new(Api {
+        anchor,
+        key,
+        hosts: if loopback && tls.is_none() {
+            host::Hosts::Loopback(config.hosts.clone())
+        } else {
+            host::Hosts::Any
+        },
+        loopback,
+        buckets: rate::Buckets::new(u32::try_from(config.max_requests_per_s).unwrap_or(u32::MAX)),
+        traffic,
+        description: openapi::document(&super::routes()).to_string().into(),
+        stop: shutdown.clone(),
+        tasks: tasks.clone(),
+        config,
+    });
+    let service = Service::new(api);
+    let room = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    let kill = CancellationToken::new();
+    while let Some((stream, peer, permit)) = accept(&listener, &room, &shutdown).await {
+        let (service, tls) = (service.clone(), tls.clone());
+        let (stop, kill) = (shutdown.clone(), kill.clone());
+        tasks.spawn(async move {
+            let _permit = permit;
+            let _counted = service.api().traffic.connections.count();
+            tokio::select! {
+                () = connection(stream, peer, tls, service, stop) => {}
+                () = kill.cancelled() => {}
+            }
+        });
+    }
+    drop(listener);
+    tasks.close();
+    if tokio::time::timeout(STOP_TIMEOUT, tasks.wait()).await.is_err() {
+        kill.cancel();
+        tasks.wait().await;
     }
 }
 

@@ -1,5 +1,7 @@
 //! Vantage points, modules, kinds, and selections among them.
 
+use std::collections::BTreeMap;
+
 use axum::http::StatusCode;
 use mmn_schema::api::{KindView, ModuleView, Page, VpView};
 use mmn_schema::control::{NodeAnswer, NodeOrder};
@@ -7,6 +9,7 @@ use mmn_schema::id::{KindName, VpId};
 use mmn_schema::problem::Problem;
 use mmn_schema::rest::{SelectRequest, Selected, SelectedVp};
 use mmn_schema::select::{Assignment, Candidate, Choice, Selection};
+use mmn_schema::vp::VantagePoint;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -129,12 +132,13 @@ async fn select(_: Holder, mut call: Call) -> Answer {
     let SelectRequest { select } = call.body().await?;
     let vps = call.api.anchor.vps().await?;
     let choice = chosen(&select, &vps);
-    let name_of =
-        |id: &VpId| vps.iter().find(|vp| vp.vantage_point.id == *id).map(|vp| vp.vantage_point.name.clone());
+    let by_id: BTreeMap<&VpId, &VantagePoint> =
+        vps.iter().map(|vp| (&vp.vantage_point.id, &vp.vantage_point)).collect();
     let entry = |vp: &VpId, pooled: bool| SelectedVp {
         vp: vp.clone(),
-        name: name_of(vp).unwrap_or_default(),
+        name: by_id.get(vp).map(|point| point.name.clone()).unwrap_or_default(),
         pooled,
+        simulated: by_id.get(vp).is_some_and(|point| point.simulated),
     };
     let mut chosen = Vec::new();
     for assignment in &choice.assignments {

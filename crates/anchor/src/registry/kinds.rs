@@ -45,6 +45,15 @@ impl Kinds {
         }
     }
 
+    /// Has a description hold the schemas that are known, where they are the same: they are most of what there is to keep of
+    /// an instance.
+    pub(crate) fn share(&self, info: &mut KindInfo) {
+        if let Some(known) = self.0.get(&info.name) {
+            info.params.share(&known.info.params);
+            info.result.share(&known.info.result);
+        }
+    }
+
     pub(crate) fn get(&self, name: &KindName) -> Option<&Kind> {
         self.0.get(name)
     }

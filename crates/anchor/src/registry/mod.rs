@@ -95,7 +95,7 @@ impl Registry {
     pub(crate) fn join(
         &mut self,
         announcement: &Announcement,
-        info: ModuleInfo,
+        mut info: ModuleInfo,
         encoding: Encoding,
         now: Instant,
         at: Timestamp,
@@ -118,8 +118,10 @@ impl Registry {
             let lanes = former.lanes.clone();
             returned.extend(self.take_from_pools(&lanes, &announcement.instance));
         }
-        for kind in &info.kinds {
+        let simulated = info.simulated;
+        for kind in &mut info.kinds {
             self.kinds.learn(kind);
+            self.kinds.share(kind);
         }
         self.leave_lanes(slot);
         let lanes: Vec<LaneId> = info
@@ -152,6 +154,8 @@ impl Registry {
         self.by_name.insert(name, slot);
         let vp = self.vp_mut(&announcement.vp, at);
         vp.seen_at = at;
+        // It is known of the place before its node is heard.
+        vp.point.simulated |= simulated;
         if !vp.slots.contains(&slot) {
             vp.slots.push(slot);
         }

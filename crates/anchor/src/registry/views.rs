@@ -62,6 +62,7 @@ impl Registry {
                     version: instance.version.clone(),
                     vp: instance.vp.clone(),
                     vp_name: self.vps.get(&instance.vp).map(|vp| vp.point.name.clone()),
+                    simulated: self.vps.get(&instance.vp).is_some_and(|vp| vp.point.simulated),
                     kinds: instance.kinds.iter().map(|kind| kind.name.clone()).collect(),
                     health,
                     // One that has just changed is taken down at the next tick.

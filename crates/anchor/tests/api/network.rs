@@ -213,6 +213,7 @@ impl Echo {
                     unavailable: None,
                 }],
                 credits: None,
+                simulated: false,
             }),
         };
         let payload = Encoding::Json.encode(&announcement).unwrap();

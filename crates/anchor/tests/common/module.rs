@@ -343,6 +343,7 @@ impl Worker {
                 .map(|kind| kind_info(kind.parse().unwrap(), self.behaviour.unavailable))
                 .collect(),
             credits: self.behaviour.credits,
+            simulated: false,
         })
     }
 

@@ -124,6 +124,19 @@ impl Namespace {
         succeed(command, words)
     }
 
+    /// Echo replies that its kernel had to give up because its own send buffer was full (`OutErrors` of `Icmp`): they were
+    /// never sent.
+    pub(super) fn unwritten_replies(&self) -> anyhow::Result<u64> {
+        let output = self.command("cat").arg("/proc/net/snmp").output()?;
+        let text = String::from_utf8_lossy(&output.stdout);
+        let mut lines = text.lines().filter(|line| line.starts_with("Icmp:"));
+        let (names, values) = lines.next().zip(lines.next()).context("no counters of ICMP")?;
+        let mut both = names.split_whitespace().zip(values.split_whitespace());
+        let (_, value) =
+            both.find(|(name, _)| *name == "OutErrors").context("no counter of what was not sent")?;
+        Ok(value.parse()?)
+    }
+
     pub(super) fn set(&self, name: &str, value: &str) -> anyhow::Result<()> {
         let mut command = self.command("sysctl");
         let word = format!("{name}={value}");

@@ -8,8 +8,9 @@ use tokio::sync::{broadcast, watch};
 
 use crate::clock;
 
-/// What a receiver may be behind before it misses events.
-const CAPACITY: usize = 256;
+/// What a receiver may be behind before it misses events. There is room for them from the beginning, and a lab has
+/// thousands of connections in a process.
+const CAPACITY: usize = 64;
 /// One line per kind of event in this time; the next says how many were left out.
 const LOG_INTERVAL: Duration = Duration::from_secs(5);
 

@@ -25,8 +25,8 @@ pub struct Kept {
 }
 
 impl Bus {
-    /// Publishes until JetStream has acknowledged: one attempt a second, each with the same
-    /// `Nats-Msg-Id`, so that it is kept once (within the stream's duplicate window).
+    /// Publishes until JetStream has acknowledged: one attempt a second, and one whenever the connection is
+    /// made anew, each with the same `Nats-Msg-Id`, so that it is kept once (within the stream's duplicate window).
     ///
     /// It goes on for ever while nobody answers; drop the future to stop. At most 64 are under way
     /// per connection, further callers wait their turn.
@@ -43,7 +43,11 @@ impl Bus {
             let mut headers = headers.clone().unwrap_or_default();
             headers.insert(async_nats::header::NATS_MESSAGE_ID, id.clone());
             let request = Request::new().headers(headers).payload(payload.clone()).timeout(Some(ACK_TIMEOUT));
-            match self.client().send_request(subject.to_owned(), request).await {
+            let answer = tokio::select! {
+                answer = self.client().send_request(subject.to_owned(), request) => answer,
+                () = self.made_anew() => continue,
+            };
+            match answer {
                 Ok(answer) => match serde_json::from_slice(&answer.payload) {
                     Ok(Answer { error: None, seq: Some(sequence), duplicate }) => {
                         return Ok(Kept { sequence, duplicate });
@@ -69,6 +73,16 @@ impl Bus {
                 },
             }
             tokio::time::sleep(PAUSE).await;
+        }
+    }
+
+    /// Comes when there is another connection than now: an answer on the former one will not come any more.
+    async fn made_anew(&self) {
+        let mut link = self.link();
+        let now = *link.borrow();
+        let anew = |link: &Link| matches!(link, Link::Up { .. }) && *link != now;
+        if link.wait_for(anew).await.is_err() {
+            std::future::pending::<()>().await;
         }
     }
 }

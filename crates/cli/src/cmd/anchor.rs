@@ -45,7 +45,7 @@ pub(crate) fn run(session: &mut Session, args: &Args) -> Result<Exit, Failure> {
             told = is_ready => {
                 if let Ok(ready) = told {
                     let words = format!("the API listens at {}", ready.url);
-                    let line = ReadyLine { url: Some(ready.url), vp: None };
+                    let line = ReadyLine { url: Some(ready.url), ..ReadyLine::default() };
                     args.role.ready(&mut session.printer, &line, &words)?;
                 }
                 running.await

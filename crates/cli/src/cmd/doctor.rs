@@ -65,8 +65,14 @@ impl Finding {
     }
 }
 
-pub(crate) async fn run(session: &mut Session, args: &Args) -> Result<Exit, Failure> {
-    let findings = checks::all(session, &args.api).await?;
+pub(crate) fn run(session: &mut Session, args: &Args) -> Result<Exit, Failure> {
+    // It is tried before there is a thread.
+    let lab = checks::lab();
+    super::in_runtime(tell(session, args, lab))
+}
+
+async fn tell(session: &mut Session, args: &Args, lab: Finding) -> Result<Exit, Failure> {
+    let findings = checks::all(session, &args.api, lab).await?;
     let printer = &mut session.printer;
     for finding in &findings {
         if args.json {

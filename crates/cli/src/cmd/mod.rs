@@ -7,6 +7,7 @@ pub(crate) mod creds;
 pub(crate) mod doctor;
 pub(crate) mod kind;
 pub(crate) mod kinds;
+pub(crate) mod lab;
 pub(crate) mod ledger;
 pub(crate) mod measurements;
 pub(crate) mod module;
@@ -19,6 +20,7 @@ pub(crate) mod schema;
 pub(crate) mod select;
 pub(crate) mod up;
 pub(crate) mod vps;
+pub(crate) mod warts;
 pub(crate) mod watch;
 pub(crate) mod why;
 
@@ -46,7 +48,9 @@ pub(crate) fn run_command(session: &mut Session, command: Command) -> Result<Exi
         Command::Watch(args) => in_runtime(watch::run(session, &args)),
         Command::Cancel(args) => in_runtime(cancel::run(session, &args)),
         Command::Select(args) => in_runtime(select::run(session, &args)),
-        Command::Doctor(args) => in_runtime(doctor::run(session, &args)),
+        Command::Doctor(args) => doctor::run(session, &args),
+        Command::Lab(args) => lab::run(session, args),
+        Command::Warts(args) => warts::run(session, args),
         Command::Schema(args) => in_runtime(schema::run(session, &args)),
         Command::Creds(args) => creds::run(session, args),
         Command::Completions(args) => completions::run(session, &args),

@@ -227,6 +227,7 @@ const RESTARTS: usize = 9;
 fn line(module: &ModuleView, status: Option<&ModuleStatus>) -> Line {
     let load = module.heartbeat.as_ref().map(|heartbeat| heartbeat.load).unwrap_or_default();
     let vp = module.vp_name.clone().unwrap_or_else(|| module.vp.to_string());
+    let vp = crate::view::named(&vp, module.simulated);
     let kinds: Vec<_> = module.kinds.iter().map(ToString::to_string).collect();
     let out = match module.credits {
         Some(credits) => format!("{}/{credits}", module.out),

@@ -14,6 +14,7 @@ use tokio::sync::oneshot;
 use super::roles::{NatsArgs, RoleArgs, failed};
 use crate::args::absolute;
 use crate::failure::{Exit, Failure};
+use crate::lab;
 use crate::session::Session;
 use crate::up::role::{self, ReadyLine};
 
@@ -29,6 +30,17 @@ pub(crate) struct Args {
     /// Allow this host's own addresses as targets where no policy.toml says otherwise
     #[arg(long)]
     allow_loopback: bool,
+    /// Be the vantage points of a simulated world instead, that this TOML file describes; of --dir and --creds each has a
+    /// directory with its name
+    #[arg(long, value_name = "FILE", value_parser = absolute(), conflicts_with_all = ["name", "allow_loopback"])]
+    lab: Option<PathBuf>,
+    /// The directory of the lab that runs this file in network namespaces (`mmn lab run`); without it the world is in this
+    /// process
+    #[arg(long, value_name = "DIR", value_parser = absolute(), requires = "lab")]
+    lab_dir: Option<PathBuf>,
+    /// Why it is there
+    #[arg(long, value_name = "WORDS", hide = true, requires = "lab")]
+    lab_why: Option<String>,
     #[command(flatten)]
     role: RoleArgs,
     #[command(flatten)]
@@ -42,6 +54,17 @@ pub(crate) fn run(session: &mut Session, args: &Args) -> Result<Exit, Failure> {
         None => session.data_dir()?.join("node"),
     };
     let (urls, creds) = args.nats.required()?;
+    if let Some(file) = &args.lab {
+        let base = config(dir, urls, creds, args.nats.tls());
+        return lab::serve(
+            session,
+            &args.role,
+            &base,
+            file,
+            args.lab_dir.as_deref(),
+            args.lab_why.as_deref(),
+        );
+    }
     let mut config = config(dir, urls, creds, args.nats.tls());
     config.policy.allow_loopback = args.allow_loopback;
     if let Some(name) = &args.name {
@@ -72,6 +95,7 @@ pub(crate) fn config(dir: PathBuf, urls: Vec<String>, creds: PathBuf, tls: Tls) 
         place: Place::default(),
         watch: true,
         silence: DEFAULT_SILENCE,
+        simulated: None,
     }
 }
 
@@ -86,7 +110,7 @@ pub(crate) fn serve(session: &mut Session, role: &RoleArgs, config: Config) -> R
             told = is_ready => {
                 if let Ok(ready) = told {
                     let words = format!("the node of vantage point {} is up", ready.vp);
-                    let line = ReadyLine { url: None, vp: Some(ready.vp.to_string()) };
+                    let line = ReadyLine { vp: Some(ready.vp.to_string()), ..ReadyLine::default() };
                     role.ready(&mut session.printer, &line, &words)?;
                 }
                 running.await

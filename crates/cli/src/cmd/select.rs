@@ -34,7 +34,8 @@ pub(crate) async fn run(session: &mut Session, args: &Args) -> Result<Exit, Fail
             .iter()
             .map(|vp| {
                 let pooled = if vp.pooled { "one of these" } else { "" };
-                vec![Cell::new(vp.name.clone()), vp.vp.to_string().into(), pooled.into()].into()
+                let name = crate::view::named(&vp.name, vp.simulated);
+                vec![Cell::new(name), vp.vp.to_string().into(), pooled.into()].into()
             })
             .collect();
         let columns =

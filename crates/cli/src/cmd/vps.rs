@@ -70,7 +70,7 @@ fn row(vp: &VpView) -> Row {
         .chain(vp.unavailable.iter().map(|kind| format!("({})", kind.kind)))
         .collect();
     vec![
-        Cell::new(point.name.clone()),
+        Cell::new(crate::view::named(&point.name, point.simulated)),
         super::modules::health(vp.health),
         location.join(", ").into(),
         point.asn.map_or_else(String::new, |asn| format!("AS{asn}")).into(),
@@ -93,6 +93,9 @@ fn detail(vp: &VpView) -> Vec<String> {
         }
     };
     field("state", format!("{:?}", vp.health).to_lowercase());
+    if point.simulated {
+        field("simulated", "yes: its network is a world of the lab".to_owned());
+    }
     let location = &point.location;
     let place: Vec<_> = [&location.city, &location.country, &location.continent]
         .into_iter()

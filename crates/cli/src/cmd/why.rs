@@ -73,7 +73,10 @@ struct Names(BTreeMap<VpId, String>);
 impl Names {
     async fn ask(client: &Client) -> Result<Self, Failure> {
         let vps = session::all(|after| async move { client.vps(after.as_deref()).await }).await?;
-        let name = |vp: mmn_schema::api::VpView| (vp.vantage_point.id, vp.vantage_point.name);
+        let name = |vp: mmn_schema::api::VpView| {
+            let point = vp.vantage_point;
+            (point.id, crate::view::named(&point.name, point.simulated))
+        };
         Ok(Self(vps.into_iter().map(name).collect()))
     }
 

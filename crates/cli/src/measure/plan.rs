@@ -46,6 +46,7 @@ fn row(vp: &PlannedVp) -> Row {
     #[expect(clippy::cast_precision_loss, reason = "three digits are shown")]
     let bytes = vp.bytes.map_or_else(|| "?".into(), |bytes| units::bytes(bytes as f64));
     let name = if vp.pooled { format!("{} (or another)", vp.name) } else { vp.name.clone() };
+    let name = crate::view::named(&name, vp.simulated);
     let refusals: Vec<_> = vp
         .refusals
         .iter()

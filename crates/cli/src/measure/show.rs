@@ -59,7 +59,7 @@ impl Show {
         }
         let vps = measurement.plan.as_ref().map(|plan| plan.vps.as_slice()).unwrap_or_default();
         for vp in vps {
-            table.reserve(1, &vp.name);
+            table.reserve(1, &view::named(&vp.name, vp.simulated));
         }
         let fits = printer.height().is_some_and(|height| {
             tasks > 0 && usize::try_from(tasks).is_ok_and(|tasks| tasks + SPARE_LINES <= height)
@@ -185,13 +185,14 @@ fn expected(tasks: u64, inputs: &[Input], measurement: &Measurement) -> BTreeMap
     let names: Vec<_> = measurement
         .plan
         .iter()
-        .flat_map(|plan| plan.vps.iter().filter(|vp| !vp.pooled).map(|vp| vp.name.as_str()))
+        .flat_map(|plan| plan.vps.iter().filter(|vp| !vp.pooled))
+        .map(|vp| view::named(&vp.name, vp.simulated))
         .collect();
     let nothing = [Input::Nothing];
     let inputs = if inputs.is_empty() { &nothing[..] } else { inputs };
     // Where one of a pool is taken, the vantage point is not known yet.
-    let names = if names.is_empty() { vec![""] } else { names };
-    let pairs = inputs.iter().flat_map(|input| names.iter().map(move |name| (input, *name)));
+    let names = if names.is_empty() { vec![String::new()] } else { names };
+    let pairs = inputs.iter().flat_map(|input| names.iter().map(move |name| (input, name.as_str())));
     let known = u64::try_from(inputs.len() * names.len()).is_ok_and(|count| count == tasks);
     (0..tasks)
         .zip(pairs.map(Some).filter(|_| known).chain(std::iter::repeat(None)))

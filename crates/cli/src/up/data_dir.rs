@@ -86,6 +86,16 @@ impl DataDir {
         self.path.join("node")
     }
 
+    /// The same of the nodes of a simulated world, a directory for each vantage point.
+    pub(crate) fn vps(&self) -> PathBuf {
+        self.path.join("vps")
+    }
+
+    /// The directory of a lab's process: that in which `mmn lab exec` and its like look for it.
+    pub(crate) fn lab(&self) -> PathBuf {
+        self.path.join("lab")
+    }
+
     /// The log of a role.
     pub(crate) fn log(&self, role: &str) -> PathBuf {
         self.path.join("log").join(format!("{role}.log"))

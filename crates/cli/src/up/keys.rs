@@ -34,6 +34,22 @@ pub(crate) fn roles(dir: &DataDir, keys: &Keyset) -> Result<(), Failure> {
     Ok(())
 }
 
+/// The credentials of a simulated world's vantage points, each made when it is not there.
+pub(crate) fn lab<'a>(
+    dir: &DataDir,
+    keys: &Keyset,
+    names: impl Iterator<Item = &'a str>,
+) -> Result<(), Failure> {
+    for name in names {
+        let node = dir.creds("lab").join(name);
+        if !node.join(CREDS).exists() {
+            data_dir::private_dir(&node)?;
+            new_node(&node, keys, &format!("node-{}", word()))?;
+        }
+    }
+    Ok(())
+}
+
 /// The token of this machine's clients, made when it is not there. An anchor that is elsewhere has a key of its own:
 /// then there is none to sign with, and none is made.
 pub(crate) fn client_token(dir: &DataDir, anchor_creds: &Path) -> Result<(), Failure> {

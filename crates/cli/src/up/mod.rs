@@ -1,4 +1,5 @@
-//! The supervisor of `mmn up`: nats-server, an anchor and a node as children, under one data directory.
+//! The supervisor of `mmn up`: nats-server, an anchor and a node as children, under one data directory; with a simulated world
+//! in network namespaces the process of those, too.
 //!
 //! It holds the directory, makes what is missing, starts the three in their order, says what can be measured, restarts
 //! what dies, and ends them in reverse order. It never measures and never speaks to NATS.
@@ -14,14 +15,30 @@ pub(crate) mod start;
 use std::time::Duration;
 
 use mmn_bus::server::Server;
+use mmn_lab::plan::Plan;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::cmd::up::Args;
 use crate::failure::{Exit, Failure};
+use crate::lab::driver::{Chosen, Driver};
 use crate::session::{Interrupts, Session};
 use data_dir::DataDir;
 use role::{Role, Running};
+
+/// A simulated world that is to run.
+#[derive(Debug)]
+pub(crate) struct World {
+    pub(crate) plan: Plan,
+    pub(crate) chosen: Chosen,
+}
+
+impl World {
+    /// Whether it has network namespaces.
+    pub(crate) fn has_namespaces(&self) -> bool {
+        self.chosen.driver == Driver::Namespaces
+    }
+}
 
 /// How long the children may take to end in order, all together.
 const DRAIN: Duration = Duration::from_secs(5);
@@ -29,18 +46,28 @@ const DRAIN: Duration = Duration::from_secs(5);
 const LEAST_GRACE: Duration = Duration::from_millis(300);
 
 /// Runs a network until a signal ends it.
-pub(crate) async fn run(session: &mut Session, args: &Args, dir: DataDir) -> Result<Exit, Failure> {
+pub(crate) async fn run(
+    session: &mut Session,
+    args: &Args,
+    dir: DataDir,
+    lab: Option<World>,
+) -> Result<Exit, Failure> {
     let mut interrupts = Interrupts::listen()?;
     let begun = crate::clock::now();
     let started = tokio::select! {
-        started = start::all(session, args, &dir) => started?,
+        started = start::all(args, &dir, lab) => started?,
         // What was started so far is killed as it is dropped.
         () = interrupts.next() => return Err(Failure::interrupted()),
     };
     tracing::info!(url = %started.api.url, nats = %started.nats_url, "up");
-    let network = Network::watch(started.nats, started.anchor, started.node);
+    let roles = [Some(started.node), started.namespaces, Some(started.anchor)];
+    let network = Network::watch(started.nats, roles);
+    let of = match &started.lab {
+        Some(world) => report::Of::World(world),
+        None => report::Of::Node(&started.vp),
+    };
     tokio::select! {
-        told = report::tell(session, &dir, &started.api, &started.vp, begun) => told?,
+        told = report::tell(session, &dir, &started.api, of, begun) => told?,
         () = interrupts.next() => {
             network.end(&mut interrupts).await;
             dir.unpublish();
@@ -69,9 +96,11 @@ struct Part {
 }
 
 impl Network {
-    fn watch(nats: Option<Server>, anchor: (Role, Running), node: (Role, Running)) -> Self {
-        let mut parts: Vec<_> = [node, anchor]
+    /// Roles in the order in which they end; the server is last.
+    fn watch(nats: Option<Server>, roles: [Option<(Role, Running)>; 3]) -> Self {
+        let mut parts: Vec<_> = roles
             .into_iter()
+            .flatten()
             .map(|(role, running)| {
                 let stop = CancellationToken::new();
                 // The grace of the drain is measured by whoever ends the network.

@@ -6,6 +6,9 @@ use std::time::{Duration, Instant};
 use mmn_client::{ApiFile, Client};
 use mmn_schema::api::{UnavailableKind, VpView};
 
+mod world;
+
+use super::World;
 use super::data_dir::DataDir;
 use crate::clock;
 use crate::failure::Failure;
@@ -17,15 +20,28 @@ use crate::style::Tone;
 const WITHIN: Duration = Duration::from_millis(2500);
 const POLL: Duration = Duration::from_millis(15);
 
+/// What is up.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Of<'a> {
+    /// A node with this vantage point.
+    Node(&'a str),
+    /// A simulated world.
+    World(&'a World),
+}
+
 /// Waits until the API lists the vantage point with its kinds, and tells what can be measured.
 pub(super) async fn tell(
     session: &mut Session,
     dir: &DataDir,
     api: &ApiFile,
-    vp: &str,
+    of: Of<'_>,
     begun: Instant,
 ) -> Result<(), Failure> {
     let client = Client::discover(dir.path())?;
+    let vp = match of {
+        Of::World(of) => return world::tell(session, dir, api, of, &client, begun).await,
+        Of::Node(vp) => vp,
+    };
     let expected: Vec<_> = crate::kinds::built_in().into_iter().map(|kind| kind.name).collect();
     let mut seen = None;
     loop {
@@ -137,6 +153,11 @@ impl Command {
             () if has("dns") => "dns example.org".to_owned(),
             () => "kinds".to_owned(),
         };
+        self.measure(&what)
+    }
+
+    /// A command as typed.
+    fn measure(&self, what: &str) -> String {
         let data = self.data.as_ref().map_or_else(String::new, |dir| format!(" --data {dir}"));
         format!("{} {what}{data}", self.program)
     }

@@ -42,7 +42,7 @@ pub(crate) struct Role {
 }
 
 /// The one line that a supervised role prints once it is ready.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(crate) struct ReadyLine {
     /// An anchor: where its API listens.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -5,14 +5,16 @@ use std::path::{Path, PathBuf};
 
 use mmn_bus::server::{Binary, Server, ServerOptions, disk_share};
 use mmn_client::ApiFile;
+use mmn_lab::plan::Plan;
 
+use super::World;
 use super::data_dir::{self, DataDir};
 use super::keys;
 use super::role::{self, Role, Running};
 use crate::clock;
 use crate::cmd::up::Args;
 use crate::failure::{Failure, chain};
-use crate::session::Session;
+use crate::lab::{self, driver::Chosen};
 
 /// The most that the network's own server may store in files, in bytes; less where the disk has less.
 const MOST_ON_DISK: u64 = 64 << 30;
@@ -27,15 +29,50 @@ pub(super) struct Started {
     pub(super) api: ApiFile,
     /// The id of the node's vantage point.
     pub(super) vp: String,
+    /// The simulated world, where that is what runs, on the driver that it has come to.
+    pub(super) lab: Option<World>,
+    /// The process of its network namespaces.
+    pub(super) namespaces: Option<(Role, Running)>,
 }
 
-pub(super) async fn all(session: &mut Session, args: &Args, dir: &DataDir) -> Result<Started, Failure> {
+pub(super) async fn all(args: &Args, dir: &DataDir, mut lab: Option<World>) -> Result<Started, Failure> {
     data_dir::private_dir(&dir.path().join("log"))?;
-    let (nats, nats_url, creds) = match &args.nats.nats[..] {
+    // Neither needs the other.
+    let (network, namespaces) =
+        tokio::join!(network(args, dir, lab.as_ref()), namespaces(args, dir, lab.as_ref()));
+    let (network, namespaces) = (network?, settled(namespaces, lab.as_mut())?);
+    let Network { nats, nats_url, anchor, api, node_creds } = network;
+    let node = node_role(args, dir, &nats_url, &node_creds, lab.as_ref());
+    let (node_running, ready) = node.start().await.map_err(|error| Failure::new(error.to_string()))?;
+    tracing::debug!(anchor = anchor.1.pid(), node = node_running.pid(), "children");
+    Ok(Started {
+        nats,
+        nats_url,
+        anchor,
+        node: (node, node_running),
+        api,
+        vp: ready.vp.unwrap_or_default(),
+        lab,
+        namespaces,
+    })
+}
+
+/// What all is connected to, and who is asked.
+struct Network {
+    nats: Option<Server>,
+    nats_url: String,
+    anchor: (Role, Running),
+    api: ApiFile,
+    node_creds: PathBuf,
+}
+
+async fn network(args: &Args, dir: &DataDir, lab: Option<&World>) -> Result<Network, Failure> {
+    let plan = lab.map(|world| &world.plan);
+    let (nats, nats_url, [anchor_creds, node_creds]) = match &args.nats.nats[..] {
         [] => {
-            let server = nats_server(dir).await?;
+            let server = nats_server(dir, plan).await?;
             let url = server.url();
-            (Some(server), url, [dir.creds("anchor"), dir.creds("node")])
+            (Some(server), url, [dir.creds("anchor"), dir.creds(if lab.is_some() { "lab" } else { "node" })])
         }
         urls => {
             let issued = args.nats.creds.as_ref().ok_or_else(|| {
@@ -45,7 +82,6 @@ pub(super) async fn all(session: &mut Session, args: &Args, dir: &DataDir) -> Re
             (None, urls.join(","), [keys::issued(issued, "anchor")?, keys::issued(issued, "node")?])
         }
     };
-    let [anchor_creds, node_creds] = creds;
     keys::client_token(dir, &anchor_creds)?;
 
     let mut anchor = anchor_role(args, dir, &nats_url, &anchor_creds);
@@ -56,24 +92,51 @@ pub(super) async fn all(session: &mut Session, args: &Args, dir: &DataDir) -> Re
     let url = reachable(&url);
     let api = ApiFile { url, pid: std::process::id(), tls_ca: absolute(args.tls.tls_cert.as_deref()) };
     dir.publish(&api)?;
+    Ok(Network { nats, nats_url, anchor: (anchor, running), api, node_creds })
+}
 
-    let node = node_role(session, args, dir, &nats_url, &node_creds);
-    let (node_running, ready) = node.start().await.map_err(|error| Failure::new(error.to_string()))?;
-    tracing::debug!(anchor = running.pid(), node = node_running.pid(), "children");
-    Ok(Started {
-        nats,
-        nats_url,
-        anchor: (anchor, running),
-        node: (node, node_running),
-        api,
-        vp: ready.vp.unwrap_or_default(),
-    })
+/// Starts the process of a world's network namespaces, where that is its driver.
+async fn namespaces(
+    args: &Args,
+    dir: &DataDir,
+    lab: Option<&World>,
+) -> Result<Option<(Role, Running)>, Failure> {
+    let Some(file) = args.lab.as_ref().filter(|_| lab.is_some_and(World::has_namespaces)) else {
+        return Ok(None);
+    };
+    let mut role_args = vec![OsString::from("run"), file.into()];
+    push(&mut role_args, "--dir", dir.lab());
+    let role = Role { name: "lab", args: role_args, unprivileged: false, log: dir.log("lab") };
+    let (running, _) = role.start().await.map_err(|error| Failure::new(error.to_string()))?;
+    Ok(Some((role, running)))
+}
+
+/// Where namespaces did not start the world may have another driver.
+fn settled(
+    namespaces: Result<Option<(Role, Running)>, Failure>,
+    lab: Option<&mut World>,
+) -> Result<Option<(Role, Running)>, Failure> {
+    let failure = match namespaces {
+        Ok(namespaces) => return Ok(namespaces),
+        Err(failure) => failure,
+    };
+    match lab.filter(|world| world.chosen.may_fall_back) {
+        Some(world) => {
+            tracing::warn!(why = failure.text, "namespaces did not start");
+            world.chosen = Chosen::after(&failure);
+            Ok(None)
+        }
+        None => Err(failure),
+    }
 }
 
 /// The network's own server, with its keys.
-async fn nats_server(dir: &DataDir) -> Result<Server, Failure> {
+async fn nats_server(dir: &DataDir, lab: Option<&Plan>) -> Result<Server, Failure> {
     let keys = keys::keyset(&dir.keys())?;
     keys::roles(dir, &keys)?;
+    if let Some(plan) = lab {
+        keys::lab(dir, &keys, lab::names(plan))?;
+    }
     let trust = keys.server_trust(clock::wall_s()).map_err(|error| Failure::new(chain(&error)))?;
     let binary = Binary::find(&cached_servers()).map_err(|error| {
         Failure::new(chain(&error)).hint("`make run` in mmn's source fetches one; `mmn doctor` says more")
@@ -111,9 +174,17 @@ fn anchor_role(args: &Args, dir: &DataDir, nats_url: &str, creds: &Path) -> Role
     Role { name: "anchor", args: role_args, unprivileged: true, log: dir.log("anchor") }
 }
 
-fn node_role(session: &Session, args: &Args, dir: &DataDir, nats_url: &str, creds: &Path) -> Role {
-    let _ = session;
+fn node_role(args: &Args, dir: &DataDir, nats_url: &str, creds: &Path, lab: Option<&World>) -> Role {
     let mut role_args = args.nats.to_args(nats_url, creds);
+    if let (Some(file), Some(world)) = (&args.lab, lab) {
+        push(&mut role_args, "--dir", dir.vps());
+        push(&mut role_args, "--lab", file);
+        if world.has_namespaces() {
+            push(&mut role_args, "--lab-dir", dir.lab());
+        }
+        push(&mut role_args, "--lab-why", world.chosen.words());
+        return Role { name: "node", args: role_args, unprivileged: true, log: dir.log("node") };
+    }
     push(&mut role_args, "--dir", dir.node());
     role_args.push("--allow-loopback".into());
     if let Some(name) = &args.name {

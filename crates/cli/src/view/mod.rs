@@ -47,7 +47,7 @@ pub(crate) struct Page {
 impl Page {
     /// Its lines, with the vantage point in the heading.
     pub(crate) fn lines(&self, record: &ResultRecord, width: Option<usize>, style: Style) -> Vec<String> {
-        let vp = record.vp_name.as_ref().map_or(String::new(), |vp| format!("{vp} to "));
+        let vp = place(record).map_or(String::new(), |vp| format!("{vp} to "));
         let heading = Cell::new(format!("{vp}{}", self.heading)).tone(Tone::Head);
         let mut lines = vec![style.paint(&heading.text, heading.tone)];
         if !self.rows.is_empty() {
@@ -79,9 +79,19 @@ pub(crate) fn columns(view: &dyn View, targets: bool) -> Vec<Column> {
     columns
 }
 
+/// Where a record comes from, by name; what is simulated says so wherever it stands.
+fn place(record: &ResultRecord) -> Option<String> {
+    record.vp_name.as_deref().map(|name| named(name, record.simulated))
+}
+
+/// The name of a vantage point as it is shown.
+pub(crate) fn named(name: &str, simulated: bool) -> String {
+    if simulated { format!("{name}{}", crate::table::SIMULATED) } else { name.to_owned() }
+}
+
 /// The row of a record.
 pub(crate) fn row(view: &dyn View, record: &ResultRecord) -> Row {
-    let vp = record.vp_name.clone().or_else(|| record.vp.as_ref().map(ToString::to_string));
+    let vp = place(record).or_else(|| record.vp.as_ref().map(ToString::to_string));
     let mut cells: Vec<Cell> =
         vec![record.input.to_string().into(), Cell::new(vp.unwrap_or_else(|| "-".into())).tone(Tone::Faint)];
     if record.outcome == Outcome::Ok {

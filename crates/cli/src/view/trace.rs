@@ -74,6 +74,7 @@ fn end(body: &Body) -> Cell {
         (StopReason::GapLimit, _) => "silent".to_owned(),
         (StopReason::HopLimit, _) => "hop limit".to_owned(),
         (StopReason::Loop, _) => "loop".to_owned(),
+        (StopReason::GlobalStopSet, _) => "stop set".to_owned(),
         (StopReason::Halted, _) => "halted".to_owned(),
         (_, Some(error)) => error.replace('_', " "),
         (_, None) => "error".to_owned(),
@@ -92,6 +93,7 @@ fn heading(body: &Body) -> String {
         StopReason::GapLimit => format!("silent after {}", units::count(hops, "hop")),
         StopReason::HopLimit => "not reached".to_owned(),
         StopReason::Loop => format!("a loop at hop {hops}"),
+        StopReason::GlobalStopSet => format!("a router of the stop set at hop {hops}"),
         StopReason::Halted => "called off".to_owned(),
         _ => end(body).text,
     };

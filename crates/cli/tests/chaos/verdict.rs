@@ -162,7 +162,11 @@ fn reasons(asked: &Asked, records: &[ResultRecord], wrong: &mut Vec<String>) {
             (Outcome::Ok, None) => !fails && record.instance.is_some(),
             (Outcome::Failed, Some(code::NO_ROUTE)) => fails && record.instance.is_some(),
             (Outcome::Cancelled, Some(code::BY_CLIENT)) => asked.cancelled,
-            (Outcome::Lost, Some(code::DEADLINE | code::INSTANCE_LOST | code::NO_INSTANCE))
+            (
+                Outcome::Lost,
+                // A circuit may be open for as long as a brief one lives.
+                Some(code::DEADLINE | code::INSTANCE_LOST | code::NO_INSTANCE | code::CIRCUIT_OPEN),
+            )
             | (Outcome::Refused, Some(code::SATURATED | code::DRAINING)) => asked.brief,
             // Nobody was there to offer it when it was accepted.
             (Outcome::Refused, Some(code::UNSUPPORTED)) => asked.amid,

@@ -26,7 +26,7 @@ impl SessionKind for Http {
         };
         let mut target = Target::parse(text.trim()).map_err(refuse)?;
         let mut message = Message::new(params).map_err(refuse)?;
-        let trust = Trust::new(params)?;
+        let trust = Trust::new(params, context.authority())?;
         let lap = Lap::begin(context);
         let until = bound(context, Nanos(params.timeout.as_ns()));
         let fetch = Fetch { context, params, trust: &trust, until, transfers_held_ns: Cell::new(0) };

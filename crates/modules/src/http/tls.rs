@@ -42,14 +42,19 @@ pub(super) struct Trust {
 }
 
 impl Trust {
-    /// Mozilla's roots, and those of the parameters.
-    pub(super) fn new(params: &Params) -> Result<Self, Failure> {
+    /// Mozilla's roots, that of the place where it runs, and those of the parameters.
+    pub(super) fn new(params: &Params, authority: Option<&str>) -> Result<Self, Failure> {
         static MOZILLA: OnceLock<Arc<RootCertStore>> = OnceLock::new();
         let mozilla = MOZILLA
             .get_or_init(|| Arc::new(RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() }));
         let provider = Arc::new(ring::default_provider());
-        let Some(pem) = &params.ca else { return Ok(Self { roots: Arc::clone(mozilla), provider }) };
+        if params.ca.is_none() && authority.is_none() {
+            return Ok(Self { roots: Arc::clone(mozilla), provider });
+        }
         let mut roots = RootCertStore::clone(mozilla);
+        let own = authority.into_iter().flat_map(|pem| CertificateDer::pem_slice_iter(pem.as_bytes()));
+        roots.add_parsable_certificates(own.flatten());
+        let Some(pem) = &params.ca else { return Ok(Self { roots: Arc::new(roots), provider }) };
         let refuse =
             |error: &dyn std::fmt::Display| Failure::refused(code::PARAMETERS, format_args!("ca: {error}"));
         let mut given = 0;

@@ -9,10 +9,12 @@ use mmn_probe::multipath::{self as machine, Multipath as Machine, Sample, Spec, 
 use mmn_probe::packet::{SendFailure, Ttl};
 use mmn_probe::time::Nanos;
 use mmn_probe::trace::Fate;
+use mmn_probe::trace::shape::Shape;
 
 use super::{
     Balancer, Body, Diamond, Link, Method, Multipath, Node, NodeKind, Params, Probe, Stop, StopReason,
 };
+use crate::shared::family_by;
 use crate::trace::{self, Reply, nothing_left, shape_of};
 
 impl PacketKind for Multipath {
@@ -20,7 +22,7 @@ impl PacketKind for Multipath {
     type Plan = ();
 
     fn family(params: &Params) -> Family {
-        params.family
+        family_by(params.family, params.router)
     }
 
     fn lane(params: &Params) -> Wish {
@@ -46,7 +48,10 @@ impl PacketKind for Multipath {
         };
         let spec = Spec {
             target,
-            shape: shape_of(method, params.source, tos, params.dont_fragment),
+            shape: Shape {
+                router: params.router.map(|router| router.0),
+                ..shape_of(method, params.source, tos, params.dont_fragment)
+            },
             varies,
             selector: params.source_port.or(params.icmp_id),
             port: params.destination_port(),
@@ -93,6 +98,7 @@ impl PacketKind for Multipath {
             family: target.into(),
             method: params.method,
             confidence: params.confidence,
+            router: params.router,
             source: machine.source().map(Into::into),
             source_port: selector.filter(|_| !icmp),
             port: (!icmp).then(|| params.destination_port()),
@@ -193,6 +199,7 @@ fn probe(sample: &Sample<'_>) -> Probe {
         repetition: sample.is_repetition,
         status: sample.fate.into(),
         sent_at: sample.sent.map(|stamp| Timestamp::from_unix_ns(stamp.utc.0)),
+        bytes: sample.sent.map(|_| sample.bytes),
         replies: sample.replies.iter().map(|reply| Reply::of(reply, rtt(reply))).collect(),
         duplicates: sample.duplicates.into(),
         error: not_sent(sample).map(|reason| reason.to_string()),

@@ -1,6 +1,6 @@
 //! A ping of one echo request, performed in bulk: which pings that are, and the result of one.
 
-use mmn_kit::{BulkTask, Conditions, Failure, Measured};
+use mmn_kit::{Body as Written, BulkTask, Conditions, Failure, Measured, code};
 use mmn_probe::bulk::{self, MAX_PAYLOAD_BYTES, Shape};
 use mmn_probe::packet::Ttl;
 use mmn_probe::ping::{self, Answer, Arrival, Fate, IcmpReport, Reply, Sample, Unasked};
@@ -8,6 +8,7 @@ use mmn_probe::time::Nanos;
 
 use super::check::fill;
 use super::measured::{Found, measured};
+use super::mould::Mould;
 use super::{Body, Method, Params, Schedule};
 use crate::shared::{LaneWish, text};
 
@@ -26,6 +27,8 @@ pub(super) fn task(params: &Params) -> Option<BulkTask> {
         && params.icmp_id.is_none()
         && params.icmp_checksum.is_none()
         && params.source.is_none()
+        && params.router.is_none()
+        && params.pseudo_mtu.is_none()
         && params.ip_timestamp.is_none()
         && params.size <= MAX_PAYLOAD_BYTES
         && matches!(params.lane, LaneWish::Any | LaneWish::Bulk);
@@ -46,8 +49,35 @@ pub(super) fn task(params: &Params) -> Option<BulkTask> {
     })
 }
 
-/// The result.
-pub(super) fn of_bulk(
+/// The result, written; by the mould of the one before it where it is like that.
+pub(super) fn written(
+    params: &Params,
+    mould: &mut Option<Mould>,
+    sample: &bulk::Sample,
+    conditions: &Conditions,
+) -> Result<Measured<Written>, Failure> {
+    if let Some(measured) = mould.as_mut().and_then(|mould| mould.fill(sample, conditions)) {
+        return Ok(measured);
+    }
+    let written = in_full(params, sample, conditions)?;
+    if let Some(new) = Mould::of(sample, conditions, &written) {
+        *mould = Some(new);
+    }
+    Ok(written)
+}
+
+/// The same without a mould.
+pub(super) fn in_full(
+    params: &Params,
+    sample: &bulk::Sample,
+    conditions: &Conditions,
+) -> Result<Measured<Written>, Failure> {
+    let Measured { answered, summary, body } = result(params, sample, conditions)?;
+    let body = Written::of(&body).map_err(|error| Failure::failed(code::INTERNAL, error))?;
+    Ok(Measured { answered, summary, body })
+}
+
+fn result(
     params: &Params,
     sample: &bulk::Sample,
     conditions: &Conditions,
@@ -68,6 +98,7 @@ pub(super) fn of_bulk(
         unasked: Unasked::default(),
         end: Some(end),
         seed: None,
+        pseudo_mtu: None,
         conditions,
     })
 }

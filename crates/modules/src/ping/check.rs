@@ -108,7 +108,14 @@ fn family(params: &Params) -> Result<(), String> {
     within(!(v6 && options), "record_route and ip_timestamp are of IPv4")?;
     within(!(v6 && params.method == Method::IcmpTimestamp), "method icmp_timestamp is of IPv4")?;
     let agrees = params.source.is_none_or(|source| params.family.holds(source.0));
-    within(agrees, "source is not of the family that is asked for")
+    within(agrees, "source is not of the family that is asked for")?;
+    let agrees = params.router.is_none_or(|router| params.family.holds(router.0));
+    within(agrees, "router is not of the family that is asked for")?;
+    let echo = params.pseudo_mtu.is_none() || params.method == Method::Icmp;
+    within(echo, "pseudo_mtu is of the method icmp")?;
+    let least = if v6 { 1_280 } else { 68 };
+    let sensible = params.pseudo_mtu.is_none_or(|mtu| mtu >= least);
+    within(sensible, "pseudo_mtu must be at least 68, and 1280 over IPv6")
 }
 
 /// The bytes of a pattern.

@@ -10,8 +10,8 @@ use mmn_probe::wire::icmp::IcmpErrorKind;
 
 use super::check::{TCP_PORT, UDP_PORT, payload_bytes};
 use super::result::{
-    Body, End, Error, IcmpTimestamps, IpStamp, IpTimestamps, Ipdv, Pdv, Protocol, Registered, Reordering,
-    Repeat, Reply, Rtt, Status,
+    Body, End, Error, IcmpTimestamps, IpStamp, IpTimestamps, Ipdv, Pdv, Protocol, PseudoMtu, Registered,
+    Reordering, Repeat, Reply, Rtt, Status,
 };
 use super::{Method, Params, Schedule};
 use crate::shared::Stamps;
@@ -30,6 +30,7 @@ pub(super) struct Found<'a> {
     pub(super) unasked: Unasked,
     pub(super) end: Option<ping::End>,
     pub(super) seed: Option<u64>,
+    pub(super) pseudo_mtu: Option<PseudoMtu>,
     pub(super) conditions: &'a Conditions,
 }
 
@@ -65,6 +66,8 @@ pub(super) fn measured(found: &Found<'_>) -> Result<Measured<Body>, Failure> {
         request_bytes: first.map(|departure| departure.bytes),
         timeout_ns: Some(params.timeout.as_ns()),
         seed: found.seed,
+        router: params.router,
+        pseudo_mtu: found.pseudo_mtu.clone(),
         end: found.end.map(Into::into),
         sent,
         received: count(|sample| matches!(sample.fate, Fate::Replied(_))),
@@ -109,7 +112,10 @@ pub(crate) fn nothing_left<'a>(fates: impl IntoIterator<Item = &'a Fate>) -> Fai
     });
     match reason {
         None => Failure::refused(code::LIMITS, "no request could leave before the deadline"),
-        Some(reason @ SendFailure::NoRoute) => Failure::failed(code::NO_ROUTE, reason),
+        Some(reason @ (SendFailure::NoRoute | SendFailure::RouterSilent)) => {
+            Failure::failed(code::NO_ROUTE, reason)
+        }
+        Some(reason @ SendFailure::NoRouter) => Failure::refused(code::POLICY, reason),
         Some(
             reason @ (SendFailure::NotPermitted | SendFailure::Unprivileged | SendFailure::NoPingSocket),
         ) => Failure::failed(code::UNPRIVILEGED, reason),

@@ -41,6 +41,12 @@ pub struct Body {
     /// What decided a random schedule.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seed: Option<u64>,
+    /// The router that requests left by, where one was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub router: Option<Address>,
+    /// What hosts were told of an MTU that no link has, where that was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pseudo_mtu: Option<PseudoMtu>,
     /// How it ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub end: Option<End>,
@@ -93,6 +99,18 @@ pub struct Body {
     pub unasked: u32,
     /// Each request, in the order of sending.
     pub replies: Vec<Reply>,
+}
+
+/// An MTU that no link has.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct PseudoMtu {
+    /// It, in bytes.
+    pub mtu: u16,
+    /// How many replies were larger, and answered by a message that says so.
+    pub messages: u32,
+    /// Why such a message could not be sent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
 }
 
 /// The round trips in nanoseconds.

@@ -1,9 +1,10 @@
 //! How a ping is performed: the machine's specification from the parameters.
 
+use std::cell::RefCell;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
-use mmn_kit::{BulkTask, Conditions, Failure, Family, Measured, PacketKind, Wish, code};
+use mmn_kit::{Body as Written, BulkTask, Conditions, Failure, Family, Measured, PacketKind, Wish, code};
 use mmn_probe::bulk::Sample as Bulk;
 use mmn_probe::cookie::Key;
 use mmn_probe::packet::Ttl;
@@ -14,20 +15,29 @@ use mmn_probe::time::Nanos;
 use super::bulk;
 use super::check::{TCP_PORT, UDP_PORT, fill, ip_option};
 use super::measured::{Found, measured};
-use super::{Body, Method, Params, Ping, Schedule};
-use crate::shared::hex;
+use super::mould::Mould;
+use super::{Body, Method, Params, Ping, PseudoMtu, Schedule};
+use crate::shared::{family_by, hex};
+
+/// What pings of the same parameters share.
+#[derive(Debug)]
+pub struct Plan {
+    /// What is asked of all targets; the schedule of each where chance decides it.
+    spec: Arc<Spec>,
+    /// What results of the bulk lane are written with.
+    mould: RefCell<Option<Mould>>,
+}
 
 impl PacketKind for Ping {
     type Machine = Machine;
-    /// What is asked of all targets; the schedule of each where chance decides it.
-    type Plan = Arc<Spec>;
+    type Plan = Plan;
 
     fn family(params: &Params) -> Family {
         let v4 = params.method == Method::IcmpTimestamp
             || params.record_route
             || params.ip_timestamp.is_some()
             || params.source.is_some_and(|source| source.0.is_ipv4());
-        match (params.family, params.source) {
+        match (family_by(params.family, params.router), params.source) {
             (Family::Any, _) if v4 => Family::Ipv4,
             (Family::Any, Some(_)) => Family::Ipv6,
             (family, _) => family,
@@ -42,21 +52,27 @@ impl PacketKind for Ping {
         bulk::task(params)
     }
 
-    fn of_bulk(params: &Params, sample: &Bulk, conditions: &Conditions) -> Result<Measured<Body>, Failure> {
-        bulk::of_bulk(params, sample, conditions)
+    fn of_bulk(
+        params: &Params,
+        plan: &Plan,
+        sample: &Bulk,
+        conditions: &Conditions,
+    ) -> Result<Measured<Written>, Failure> {
+        bulk::written(params, &mut plan.mould.borrow_mut(), sample, conditions)
     }
 
-    fn plan(params: &Params) -> Result<Arc<Spec>, Failure> {
-        spec(params).map(Arc::new).map_err(|error| Failure::refused(code::PARAMETERS, error))
+    fn plan(params: &Params) -> Result<Plan, Failure> {
+        let spec = spec(params).map_err(|error| Failure::refused(code::PARAMETERS, error))?;
+        Ok(Plan { spec: Arc::new(spec), mould: RefCell::new(None) })
     }
 
-    fn machine(params: &Params, plan: &Arc<Spec>, target: IpAddr, key: [u8; 16]) -> Result<Machine, Failure> {
+    fn machine(params: &Params, plan: &Plan, target: IpAddr, key: [u8; 16]) -> Result<Machine, Failure> {
         let key = Key::new(key);
         let schedule = schedule(params, &key);
-        let spec = if schedule == plan.schedule {
-            Arc::clone(plan)
+        let spec = if schedule == plan.spec.schedule {
+            Arc::clone(&plan.spec)
         } else {
-            Arc::new(Spec { schedule, ..Spec::clone(plan) })
+            Arc::new(Spec { schedule, ..Spec::clone(&plan.spec) })
         };
         Machine::of_many(spec, target, key).map_err(|error| Failure::refused(code::PARAMETERS, error))
     }
@@ -87,6 +103,11 @@ impl PacketKind for Ping {
             unasked: machine.unasked(),
             end: machine.end(),
             seed: machine.spec().schedule.seed(),
+            pseudo_mtu: params.pseudo_mtu.map(|mtu| PseudoMtu {
+                mtu,
+                messages: machine.too_big_sent(),
+                error: machine.too_big_failed().map(|reason| reason.to_string()),
+            }),
             conditions,
         })
     }
@@ -109,6 +130,8 @@ fn spec(params: &Params) -> Result<Spec, String> {
         tos: params.tos.or(params.dscp.map(|dscp| dscp << 2)).unwrap_or(0),
         dont_fragment: params.df,
         source: params.source.map(|source| source.0),
+        router: params.router.map(|router| router.0),
+        pseudo_mtu: params.pseudo_mtu,
         selector: params.icmp_id.or(params.source_port),
         port: params.port.unwrap_or(port),
         icmp_checksum: params.icmp_checksum,

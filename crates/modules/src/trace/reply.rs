@@ -260,7 +260,10 @@ mod made {
     pub(crate) fn nothing_left(reason: Option<SendFailure>) -> Failure {
         match reason {
             None => Failure::refused(code::LIMITS, "no probe could leave before the deadline"),
-            Some(reason @ SendFailure::NoRoute) => Failure::failed(code::NO_ROUTE, reason),
+            Some(reason @ (SendFailure::NoRoute | SendFailure::RouterSilent)) => {
+                Failure::failed(code::NO_ROUTE, reason)
+            }
+            Some(reason @ SendFailure::NoRouter) => Failure::refused(code::POLICY, reason),
             Some(
                 reason @ (SendFailure::NotPermitted | SendFailure::Unprivileged | SendFailure::NoPingSocket),
             ) => Failure::failed(code::UNPRIVILEGED, reason),

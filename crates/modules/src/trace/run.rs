@@ -1,21 +1,23 @@
 //! How a trace is performed: the machine's specification from the parameters, and the result from the machine.
 
 use std::net::{IpAddr, Ipv4Addr};
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use mmn_kit::{Conditions, Failure, Family, Measured, PacketKind, Timestamp, Wish, code, summary};
 use mmn_probe::cookie::Key;
 use mmn_probe::packet::{SendFailure, Ttl};
 use mmn_probe::time::Nanos;
+use mmn_probe::trace::census::Certainty;
+use mmn_probe::trace::doubletree::{self, LocalStopSet, LocalStopSets};
 use mmn_probe::trace::mtu::{Note, Origin, Search};
 use mmn_probe::trace::shape::{self, Shape};
 use mmn_probe::trace::{self as machine, Fate, Pmtud, Sample, Spec, Trace as Machine};
 
 use super::{
-    Body, Hop, Method, MtuNote, MtuNoteKind, Params, PathMtu, Probe, Reply, Stop, StopReason, Trace,
-    nothing_left,
+    Body, Doubletree, Hop, Method, MtuNote, MtuNoteKind, Params, PathMtu, Probe, Reply, Stop, StopReason,
+    StoppedAt, Trace, nothing_left,
 };
-use crate::shared::{Address, hex};
+use crate::shared::{Address, family_by, hex};
 
 impl PacketKind for Trace {
     type Machine = Machine;
@@ -23,7 +25,7 @@ impl PacketKind for Trace {
     type Plan = Arc<Spec>;
 
     fn family(params: &Params) -> Family {
-        match params.family {
+        match family_by(params.family, params.router) {
             Family::Any if params.fragment_offset.is_some() => Family::Ipv4,
             family => family,
         }
@@ -35,10 +37,13 @@ impl PacketKind for Trace {
 
     fn plan(params: &Params) -> Result<Arc<Spec>, Failure> {
         let tos = params.tos.or(params.dscp.map(|dscp| dscp << 2));
+        let certainty = params.confidence.map(|percent| Certainty::new(1.0 - percent / 100.0)).transpose();
+        let certainty = certainty.map_err(|error| Failure::refused(code::PARAMETERS, error))?;
         Ok(Arc::new(Spec {
             target: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
             shape: Shape {
                 fragment_offset: params.fragment_offset.unwrap_or(0),
+                router: params.router.map(|router| router.0),
                 ..shape_of(params.method, params.source, tos, params.dont_fragment)
             },
             paris: params.paris,
@@ -54,6 +59,10 @@ impl PacketKind for Trace {
             last_ditch: params.last_ditch,
             attempts: params.attempts,
             all_attempts: params.all_attempts,
+            certainty: certainty.map(Arc::new),
+            constant_payload: params.constant_payload,
+            wait_hop: Nanos(params.wait_hop.as_ns()),
+            doubletree: params.doubletree.then(|| Box::new(stop_sets(params))),
             timeout: Nanos(params.timeout.as_ns()),
             wait: Nanos(params.wait.as_ns()),
             parallel: params.parallel,
@@ -100,6 +109,8 @@ impl PacketKind for Trace {
             family: target.into(),
             method: params.method,
             paris: params.paris,
+            confidence: params.confidence,
+            router: params.router,
             source: machine.source().map(Into::into),
             source_port: identity.filter(|_| ports).map(|identity| identity.selector),
             port: ports.then_some(first.port),
@@ -116,6 +127,7 @@ impl PacketKind for Trace {
                 .filter(|sample| sample.of_last_ditch)
                 .map(|sample| probe(params, sample))
                 .collect(),
+            doubletree: params.doubletree.then(|| doubletree(params, machine)),
             mtu: machine.mtu().map(|search| path_mtu(params, search, &samples)),
             conditions: conditions.into(),
             hops,
@@ -155,7 +167,7 @@ pub(crate) fn shape_of(
         Method::TcpAck => shape::Method::TcpAck,
     };
     let (source, tos) = (source.map(|source| source.0), tos.unwrap_or(0));
-    Shape { method, source, tos, dont_fragment, fragment_offset: 0 }
+    Shape { method, source, tos, dont_fragment, fragment_offset: 0, router: None }
 }
 
 fn not_sent(sample: &Sample<'_>) -> Option<SendFailure> {
@@ -174,7 +186,9 @@ fn hops(params: &Params, machine: &Machine, samples: &[Sample<'_>]) -> Vec<Hop> 
     let answered = samples.iter().filter(|sample| sample.reply.is_some() && of_path(sample));
     let end = machine.stop_ttl().or_else(|| answered.map(|sample| sample.ttl).max());
     let Some(end) = end else { return Vec::new() };
-    (params.first_hop..=end.0)
+    // The way back leads to lower ones.
+    let lowest = samples.iter().filter(|sample| of_path(sample)).map(|sample| sample.ttl.0).min();
+    (lowest.map_or(params.first_hop, |lowest| lowest.min(params.first_hop))..=end.0)
         .map(|ttl| Hop {
             ttl,
             probes: samples
@@ -215,12 +229,39 @@ fn stop(machine: &Machine) -> Stop {
             (StopReason::Icmp, Some(kind.name().to_owned()), Some(code))
         }
         Some(machine::Stop::Loop) => (StopReason::Loop, None, None),
+        Some(machine::Stop::GlobalStopSet) => (StopReason::GlobalStopSet, None, None),
         Some(machine::Stop::GapLimit) => (StopReason::GapLimit, None, None),
         Some(machine::Stop::HopLimit) => (StopReason::HopLimit, None, None),
         Some(machine::Stop::NotSent(reason)) => (StopReason::Error, Some(reason.to_string()), None),
         _ => (StopReason::Halted, None, None),
     };
     Stop { reason, ttl: machine.stop_ttl().map(|ttl| ttl.0), error, code }
+}
+
+/// Where it stops. The local sets are this process's: each source address has its own.
+fn stop_sets(params: &Params) -> doubletree::Doubletree {
+    static SETS: LazyLock<Arc<LocalStopSets>> = LazyLock::new(Arc::default);
+    let global = params.global_stop_set.iter().map(|address| address.0).collect();
+    let mut stops = doubletree::Doubletree::new(global);
+    stops.backward = !params.no_backward;
+    stops.local = params.local_stop_set.as_ref().map(|name| LocalStopSet {
+        sets: Arc::clone(&SETS),
+        name: name.as_str().into(),
+        epoch: params.local_stop_set_epoch,
+        max_age: Nanos(params.local_stop_set_age.as_ns()),
+    });
+    stops
+}
+
+fn doubletree(params: &Params, machine: &Machine) -> Doubletree {
+    let at = |(ttl, address): (Ttl, IpAddr)| StoppedAt { ttl: ttl.0, address: address.into() };
+    Doubletree {
+        first_hop: params.first_hop,
+        global_stop: machine.global_stop().map(at),
+        local_stop: machine.local_stop().map(at),
+        local_stop_set: params.local_stop_set.clone(),
+        no_backward: params.no_backward,
+    }
 }
 
 fn path_mtu(params: &Params, search: &Search, samples: &[Sample<'_>]) -> PathMtu {

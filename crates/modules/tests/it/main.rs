@@ -13,6 +13,8 @@ mod ping;
 #[cfg(test)]
 mod registry;
 #[cfg(test)]
+mod scamper;
+#[cfg(test)]
 mod tcp;
 #[cfg(test)]
 mod trace;

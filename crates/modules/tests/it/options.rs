@@ -40,8 +40,9 @@ fn of_ping() {
         "count": 2, "interval": "10ms", "timeout": "50ms", "ttl": 9, "dscp": 46, "df": true, "source": "192.0.2.200",
     });
     let of = |with: Value| probes::<ping::Body>("ping", merged(own.clone(), &with));
-    let echo = of(json!({ "icmp_id": 77, "icmp_checksum": 4_660, "payload": "0102030405060708" }));
-    assert_eq!(echo.len(), 2);
+    let echo = json!({ "icmp_id": 77, "icmp_checksum": 4_660, "payload": "0102030405060708", "router": "192.0.2.254" });
+    let echo = of(echo);
+    assert_eq!((echo.len(), echo[0].router), (2, "192.0.2.254".parse().ok()));
     assert_eq!(header(&echo[0]), (Some("192.0.2.200".to_owned()), 184, Some(77)));
     assert_eq!((echo[0].ttl, echo[0].dont_fragment), (Some(Ttl(9)), true));
     let payload = vec![1, 2, 3, 4, 5, 6, 7, 8];
@@ -85,6 +86,11 @@ fn of_trace() {
     assert!(
         matches!(&udp[5].body, Body::Udp { port: 5_000, payload, tag: UdpTag::Checksum } if payload.len() == 20)
     );
+    let same = of(json!({ "method": "udp", "size": 20, "constant_payload": true, "router": "192.0.2.254" }));
+    assert!(
+        same.iter().all(|probe| probe.body == same[0].body && probe.router == "192.0.2.254".parse().ok())
+    );
+    assert!(matches!(same[0].body, Body::Udp { tag: UdpTag::Ports, .. }));
     let classic = of(json!({ "method": "udp", "port": 5_000, "paris": false }));
     assert!(matches!(classic[5].body, Body::Udp { port: 5_005, tag: UdpTag::Ports, .. }));
     for (method, flags) in [("tcp", tcp_flags::SYN), ("tcp_ack", tcp_flags::ACK)] {
@@ -103,7 +109,8 @@ fn of_multipath() {
         "source": "192.0.2.200", "gap_limit": 1,
     });
     let of = |with: Value| probes::<multipath::Body>("multipath", merged(own.clone(), &with));
-    let udp = of(json!({ "port": 5_000, "source_port": 6_000, "size": 20 }));
+    let udp = of(json!({ "port": 5_000, "source_port": 6_000, "size": 20, "router": "192.0.2.254" }));
+    assert_eq!(udp[0].router, "192.0.2.254".parse().ok());
     assert_eq!(header(&udp[0]), (Some("192.0.2.200".to_owned()), 7, Some(6_000)));
     assert_eq!((udp[0].ttl, udp[0].dont_fragment), (Some(Ttl(2)), true));
     assert!(matches!(&udp[0].body, Body::Udp { port: 5_000, payload, .. } if payload.len() == 20));

@@ -93,6 +93,15 @@ fn parameters_out_of_range_are_refused_by_name() {
         ("trace", "payload", json!("0")),
         ("trace", "fragment_offset", json!(0)),
         ("trace", "fragment_offset", json!(8_192)),
+        ("ping", "pseudo_mtu", json!(67)),
+        ("trace", "confidence", json!(100)),
+        ("trace", "wait_hop", json!("2m")),
+        ("trace", "constant_payload", json!(true)),
+        ("trace", "global_stop_set", json!(["192.0.2.1"])),
+        ("trace", "local_stop_set", json!("a")),
+        ("trace", "no_backward", json!(true)),
+        ("trace", "local_stop_set_epoch", json!(1)),
+        ("trace", "local_stop_set_age", json!("0s")),
         ("udp", "port", json!(0)),
         ("udp", "payload", json!("xy")),
         ("udp", "count", json!(1025)),
@@ -174,6 +183,10 @@ fn costs_are_counted() {
         .unwrap()
         .cost();
     assert_eq!((cost.packets, cost.bytes, cost.duration_ns), (30, 30 * 60, 6_500_000_000));
+    let back = json!({ "max_ttl": 10, "attempts": 1, "first_hop": 6, "doubletree": true, "size": 12 });
+    assert_eq!(of("trace", back), (10, 10 * 60));
+    assert_eq!(of("trace", json!({ "max_ttl": 10, "confidence": 95, "size": 12 })), (2_400, 2_400 * 60));
+    assert_eq!(of("ping", json!({ "count": 2, "pseudo_mtu": 1_280 })), (4, 2 * 104 + 2 * 1_280));
     let cost =
         prepare("multipath", json!({ "max_probes": 100, "max_ttl": 5, "timeout": "1s" })).unwrap().cost();
     assert_eq!((cost.packets, cost.bytes, cost.duration_ns), (100, 100 * 80, 12_000_000_000));

@@ -83,6 +83,47 @@ fn hops_are_recorded_and_summed_up() {
     assert!(!measured.summary.contains_key("mtu_bytes"));
 }
 
+/// A router at each TTL below 6, and the target behind them.
+fn along(probe: &Probe) -> Vec<(u64, EchoEvent)> {
+    let ttl = probe.ttl.unwrap().0;
+    if ttl < 6 { vec![(1, expired(probe, ttl, vec![]))] } else { vec![(2, reply(probe))] }
+}
+
+#[test]
+fn stop_sets_end_both_ways_and_the_result_says_which() {
+    let ask = |more: Value| {
+        let mut params = json!({
+            "first_hop": 3, "parallel": 1, "doubletree": true, "local_stop_set": "stop_sets_end_both_ways",
+        });
+        params.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        perform::<trace::Body>("trace", params, along).unwrap().body
+    };
+    let body = ask(json!({}));
+    assert_eq!(body.hops.iter().map(|hop| hop.ttl).collect::<Vec<_>>(), [1, 2, 3, 4, 5, 6]);
+    assert!(body.hops.iter().all(|hop| hop.probes.len() == 1));
+    let tree = body.doubletree.unwrap();
+    assert_eq!((tree.first_hop, tree.local_stop, tree.global_stop), (3, None, None));
+    // The same set knows the first hop now.
+    let body = ask(json!({ "global_stop_set": ["203.0.113.5"] }));
+    assert_eq!(body.hops.iter().map(|hop| hop.ttl).collect::<Vec<_>>(), [3, 4, 5]);
+    assert_eq!((body.stop.reason, body.stop.ttl), (StopReason::GlobalStopSet, Some(5)));
+    let tree = body.doubletree.unwrap();
+    let at = |ttl| Some(trace::StoppedAt { ttl, address: router(ttl).into() });
+    assert_eq!((tree.local_stop, tree.global_stop), (at(3), at(5)));
+    assert_eq!(tree.local_stop_set.as_deref(), Some("stop_sets_end_both_ways"));
+    // Emptied, it has it all to learn again; once.
+    assert_eq!(ask(json!({ "local_stop_set_epoch": 1 })).hops.len(), 6);
+    assert_eq!(ask(json!({ "local_stop_set_epoch": 1 })).hops.len(), 4);
+    assert_eq!(ask(json!({ "local_stop_set_epoch": 2, "no_backward": true })).hops.len(), 4);
+}
+
+#[test]
+fn certainty_is_told_and_costs_probes() {
+    let body = perform::<trace::Body>("trace", json!({ "confidence": 99 }), along).unwrap().body;
+    assert_eq!((body.confidence, body.hops.len()), (Some(99.0), 6));
+    assert!(body.hops.iter().all(|hop| hop.probes.len() == 8));
+}
+
 #[test]
 fn a_path_that_ends_early_is_a_result() {
     let measured: Measured<trace::Body> = perform("trace", json!({ "gap_limit": 2 }), |probe| {

@@ -14,6 +14,7 @@ pub(super) fn failure(error: &io::Error, what: impl std::fmt::Display) -> Failur
         Some(libc::ETIMEDOUT) => code::TIMEOUT,
         Some(libc::EAFNOSUPPORT) => code::ADDRESS_FAMILY,
         Some(libc::EPERM | libc::EACCES) => code::UNPRIVILEGED,
+        None if error.kind() == io::ErrorKind::Unsupported => code::UNSUPPORTED,
         _ => code::SYSTEM,
     };
     Failure::failed(code, format_args!("{what}: {error}"))

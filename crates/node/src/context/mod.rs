@@ -19,7 +19,7 @@ use std::cell::{Cell, OnceCell, RefCell};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use futures::FutureExt;
 use mmn_kit::{
@@ -31,11 +31,12 @@ use mmn_probe::time::{Instant, Nanos};
 
 use crate::clock;
 use crate::module::settings::{Endowment, Gift, NoSockets, Settings};
-use crate::net::bulk::{Lane, PacketSockets};
+use crate::net::bulk::{Detour, Lane, PacketSockets};
 use crate::net::carrier::Carrier;
 use crate::net::driver::{Config, DriveError, Driver};
 use crate::net::icmp::IdRange;
 use crate::net::interfaces::Interfaces;
+use crate::net::network::Network;
 use crate::net::page::{Held as LimitHeld, Limits, Page, PageError};
 use crate::policy::Policy;
 
@@ -51,9 +52,12 @@ pub(crate) struct Site {
     has_sockets: Cell<bool>,
     /// Whether those that every process may open are in use, of IPv4 and of IPv6.
     has_ordinary: Cell<[bool; 2]>,
+    network: Network,
     interfaces: Interfaces,
     /// Source ports for sockets of this process's own.
     ports: Option<IdRange>,
+    /// What probes leave by that name a router.
+    detour: RefCell<Option<Arc<Mutex<Detour>>>>,
 }
 
 /// Why a process has no site.
@@ -69,7 +73,7 @@ impl Site {
     /// Takes what the node gave. Without a page, as in a test, the process has limits of its own.
     pub(crate) fn new(mut endowment: Endowment) -> Result<Self, SiteError> {
         let gifts = endowment.take_gifts();
-        let Endowment { settings, page, ports, .. } = endowment;
+        let Endowment { settings, page, ports, network, .. } = endowment;
         let page = match page {
             Some(page) => Page::open(page)?,
             None => Page::create(limits(&settings.policy), rand::random())?,
@@ -81,8 +85,10 @@ impl Site {
             no_sockets: settings.no_sockets,
             has_sockets: Cell::new(false),
             has_ordinary: Cell::default(),
-            interfaces: Interfaces::default(),
+            interfaces: Interfaces::new(network.clone()),
+            network,
             ports,
+            detour: RefCell::default(),
         };
         site.add_sockets(gifts).map_err(SiteError::Socket)?;
         Ok(site)
@@ -112,6 +118,7 @@ impl Site {
             let driver = Driver::new(Arc::clone(&self.page), Config::default())?;
             // It was empty a line before, and nobody else has this thread.
             let _ = self.driver.set(driver.clone());
+            self.allow_detour();
             driver
         };
         carriers.into_iter().flatten().try_for_each(|carrier| driver.add_carrier(carrier))
@@ -122,7 +129,7 @@ impl Site {
         let [v4, v6] = self.has_ordinary.get();
         let (has, with) = if gift.v6() { (v6, [v4, true]) } else { (v4, [true, v6]) };
         let opens = gift.opens_ordinary();
-        let carriers = gift.carriers(self.ports.filter(|_| !has))?;
+        let carriers = gift.carriers(&self.network, self.ports.filter(|_| !has))?;
         if opens {
             self.has_ordinary.set(with);
         }
@@ -139,7 +146,12 @@ impl Site {
         self.driver.get()
     }
 
-    /// The interface of this host that has an address.
+    /// Where its sockets are.
+    pub(crate) const fn network(&self) -> &Network {
+        &self.network
+    }
+
+    /// The interface that has an address.
     pub(crate) fn interface_of(&self, address: IpAddr) -> Option<Interface> {
         self.interfaces.of(address, clock::monotonic())
     }
@@ -154,8 +166,10 @@ impl Site {
         TaskContext { declined: true, ..self.context(deadline) }
     }
 
-    /// A bulk lane over these sockets. Must be called within a runtime.
+    /// A bulk lane over these sockets, which probes that name a router leave by, too. Must be called within a runtime.
     pub(crate) fn bulk(&self, sockets: PacketSockets) -> io::Result<Lane> {
+        *self.detour.borrow_mut() = Some(Arc::new(Mutex::new(Detour::new(&sockets)?)));
+        self.allow_detour();
         Lane::new(sockets, Arc::clone(&self.page), rand::random())
     }
 
@@ -167,6 +181,15 @@ impl Site {
     /// The site has changed its mind. It holds for every packet from now on.
     pub(crate) fn set_policy(&self, policy: Policy) {
         *self.policy.borrow_mut() = Rc::new(policy);
+        self.allow_detour();
+    }
+
+    /// Probes may leave by routers that they name where the policy allows packet sockets, and there are some.
+    fn allow_detour(&self) {
+        let allowed = self.policy.borrow().allow_packet_sockets;
+        if let Some(driver) = self.driver.get() {
+            driver.set_detour(self.detour.borrow().clone().filter(|_| allowed));
+        }
     }
 
     /// Why the node gave no sockets; absent when it did. Machines that need none of them can be driven all the same.
@@ -337,6 +360,10 @@ impl Context for TaskContext {
     }
 
     fn name_servers(&self) -> Vec<SocketAddr> {
-        resolv_conf::system().servers
+        resolv_conf::of(&self.site.network).servers
+    }
+
+    fn authority(&self) -> Option<&str> {
+        self.site.network.authority()
     }
 }

@@ -3,6 +3,8 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
+use crate::net::network::Network;
+
 /// What `/etc/resolv.conf` says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct ResolvConf {
@@ -16,8 +18,16 @@ pub(super) struct ResolvConf {
 /// The C library uses no more than three.
 const MAX_SERVERS: usize = 3;
 
+/// How names are resolved in a network.
+pub(super) fn of(network: &Network) -> ResolvConf {
+    match network.name_servers() {
+        Some(servers) => ResolvConf { servers, ..parse("") },
+        None => system(),
+    }
+}
+
 /// Reads `/etc/resolv.conf`; where there is none, a server on this host is meant.
-pub(super) fn system() -> ResolvConf {
+fn system() -> ResolvConf {
     parse(&std::fs::read_to_string("/etc/resolv.conf").unwrap_or_default())
 }
 

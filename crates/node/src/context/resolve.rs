@@ -1,5 +1,6 @@
 //! Names to addresses, as this system resolves them: literals, `/etc/hosts`, then the name servers of
-//! `/etc/resolv.conf`, in their order, over UDP and, where an answer does not fit, TCP.
+//! `/etc/resolv.conf`, in their order, over UDP and, where an answer does not fit, TCP. In a simulated world: what its file
+//! names, then its name servers.
 //!
 //! Nothing is remembered between tasks: each resolution is part of its measurement.
 
@@ -31,8 +32,13 @@ pub(super) async fn resolve(
         site.check(address)?;
         return Ok(Resolution { addresses: vec![address], took_ns: None });
     }
+    if let Some(known) = site.network.resolve(host) {
+        let addresses = chosen(site, host, family, known)?;
+        return Ok(Resolution { addresses, took_ns: None });
+    }
     let began = clock::monotonic();
-    let addresses = match local(host) {
+    let local = if site.network.is_own() { local(host) } else { Vec::new() };
+    let addresses = match local {
         found if found.is_empty() => ask(site, deadline, host, family).await?,
         found => found,
     };
@@ -60,8 +66,11 @@ fn chosen(site: &Site, host: &str, family: Family, addresses: Vec<IpAddr>) -> Re
     if of_family.is_empty() {
         return Err(wrong_family(host, family));
     }
-    // What this host has a route to comes first; otherwise the resolver's order stays.
-    of_family.sort_by_key(|address| !has_route(*address));
+    // What there is a route to comes first; otherwise the resolver's order stays.
+    match site.network.addresses() {
+        None => of_family.sort_by_key(|address| !has_route(*address)),
+        Some(own) => of_family.sort_by_key(|to| !own.iter().any(|own| own.is_ipv4() == to.is_ipv4())),
+    }
     let mut refusal = None;
     let allowed: Vec<IpAddr> = of_family
         .into_iter()
@@ -89,7 +98,7 @@ pub(crate) fn has_route(address: IpAddr) -> bool {
 }
 
 async fn ask(site: &Rc<Site>, deadline: Instant, host: &str, family: Family) -> Result<Vec<IpAddr>, Failure> {
-    let conf = resolv_conf::system();
+    let conf = resolv_conf::of(&site.network);
     let mut worst = Failure::failed(code::UNRESOLVABLE, format_args!("{host} is no name of the DNS"));
     for name in candidates(host, &conf) {
         let question = |wanted: bool, ask| {
@@ -182,7 +191,7 @@ async fn exchange(
     let failed = |error| super::errors::failure(&error, format_args!("ask {server}"));
     let bytes = u64::try_from(query.len()).unwrap_or(u64::MAX).saturating_add(udp::HEADER_BYTES);
     site.pace_resolver(1, bytes, until).await?;
-    let peer = UdpPeer::connect(server).map_err(failed)?;
+    let peer = UdpPeer::connect(&site.network, server).map_err(failed)?;
     peer.send(query).await.map_err(failed)?;
     let mut buffer = [0; 1500];
     loop {

@@ -10,8 +10,9 @@ use std::task::{Context, Poll, ready};
 use futures::io::{AsyncRead, AsyncWrite};
 use mmn_kit::{ByteStream, Failure, code};
 use mmn_probe::time::{Instant, Nanos};
+use socket2::{Domain, Protocol, Type};
 use tokio::io::ReadBuf;
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::Sleep;
 
 use super::{Held, Site, add, errors};
@@ -38,7 +39,7 @@ pub(super) async fn connect(
     add(&held, began);
     paced?;
     let remaining = deadline.saturating_since(clock::monotonic());
-    let stream = match tokio::time::timeout(remaining.into(), TcpStream::connect(to)).await {
+    let stream = match tokio::time::timeout(remaining.into(), open(&site, to)).await {
         Ok(Ok(stream)) => stream,
         Ok(Err(error)) => return Err(errors::failure(&error, format_args!("connect to {to}"))),
         Err(_) => return Err(Failure::failed(code::TIMEOUT, format_args!("connect to {to}: no answer"))),
@@ -46,6 +47,12 @@ pub(super) async fn connect(
     // Requests are whole when they are written; nothing is gained by waiting for more.
     stream.set_nodelay(true).map_err(|error| errors::failure(&error, format_args!("connect to {to}")))?;
     Ok(Paced { stream, site, peer: to.ip(), owed: 0, waiting: None, held })
+}
+
+async fn open(site: &Site, to: SocketAddr) -> io::Result<TcpStream> {
+    let socket = site.network().socket(Domain::for_address(to), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_nonblocking(true)?;
+    TcpSocket::from_std_stream(socket.into()).connect(to).await
 }
 
 /// A connection whose bytes count.

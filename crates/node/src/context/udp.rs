@@ -33,7 +33,7 @@ impl Peer {
         deadline: Instant,
         held: Held,
     ) -> Result<Self, Failure> {
-        let socket = UdpPeer::connect(peer)
+        let socket = UdpPeer::connect(site.network(), peer)
             .map_err(|error| errors::failure(&error, format_args!("a socket to {peer}")))?;
         Ok(Self { socket, site, to: peer, deadline, held })
     }

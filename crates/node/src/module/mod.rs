@@ -9,6 +9,7 @@
 mod desk;
 #[cfg(feature = "fuzzing")]
 pub(crate) mod fuzzing;
+mod infos;
 mod orders;
 mod outbox;
 mod perform;
@@ -34,9 +35,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::context::{Site, SiteError};
 use crate::herald::Herald;
+use crate::net::network::Network;
 use crate::net::pass::{self, PassError};
 use desk::Room;
-use settings::{Change, Endowment, FromNodeError};
+use settings::{Change, Endowment, FromNodeError, Gift};
 pub(crate) use work::PACKET;
 
 /// The environment that a node gives to each of its modules. No value is a secret.
@@ -86,6 +88,8 @@ pub struct ModuleArgs {
     pub instance: InstanceId,
     /// The kinds that the program has for it.
     pub kinds: Vec<Kind>,
+    /// Whether its vantage point is part of a simulated Internet.
+    pub simulated: bool,
     /// The end of the socket pair to the node. Without it the module has no sockets, the default policy, and limits
     /// of its own.
     pub node: Option<UnixStream>,
@@ -141,6 +145,7 @@ impl ModuleArgs {
         Ok(Self {
             kinds: kinds.iter().copied().filter(|kind| kind.module() == module).map(Kind).collect(),
             module,
+            simulated: false,
             urls: need(env::NATS_URL)?.split(',').map(str::to_owned).collect(),
             creds: need(env::CREDS)?.into(),
             tls: Tls {
@@ -160,11 +165,33 @@ impl ModuleArgs {
 ///
 /// It must be called on a current-thread runtime, within a [`tokio::task::LocalSet`] or not: it spawns nothing that
 /// needs one.
-pub async fn run(args: ModuleArgs, shutdown: CancellationToken) -> Result<(), ModuleError> {
-    let (mut endowment, early, node) = match args.node {
+pub async fn run(mut args: ModuleArgs, shutdown: CancellationToken) -> Result<(), ModuleError> {
+    let (endowment, early, node) = match args.node.take() {
         Some(socket) => receive(socket).await?,
         None => (Endowment::default(), Vec::new(), None),
     };
+    let (changes, from_node) = mpsc::channel(16 + early.len());
+    for change in early {
+        // There is room for all of them.
+        let _ = changes.try_send(change);
+    }
+    let reader = node.map(|socket| tokio::spawn(read_changes(socket, changes.clone())));
+    // Without a node nobody says anything, and nobody is ever gone.
+    let _kept_open = reader.is_none().then_some(changes);
+    let ended = run_here(args, endowment, from_node, shutdown).await;
+    if let Some(reader) = reader {
+        reader.abort();
+    }
+    ended
+}
+
+/// The same with what a node in this process gives. It ends when the sender of `from_node` is gone.
+pub(crate) async fn run_here(
+    args: ModuleArgs,
+    mut endowment: Endowment,
+    from_node: mpsc::Receiver<Change>,
+    shutdown: CancellationToken,
+) -> Result<(), ModuleError> {
     let offered = &endowment.settings.kinds;
     let kinds: Vec<&'static dyn Registered> = args
         .kinds
@@ -179,6 +206,9 @@ pub async fn run(args: ModuleArgs, shutdown: CancellationToken) -> Result<(), Mo
     // They are used once they have passed their self-test.
     let mut sockets = endowment.take_gifts();
     sockets.extend(endowment.ordinary(&sockets));
+    if let Network::Universe(universe, vp) = &endowment.network {
+        sockets.push(Gift::Simulated(universe.clone(), *vp));
+    }
     let site = Site::new(endowment).map_err(|error: SiteError| ModuleError::Endowment(error.into()))?;
     let bus = Connect {
         urls: args.urls,
@@ -190,19 +220,12 @@ pub async fn run(args: ModuleArgs, shutdown: CancellationToken) -> Result<(), Mo
     }
     .open()
     .await?;
-    let (changes, from_node) = mpsc::channel(16 + early.len());
-    for change in early {
-        // There is room for all of them.
-        let _ = changes.try_send(change);
-    }
-    let reader = node.map(|socket| tokio::spawn(read_changes(socket, changes.clone())));
-    // Without a node nobody says anything, and nobody is ever gone.
-    let _kept_open = reader.is_none().then_some(changes);
     let outfit = work::Outfit {
         module: args.module,
         vp: args.vp,
         instance: args.instance,
         kinds,
+        simulated: args.simulated,
         room,
         prefix: args.prefix,
         bus,
@@ -214,9 +237,6 @@ pub async fn run(args: ModuleArgs, shutdown: CancellationToken) -> Result<(), Mo
     };
     // It lives as long as the process, and is larger than what else waits here.
     Box::pin(work::Work::new(outfit).await?.run(shutdown)).await;
-    if let Some(reader) = reader {
-        reader.abort();
-    }
     Ok(())
 }
 
@@ -227,7 +247,7 @@ fn concurrency(
     kinds
         .iter()
         .map(|kind| {
-            let name = kind.info().name;
+            let name = infos::info(*kind).name;
             let default = if kind.module() == PACKET { CONCURRENCY_PACKETS } else { CONCURRENCY_SESSIONS };
             let concurrency = given.get(&name).copied().unwrap_or(default).max(1);
             (name, concurrency)

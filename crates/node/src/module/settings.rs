@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::OwnedFd;
 
+use mmn_lab::ids::VpId as LabVp;
 use mmn_schema::id::KindName;
 use serde::{Deserialize, Serialize};
 
@@ -19,7 +20,9 @@ use crate::net::carrier::echo::EchoCarrier;
 use crate::net::carrier::ordinary::{TcpCarrier, UdpCarrier};
 use crate::net::carrier::raw::{RAW_DESCRIPTORS, RawCarrier, RawDescription, RawSockets};
 use crate::net::icmp::{Description, EchoSocket, IdRange, Mode};
+use crate::net::network::Network;
 use crate::net::pass::Parcel;
+use crate::net::simulated::Universe;
 use crate::policy::Policy;
 
 /// A message from the node.
@@ -73,6 +76,8 @@ pub(crate) struct Endowment {
     pub(crate) sockets: Vec<OwnedFd>,
     pub(crate) raw: Vec<RawSockets>,
     pub(crate) ports: Option<IdRange>,
+    /// Where the sockets are, and where others are opened.
+    pub(crate) network: Network,
 }
 
 /// Sockets of one address family, to send and receive by.
@@ -87,6 +92,8 @@ pub(crate) enum Gift {
     Echo(OwnedFd, Description),
     /// Those of the raw and the precise lane.
     Raw(RawSockets),
+    /// None: a world of the lab, of both families.
+    Simulated(Universe, LabVp),
 }
 
 impl Gift {
@@ -96,6 +103,7 @@ impl Gift {
             Self::Ordinary { v6 } => *v6,
             Self::Echo(_, description) => description.v6,
             Self::Raw(sockets) => sockets.describe().v6,
+            Self::Simulated(..) => false,
         }
     }
 
@@ -105,6 +113,7 @@ impl Gift {
             Self::Ordinary { v6 } => Self::Ordinary { v6: *v6 },
             Self::Echo(fd, description) => Self::Echo(fd.try_clone()?, *description),
             Self::Raw(sockets) => Self::Raw(sockets.try_clone()?),
+            Self::Simulated(universe, vp) => Self::Simulated(universe.clone(), *vp),
         })
     }
 
@@ -118,35 +127,40 @@ impl Gift {
         match self {
             Self::Ordinary { .. } => true,
             Self::Echo(_, description) => matches!(description.mode, Mode::Datagram),
-            Self::Raw(_) => false,
+            Self::Raw(_) | Self::Simulated(..) => false,
         }
     }
 
     /// What carries packets by it. With a datagram socket for echo come those of UDP and TCP that every process may open
     /// itself, where there are ports for them.
-    pub(crate) fn carriers(self, ports: Option<IdRange>) -> io::Result<Vec<Box<dyn Carrier>>> {
+    pub(crate) fn carriers(
+        self,
+        network: &Network,
+        ports: Option<IdRange>,
+    ) -> io::Result<Vec<Box<dyn Carrier>>> {
         Ok(match self {
-            Self::Ordinary { v6 } => ordinary(v6, ports)?,
+            Self::Ordinary { v6 } => ordinary(network, v6, ports)?,
             Self::Echo(fd, description) => {
-                let socket = EchoSocket::from_passed(fd, description)?;
+                let socket = EchoSocket::from_passed(network, fd, description)?;
                 let mut carriers: Vec<Box<dyn Carrier>> =
                     vec![Box::new(EchoCarrier::new(socket, rand::random())?)];
                 let ports = ports.filter(|_| description.mode == Mode::Datagram);
-                carriers.extend(ordinary(description.v6, ports)?);
+                carriers.extend(ordinary(network, description.v6, ports)?);
                 carriers
             }
             Self::Raw(sockets) => vec![Box::new(RawCarrier::new(sockets, rand::random())?)],
+            Self::Simulated(universe, vp) => vec![Box::new(universe.carrier(vp, rand::random())?)],
         })
     }
 }
 
 /// The sockets that every process may open itself, where there are ports for them.
-fn ordinary(v6: bool, ports: Option<IdRange>) -> io::Result<Vec<Box<dyn Carrier>>> {
+fn ordinary(network: &Network, v6: bool, ports: Option<IdRange>) -> io::Result<Vec<Box<dyn Carrier>>> {
     let family = if v6 { Family::V6 } else { Family::V4 };
     let Some(ports) = ports else { return Ok(Vec::new()) };
     Ok(vec![
-        Box::new(UdpCarrier::new(family, ports, rand::random())?),
-        Box::new(TcpCarrier::new(family, ports)?),
+        Box::new(UdpCarrier::new(network, family, ports, rand::random())?),
+        Box::new(TcpCarrier::new(network, family, ports)?),
     ])
 }
 
@@ -158,8 +172,8 @@ impl Endowment {
                 for gift in gifts {
                     match gift {
                         Gift::Raw(sockets) => self.raw.push(sockets),
-                        // Nothing comes with it.
-                        Gift::Ordinary { .. } => {}
+                        // Nothing comes with them.
+                        Gift::Ordinary { .. } | Gift::Simulated(..) => {}
                         Gift::Echo(fd, description) => {
                             self.sockets.push(fd);
                             self.settings.sockets.push(description);

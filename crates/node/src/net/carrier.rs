@@ -17,12 +17,16 @@
 //! [`Driver::add_carrier`](super::driver::Driver::add_carrier).
 
 pub mod echo;
-mod keys;
+pub(super) mod keys;
 pub mod ordinary;
 pub mod raw;
 pub(super) mod sources;
 
-use std::{fmt, io, os::fd::OwnedFd, sync::Arc};
+use std::{
+    fmt, io,
+    os::fd::OwnedFd,
+    sync::{Arc, Mutex},
+};
 
 use mmn_probe::{
     conditions::Lane,
@@ -30,6 +34,7 @@ use mmn_probe::{
     time::{Instant, Stamp, StampSource, Utc},
 };
 
+use super::bulk::Detour;
 use super::stamps::{kernel_stamp, user_stamp};
 use crate::clock::Reading;
 
@@ -64,6 +69,15 @@ pub trait Carrier: fmt::Debug + Send {
 
     /// Takes a key back, if it is still this machine's.
     fn release(&mut self, key: u64, job: JobKey);
+
+    /// From now on probes that name a router leave by this; by none where it is absent. A carrier that can't do so is never
+    /// given such a probe.
+    fn set_detour(&mut self, _: Option<&Arc<Mutex<Detour>>>) {}
+
+    /// Whether probes can leave by routers that they name.
+    fn has_detour(&self) -> bool {
+        false
+    }
 }
 
 /// What a carrier tells.

@@ -39,6 +39,7 @@ use tokio::{
 
 use self::core::Core;
 use super::{
+    bulk::Detour,
     carrier::{Carrier, JobKey},
     page::Page,
     sys,
@@ -134,6 +135,11 @@ impl Driver {
             self.handle.spawn(watch_socket(self.handle.shared.clone(), socket, number, index));
         }
         Ok(())
+    }
+
+    /// Probes that name a router leave by this from now on; absent: they are refused.
+    pub fn set_detour(&self, detour: Option<Arc<Mutex<Detour>>>) {
+        self.handle.shared.lock().set_detour(detour);
     }
 
     /// Starts a machine at once: its first probe leaves within the call unless the limits hold it back, or very many

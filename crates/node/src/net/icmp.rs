@@ -30,6 +30,7 @@ use socket2::{Domain, SockAddr, Socket, Type};
 use super::{
     control::{self, Header},
     filter::{self, Selectors},
+    network::Network,
     stamps, sys,
 };
 
@@ -146,6 +147,8 @@ pub enum OpenError {
 /// A socket that sends echo requests and receives what comes back.
 #[derive(Debug)]
 pub struct EchoSocket {
+    /// Where it is; what belongs to it is opened there, too.
+    network: Network,
     socket: Socket,
     family: Family,
     mode: Mode,
@@ -161,7 +164,12 @@ impl From<EchoSocket> for OwnedFd {
 impl EchoSocket {
     /// Opens a socket. A raw socket takes the identifiers `ids`; a datagram socket gets one from the kernel.
     pub fn open(family: Family, mode: Mode, ids: IdRange) -> Result<Self, OpenError> {
-        let socket = create(family, mode)?;
+        Self::open_in(&Network::Own, family, mode, ids)
+    }
+
+    /// The same in a network.
+    pub fn open_in(network: &Network, family: Family, mode: Mode, ids: IdRange) -> Result<Self, OpenError> {
+        let socket = create(network, family, mode)?;
         let ids = match mode {
             Mode::Raw => {
                 let (own, none) = (Selectors::new(Some(ids)), Selectors::new(None));
@@ -171,7 +179,7 @@ impl EchoSocket {
             }
             Mode::Datagram => bind(&socket, family).map_err(system("bind the socket"))?,
         };
-        let opened = Self { socket, family, mode, ids };
+        let opened = Self { network: network.clone(), socket, family, mode, ids };
         opened.configure().map_err(system("set the socket's options"))?;
         Ok(opened)
     }
@@ -181,12 +189,13 @@ impl EchoSocket {
         Self::open(family, Mode::Raw, ids).or_else(|_| Self::open(family, Mode::Datagram, ids))
     }
 
-    /// Takes over a socket that another process opened and described.
-    pub fn from_passed(fd: OwnedFd, description: Description) -> io::Result<Self> {
+    /// Takes over a socket that another process opened in a network and described.
+    pub fn from_passed(network: &Network, fd: OwnedFd, description: Description) -> io::Result<Self> {
         let socket = Socket::from(fd);
         socket.set_nonblocking(true)?;
         let family = if description.v6 { Family::V6 } else { Family::V4 };
-        Ok(Self { socket, family, mode: description.mode, ids: description.ids })
+        let (network, mode, ids) = (network.clone(), description.mode, description.ids);
+        Ok(Self { network, socket, family, mode, ids })
     }
 
     /// What [`EchoSocket::from_passed`] needs besides the descriptor.
@@ -197,6 +206,11 @@ impl EchoSocket {
     /// Its address family.
     pub const fn family(&self) -> Family {
         self.family
+    }
+
+    /// The network that it is in.
+    pub(super) const fn network(&self) -> &Network {
+        &self.network
     }
 
     /// How it was opened.
@@ -406,7 +420,7 @@ pub struct Arrival<'b> {
 /// Room for some 4,000 small replies where the system allows it (a datagram takes about 768 octets of it).
 const RECEIVE_BUFFER_BYTES: libc::c_int = 4 << 20;
 
-fn create(family: Family, mode: Mode) -> Result<Socket, OpenError> {
+fn create(network: &Network, family: Family, mode: Mode) -> Result<Socket, OpenError> {
     let (domain, protocol) = match family {
         Family::V4 => (Domain::IPV4, socket2::Protocol::ICMPV4),
         Family::V6 => (Domain::IPV6, socket2::Protocol::ICMPV6),
@@ -415,7 +429,7 @@ fn create(family: Family, mode: Mode) -> Result<Socket, OpenError> {
         Mode::Datagram => Type::DGRAM,
         Mode::Raw => Type::RAW,
     };
-    Socket::new(domain, kind, Some(protocol)).map_err(|source| match source.raw_os_error() {
+    network.socket(domain, kind, Some(protocol)).map_err(|source| match source.raw_os_error() {
         Some(libc::EPERM | libc::EACCES) => OpenError::NotPermitted { mode, source },
         Some(libc::EAFNOSUPPORT) => OpenError::NoFamily { family },
         _ => OpenError::System { step: "open the socket", source },

@@ -18,9 +18,12 @@ use mmn_probe::{
 };
 use socket2::{Domain, Socket, Type};
 
+use super::network::Network;
+
 /// The interfaces by their addresses, as far as they are remembered.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Interfaces {
+    network: Network,
     known: RefCell<Option<Known>>,
 }
 
@@ -31,11 +34,16 @@ struct Known {
 }
 
 impl Interfaces {
+    /// Those of a network.
+    pub(crate) fn new(network: Network) -> Self {
+        Self { network, known: RefCell::default() }
+    }
+
     /// The interface that has an address; nothing where none has it, or the system does not tell.
     pub(crate) fn of(&self, address: IpAddr, now: Instant) -> Option<Interface> {
         let mut known = self.known.borrow_mut();
         if known.as_ref().is_none_or(|known| known.until <= now) {
-            *known = Some(Known { until: now + MEMORY, interfaces: list().unwrap_or_default() });
+            *known = Some(Known { until: now + MEMORY, interfaces: list(&self.network).unwrap_or_default() });
         }
         known.as_ref()?.interfaces.iter().find(|(own, _)| *own == address).map(|(_, interface)| *interface)
     }
@@ -44,9 +52,18 @@ impl Interfaces {
 /// How long what the system said is believed.
 const MEMORY: Nanos = Nanos::from_secs(10);
 
-/// Every address of this host with its interface.
-fn list() -> io::Result<Vec<(IpAddr, Interface)>> {
-    let socket = Socket::new(Domain::IPV4, Type::DGRAM, None)?;
+/// Every address with its interface.
+fn list(network: &Network) -> io::Result<Vec<(IpAddr, Interface)>> {
+    let socket = network.socket(Domain::IPV4, Type::DGRAM, None)?;
+    let Some(interface) = network.interface() else { return own(&socket) };
+    let mut name = [0; libc::IFNAMSIZ];
+    name.iter_mut().zip(interface.bytes()).for_each(|(to, from)| *to = from);
+    let interface = mtu(&socket, &name).map(|mtu| Interface { name, mtu });
+    Ok(network.addresses().into_iter().flatten().filter_map(|address| Some((address, interface?))).collect())
+}
+
+/// Those of this process's network.
+fn own(socket: &Socket) -> io::Result<Vec<(IpAddr, Interface)>> {
     let mut first: *mut libc::ifaddrs = ptr::null_mut();
     // SAFETY: `first` is a place for a pointer, which is set on success and freed below.
     if unsafe { libc::getifaddrs(&raw mut first) } != 0 {
@@ -60,7 +77,7 @@ fn list() -> io::Result<Vec<(IpAddr, Interface)>> {
         // SAFETY: of such an entry.
         let of = unsafe { (address(entry.ifa_addr), name(entry.ifa_name)) };
         if let (Some(address), Some(name)) = of
-            && let Some(mtu) = mtu(&socket, &name)
+            && let Some(mtu) = mtu(socket, &name)
         {
             found.push((address, Interface { name, mtu }));
         }
@@ -136,7 +153,7 @@ mod tests {
     fn an_address_has_its_interface() {
         require_root("an_address_has_its_interface");
         let (v4, v6, none) = in_namespace(|| {
-            let interfaces = Interfaces::default();
+            let interfaces = Interfaces::new(Network::Own);
             let of = |text: &str| interfaces.of(text.parse().unwrap(), Instant(5));
             (of("127.0.0.1"), of("::1"), of("192.0.2.1"))
         });

@@ -18,10 +18,12 @@ mod filter;
 pub(crate) mod fuzzing;
 pub mod icmp;
 pub(crate) mod interfaces;
+pub mod network;
 pub mod page;
 pub mod pass;
 pub mod privilege;
 pub mod reflector;
+pub mod simulated;
 mod stamps;
 mod sys;
 #[cfg(test)]

@@ -7,7 +7,7 @@
 //!
 //! The cap of a target is a word of a table at the hash of its address. Two targets that share a word share a
 //! cap: a collision makes the limit stricter, never looser. The hash has a secret key, so that nobody outside
-//! can choose targets that collide.
+//! can choose targets that collide. The words of a block of neighbouring addresses lie together, in an order of the key.
 //!
 //! A process that was given the page can write to it. So only modules that may send packets get it.
 #![expect(unsafe_code, reason = "memory shared between processes has no safe interface")]
@@ -25,7 +25,7 @@ use std::{
 };
 
 use mmn_probe::{
-    bucket,
+    bucket::{self, Step},
     cookie::Key,
     time::{Instant, Nanos},
 };
@@ -176,6 +176,22 @@ impl Page {
         self.take_of(&[site_packets, site_bits, target], now, packets, bytes)
     }
 
+    /// Takes of the site's limits what `most` packets of `bytes` octets each need, or as many of them as may leave now:
+    /// they must be about to leave. What is not used of it is given back.
+    pub fn portion(&self, now: Instant, most: u64, bytes: u64) -> Result<Portion<'_>, Held> {
+        let limits = self.limits();
+        let rate = limits.target_packets_per_s;
+        let none = Held { wait: Nanos::MAX, by: Limit::Target };
+        let outcome = Step::of(1, rate, burst(rate)).ok_or(none).and_then(|step| {
+            let (count, buckets) = take_most(&self.site(limits, 1, bytes), now.0, most)?;
+            Ok(Portion { page: self, now, bytes, count, used: 0, step, buckets })
+        });
+        if outcome.is_err() {
+            self.map.word(COUNT_HELD).fetch_add(1, Relaxed);
+        }
+        outcome
+    }
+
     /// The same for what goes to no target but to the site's own servers: the site's limits alone hold it.
     pub fn take_for_site(&self, now: Instant, packets: u64, bytes: u64) -> Result<(), Held> {
         self.take_of(&self.site(self.limits(), packets, bytes), now, packets, bytes)
@@ -216,11 +232,22 @@ impl Page {
     }
 
     fn target_word(&self, target: IpAddr) -> usize {
-        let hash = match target {
-            IpAddr::V4(address) => self.key.hash(&address.octets()),
-            IpAddr::V6(address) => self.key.hash(&address.octets()),
+        let (hash, last) = match target {
+            IpAddr::V4(address) => self.place(address.octets()),
+            IpAddr::V6(address) => self.place(address.octets()),
         };
-        TARGETS + usize::try_from(hash % TARGET_WORDS as u64).unwrap_or(0)
+        // Those of a block differ in their last bits, which the key turns differently for each block.
+        let word = hash ^ u64::from(last % BLOCK);
+        TARGETS + usize::try_from(word % TARGET_WORDS as u64).unwrap_or(0)
+    }
+
+    /// The hash of the block of addresses that one is in, and its last octet.
+    fn place<const N: usize>(&self, mut octets: [u8; N]) -> (u64, u8) {
+        let last = octets.last().copied().unwrap_or(0);
+        if let Some(octet) = octets.last_mut() {
+            *octet = last - last % BLOCK;
+        }
+        (self.key.hash(&octets), last)
     }
 }
 
@@ -228,6 +255,97 @@ impl AsFd for Page {
     /// The descriptor to pass to a module's process.
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()
+    }
+}
+
+/// What was taken of the site's limits for packets of one size that leave now; see [`Page::portion`].
+#[derive(Debug)]
+pub struct Portion<'a> {
+    page: &'a Page,
+    now: Instant,
+    bytes: u64,
+    count: u64,
+    used: u64,
+    /// What a packet takes of its target's bucket.
+    step: Step,
+    /// The site's buckets.
+    buckets: [Taken<'a>; 2],
+}
+
+/// What was taken of a bucket.
+#[derive(Debug)]
+struct Taken<'a> {
+    word: &'a AtomicU64,
+    before: u64,
+    after: u64,
+    /// What a packet takes of it, and its rate.
+    cost: u64,
+    rate: u64,
+}
+
+impl Portion<'_> {
+    /// How many octets its packets have.
+    pub const fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Whether another packet may leave.
+    pub const fn has_more(&self) -> bool {
+        self.used < self.count
+    }
+
+    /// Takes a packet to `target`, which its own limit may hold; of the site nothing is taken then.
+    pub fn take(&mut self, target: IpAddr) -> Result<(), Held> {
+        if !self.has_more() {
+            return Err(Held { wait: Nanos::ZERO, by: Limit::Site });
+        }
+        let word = self.page.map.word(self.page.target_word(target));
+        let mut state = word.load(Acquire);
+        loop {
+            let next = self.step.next(state, self.now.0).map_err(|wait| {
+                self.page.map.word(COUNT_HELD).fetch_add(1, Relaxed);
+                Held { wait, by: Limit::Target }
+            })?;
+            match word.compare_exchange_weak(state, next, AcqRel, Acquire) {
+                Ok(_) => break,
+                Err(found) => state = found,
+            }
+        }
+        self.used += 1;
+        Ok(())
+    }
+}
+
+impl Drop for Portion<'_> {
+    fn drop(&mut self) {
+        self.page.map.word(COUNT_PACKETS).fetch_add(self.used, Relaxed);
+        self.page.map.word(COUNT_BYTES).fetch_add(self.used.saturating_mul(self.bytes), Relaxed);
+        if !self.has_more() {
+            return;
+        }
+        for bucket in &self.buckets {
+            bucket.keep(self.used, self.now.0);
+        }
+    }
+}
+
+impl Taken<'_> {
+    /// Takes it, if nobody was faster.
+    fn begin(&self) -> bool {
+        self.word.compare_exchange(self.before, self.after, AcqRel, Acquire).is_ok()
+    }
+
+    /// Gives back what is more than `packets` took, if nobody has taken since: as [`Asked::give_back`].
+    fn keep(&self, packets: u64, now_ns: u64) {
+        let cost = self.cost.saturating_mul(packets);
+        let kept = match packets {
+            0 => Ok(self.before),
+            // What is a part of what passed passes.
+            _ => bucket::next_allowed(self.before, now_ns, cost, self.rate, burst(self.rate)),
+        };
+        if let Ok(kept) = kept {
+            let _ = self.word.compare_exchange(self.after, kept, AcqRel, Acquire);
+        }
     }
 }
 
@@ -249,6 +367,21 @@ impl<'a> Asked<'a> {
     fn next(&self, state: u64, now_ns: u64) -> Result<u64, Held> {
         bucket::next_allowed(state, now_ns, self.cost, self.rate, burst(self.rate))
             .map_err(|wait| Held { wait, by: self.by })
+    }
+
+    /// How many times it could be taken, `most` at most.
+    fn most(&self, state: u64, now_ns: u64, most: u64) -> Result<u64, Held> {
+        bucket::most_allowed(state, now_ns, (self.cost, most), self.rate, burst(self.rate))
+            .map(|(count, _)| count)
+            .map_err(|wait| Held { wait, by: self.by })
+    }
+
+    /// What taking it so many times comes to.
+    fn times(&self, before: u64, now_ns: u64, count: u64) -> Result<Taken<'a>, Held> {
+        let &Self { word, cost, rate, by, .. } = self;
+        bucket::next_allowed(before, now_ns, cost.saturating_mul(count), rate, burst(rate))
+            .map(|after| Taken { word, before, after, cost, rate })
+            .map_err(|wait| Held { wait, by })
     }
 
     /// What the word would be before and after the taking.
@@ -297,6 +430,29 @@ fn take_all<const N: usize>(asked: &[Asked<'_>; N], now_ns: u64) -> Result<(), H
     Ok(())
 }
 
+/// Takes from both buckets `most` times what is asked for, or as many times as both have. Gives how many.
+fn take_most<'a>(
+    [one, other]: &[Asked<'a>; 2],
+    now_ns: u64,
+    most: u64,
+) -> Result<(u64, [Taken<'a>; 2]), Held> {
+    loop {
+        let states = (one.word.load(Acquire), other.word.load(Acquire));
+        let count = match (one.most(states.0, now_ns, most), other.most(states.1, now_ns, most)) {
+            (Ok(count), Ok(least)) => count.min(least),
+            (Err(held), Err(longest)) => return Err(longer(held, longest)),
+            (Err(held), _) | (_, Err(held)) => return Err(held),
+        };
+        let taken = (one.times(states.0, now_ns, count)?, other.times(states.1, now_ns, count)?);
+        if taken.0.begin() {
+            if taken.1.begin() {
+                return Ok((count, taken.into()));
+            }
+            taken.0.keep(0, now_ns);
+        }
+    }
+}
+
 /// The longer wait and whose it is; of two equal ones, the site's.
 fn longer(one: Held, other: Held) -> Held {
     if other.wait > one.wait { other } else { one }
@@ -330,10 +486,13 @@ const COUNT_HELD: usize = 32;
 const TARGETS: usize = 512;
 /// Half a megabyte, of which only what is used takes memory.
 const TARGET_WORDS: usize = 65_536;
+/// Neighbouring addresses whose words lie together: who asks of one often asks of the next, and finds its word in the
+/// processor's cache.
+const BLOCK: u8 = 64;
 const WORDS: usize = TARGETS + TARGET_WORDS;
 const BYTES: usize = WORDS * size_of::<u64>();
 /// "mmn page" and the version of this layout.
-const MAGIC_WORD: u64 = 0x6d6d_6e70_6167_6501;
+const MAGIC_WORD: u64 = 0x6d6d_6e70_6167_6502;
 
 /// The mapping. Its memory is only ever used as atomic words.
 #[derive(Debug)]

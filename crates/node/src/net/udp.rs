@@ -16,22 +16,73 @@ use tokio::io::{Interest, unix::AsyncFd};
 
 use super::{
     control::{self, Beside},
+    network::Network,
+    simulated::UniversePeer,
     stamps::{self, kernel_stamp, user_stamp},
     sys,
 };
 use crate::clock;
 
-/// A UDP socket that is connected to one peer.
+/// A UDP port that is connected to one peer.
 #[derive(Debug)]
 pub struct UdpPeer {
-    socket: AsyncFd<Socket>,
+    way: Way,
+}
+
+#[derive(Debug)]
+enum Way {
+    Socket(Box<Connected>),
+    /// Of a vantage point in a world within this process.
+    Universe(Box<UniversePeer>),
 }
 
 impl UdpPeer {
-    /// Opens a socket to `peer` from an address and port of the system's choice. Must be called within a
+    /// Opens a port to `peer` in a network, from an address and port of the system's choice. Must be called within a
     /// runtime.
-    pub fn connect(peer: SocketAddr) -> io::Result<Self> {
-        let socket = Socket::new(Domain::for_address(peer), Type::DGRAM, Some(Protocol::UDP))?;
+    pub fn connect(network: &Network, peer: SocketAddr) -> io::Result<Self> {
+        let way = match network {
+            Network::Universe(universe, vp) => Way::Universe(Box::new(universe.peer(*vp, peer)?)),
+            Network::Own | Network::Lab(_) => Way::Socket(Box::new(Connected::open(network, peer)?)),
+        };
+        Ok(Self { way })
+    }
+
+    /// Sends a datagram and says when it left: by the kernel's stamp where it is there at once, as it is unless
+    /// the packet has to wait for the device. Fails with an earlier datagram's error when there is one.
+    pub async fn send(&self, datagram: &[u8]) -> io::Result<Stamp> {
+        match &self.way {
+            Way::Socket(socket) => socket.send(datagram).await,
+            Way::Universe(peer) => peer.send(datagram),
+        }
+    }
+
+    /// Waits for a datagram: its length and when it came. What is longer than the buffer is cut. Fails as soon
+    /// as an ICMP error says that a datagram did not arrive.
+    pub async fn receive(&self, buffer: &mut [u8]) -> io::Result<(usize, Stamp)> {
+        match &self.way {
+            Way::Socket(socket) => socket.receive(buffer).await,
+            Way::Universe(peer) => peer.receive(buffer).await,
+        }
+    }
+
+    /// The local end.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        match &self.way {
+            Way::Socket(socket) => socket.local_addr(),
+            Way::Universe(peer) => Ok(peer.local_addr()),
+        }
+    }
+}
+
+/// A socket of the system's.
+#[derive(Debug)]
+struct Connected {
+    socket: AsyncFd<Socket>,
+}
+
+impl Connected {
+    fn open(network: &Network, peer: SocketAddr) -> io::Result<Self> {
+        let socket = network.socket(Domain::for_address(peer), Type::DGRAM, Some(Protocol::UDP))?;
         socket.set_nonblocking(true)?;
         let (any, level, errors): (IpAddr, _, _) = match peer {
             SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED.into(), libc::IPPROTO_IP, libc::IP_RECVERR),
@@ -44,9 +95,7 @@ impl UdpPeer {
         Ok(Self { socket: sys::watch(socket, Interest::READABLE | Interest::WRITABLE | Interest::ERROR)? })
     }
 
-    /// Sends a datagram and says when it left: by the kernel's stamp where it is there at once, as it is unless
-    /// the packet has to wait for the device. Fails with an earlier datagram's error when there is one.
-    pub async fn send(&self, datagram: &[u8]) -> io::Result<Stamp> {
+    async fn send(&self, datagram: &[u8]) -> io::Result<Stamp> {
         loop {
             // Stamps of earlier datagrams must not be taken for this one's.
             if let Some(error) = self.take_errors().1 {
@@ -69,9 +118,7 @@ impl UdpPeer {
         }
     }
 
-    /// Waits for a datagram: its length and when it came. What is longer than the buffer is cut. Fails as soon
-    /// as an ICMP error says that a datagram did not arrive.
-    pub async fn receive(&self, buffer: &mut [u8]) -> io::Result<(usize, Stamp)> {
+    async fn receive(&self, buffer: &mut [u8]) -> io::Result<(usize, Stamp)> {
         let mut space = [0; CONTROL_BYTES];
         loop {
             let mut ready = self.socket.ready(Interest::READABLE | Interest::ERROR).await?;
@@ -96,8 +143,7 @@ impl UdpPeer {
         }
     }
 
-    /// The local end.
-    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+    fn local_addr(&self) -> io::Result<SocketAddr> {
         let address = self.socket.get_ref().local_addr()?;
         address.as_socket().ok_or_else(|| io::Error::from(io::ErrorKind::Unsupported))
     }
@@ -144,7 +190,7 @@ mod tests {
         let _stamps = kernel_stamps();
         for address in ["127.0.0.1:0", "[::1]:0"] {
             let server = UdpSocket::bind(address).unwrap();
-            let peer = UdpPeer::connect(server.local_addr().unwrap()).unwrap();
+            let peer = UdpPeer::connect(&Network::Own, server.local_addr().unwrap()).unwrap();
             let sent = peer.send(b"question").await.unwrap();
             let mut question = [0; 20];
             let (_, from) = server.recv_from(&mut question).unwrap();
@@ -161,7 +207,7 @@ mod tests {
     #[tokio::test]
     async fn a_closed_port_is_told() {
         let port = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-        let peer = UdpPeer::connect(port).unwrap();
+        let peer = UdpPeer::connect(&Network::Own, port).unwrap();
         let outcome = match peer.send(b"anybody?").await {
             Ok(_) => peer.receive(&mut [0; 20]).await.map(|_| ()),
             Err(error) => Err(error),
@@ -177,7 +223,7 @@ mod tests {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             for target in ["192.0.2.7:53", "[2001:db8:2::7]:53"] {
                 let error = runtime.block_on(async {
-                    let peer = UdpPeer::connect(target.parse().unwrap()).unwrap();
+                    let peer = UdpPeer::connect(&Network::Own, target.parse().unwrap()).unwrap();
                     match peer.send(b"anybody?").await {
                         Ok(_) => peer.receive(&mut [0; 20]).await.unwrap_err(),
                         Err(error) => error,

@@ -37,7 +37,7 @@ use crate::net::pass;
 use crate::policy::Policy;
 
 /// How long a module has to finish what it holds while the node itself goes away.
-const DRAIN_IN_HASTE: Duration = Duration::from_secs(3);
+pub(super) const DRAIN_IN_HASTE: Duration = Duration::from_secs(3);
 /// How long its last words may be on their way.
 const LAST_WORDS: Duration = Duration::from_millis(500);
 /// How long it has to end when it is told to.
@@ -47,7 +47,7 @@ const TERM: Duration = Duration::from_secs(1);
 pub(super) const LOG: &str = "module.log";
 
 /// Those that echo is measured over.
-const FAMILIES: [Family; 2] = [Family::V4, Family::V6];
+pub(super) const FAMILIES: [Family; 2] = [Family::V4, Family::V6];
 
 /// Variables of the node's own environment that children get. The rest may hold what is none of their business.
 const INHERITED: [&str; 12] = [
@@ -104,7 +104,7 @@ pub(super) enum StartError {
     Json(#[from] serde_json::Error),
 }
 
-fn step(step: &'static str) -> impl FnOnce(io::Error) -> StartError {
+pub(super) fn step(step: &'static str) -> impl FnOnce(io::Error) -> StartError {
     move |source| StartError::System { step, source }
 }
 
@@ -171,12 +171,12 @@ impl Child {
     }
 
     /// How it ended, with its last words.
-    pub(super) async fn epitaph(&mut self, status: ExitStatus) -> String {
+    pub(super) async fn epitaph(&mut self, status: &str) -> String {
         // All that it said comes through the pipe, unless something that it left behind keeps that open.
         let _ = tokio::time::timeout(LAST_WORDS, &mut self.output).await;
         match self.words.lines() {
             Some(lines) => format!("{status}: {lines}"),
-            None => status.to_string(),
+            None => status.to_owned(),
         }
     }
 
@@ -306,19 +306,20 @@ struct Gifts {
 
 /// Sockets, of each family those that the system lets the node open: for whole packets, or else for echo.
 #[derive(Default)]
-struct Sockets {
-    raw: Vec<Arc<RawSockets>>,
-    echo: Vec<EchoSocket>,
+pub(super) struct Sockets {
+    pub(super) raw: Vec<Arc<RawSockets>>,
+    pub(super) echo: Vec<EchoSocket>,
 }
 
 impl Sockets {
-    fn open(lease: &Lease, families: &[Family]) -> Self {
+    pub(super) fn open(lease: &Lease, families: &[Family]) -> Self {
         let mut sockets = Self::default();
         let Some(range) = lease.range() else { return sockets };
         for family in families {
             match lease.sockets(*family) {
                 Ok(raw) => sockets.raw.push(raw),
-                Err(raw_error) => match EchoSocket::open(*family, Mode::Datagram, range) {
+                Err(raw_error) => match EchoSocket::open_in(&lease.network(), *family, Mode::Datagram, range)
+                {
                     Ok(echo) => sockets.echo.push(echo),
                     Err(error) => tracing::debug!(?family, %raw_error, %error, "no socket for echo"),
                 },
@@ -339,7 +340,7 @@ impl Sockets {
         let echo = self.echo.iter().map(|socket| (socket.describe(), socket.as_fd()));
         let raw = self.raw.iter().map(|sockets| {
             let own = sockets.describe();
-            (Description { v6: own.v6, mode: Mode::Raw, ids: own.ids }, sockets.icmp())
+            (Description { v6: own.v6, mode: Mode::Raw, ids: own.ids }, sockets.opened_icmp())
         });
         echo.chain(raw).unzip()
     }

@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use crate::net::Family;
 use crate::net::carrier::raw::{PortFlag, RawSockets};
 use crate::net::icmp::{IdRange, OpenError};
+use crate::net::network::Network;
 
 /// Identifiers in one range; with their sequence numbers enough for 67 million probes under way.
 const RANGE: u16 = 1024;
@@ -22,12 +23,13 @@ const PORTS: [(u16, u16); 3] = [(2, 1024), (4, 500), (58, 8)];
 /// How many ranges have sockets that are opened in advance, and used again by whoever has the range next: the large ones.
 const STOCKED: u16 = 6;
 
-/// The ranges of one host's node.
+/// The ranges of one network's node.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Ids(Arc<Mutex<State>>);
 
 #[derive(Debug, Default)]
 struct State {
+    network: Network,
     taken: u64,
     stock: BTreeMap<(u16, bool), Arc<RawSockets>>,
 }
@@ -43,13 +45,18 @@ pub(super) struct Lease {
 }
 
 impl Ids {
+    /// Those of a network, without a stock.
+    pub(super) fn of(network: Network) -> Self {
+        Self(Arc::new(Mutex::new(State { network, ..State::default() })))
+    }
+
     /// Opens sockets for the first ranges, where the system lets it. Whoever gives up privileges does so afterwards.
     pub(super) fn stocked() -> Self {
         let ids = Self::default();
         let mut stock = BTreeMap::new();
         for index in 0..STOCKED {
             for family in [Family::V4, Family::V6] {
-                match open(index, family) {
+                match open(&Network::Own, index, family) {
                     Ok(sockets) => {
                         stock.insert((index, family == Family::V6), Arc::new(sockets));
                     }
@@ -66,8 +73,10 @@ impl Ids {
     pub(super) fn lease(&self, foreign: bool) -> Option<Lease> {
         let first = if foreign { STOCKED } else { 0 };
         self.state(|state| {
+            let network = state.network.clone();
             let free = || (first..RANGES).filter(|index| state.taken & (1 << index) == 0);
-            let flagged = free().find_map(|index| Some((index, Some(PortFlag::set(first_port(index)?)?))));
+            let flagged =
+                free().find_map(|index| Some((index, Some(PortFlag::set(&network, first_port(index)?)?))));
             // Better one that another node has, too, than none.
             let (index, flag) = flagged.or_else(|| free().next().map(|index| (index, None)))?;
             state.taken |= 1 << index;
@@ -91,6 +100,11 @@ impl Lease {
         ports(self.index)
     }
 
+    /// Where its sockets are.
+    pub(super) fn network(&self) -> Network {
+        self.ids.state(|state| state.network.clone())
+    }
+
     /// Sockets for whole packets with filters for the range: from the stock, or new ones.
     pub(super) fn sockets(&self, family: Family) -> Result<Arc<RawSockets>, OpenError> {
         let key = (self.index, family == Family::V6);
@@ -98,7 +112,7 @@ impl Lease {
         if let Some(sockets) = stocked.filter(|sockets| sockets.renew().is_ok()) {
             return Ok(sockets);
         }
-        open(self.index, family).map(Arc::new)
+        open(&self.network(), self.index, family).map(Arc::new)
     }
 }
 
@@ -112,12 +126,12 @@ impl Drop for Lease {
     }
 }
 
-fn open(index: u16, family: Family) -> Result<RawSockets, OpenError> {
+fn open(network: &Network, index: u16, family: Family) -> Result<RawSockets, OpenError> {
     let (Some(ids), Some(ports)) = (ids(index), ports(index)) else {
         let source = std::io::Error::from(std::io::ErrorKind::AddrNotAvailable);
         return Err(OpenError::System { step: "find identifiers and ports", source });
     };
-    RawSockets::open(family, ids, ports)
+    RawSockets::open_in(network, family, ids, ports)
 }
 
 fn ids(index: u16) -> Option<IdRange> {

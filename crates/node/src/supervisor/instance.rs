@@ -13,8 +13,9 @@ use tokio::task::JoinHandle;
 
 use super::Shared;
 use super::breaker::{Breaker, STEADY};
-use super::child::{Child, LOG, Plan};
+use super::child::{LOG, Plan};
 use super::enrol;
+use super::life::Life;
 use super::manifest::Manifest;
 use crate::clock;
 
@@ -162,7 +163,7 @@ impl Tending {
             dir: &self.dir,
             creds: &self.creds,
         };
-        let mut child = match Child::start(&self.shared, plan) {
+        let mut child = match Life::start(&self.shared, plan) {
             Ok(child) => child,
             Err(error) => return self.died(Duration::ZERO, error.to_string()).await,
         };
@@ -181,10 +182,10 @@ impl Tending {
         loop {
             tokio::select! {
                 biased;
-                status = child.ended() => {
+                end = child.ended() => {
                     child.bury();
-                    let epitaph = child.epitaph(status).await;
-                    if status.success() {
+                    let epitaph = child.epitaph(&end).await;
+                    if end.well {
                         tracing::info!(instance = %self.instance, "left of its own will");
                         return Next::Park(ModuleState::Stopped, Some(format!("it left of its own will ({epitaph})")));
                     }

@@ -11,8 +11,10 @@ mod enrol;
 mod files;
 #[cfg(feature = "fuzzing")]
 pub(crate) mod fuzzing;
+mod here;
 mod ids;
 mod instance;
+mod life;
 mod log;
 mod manifest;
 mod modules;
@@ -138,7 +140,10 @@ pub async fn run(
     let config =
         config.absolute().map_err(|source| ConfigError::File { path: config.dir.clone(), source })?;
     // With every privilege that there is: they get larger buffers than what is opened later.
-    let ids = ids::Ids::stocked();
+    let ids = match &config.simulated {
+        Some(at) => ids::Ids::of(at.network.clone()),
+        None => ids::Ids::stocked(),
+    };
     match limit_capabilities() {
         Ok(kept) => tracing::debug!(net_raw = kept.net_raw, "privileges"),
         Err(error) => tracing::warn!(%error, "the node keeps privileges that it does not need"),
@@ -172,7 +177,7 @@ pub async fn run(
         Arc::new(Shared { vp, bus, page, policy, ids, reports, haste: CancellationToken::new(), config });
     let started_at = Timestamp::from_unix_ns(clock::wall().0);
     let node = Node {
-        vantage_point: place.vantage_point(shared.vp.clone()),
+        vantage_point: place.vantage_point(shared.vp.clone(), shared.config.simulated.as_ref()),
         place,
         instance: name,
         boot: BootId(u64::try_from(started_at.unix_ns() / 1_000).unwrap_or(0)),
@@ -340,7 +345,8 @@ impl Node {
     fn look(&mut self) {
         self.looks += 1;
         if self.looks.is_multiple_of(LOOKS_PER_ADDRESSES) {
-            let now = self.place.vantage_point(self.shared.vp.clone());
+            let simulated = self.shared.config.simulated.as_ref();
+            let now = self.place.vantage_point(self.shared.vp.clone(), simulated);
             self.changed |= now != self.vantage_point;
             self.vantage_point = now;
         }

@@ -24,7 +24,7 @@ use std::{collections::VecDeque, net::IpAddr};
 
 use crate::{
     cookie,
-    packet::{Departure, Identity, SendFailure},
+    packet::{Departure, Identity, SendFailure, shown},
     time::{Instant, Nanos, Stamp, StampSource, Utc},
 };
 use table::{COARSE, State, Table};
@@ -333,13 +333,17 @@ impl Bulk {
         let proof = token::proof(&self.secret, key, &self.table.octets(slot));
         let whole = usize::from(entry.spec.shape.payload_bytes).min(COOKIE_BYTES);
         // A reply must carry all of the cookie, an error as much as it quotes.
-        let length = if heard.error.is_some() { whole.min(heard.payload.len()) } else { whole };
+        let cookie = proof.get(..whole).unwrap_or_default();
+        let length = match heard.error {
+            Some(_) => shown(cookie, heard.payload),
+            None => heard.payload.starts_with(cookie).then_some(whole),
+        };
         let elsewhere =
             heard.error.is_some_and(|said| said.destination.to_canonical() != self.table.target(slot));
-        if elsewhere || heard.payload.get(..length) != proof.get(..length) {
+        let Some(length) = length.filter(|_| !elsewhere) else {
             self.counters.foreign += 1;
             return None;
-        }
+        };
         let (mut left, timeout) = (slot.moment(), entry.spec.timeout);
         if received.at < left {
             // Its share was not equal. What is sure is when its batch began.

@@ -66,6 +66,7 @@ impl Spec {
                 tos: 0,
                 dont_fragment: false,
                 fragment_offset: 0,
+                router: None,
             },
             varies: Varies::DestinationPort,
             selector: None,

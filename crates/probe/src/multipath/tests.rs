@@ -33,7 +33,7 @@ fn flow_of(probe: &Probe) -> u64 {
         | match &probe.body {
             Body::Udp { port, .. } | Body::Tcp { port, .. } => u64::from(*port),
             Body::Echo { checksum, .. } => u64::from(checksum.unwrap()),
-            Body::Timestamp => 0,
+            Body::Timestamp | Body::TooBig { .. } => 0,
         }
 }
 

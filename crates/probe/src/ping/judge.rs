@@ -6,7 +6,7 @@
 
 use super::{Answer, COOKIE_BYTES, Entry, IcmpReport, Method, Ping};
 use crate::{
-    packet::{Message, Packet, ProbeId, Report, Segment, tcp_flags},
+    packet::{Message, Packet, ProbeId, Report, Segment, shown, tcp_flags},
     time::Stamp,
     wire::{icmp::IcmpErrorKind, tcp::Offer},
 };
@@ -130,13 +130,13 @@ impl Ping {
     /// Whether a quoted payload is ours: yes and proven, yes as far as one can tell, or no (nothing).
     fn quotes(&self, probe: ProbeId, quoted: &[u8]) -> Option<bool> {
         if let Some(payload) = &self.spec.payload {
-            let length = quoted.len().min(self.unchanged(payload.len()));
-            return (payload.get(..length) == quoted.get(..length)).then_some(false);
+            let unchanged = payload.get(..self.unchanged(payload.len()))?;
+            return shown(unchanged, quoted).map(|_| false);
         }
+        let cookie = self.key.cookie(u64::from(probe.0));
         let full = self.cookie_length();
-        let length = quoted.len().min(full);
-        let same = self.key.cookie(u64::from(probe.0)).get(..length) == quoted.get(..length);
-        same.then_some(length == full && full > 0)
+        let shown = shown(cookie.get(..full)?, quoted)?;
+        Some(shown == full && full > 0)
     }
 
     /// How many octets of the cookie go out, and unchanged.

@@ -15,6 +15,10 @@ pub const MAX_COUNT: u32 = 65_535;
 /// The longest payload: what an IPv4 packet of 65,535 octets leaves after its header and ICMP's.
 pub const MAX_PAYLOAD_BYTES: u16 = 65_507;
 
+/// The least MTU of a link (RFC 791; RFC 8200, section 5).
+const LEAST_MTU_V4: u16 = 68;
+const LEAST_MTU_V6: u16 = 1_280;
+
 /// What probes are, and with it what answers them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Method {
@@ -96,6 +100,11 @@ pub struct Spec {
     pub dont_fragment: bool,
     /// Their source; the system's choice where absent.
     pub source: Option<IpAddr>,
+    /// The router that they leave by, instead of the one that the system would take.
+    pub router: Option<IpAddr>,
+    /// What a link takes that there is not: who sends an echo reply of more octets, IP header included, is told that it
+    /// was too big.
+    pub pseudo_mtu: Option<u16>,
     /// The ICMP identifier or (first) source port; the driver's choice where absent.
     pub selector: Option<u16>,
     /// The (first) destination port of UDP and TCP; at least 1.
@@ -140,6 +149,8 @@ impl Spec {
             tos: 0,
             dont_fragment: false,
             source: None,
+            router: None,
+            pseudo_mtu: None,
             selector: None,
             port: 33_435,
             icmp_checksum: None,
@@ -218,6 +229,10 @@ impl Spec {
         if self.source.is_some_and(|source| source.is_ipv4() != target.is_ipv4()) {
             return Err(SpecError::Source);
         }
+        let smallest = if target.is_ipv4() { LEAST_MTU_V4 } else { LEAST_MTU_V6 };
+        if self.pseudo_mtu.is_some_and(|mtu| mtu < smallest || self.method != Method::Icmp) {
+            return Err(SpecError::PseudoMtu(smallest));
+        }
         Ok(())
     }
 }
@@ -253,4 +268,7 @@ pub enum SpecError {
     /// The source is of another family than the target.
     #[error("source and target are of different address families")]
     Source,
+    /// No link is that small, or replies are no echo replies.
+    #[error("pseudo_mtu is below {0}, or of another method than icmp")]
+    PseudoMtu(u16),
 }

@@ -1,4 +1,5 @@
 mod methods;
+mod pseudo_mtu;
 
 use std::{
     cmp::Reverse,

@@ -23,7 +23,7 @@ pub(crate) fn quote(probe: &Probe) -> Quoted {
             ((*tag == UdpTag::Checksum).then_some(told.tag), Some(*port), payload.clone())
         }
         Body::Tcp { port, payload, .. } => (None, Some(*port), payload.clone()),
-        Body::Timestamp => (None, None, Vec::new()),
+        Body::Timestamp | Body::TooBig { .. } => (None, None, Vec::new()),
     };
     Quoted {
         ttl: Some(1),

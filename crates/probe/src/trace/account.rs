@@ -85,6 +85,8 @@ pub(super) enum Errand {
     Mtu,
     /// To find whether the destination answers at all, behind a gap.
     LastDitch,
+    /// To find who is on the path before the first hop.
+    Backward,
 }
 
 /// What was asked at one TTL.

@@ -210,6 +210,8 @@ pub enum Stop {
     },
     /// The path came back to a router.
     Loop,
+    /// A router of the global stop set answered.
+    GlobalStopSet,
     /// So many hops in a row were silent.
     GapLimit,
     /// The last TTL was reached.

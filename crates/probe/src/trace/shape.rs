@@ -7,7 +7,9 @@
 use std::net::IpAddr;
 
 use crate::cookie::Key;
-use crate::packet::{Body, Flow, Identity, Message, Packet, Probe, ProbeId, Quote, Ttl, UdpTag, tcp_flags};
+use crate::packet::{
+    Body, Flow, Identity, Message, Packet, Probe, ProbeId, Quote, Ttl, UdpTag, shown, tcp_flags,
+};
 
 /// The octets of a payload that carry the cookie; a shorter payload carries as much as it can.
 pub const COOKIE_BYTES: usize = 8;
@@ -38,6 +40,8 @@ pub struct Shape {
     pub dont_fragment: bool,
     /// Where in a larger packet they say that they belong, in units of 8 octets (IPv4 alone).
     pub fragment_offset: u16,
+    /// The router by which they leave; the system's choice where absent.
+    pub router: Option<IpAddr>,
 }
 
 /// What differs from probe to probe.
@@ -51,6 +55,8 @@ pub(crate) struct Look<'a> {
     pub(crate) payload_bytes: u16,
     /// The payload, cut off or filled up with zeros; made of the cookie where absent.
     pub(crate) payload: Option<&'a [u8]>,
+    /// Of which number the cookie is: of its own, unless all payloads are the same.
+    pub(crate) cookie_of: u32,
     /// Where the probe's own number goes: a checksum that the flow fixes (ICMP), the checksum itself (UDP), or neither.
     pub(crate) checksum: Checksum,
 }
@@ -92,6 +98,7 @@ impl Shape {
             tos: self.tos,
             dont_fragment: self.dont_fragment,
             fragment_offset: self.fragment_offset,
+            router: self.router,
             flow: look.flow,
             ..Probe::new(look.id, destination, body)
         }
@@ -132,10 +139,7 @@ impl Shape {
 
     fn judge_quote(&self, key: &Key, to: IpAddr, sent: &SentAs<'_>, quote: &Quote<'_>) -> Verdict {
         let (known, secret) = known(key, &sent.look);
-        let shown = quote.payload.len().min(known.len());
-        if quote.payload.get(..shown) != known.get(..shown) {
-            return Verdict::Foreign;
-        }
+        let Some(shown) = shown(&known, quote.payload) else { return Verdict::Foreign };
         let proven = secret && !known.is_empty() && shown == known.len();
         let differs =
             |quoted: Option<u16>, sent: Option<u16>| matches!((quoted, sent), (Some(q), Some(s)) if q != s);
@@ -251,7 +255,7 @@ fn known(key: &Key, look: &Look<'_>) -> (Vec<u8>, bool) {
     };
     let (mut known, secret) = match look.payload {
         Some(payload) => (payload.to_vec(), false),
-        None => (key.cookie(u64::from(look.id.0)).to_vec(), true),
+        None => (key.cookie(u64::from(look.cookie_of)).to_vec(), true),
     };
     known.truncate(if secret { room.min(COOKIE_BYTES) } else { room });
     (known, secret)

@@ -1,7 +1,10 @@
 //! What a trace is asked to do.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
+use super::census::Certainty;
+use super::doubletree::Doubletree;
 use super::shape::{Method, Shape};
 use crate::packet::Ttl;
 use crate::time::Nanos;
@@ -16,6 +19,7 @@ pub const MAX_PARALLEL: u16 = 255;
 pub const MAX_PAYLOAD_BYTES: u16 = 65_000;
 
 /// What to send, how far, and how long to wait.
+#[expect(clippy::struct_excessive_bools, reason = "each is a choice of its own")]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Spec {
     /// Where to, unless it is for many.
@@ -38,6 +42,9 @@ pub struct Spec {
     /// The payload itself, without a cookie: as many octets as said, cut off or filled up with zeros while the path's MTU
     /// is looked for. Its last whole 16-bit word is changed where the checksum carries something.
     pub payload: Option<Box<[u8]>>,
+    /// All probes have the same payload, to the last octet. UDP datagrams of one flow then go one at a time: nothing else
+    /// tells them apart everywhere. Not for a Paris trace by ICMP, whose payload makes up for the sequence number.
+    pub constant_payload: bool,
     /// The first TTL, at least 1.
     pub first_hop: Ttl,
     /// The last TTL, not below the first.
@@ -50,16 +57,23 @@ pub struct Spec {
     pub attempts: u8,
     /// Send all of them, answered or not.
     pub all_attempts: bool,
+    /// Ask each hop until it is this certain that nobody else answers there; then [`Self::attempts`] is the number of
+    /// probes in a row that stay unanswered before it is left alone.
+    pub certainty: Option<Arc<Certainty>>,
     /// How long after its probe an answer counts as received.
     pub timeout: Nanos,
     /// The least time from one probe to the next.
     pub wait: Nanos,
+    /// The least time from one probe to the next to the same hop.
+    pub wait_hop: Nanos,
     /// The most probes that may be under way: 1 to [`MAX_PARALLEL`].
     pub parallel: u16,
     /// Stop at the loop of this number; never where 0.
     pub loops: u8,
     /// Find the path's MTU, too.
     pub pmtud: Option<Pmtud>,
+    /// Begin in the middle, and stop where others have been.
+    pub doubletree: Option<Box<Doubletree>>,
 }
 
 /// How to look for the path's MTU.
@@ -80,6 +94,7 @@ impl Spec {
                 tos: 0,
                 dont_fragment: false,
                 fragment_offset: 0,
+                router: None,
             },
             paris: true,
             flow: 0,
@@ -88,17 +103,21 @@ impl Spec {
             checksum: None,
             payload_bytes: 32,
             payload: None,
+            constant_payload: false,
             first_hop: Ttl(1),
             max_ttl: Ttl(30),
             gap_limit: 5,
             last_ditch: false,
             attempts: 2,
             all_attempts: false,
+            certainty: None,
             timeout: Nanos::from_secs(2),
             wait: Nanos::ZERO,
+            wait_hop: Nanos::ZERO,
             parallel: 8,
             loops: 1,
             pmtud: None,
+            doubletree: None,
         }
     }
 
@@ -120,12 +139,20 @@ impl Spec {
         if (has_ports && self.port == 0) || self.selector == Some(0) {
             return Err(SpecError::Port);
         }
+        if self.constant_payload && self.paris && !has_ports {
+            return Err(SpecError::ConstantPayload);
+        }
         Ok(())
     }
 
     /// Whether the last word of the payload is chosen for the checksum's sake.
     pub(super) fn tags_checksum(&self) -> bool {
-        self.paris && matches!(self.shape.method, Method::Icmp | Method::Udp)
+        self.paris && !self.constant_payload && matches!(self.shape.method, Method::Icmp | Method::Udp)
+    }
+
+    /// Whether nothing tells one probe from the next while both are under way.
+    pub(super) fn goes_one_by_one(&self) -> bool {
+        self.constant_payload && self.paris && self.shape.method == Method::Udp
     }
 }
 
@@ -148,4 +175,7 @@ pub enum SpecError {
     /// Port 0 is no port.
     #[error("port or identifier 0")]
     Port,
+    /// Of one flow over ICMP the payload makes up for what differs.
+    #[error("a Paris trace by ICMP can't have one payload for all probes")]
+    ConstantPayload,
 }

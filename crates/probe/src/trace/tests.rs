@@ -9,6 +9,8 @@ use crate::testing::{Coming, Run, Said as Says, Weather, run};
 use crate::wire::icmp::IcmpErrorKind;
 
 mod mtu;
+mod stop_sets;
+mod thorough;
 mod weather;
 
 const MS: u64 = 1_000_000;
@@ -129,6 +131,7 @@ fn options_reach_the_wire() {
             tos: 0x48,
             dont_fragment: true,
             fragment_offset: 185,
+            router: Some(router(78)),
         };
         spec.selector = Some(61_234);
         spec.flow = 3;
@@ -334,7 +337,7 @@ fn forged_answers_make_no_hop() {
                 Body::Echo { payload, .. } | Body::Udp { payload, .. } | Body::Tcp { payload, .. } => {
                     payload[0] ^= 1;
                 }
-                Body::Timestamp => {}
+                Body::Timestamp | Body::TooBig { .. } => {}
             }
             let forged = [
                 accepted(&stranger),
@@ -396,4 +399,5 @@ fn senseless_specs_are_refused() {
     assert_eq!(refuse(|spec| spec.parallel = 0), SpecError::Parallel(0));
     assert_eq!(refuse(|spec| spec.payload_bytes = 1), SpecError::Payload(1));
     assert_eq!(refuse(|spec| spec.selector = Some(0)), SpecError::Port);
+    assert_eq!(refuse(|spec| spec.constant_payload = true), SpecError::ConstantPayload);
 }

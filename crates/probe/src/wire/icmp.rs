@@ -304,7 +304,7 @@ pub fn checksum_v6(source: std::net::Ipv6Addr, destination: std::net::Ipv6Addr, 
 }
 
 /// The type numbers of request and reply (RFC 792; RFC 4443, sections 4.1 and 4.2).
-pub(super) const fn echo_types(family: Family) -> [u8; 2] {
+pub(crate) const fn echo_types(family: Family) -> [u8; 2] {
     match family {
         Family::V4 => [8, 0],
         Family::V6 => [128, 129],

@@ -146,7 +146,7 @@ fn check(probe: &Probe, source: IpAddr) -> Result<usize, SendFailure> {
             Body::Echo { payload, checksum } => checksum.is_none() || payload.len() >= 2,
             Body::Timestamp => v4,
             Body::Udp { payload, tag, .. } => *tag == UdpTag::Ports || payload.len() >= 2,
-            Body::Tcp { .. } => true,
+            Body::Tcp { .. } | Body::TooBig { .. } => true,
         };
     let options = probe.ip_options.len();
     let options_fit = options == 0 || v4 && options.is_multiple_of(4) && options <= ipv4::MAX_OPTION_BYTES;
@@ -160,6 +160,7 @@ fn transport_bytes(probe: &Probe) -> usize {
     match &probe.body {
         Body::Echo { payload, .. } => icmp::HEADER_BYTES + payload.len(),
         Body::Timestamp => icmp::TIMESTAMP_BYTES,
+        Body::TooBig { quote, .. } => icmp::HEADER_BYTES + quote.len(),
         Body::Udp { payload, .. } => udp::HEADER_BYTES + payload.len(),
         Body::Tcp { mss, payload, .. } => {
             let options = match (probe.tcp_offer, mss) {
@@ -176,8 +177,8 @@ const MSS_OPTION_BYTES: usize = 4;
 
 fn protocol(probe: &Probe) -> u8 {
     match (&probe.body, probe.destination) {
-        (Body::Echo { .. }, IpAddr::V6(_)) => PROTOCOL_ICMPV6,
-        (Body::Echo { .. } | Body::Timestamp, _) => PROTOCOL_ICMP,
+        (Body::Echo { .. } | Body::TooBig { .. }, IpAddr::V6(_)) => PROTOCOL_ICMPV6,
+        (Body::Echo { .. } | Body::TooBig { .. } | Body::Timestamp, _) => PROTOCOL_ICMP,
         (Body::Udp { .. }, _) => PROTOCOL_UDP,
         (Body::Tcp { .. }, _) => PROTOCOL_TCP,
     }
@@ -219,6 +220,16 @@ fn transport(probe: &Probe, identity: Identity, source: IpAddr, bytes: usize, ut
             }
             out.extend_from_slice(&message);
             patch(out, start + 2, Sum::default().plus(&message).finish());
+        }
+        Body::TooBig { mtu, quote } => {
+            // RFC 1191, section 4; RFC 4443, section 3.2. Both have the MTU in the last two octets of the header.
+            let [m0, m1] = mtu.to_be_bytes();
+            let (icmp_type, code) = if source.is_ipv4() { (3, 4) } else { (2, 0) };
+            let head = [icmp_type, code, 0, 0, 0, 0, m0, m1];
+            let sum = if source.is_ipv4() { Sum::default() } else { pseudo() };
+            out.extend_from_slice(&head);
+            let sum = append(sum.plus(&head), quote, out);
+            patch(out, start + 2, sum.finish());
         }
         Body::Udp { port, payload, tag: told_by } => {
             let length = u16::try_from(bytes).unwrap_or(u16::MAX);

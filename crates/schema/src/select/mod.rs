@@ -11,6 +11,7 @@
 use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::de::{MapAccess, SeqAccess, Visitor};
@@ -50,18 +51,18 @@ use ast::{Chooser, Factor, How, Part, Product, Root, Sample, Set, Term};
 /// # Ok::<(), mmn_schema::select::SelectError>(())
 /// ```
 #[derive(Debug, Clone, PartialEq)]
-pub struct Selection(Root);
+pub struct Selection(Arc<Root>);
 
 impl Selection {
     /// All vantage points.
     pub fn all() -> Self {
-        Self(Root { parts: vec![Part::Terms(one(Term::All))], except: Vec::new() })
+        Root { parts: vec![Part::Terms(one(Term::All))], except: Vec::new() }.into()
     }
 
     /// What a request without a selection means: one vantage point that offers the kind, chosen at dispatch.
     pub fn default_any(kind: &KindName) -> Self {
         let among = Set { union: vec![one(Term::Kind(kind.clone()))], except: Vec::new() };
-        Self(Root { parts: vec![Part::Chosen(Chooser { how: How::Any, among })], except: Vec::new() })
+        Root { parts: vec![Part::Chosen(Chooser { how: How::Any, among })], except: Vec::new() }.into()
     }
 
     /// Just these vantage points.
@@ -70,7 +71,7 @@ impl Selection {
     /// When there are none, or more than a selection may hold.
     pub fn ids(ids: impl IntoIterator<Item = VpId>) -> Result<Self, SelectError> {
         let parts = ids.into_iter().map(|id| Part::Terms(one(Term::Id(id)))).collect();
-        Root { parts, except: Vec::new() }.checked().map(Self)
+        Root { parts, except: Vec::new() }.checked().map(Self::from)
     }
 
     /// Whether something is drawn at random and the selection gives no seed for it.
@@ -93,7 +94,7 @@ impl Selection {
 
     /// The same selection in objects (JSON).
     pub fn to_structured(&self) -> serde_json::Value {
-        serde_json::to_value(structured::Nodes::from(&self.0)).unwrap_or_default()
+        serde_json::to_value(structured::Nodes::from(&*self.0)).unwrap_or_default()
     }
 
     /// The first seed that the selection gives.
@@ -102,6 +103,12 @@ impl Selection {
             Part::Chosen(Chooser { how: How::Sample(Sample { seed, .. }), .. }) => *seed,
             _ => None,
         })
+    }
+}
+
+impl From<Root> for Selection {
+    fn from(root: Root) -> Self {
+        Self(Arc::new(root))
     }
 }
 
@@ -140,7 +147,7 @@ pub enum Assignment {
 impl FromStr for Selection {
     type Err = SelectError;
     fn from_str(text: &str) -> Result<Self, SelectError> {
-        parse::parse(text).map(Self)
+        parse::parse(text).map(Self::from)
     }
 }
 
@@ -177,12 +184,12 @@ impl<'de> Visitor<'de> for Spellings {
 
     fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Selection, A::Error> {
         let nodes = spelling::NodesVisitor.visit_map(map)?;
-        nodes.root().map(Selection).map_err(de::Error::custom)
+        nodes.root().map(Selection::from).map_err(de::Error::custom)
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, items: A) -> Result<Selection, A::Error> {
         let nodes = spelling::NodesVisitor.visit_seq(items)?;
-        nodes.root().map(Selection).map_err(de::Error::custom)
+        nodes.root().map(Selection::from).map_err(de::Error::custom)
     }
 }
 

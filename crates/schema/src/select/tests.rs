@@ -128,7 +128,7 @@ fn any_selection() -> impl Strategy<Value = Selection> {
                 Err(chooser) => root.parts.push(Part::Chosen(chooser)),
             }
         }
-        Selection(root)
+        Selection::from(root)
     })
 }
 

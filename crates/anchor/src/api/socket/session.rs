@@ -389,10 +389,14 @@ impl Session {
                 let Some((following, credits)) = follow else { return };
                 // The number may have been taken while the anchor was asked.
                 match (self.check_free(id), following) {
-                    (Ok(()), Following::Once(once)) => {
+                    (Ok(()), Following::Once(mut once)) => {
                         self.subscribed.insert(id, Subscribed::Once(form, measurement, credits));
-                        self.under_way
-                            .push(once.map(move |once| Done::Whole(id, measurement, once.ok())).boxed());
+                        match once.try_recv() {
+                            Ok(once) => self.whole(id, measurement, Some(once)),
+                            Err(_) => self
+                                .under_way
+                                .push(once.map(move |once| Done::Whole(id, measurement, once.ok())).boxed()),
+                        }
                     }
                     (Ok(()), Following::Reader(reader)) => {
                         self.follow(id, Subscription::new(id, form, credits, None), reader);

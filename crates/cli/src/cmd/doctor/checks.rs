@@ -5,11 +5,13 @@ use std::path::Path;
 
 use mmn_bus::server::Binary;
 use mmn_client::{API_FILE, ApiFile, Client, ClientError};
+use mmn_lab::able;
 use mmn_node::net::availability::{Availability, Missing, availability};
 
 use super::Finding;
 use crate::args::ApiArgs;
 use crate::failure::{Failure, chain};
+use crate::lab::driver;
 use crate::session::Session;
 use crate::units;
 use crate::up::start::cached_servers;
@@ -19,10 +21,11 @@ const LITTLE_SPACE: u64 = 2 << 30;
 const DEFAULT_PORT: u16 = 8677;
 
 /// All checks, in the order in which one thing needs the other.
-pub(super) async fn all(session: &Session, api: &ApiArgs) -> Result<Vec<Finding>, Failure> {
+pub(super) async fn all(session: &Session, api: &ApiArgs, lab: Finding) -> Result<Vec<Finding>, Failure> {
     let dir = session.data_dir()?;
     let mut findings = vec![nats_server()];
     findings.extend(ping());
+    findings.push(lab);
     findings.push(clock());
     findings.push(data_dir(&dir));
     findings.extend(disk(&dir));
@@ -59,6 +62,20 @@ fn ping() -> Vec<Finding> {
             }
         })
         .collect()
+}
+
+/// What a simulated world would run on. The process must have one thread.
+pub(super) fn lab() -> Finding {
+    match able::check() {
+        Ok(able) => Finding::good("lab", format!("network namespaces: {}", driver::because(able))),
+        Err(obstacle) => {
+            let settings = obstacle.findings.iter().map(ToString::to_string);
+            let why: Vec<String> = std::iter::once(obstacle.to_string()).chain(settings).collect();
+            let why = why.join("; ");
+            Finding::odd("lab", format!("in-process, without http, dns but over UDP, and programs: {why}"))
+                .mend(obstacle.cures.join("; or: "))
+        }
+    }
 }
 
 fn clock() -> Finding {

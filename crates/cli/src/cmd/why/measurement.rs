@@ -117,7 +117,8 @@ fn lines(
     let mut lines = vec![format!("{} {id}: {tasks}, {}{took}", measurement.kind, style.paint(word, tone))];
     lines.extend(reasons(measurement, seen, names, width, style));
     let by_vp = by_vp(rollups, names);
-    if by_vp.len() > 1 {
+    // One alone is told where it is none of the real Internet.
+    if by_vp.len() > 1 || rollups.iter().any(|rollup| rollup.simulated) {
         let columns: Vec<_> = std::iter::once(Column::left("VP").shrinks_to(12))
             .chain(Outcome::ALL.map(|outcome| Column::right(outcome.as_str().to_uppercase())))
             .collect();

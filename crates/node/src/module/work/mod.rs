@@ -39,6 +39,7 @@ use mmn_schema::time::Timestamp;
 use tokio::sync::mpsc;
 
 use super::desk::{Desk, Ended, Identity, Now, Origin, Room, Started, Ticket};
+use super::infos::info;
 use super::outbox::Outbox;
 use super::perform::{Measure, perform};
 use super::service::{SUBJECTS, Service, Stats};
@@ -62,6 +63,8 @@ pub(super) struct Outfit {
     pub(super) vp: VpId,
     pub(super) instance: InstanceId,
     pub(super) kinds: Vec<&'static dyn Registered>,
+    /// Whether its network is part of a simulated Internet.
+    pub(super) simulated: bool,
     pub(super) room: Room,
     pub(super) prefix: Prefix,
     pub(super) bus: Bus,
@@ -126,11 +129,12 @@ impl Work {
     pub(super) async fn new(mut outfit: Outfit) -> Result<Self, async_nats::SubscribeError> {
         let started_at = Timestamp::from_unix_ns(clock::wall().0);
         let boot = BootId(u64::try_from(started_at.unix_ns() / 1_000).unwrap_or(0));
-        let infos: Vec<KindInfo> = outfit.kinds.iter().map(|kind| kind.info()).collect();
+        let infos: Vec<KindInfo> = outfit.kinds.iter().map(|kind| info(*kind)).collect();
         let kinds: BTreeMap<_, _> =
             infos.iter().map(|info| info.name.clone()).zip(outfit.kinds.iter().copied()).collect();
         let sockets = std::mem::take(&mut outfit.sockets);
-        let trials = Trials::new(kinds.keys().cloned(), sockets, outfit.site.ports());
+        let trials =
+            Trials::new(kinds.keys().cloned(), sockets, outfit.site.ports(), outfit.site.network().is_own());
         let identity = Identity { vp: outfit.vp.clone(), instance: outfit.instance.clone(), boot };
         let desk = Desk::new(identity, outfit.room.clone());
         let service =

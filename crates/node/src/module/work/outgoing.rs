@@ -59,8 +59,12 @@ impl Work {
             .iter()
             .map(|info| KindInfo { unavailable: self.unavailable(&info.name), ..info.clone() })
             .collect();
-        let info =
-            ModuleInfo { module: self.outfit.module.clone(), kinds, credits: Some(self.desk.credits()) };
+        let info = ModuleInfo {
+            module: self.outfit.module.clone(),
+            kinds,
+            credits: Some(self.desk.credits()),
+            simulated: self.outfit.simulated,
+        };
         self.publish_announcement(Role::Module(info));
     }
 

@@ -9,6 +9,7 @@
 //! It never decides whom to refuse; it sends no faster than the page allows.
 
 mod bare;
+mod detour;
 mod filter;
 mod missed;
 pub(super) mod netlink;
@@ -42,13 +43,14 @@ use self::{
     sys::Batch,
 };
 use super::{
-    page::{Limit, Page},
+    page::{Page, Portion},
     stamps::{kernel_stamp, user_stamp},
     timex::clock_report,
 };
 use crate::clock::{self, Reading};
 
 pub use self::bare::{Bare, bare};
+pub use self::detour::Detour;
 pub use self::sockets::{DESCRIPTORS, Description, PacketSockets};
 
 /// What a lane has counted.
@@ -279,6 +281,9 @@ impl Lane {
         }
         self.batch.clear();
         self.keys.clear();
+        let page = Arc::clone(&self.page);
+        // What the site allows to leave now.
+        let mut portion: Option<Portion<'_>> = None;
         // Those that are put off count, too: they must not keep others from their turn.
         for _ in 0..4 * BATCH {
             let Some((key, target, spec, tries)) = self.bulk.front() else { break };
@@ -301,6 +306,7 @@ impl Lane {
                     continue;
                 }
             };
+            let left = BATCH - self.batch.len();
             let Some(room) = self.batch.next() else { break };
             let header = if target.is_ipv4() { 28 } else { 48 };
             let bytes = header + u32::from(spec.shape.payload_bytes);
@@ -308,22 +314,30 @@ impl Lane {
                 self.decline(key, ends);
                 continue;
             }
-            match self.page.take(now, target, 1, bytes.into()) {
-                Ok(()) => {}
-                Err(held) if held.wait == Nanos::MAX => {
-                    ends_of(self.bulk.give_up(key, Fate::NotSent(SendFailure::Forbidden)), ends);
-                    continue;
-                }
-                Err(held) => {
-                    // The limits may change meanwhile: never wait long on an old answer.
-                    let until = now + held.wait.min(LONGEST_HOLD);
-                    if held.by == Limit::Site {
-                        self.opens = until;
+            if portion
+                .as_ref()
+                .is_none_or(|portion| !portion.has_more() || portion.bytes() != u64::from(bytes))
+            {
+                // What is left of one goes back before another one is taken.
+                portion = None;
+                let most = u64::from(self.bulk.waiting()).min(u64::try_from(left).unwrap_or(1));
+                portion = match page.portion(now, most, u64::from(bytes)) {
+                    Ok(portion) => Some(portion),
+                    Err(held) if held.wait == Nanos::MAX => {
+                        ends_of(self.bulk.give_up(key, Fate::NotSent(SendFailure::Forbidden)), ends);
+                        continue;
+                    }
+                    Err(held) => {
+                        self.opens = now + held.wait.min(LONGEST_HOLD);
                         break;
                     }
-                    self.bulk.hold(key, until);
-                    continue;
-                }
+                };
+            }
+            let taken = portion.as_mut().map_or(Ok(()), |portion| portion.take(target));
+            if let Err(held) = taken {
+                // The limits may change meanwhile: never wait long on an old answer.
+                self.bulk.hold(key, now + held.wait.min(LONGEST_HOLD));
+                continue;
             }
             if let Some(length) = self.bulk.write(key, exit.source, room) {
                 self.batch.push(length, target.is_ipv6(), exit.link, exit.hardware);
@@ -332,6 +346,7 @@ impl Lane {
                 self.decline(key, ends);
             }
         }
+        drop(portion);
         self.dispatch(ends)
     }
 

@@ -170,6 +170,30 @@ impl Routes {
         }
     }
 
+    /// Where a packet leaves for a router that is asked for by its address: it must be on a link of this host. Nothing where
+    /// it is on none, or does not answer; [`Way::Elsewhere`] where the kernel has to be made to look for it.
+    pub(super) fn by_router(&mut self, now: Instant, router: IpAddr) -> Option<Way> {
+        let route = self.asker.route(router).ok()?;
+        let (Some(link), None, Some(source), false, RTN_UNICAST) =
+            (route.link, route.gateway, route.source, route.complex, route.kind)
+        else {
+            return None;
+        };
+        let Link { hardware: ARPHRD_ETHER, flags, mtu } = self.asker.link(link).ok()? else { return None };
+        if flags & IFF_UP == 0 || flags & IFF_LOOPBACK != 0 {
+            return None;
+        }
+        match self.hop(now, link, router) {
+            Ok((hardware, _)) => Some(Way::Out(Exit { link, source, hardware, mtu })),
+            Err(Way::Elsewhere)
+                if matches!(self.neighbours.get(&(link, router)), Some(Hop::Silent { .. })) =>
+            {
+                None
+            }
+            Err(way) => Some(way),
+        }
+    }
+
     fn remember(&mut self, key: (u8, u128), answer: Answer) {
         if let Some(known) = &mut self.known {
             known.ways.insert(key, Some(answer));

@@ -74,7 +74,7 @@ impl EchoCarrier {
         let dropped = socket.dropped().unwrap_or(0);
         Ok(Self {
             watched: Arc::new(socket.as_fd().try_clone_to_owned()?),
-            sources: Sources::new(socket.family())?,
+            sources: Sources::new(socket.family(), socket.network())?,
             socket,
             keys: Keys::new(Secret::new(seed)),
             dont_fragment: false,

@@ -26,7 +26,7 @@ use super::{JobKey, Ticket};
 
 /// Whose a key is. Many are under way at a time: it is kept small.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Owner {
+pub(in crate::net) struct Owner {
     job: JobKey,
     probe: ProbeId,
     /// Of its destination.
@@ -52,36 +52,36 @@ impl Owner {
         (self.told_by < BY_PORTS).then_some(self.told_by.get() - 1)
     }
 
-    pub(super) const fn ticket(&self) -> Ticket {
+    pub(in crate::net) const fn ticket(&self) -> Ticket {
         Ticket { job: self.job, probe: self.probe }
     }
 }
 
 /// Who asks for a tag.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Claim {
-    pub(super) ticket: Ticket,
-    pub(super) protocol: Protocol,
-    pub(super) selector: u16,
-    pub(super) destination: IpAddr,
-    pub(super) now: Instant,
+pub(in crate::net) struct Claim {
+    pub(in crate::net) ticket: Ticket,
+    pub(in crate::net) protocol: Protocol,
+    pub(in crate::net) selector: u16,
+    pub(in crate::net) destination: IpAddr,
+    pub(in crate::net) now: Instant,
     /// How many octets an answer may have added to the number of a TCP probe; nothing where the number is the machine's.
-    pub(super) added: Option<u16>,
+    pub(in crate::net) added: Option<u16>,
 }
 
 /// A tag that was given out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Given {
-    pub(super) tag: u16,
+pub(in crate::net) struct Given {
+    pub(in crate::net) tag: u16,
     /// What holds it.
-    pub(super) key: u64,
+    pub(in crate::net) key: u64,
     /// Whether it was nobody's before, so that it will be released once.
-    pub(super) fresh: bool,
+    pub(in crate::net) fresh: bool,
 }
 
 /// The keys of one address family.
 #[derive(Debug)]
-pub(super) struct Keys {
+pub(in crate::net) struct Keys {
     secret: Secret,
     tags: Tags,
     /// Those that answers find without a tag.
@@ -93,7 +93,7 @@ pub(super) struct Keys {
 }
 
 impl Keys {
-    pub(super) fn new(secret: Secret) -> Self {
+    pub(in crate::net) fn new(secret: Secret) -> Self {
         Self {
             secret,
             tags: Tags::default(),
@@ -104,7 +104,7 @@ impl Keys {
     }
 
     /// How many probes of a protocol hold a tag.
-    pub(super) const fn under_way(&self, protocol: Protocol) -> u32 {
+    pub(in crate::net) const fn under_way(&self, protocol: Protocol) -> u32 {
         let [icmp, udp, tcp] = self.under_way;
         match protocol {
             Protocol::Icmp => icmp,
@@ -114,7 +114,7 @@ impl Keys {
     }
 
     /// Gives out a tag; nothing when there is no room.
-    pub(super) fn give(&mut self, claim: Claim) -> Option<Given> {
+    pub(in crate::net) fn give(&mut self, claim: Claim) -> Option<Given> {
         let Claim { protocol, selector, now, .. } = claim;
         let owner = self.owner_of(claim, false);
         let place = number(protocol) << 16 | u32::from(selector);
@@ -139,7 +139,7 @@ impl Keys {
     }
 
     /// Whether the ports and the target are another machine's.
-    pub(super) fn ports_taken(&self, claim: Claim, port: u16) -> bool {
+    pub(in crate::net) fn ports_taken(&self, claim: Claim, port: u16) -> bool {
         let destination = self.destination(claim.destination);
         self.by_ports
             .get(&ports_key(claim.protocol, claim.selector, port, destination))
@@ -147,7 +147,7 @@ impl Keys {
     }
 
     /// Has answers without a tag find this probe, the latest of its machine. Nothing where another machine has the ports.
-    pub(super) fn take_ports(&mut self, claim: Claim, port: u16, by_ports: bool) -> Option<u64> {
+    pub(in crate::net) fn take_ports(&mut self, claim: Claim, port: u16, by_ports: bool) -> Option<u64> {
         if self.ports_taken(claim, port) {
             return None;
         }
@@ -158,7 +158,7 @@ impl Keys {
     }
 
     /// Whose an answer from `from` with these clues is.
-    pub(super) fn owner(&self, clues: &Clues, from: IpAddr) -> Option<Owner> {
+    pub(in crate::net) fn owner(&self, clues: &Clues, from: IpAddr) -> Option<Owner> {
         let Clues { protocol, selector, tag, ip_id, far_port, destination, .. } = *clues;
         let quoted = destination.is_some();
         // What is no ICMP answers from where it was sent to, or not at all.
@@ -190,7 +190,7 @@ impl Keys {
     }
 
     /// Takes a key back, if it is still this machine's. Returns whether it was.
-    pub(super) fn release(&mut self, key: u64, job: JobKey) -> bool {
+    pub(in crate::net) fn release(&mut self, key: u64, job: JobKey) -> bool {
         let Some((protocol, selector)) = tag_of(key) else {
             if self.by_ports.get(&key).is_none_or(|owner| owner.job != job) {
                 return false;
@@ -214,7 +214,7 @@ impl Keys {
     }
 
     /// The secret of the TCP numbers.
-    pub(super) const fn secret(&self) -> &Secret {
+    pub(in crate::net) const fn secret(&self) -> &Secret {
         &self.secret
     }
 
@@ -242,7 +242,7 @@ impl Keys {
 }
 
 /// The protocol and selector of a key that holds a tag; nothing for one that holds ports.
-pub(super) fn tag_of(key: u64) -> Option<(Protocol, u16)> {
+pub(in crate::net) fn tag_of(key: u64) -> Option<(Protocol, u16)> {
     let protocol = match key >> 52 {
         0 => Protocol::Icmp,
         1 => Protocol::Udp,

@@ -37,6 +37,7 @@ use super::Order;
 use crate::net::{
     control::{Extended, ORIGIN_ICMP, ORIGIN_ICMP6},
     icmp::IdRange,
+    network::Network,
     sys,
 };
 
@@ -75,7 +76,13 @@ impl Watch {
 const MOST_READY: usize = 64;
 
 /// A socket of an ordinary user that hears of all errors of the network, bound to an address and a port.
-fn open(kind: Type, family: Family, source: Option<IpAddr>, port: u16) -> io::Result<Socket> {
+fn open(
+    network: &Network,
+    kind: Type,
+    family: Family,
+    source: Option<IpAddr>,
+    port: u16,
+) -> io::Result<Socket> {
     let (domain, any, level, errors, detailed): (_, IpAddr, _, _, _) = match family {
         Family::V4 => (
             Domain::IPV4,
@@ -93,7 +100,7 @@ fn open(kind: Type, family: Family, source: Option<IpAddr>, port: u16) -> io::Re
         ),
     };
     let protocol = if kind == Type::STREAM { Protocol::TCP } else { Protocol::UDP };
-    let socket = Socket::new(domain, kind, Some(protocol))?;
+    let socket = network.socket(domain, kind, Some(protocol))?;
     socket.set_nonblocking(true)?;
     if family == Family::V6 {
         socket.set_only_v6(true)?;

@@ -16,14 +16,14 @@ use std::{
     io,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     os::fd::{AsFd, BorrowedFd, OwnedFd},
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
 };
 
 use mmn_probe::{
     conditions::Lane,
     cookie::Key as Secret,
     packet::{Body, Identity, Probe, SendFailure, UdpTag, tcp_flags},
-    time::{StampSource, Utc},
+    time::{Instant, StampSource, Utc},
     wire::{
         heard::Protocol,
         icmp::Family,
@@ -46,6 +46,7 @@ use super::{
 use crate::{
     clock,
     net::{
+        bulk::Detour,
         control::{self, Header},
         icmp::IdRange,
         sys::{self, Outgoing, Room},
@@ -69,6 +70,7 @@ pub struct RawCarrier {
     guards: Guards,
     wide: Wide,
     room: Room,
+    detour: Option<Arc<Mutex<Detour>>>,
 }
 
 impl RawCarrier {
@@ -76,7 +78,7 @@ impl RawCarrier {
     pub fn new(sockets: RawSockets, seed: [u8; 16]) -> io::Result<Self> {
         let family = sockets.family();
         let RawDescription { ids, ports, .. } = sockets.describe();
-        let RawSockets { receive: [icmp, udp, tcp], send: [many, precise], .. } = sockets;
+        let RawSockets { network, receive: [icmp, udp, tcp], send: [many, precise], .. } = sockets;
         let receiver = |socket: OwnedFd, protocol| Receiver::new(socket, family, protocol);
         let [one, two, three] = PROTOCOLS;
         Ok(Self {
@@ -87,10 +89,11 @@ impl RawCarrier {
             many: Outlet::new(many, RAW_BATCH, false)?,
             precise: Outlet::new(precise, PRECISE_BATCH, true)?,
             keys: Keys::new(Secret::new(seed)),
-            sources: Sources::new(family)?,
-            guards: Guards::new(family),
+            sources: Sources::new(family, &network)?,
+            guards: Guards::new(family, &network),
             wide: Wide::new(ids, ports),
             room: Room::default(),
+            detour: None,
         })
     }
 
@@ -172,6 +175,16 @@ impl RawCarrier {
         }
     }
 
+    fn send_by_router(&self, probe: &Probe, packet: &[u8], now: Instant) -> Result<(), Refusal> {
+        let (Some(detour), Some(router)) = (&self.detour, probe.router) else {
+            return Err(Refusal::Failed(SendFailure::NoRouter));
+        };
+        if router.is_ipv4() != probe.destination.is_ipv4() {
+            return Err(Refusal::Failed(SendFailure::Senseless));
+        }
+        detour.lock().unwrap_or_else(PoisonError::into_inner).send(now, router, packet)
+    }
+
     fn attach(&self, protocol: Protocol) -> io::Result<()> {
         let sockets = self.receivers.iter().zip(PROTOCOLS);
         for (receiver, _) in sockets.filter(|(_, of)| [Protocol::Icmp, protocol].contains(of)) {
@@ -190,7 +203,14 @@ impl Carrier for RawCarrier {
         match (&probe.body, self.family) {
             _ if probe.fragment_offset != 0 && self.family == Family::V6 => Err(SendFailure::Senseless),
             (Body::Timestamp, Family::V6) => Err(SendFailure::Senseless),
-            (Body::Echo { .. } | Body::Timestamp | Body::Udp { .. } | Body::Tcp { .. }, _) => Ok(()),
+            (
+                Body::Timestamp
+                | Body::Echo { .. }
+                | Body::TooBig { .. }
+                | Body::Udp { .. }
+                | Body::Tcp { .. },
+                _,
+            ) => Ok(()),
             _ => Err(SendFailure::NoSocket),
         }
     }
@@ -210,7 +230,11 @@ impl Carrier for RawCarrier {
             return Err(Refusal::Busy);
         }
         let now = clock::monotonic();
-        let source = self.sources.find(probe.destination, probe.source, now).map_err(Refusal::Failed)?;
+        let towards = probe.router.unwrap_or(probe.destination);
+        let source = self.sources.find(towards, probe.source, now).map_err(|reason| {
+            let by_router = probe.router.is_some() && reason == SendFailure::NoRoute;
+            Refusal::Failed(if by_router { SendFailure::RouterSilent } else { reason })
+        })?;
         let protocol = protocol(&probe.body);
         let selector = self.selector(protocol, &order).map_err(Refusal::Failed)?;
         let destination = probe.destination;
@@ -239,6 +263,15 @@ impl Carrier for RawCarrier {
         let outlet = self.outlet(lane);
         let start = outlet.bytes.len();
         match encode(probe, identity, source, utc, &mut outlet.bytes) {
+            Ok(departure) if probe.router.is_some() => {
+                let packet = outlet.bytes.split_off(start);
+                if let Err(refusal) = self.send_by_router(probe, &packet, now) {
+                    self.take_back(key, ticket.job);
+                    return Err(refusal);
+                }
+                let moment = sink.moment();
+                sink.sent(ticket, moment.reading.at, moment.user(), departure);
+            }
             Ok(departure) => {
                 let outgoing = Outgoing { at: start..outlet.bytes.len(), to: destination };
                 outlet.push(Packed { ticket, departure, outgoing, may_fragment: !probe.dont_fragment });
@@ -298,9 +331,17 @@ impl Carrier for RawCarrier {
     fn release(&mut self, key: u64, job: JobKey) {
         self.take_back(key, job);
     }
+
+    fn set_detour(&mut self, detour: Option<&Arc<Mutex<Detour>>>) {
+        self.detour = detour.cloned();
+    }
+
+    fn has_detour(&self) -> bool {
+        self.detour.is_some()
+    }
 }
 
-const fn protocol(body: &Body) -> Protocol {
+pub(in crate::net) const fn protocol(body: &Body) -> Protocol {
     match body {
         Body::Udp { .. } => Protocol::Udp,
         Body::Tcp { .. } => Protocol::Tcp,
@@ -309,14 +350,14 @@ const fn protocol(body: &Body) -> Protocol {
 }
 
 /// How many octets an answer may add to the number of a TCP probe that is ours to choose; nothing for other probes.
-fn added(body: &Body) -> Option<u16> {
+pub(in crate::net) fn added(body: &Body) -> Option<u16> {
     let Body::Tcp { flags, seq: None, ack, payload, .. } = body else { return None };
     let acknowledges = flags & (tcp_flags::SYN | tcp_flags::ACK) != tcp_flags::SYN;
     (ack.is_none() || !acknowledges).then(|| u16::try_from(payload.len() + 1).unwrap_or(u16::MAX))
 }
 
 /// By which far port answers find a probe that show no tag of it, and whether it is told by ports alone.
-const fn by_ports(body: &Body, added: Option<u16>) -> Option<(u16, bool)> {
+pub(in crate::net) const fn by_ports(body: &Body, added: Option<u16>) -> Option<(u16, bool)> {
     match body {
         Body::Udp { port, tag, .. } => Some((*port, matches!(tag, UdpTag::Ports))),
         Body::Tcp { port, .. } if added.is_none() => Some((*port, false)),

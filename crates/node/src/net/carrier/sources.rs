@@ -17,11 +17,13 @@ use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 use crate::net::{
     carrier::{Refusal, refusal},
     filter,
+    network::Network,
 };
 
 /// Addresses of this host.
 #[derive(Debug)]
 pub(super) struct Sources {
+    network: Network,
     /// Connected to each destination in turn, which asks the system for the way and sends nothing.
     socket: Socket,
     remembered: Vec<Option<Remembered>>,
@@ -37,8 +39,9 @@ struct Remembered {
 }
 
 impl Sources {
-    pub(super) fn new(family: Family) -> io::Result<Self> {
-        Ok(Self { socket: steady(family)?, remembered: vec![None; PLACES], own: None })
+    pub(super) fn new(family: Family, network: &Network) -> io::Result<Self> {
+        let socket = steady(family, network)?;
+        Ok(Self { network: network.clone(), socket, remembered: vec![None; PLACES], own: None })
     }
 
     /// The source of packets to `destination`: `wanted`, if it is this host's, else the system's choice.
@@ -73,7 +76,7 @@ impl Sources {
         if wanted.is_ipv4() != destination.is_ipv4() || wanted.is_multicast() || wanted.is_unspecified() {
             return Err(SendFailure::Source);
         }
-        let bound = datagrams(Family::of(wanted))
+        let bound = datagrams(Family::of(wanted), &self.network)
             .and_then(|socket| socket.bind(&SockAddr::from(SocketAddr::new(wanted, 0))));
         bound.map_err(|_| SendFailure::Source)?;
         self.own = Some((wanted, now + MEMORY));
@@ -96,13 +99,13 @@ fn ask(socket: &Socket, destination: IpAddr) -> Result<IpAddr, SendFailure> {
 
 /// A socket that keeps its port: one that the system has chosen would be given back and chosen anew for each destination,
 /// which takes most of the time.
-fn steady(family: Family) -> io::Result<Socket> {
+fn steady(family: Family, network: &Network) -> io::Result<Socket> {
     let any: IpAddr = match family {
         Family::V4 => Ipv4Addr::UNSPECIFIED.into(),
         Family::V6 => Ipv6Addr::UNSPECIFIED.into(),
     };
     let bound = |port| {
-        let socket = datagrams(family)?;
+        let socket = datagrams(family, network)?;
         // Nobody sends to it.
         socket.attach_filter(&filter::nothing())?;
         socket.bind(&SockAddr::from(SocketAddr::new(any, port)))?;
@@ -114,18 +117,18 @@ fn steady(family: Family) -> io::Result<Socket> {
             return Ok(socket);
         }
     }
-    datagrams(family)
+    datagrams(family, network)
 }
 
 /// Another process may take the port in between.
 const ATTEMPTS: u32 = 4;
 
-fn datagrams(family: Family) -> io::Result<Socket> {
+fn datagrams(family: Family, network: &Network) -> io::Result<Socket> {
     let domain = match family {
         Family::V4 => Domain::IPV4,
         Family::V6 => Domain::IPV6,
     };
-    Socket::new(domain, Type::DGRAM, Some(Protocol::UDP))
+    network.socket(domain, Type::DGRAM, Some(Protocol::UDP))
 }
 
 fn place(destination: IpAddr) -> usize {

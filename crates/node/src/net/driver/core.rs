@@ -9,7 +9,7 @@ use std::{
     cmp::Reverse,
     collections::{BinaryHeap, VecDeque},
     os::fd::{AsFd, OwnedFd},
-    sync::Arc,
+    sync::{Arc, Mutex},
     task::{Context, Poll},
 };
 
@@ -31,6 +31,7 @@ use super::{
 use crate::{
     clock,
     net::{
+        bulk::Detour,
         carrier::{Carrier, JobKey, Progress},
         page::Page,
     },
@@ -44,6 +45,7 @@ pub(super) struct Core {
     /// What the timer is set to.
     armed: Option<Instant>,
     carriers: Vec<Box<dyn Carrier>>,
+    detour: Option<Arc<Mutex<Detour>>>,
     pub(super) jobs: Jobs,
     alarms: BinaryHeap<Reverse<(Instant, JobKey)>>,
     /// Those whom the site's limit holds back, in order, and when the first may try again.
@@ -66,6 +68,7 @@ impl Core {
             timer,
             armed: None,
             carriers: Vec::new(),
+            detour: None,
             jobs: Jobs::new(),
             alarms: BinaryHeap::new(),
             site_queue: VecDeque::new(),
@@ -78,9 +81,18 @@ impl Core {
     }
 
     /// Adds a carrier. Returns its number.
-    pub(super) fn add_carrier(&mut self, carrier: Box<dyn Carrier>) -> usize {
+    pub(super) fn add_carrier(&mut self, mut carrier: Box<dyn Carrier>) -> usize {
+        carrier.set_detour(self.detour.as_ref());
         self.carriers.push(carrier);
         self.carriers.len() - 1
+    }
+
+    /// Probes that name a router leave by this, or not at all.
+    pub(super) fn set_detour(&mut self, detour: Option<Arc<Mutex<Detour>>>) {
+        self.detour = detour;
+        for carrier in &mut self.carriers {
+            carrier.set_detour(self.detour.as_ref());
+        }
     }
 
     pub(super) const fn counters(&self) -> Counters {

@@ -103,7 +103,7 @@ fn a_passed_socket_works_where_none_can_be_opened() {
             let parcel = crate::net::pass::receive(&there).unwrap().unwrap();
             let description = serde_json::from_slice(&parcel.bytes).unwrap();
             let fd = parcel.descriptors.into_iter().next().unwrap();
-            let passed = EchoSocket::from_passed(fd, description).unwrap();
+            let passed = EchoSocket::from_passed(&Network::Own, fd, description).unwrap();
             passed.send(loopback(Family::V4), &Header::default(), &request(Family::V4, 6, 3, &[])).unwrap();
             let mut buffer = Buffer::default();
             assert_eq!(next(&passed, &mut buffer).map(|arrival| told(&arrival)), Some((6, Some(3), 8)));
@@ -146,7 +146,7 @@ proptest! {
         let family = if v6 { Family::V6 } else { Family::V4 };
         let mode = if raw { Mode::Raw } else { Mode::Datagram };
         let socket = Socket::from(OwnedFd::from(tempfile::tempfile().unwrap()));
-        let socket = EchoSocket { socket, family, mode, ids: ids(0) };
+        let socket = EchoSocket { network: Network::Own, socket, family, mode, ids: ids(0) };
         let _ = socket.read(&data, Some(loopback(family)), &control::Beside::default());
         let error = control::Extended { errno: 0, origin: control::ORIGIN_ICMP, icmp_type: 3, code: 1, info: 0, data: 0, offender: None };
         let beside = control::Beside { error: Some(error), ..control::Beside::default() };

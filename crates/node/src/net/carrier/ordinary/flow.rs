@@ -26,6 +26,7 @@ use super::{Watch, error_bytes, extension_offset, open, report, set_fragmenting}
 use crate::net::{
     carrier::{Refusal, Sink, Ticket, keys::Keys, refusal},
     control::{self, Beside, Header, ORIGIN_TIMESTAMPING},
+    network::Network,
     stamps, sys,
 };
 
@@ -86,8 +87,14 @@ struct Open {
 }
 
 impl Flow {
-    pub(super) fn open(family: Family, selector: u16, watch: &Watch, now: Instant) -> io::Result<Self> {
-        let socket = open(Type::DGRAM, family, None, selector)?;
+    pub(super) fn open(
+        network: &Network,
+        family: Family,
+        selector: u16,
+        watch: &Watch,
+        now: Instant,
+    ) -> io::Result<Self> {
+        let socket = open(network, Type::DGRAM, family, None, selector)?;
         let (level, ttl, tos) = match family {
             Family::V4 => (libc::IPPROTO_IP, libc::IP_RECVTTL, libc::IP_RECVTOS),
             Family::V6 => (libc::IPPROTO_IPV6, libc::IPV6_RECVHOPLIMIT, libc::IPV6_RECVTCLASS),

@@ -32,6 +32,7 @@ use crate::{
         carrier::{Carrier, Holds, JobKey, Moment, Order, Progress, Quality, Refusal, Sink, Ticket, refusal},
         control::{self, Beside},
         icmp::IdRange,
+        network::Network,
         stamps, sys,
     },
 };
@@ -39,6 +40,7 @@ use crate::{
 /// TCP over a socket for each probe.
 #[derive(Debug)]
 pub struct TcpCarrier {
+    network: Network,
     family: Family,
     ports: IdRange,
     watch: Watch,
@@ -74,9 +76,10 @@ enum Outcome {
 }
 
 impl TcpCarrier {
-    /// Connections from the ports of a range.
-    pub fn new(family: Family, ports: IdRange) -> io::Result<Self> {
+    /// Connections from the ports of a range in a network.
+    pub fn new(network: &Network, family: Family, ports: IdRange) -> io::Result<Self> {
         Ok(Self {
+            network: network.clone(),
             family,
             ports,
             watch: Watch::new()?,
@@ -160,12 +163,13 @@ impl Carrier for TcpCarrier {
         let selector = selector(self.ports, &order);
         let to = SocketAddr::new(probe.destination, port);
         self.clear(selector, to, clock::monotonic())?;
-        let socket = prepared(probe, selector).map_err(|error| match error.raw_os_error() {
-            Some(libc::EADDRINUSE) => Refusal::Failed(SendFailure::InUse),
-            Some(libc::EACCES) => Refusal::Failed(SendFailure::Unprivileged),
-            Some(libc::EMFILE | libc::ENFILE) => Refusal::Busy,
-            _ => refusal(&error),
-        })?;
+        let socket =
+            prepared(&self.network, probe, selector).map_err(|error| match error.raw_os_error() {
+                Some(libc::EADDRINUSE) => Refusal::Failed(SendFailure::InUse),
+                Some(libc::EACCES) => Refusal::Failed(SendFailure::Unprivileged),
+                Some(libc::EMFILE | libc::ENFILE) => Refusal::Busy,
+                _ => refusal(&error),
+            })?;
         let moment = sink.moment();
         let at_once = match socket.connect(&SockAddr::from(to)) {
             Ok(()) => Some(Outcome::Answered(tcp_flags::SYN | tcp_flags::ACK)),
@@ -311,9 +315,9 @@ impl Attempt {
 }
 
 /// A socket for one probe, bound to its port.
-fn prepared(probe: &Probe, selector: u16) -> io::Result<Socket> {
+fn prepared(network: &Network, probe: &Probe, selector: u16) -> io::Result<Socket> {
     let family = Family::of(probe.destination);
-    let socket = open(Type::STREAM, family, probe.source, selector)?;
+    let socket = open(network, Type::STREAM, family, probe.source, selector)?;
     let fd = socket.as_fd();
     let (level, ttl, tos, show) = match family {
         Family::V4 => (libc::IPPROTO_IP, libc::IP_TTL, libc::IP_TOS, [libc::IP_RECVTTL, libc::IP_RECVTOS]),

@@ -112,8 +112,10 @@ fn drive<M: Machine + Send + 'static>(machine: M) -> (M, Conditions) {
         let driver = Driver::new(page, Config::default()).unwrap();
         let ports = IdRange::new(61_000, 64).unwrap();
         for family in [Family::V4, Family::V6] {
-            driver.add_carrier(Box::new(UdpCarrier::new(family, ports, [3; 16]).unwrap())).unwrap();
-            driver.add_carrier(Box::new(TcpCarrier::new(family, ports).unwrap())).unwrap();
+            driver
+                .add_carrier(Box::new(UdpCarrier::new(&Network::Own, family, ports, [3; 16]).unwrap()))
+                .unwrap();
+            driver.add_carrier(Box::new(TcpCarrier::new(&Network::Own, family, ports).unwrap())).unwrap();
         }
         driver.run(machine, Wish::Any).await.unwrap()
     })

@@ -29,12 +29,14 @@ use crate::{
             sources::Sources,
         },
         icmp::IdRange,
+        network::Network,
     },
 };
 
 /// UDP over a socket for each flow.
 #[derive(Debug)]
 pub struct UdpCarrier {
+    network: Network,
     family: Family,
     ports: IdRange,
     watch: Watch,
@@ -51,15 +53,16 @@ pub struct UdpCarrier {
 }
 
 impl UdpCarrier {
-    /// Datagrams from the ports of a range. `seed` must be random and secret.
-    pub fn new(family: Family, ports: IdRange, seed: [u8; 16]) -> io::Result<Self> {
+    /// Datagrams from the ports of a range in a network. `seed` must be random and secret.
+    pub fn new(network: &Network, family: Family, ports: IdRange, seed: [u8; 16]) -> io::Result<Self> {
         Ok(Self {
+            network: network.clone(),
             family,
             ports,
             watch: Watch::new()?,
             sockets: FxHashMap::default(),
             keys: Keys::new(Secret::new(seed)),
-            sources: Sources::new(family)?,
+            sources: Sources::new(family, network)?,
             room: Room::default(),
             packet: Vec::new(),
             tokens: Vec::new(),
@@ -80,14 +83,15 @@ impl UdpCarrier {
             let Some(idle) = idle.map(|(selector, _)| *selector) else { return Err(Refusal::NoKey) };
             self.sockets.remove(&idle);
         }
-        let flow = Flow::open(self.family, selector, &self.watch, now).map_err(|error| {
-            match error.raw_os_error() {
-                Some(libc::EADDRINUSE) => Refusal::Failed(SendFailure::InUse),
-                Some(libc::EACCES) if chosen => Refusal::Failed(SendFailure::Unprivileged),
-                Some(libc::EMFILE | libc::ENFILE) => Refusal::Busy,
-                _ => refusal(&error),
-            }
-        })?;
+        let flow =
+            Flow::open(&self.network, self.family, selector, &self.watch, now).map_err(
+                |error| match error.raw_os_error() {
+                    Some(libc::EADDRINUSE) => Refusal::Failed(SendFailure::InUse),
+                    Some(libc::EACCES) if chosen => Refusal::Failed(SendFailure::Unprivileged),
+                    Some(libc::EMFILE | libc::ENFILE) => Refusal::Busy,
+                    _ => refusal(&error),
+                },
+            )?;
         self.sockets.insert(selector, flow);
         Ok(())
     }

@@ -10,18 +10,19 @@ use mmn_probe::{packet::SendFailure, wire::icmp::Family};
 use rustc_hash::FxHashMap;
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 
-use crate::net::filter;
+use crate::net::{filter, network::Network};
 
 #[derive(Debug)]
 pub(super) struct Guards {
+    network: Network,
     family: Family,
     /// Nothing where the process may have no more descriptors: then the port is used all the same.
     sockets: FxHashMap<u16, Option<Socket>>,
 }
 
 impl Guards {
-    pub(super) fn new(family: Family) -> Self {
-        Self { family, sockets: FxHashMap::default() }
+    pub(super) fn new(family: Family, network: &Network) -> Self {
+        Self { network: network.clone(), family, sockets: FxHashMap::default() }
     }
 
     /// Keeps a port. It may be another program's.
@@ -29,7 +30,7 @@ impl Guards {
         if self.sockets.contains_key(&port) {
             return Ok(());
         }
-        let socket = match bind(self.family, port) {
+        let socket = match bind(&self.network, self.family, port) {
             Ok(socket) => Some(socket),
             Err(error) if error.kind() == io::ErrorKind::AddrInUse => return Err(SendFailure::InUse),
             Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
@@ -52,9 +53,9 @@ impl Guards {
 pub struct PortFlag(#[expect(dead_code, reason = "it holds the port until it is dropped")] Option<Socket>);
 
 impl PortFlag {
-    /// Holds a port; nothing where another process has it.
-    pub fn set(port: u16) -> Option<Self> {
-        match bind(Family::V4, port) {
+    /// Holds a port of a network; nothing where another process has it.
+    pub fn set(network: &Network, port: u16) -> Option<Self> {
+        match bind(network, Family::V4, port) {
             Ok(socket) => Some(Self(Some(socket))),
             Err(error) if error.kind() == io::ErrorKind::AddrInUse => None,
             // No descriptor left, say: nothing that another process is to blame for.
@@ -63,12 +64,12 @@ impl PortFlag {
     }
 }
 
-fn bind(family: Family, port: u16) -> io::Result<Socket> {
+fn bind(network: &Network, family: Family, port: u16) -> io::Result<Socket> {
     let (domain, any): (_, IpAddr) = match family {
         Family::V4 => (Domain::IPV4, Ipv4Addr::UNSPECIFIED.into()),
         Family::V6 => (Domain::IPV6, Ipv6Addr::UNSPECIFIED.into()),
     };
-    let socket = Socket::new(domain, Type::DGRAM, Some(Protocol::UDP))?;
+    let socket = network.socket(domain, Type::DGRAM, Some(Protocol::UDP))?;
     if family == Family::V6 {
         socket.set_only_v6(true)?;
     }

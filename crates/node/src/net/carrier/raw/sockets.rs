@@ -13,6 +13,7 @@ use crate::net::{
     carrier::raw::receive,
     filter::{self, Selectors},
     icmp::{IdRange, Mode, OpenError},
+    network::Network,
     stamps, sys,
 };
 
@@ -30,6 +31,8 @@ pub struct RawDescription {
 /// The sockets; all need `CAP_NET_RAW` to be opened, and nothing to be used.
 #[derive(Debug)]
 pub struct RawSockets {
+    /// Where they are; what belongs to them is opened there, too.
+    pub(super) network: Network,
     pub(super) description: RawDescription,
     /// They receive, with filters for the ranges: ICMP, UDP, TCP.
     pub(super) receive: [OwnedFd; 3],
@@ -41,10 +44,20 @@ pub struct RawSockets {
 pub const RAW_DESCRIPTORS: usize = 5;
 
 impl RawSockets {
-    /// Opens them.
+    /// Opens them in this process's network.
     pub fn open(family: Family, ids: IdRange, ports: IdRange) -> Result<Self, OpenError> {
+        Self::open_in(&Network::Own, family, ids, ports)
+    }
+
+    /// Opens them in a network.
+    pub fn open_in(
+        network: &Network,
+        family: Family,
+        ids: IdRange,
+        ports: IdRange,
+    ) -> Result<Self, OpenError> {
         let receive = |protocol| -> Result<OwnedFd, OpenError> {
-            let socket = create(family, number(family, protocol))?;
+            let socket = create(network, family, number(family, protocol))?;
             let configured = socket
                 .attach_filter(&filter(family, protocol, ids, ports))
                 .and_then(|()| configure(&socket, family, protocol));
@@ -53,13 +66,14 @@ impl RawSockets {
             Ok(socket.into())
         };
         let send = || -> Result<OwnedFd, OpenError> {
-            let socket = create(family, libc::IPPROTO_RAW)?;
+            let socket = create(network, family, libc::IPPROTO_RAW)?;
             let configured = configure_sender(&socket, family);
             configured
                 .map_err(|source| OpenError::System { step: "set a sending socket's options", source })?;
             Ok(socket.into())
         };
         Ok(Self {
+            network: network.clone(),
             description: RawDescription { v6: family == Family::V6, ids, ports },
             receive: [receive(Protocol::Icmp)?, receive(Protocol::Udp)?, receive(Protocol::Tcp)?],
             send: [send()?, send()?],
@@ -69,7 +83,7 @@ impl RawSockets {
     /// Takes over sockets that another process opened and described, in the order of [`RawSockets::descriptors`].
     pub fn from_passed(descriptors: [OwnedFd; RAW_DESCRIPTORS], description: RawDescription) -> Self {
         let [icmp, udp, tcp, many, stamped] = descriptors;
-        Self { description, receive: [icmp, udp, tcp], send: [many, stamped] }
+        Self { network: Network::Own, description, receive: [icmp, udp, tcp], send: [many, stamped] }
     }
 
     /// What [`RawSockets::from_passed`] needs besides the descriptors.
@@ -83,9 +97,9 @@ impl RawSockets {
         [icmp.as_fd(), udp.as_fd(), tcp.as_fd(), many.as_fd(), stamped.as_fd()]
     }
 
-    /// The socket that receives ICMP: a module of an earlier version sends echo requests by it, and knows nothing of
+    /// Opens the socket that receives ICMP and gives it: a module of an earlier version sends echo requests by it, and knows nothing of
     /// closed ones. So it is open until its owner closes it.
-    pub fn icmp(&self) -> BorrowedFd<'_> {
+    pub fn opened_icmp(&self) -> BorrowedFd<'_> {
         let [icmp, ..] = &self.receive;
         receive::open(icmp.as_fd(), self.family());
         icmp.as_fd()
@@ -105,6 +119,7 @@ impl RawSockets {
     pub fn try_clone(&self) -> io::Result<Self> {
         let ([icmp, udp, tcp], [many, stamped]) = (&self.receive, &self.send);
         Ok(Self {
+            network: self.network.clone(),
             description: self.description,
             receive: [icmp.try_clone()?, udp.try_clone()?, tcp.try_clone()?],
             send: [many.try_clone()?, stamped.try_clone()?],
@@ -142,12 +157,12 @@ fn empty(socket: BorrowedFd<'_>, flags: libc::c_int) -> io::Result<()> {
     }
 }
 
-fn create(family: Family, protocol: libc::c_int) -> Result<Socket, OpenError> {
+fn create(network: &Network, family: Family, protocol: libc::c_int) -> Result<Socket, OpenError> {
     let domain = match family {
         Family::V4 => Domain::IPV4,
         Family::V6 => Domain::IPV6,
     };
-    Socket::new(domain, Type::RAW, Some(protocol.into())).map_err(|source| match source.raw_os_error() {
+    network.socket(domain, Type::RAW, Some(protocol.into())).map_err(|source| match source.raw_os_error() {
         Some(libc::EPERM | libc::EACCES) => OpenError::NotPermitted { mode: Mode::Raw, source },
         Some(libc::EAFNOSUPPORT) => OpenError::NoFamily { family },
         _ => OpenError::System { step: "open a raw socket", source },

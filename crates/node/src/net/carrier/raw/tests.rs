@@ -307,22 +307,42 @@ fn what_nobody_waits_for_is_not_copied() {
                 testing::ip("-6 addr add ::2/128 dev lo nodad");
             }
             let opened = sockets(family, 0x400, 61_000);
-            let [_, udp, _] = &opened.receive;
+            let [icmp, udp, _] = &opened.receive;
             let speaker = UdpSocket::bind((target, 0)).unwrap();
-            let hears = || {
-                let _ = speaker.send_to(b"x", (target, 61_000));
-                sys::receive_many(udp.as_fd(), 0, &mut Room::default()).unwrap()
+            let datagram = || drop(speaker.send_to(b"x", (target, 61_000)));
+            hears_only_while_it_listens(udp, family, Protocol::Udp, datagram);
+            let (number, reply_type) = match family {
+                Family::V4 => (libc::IPPROTO_ICMP, 0),
+                Family::V6 => (libc::IPPROTO_ICMPV6, 129),
             };
-            assert_eq!(hears(), 0);
-            let mut receiver = Receiver::new(udp.try_clone().unwrap(), family, Protocol::Udp);
-            receiver.listen(true);
-            // A busy kernel may put the delivery off.
-            assert!((0..PATIENCE).any(|_| hears() > 0), "{target}");
-            receiver.listen(false);
-            while sys::receive_many(udp.as_fd(), 0, &mut Room::default()).unwrap() > 0 {}
-            assert_eq!(hears(), 0, "{target}");
+            let domain = if family == Family::V4 { socket2::Domain::IPV4 } else { socket2::Domain::IPV6 };
+            let speaker = socket2::Socket::new(domain, socket2::Type::RAW, Some(number.into())).unwrap();
+            let to = SockAddr::from(SocketAddr::new(target.parse().unwrap(), 0));
+            // An answer to the first identifier. Only the checksum of ICMPv6 is the kernel's to write.
+            let mut reply = [reply_type, 0, 0, 0, 4, 0, 0, 1];
+            if family == Family::V4 {
+                reply[2..4].copy_from_slice(&[0xfb, 0xfe]);
+            }
+            let answer = || drop(speaker.send_to(&reply, &to));
+            hears_only_while_it_listens(icmp, family, Protocol::Icmp, answer);
         }
     });
+}
+
+fn hears_only_while_it_listens(socket: &OwnedFd, family: Family, protocol: Protocol, speak: impl Fn()) {
+    let hears = || {
+        speak();
+        sys::receive_many(socket.as_fd(), 0, &mut Room::default()).unwrap()
+    };
+    assert_eq!(hears(), 0, "{family:?} {protocol:?} as it was opened");
+    let mut receiver = Receiver::new(socket.try_clone().unwrap(), family, protocol);
+    assert_eq!(hears(), 0, "{family:?} {protocol:?} before anybody listens");
+    receiver.listen(true);
+    // A busy kernel may put the delivery off.
+    assert!((0..PATIENCE).any(|_| hears() > 0), "{family:?} {protocol:?}");
+    receiver.listen(false);
+    while sys::receive_many(socket.as_fd(), 0, &mut Room::default()).unwrap() > 0 {}
+    assert_eq!(hears(), 0, "{family:?} {protocol:?} afterwards");
 }
 
 /// Notes what a carrier tells.
@@ -413,3 +433,45 @@ fn flood(target: &str, body: &Body) -> (usize, usize, usize) {
 
 const PROBES: u32 = 40;
 const PATIENCE: u32 = 100_000;
+
+#[test]
+fn a_host_that_is_told_of_a_small_mtu_sends_fragments() {
+    require_root("a_host_that_is_told_of_a_small_mtu_sends_fragments");
+    in_namespace(|| {
+        let _stamps = testing::kernel_stamps();
+        let _router = testing::router();
+        block_on(async {
+            let driver = driver();
+            for (target, size, mtu, reassembled) in [
+                ("10.77.0.2", 1_200, 700, "/proc/net/snmp"),
+                ("2001:db8:77::2", 1_400, 1_280, "/proc/net/snmp6"),
+            ] {
+                let before = fragments(reassembled);
+                let machine = ping(target, |spec| {
+                    (spec.payload_bytes, spec.pseudo_mtu) = (size, Some(mtu));
+                    // The next one leaves when the reply before it has come, and was answered.
+                    (spec.count, spec.interval) = (3, Nanos::from_millis(1));
+                    spec.schedule = mmn_probe::schedule::Schedule::SendOnReceive;
+                });
+                let (done, _) = driver.run(machine, Wish::Only(Lane::Precise)).await.unwrap();
+                assert_eq!((done.too_big_sent(), done.too_big_failed()), (3, None), "{target}");
+                assert!(done.samples().all(|sample| matches!(sample.fate, Fate::Replied(_))), "{target}");
+                // The first reply came whole, and those after it in two.
+                assert_eq!(fragments(reassembled) - before, 2, "{target}");
+            }
+        });
+    });
+}
+
+/// How many packets the calling thread's namespace has put together from fragments.
+fn fragments(path: &str) -> u64 {
+    let text = std::fs::read_to_string(path.replace("/proc/", "/proc/thread-self/")).unwrap();
+    if path.ends_with('6') {
+        let line = text.lines().find(|line| line.starts_with("Ip6ReasmOKs")).unwrap();
+        return line.split_whitespace().nth(1).unwrap().parse().unwrap();
+    }
+    let mut lines = text.lines().filter(|line| line.starts_with("Ip:"));
+    let (names, values) = (lines.next().unwrap(), lines.next().unwrap());
+    let at = names.split_whitespace().position(|name| name == "ReasmOKs").unwrap();
+    values.split_whitespace().nth(at).unwrap().parse().unwrap()
+}

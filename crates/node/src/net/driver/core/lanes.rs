@@ -36,6 +36,7 @@ impl Core {
         if let Some(lane) = job.lane
             && let Some(carrier) = self.carriers.get(usize::from(job.carrier))
             && carrier.carries(lane, probe).is_ok()
+            && (probe.router.is_none() || carrier.has_detour())
         {
             return Ok((job.carrier, lane));
         }
@@ -52,7 +53,9 @@ impl Core {
         let mut reason = SendFailure::NoSocket;
         for lane in lanes {
             for (index, carrier) in self.carriers.iter().enumerate() {
-                match carrier.carries(*lane, probe) {
+                let carries = carrier.carries(*lane, probe);
+                let no_router = probe.router.is_some() && !carrier.has_detour();
+                match carries.and(if no_router { Err(SendFailure::NoRouter) } else { Ok(()) }) {
                     Ok(()) => {
                         let index = u8::try_from(index).unwrap_or(u8::MAX);
                         job.lane = Some(*lane);

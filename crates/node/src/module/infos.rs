@@ -1,0 +1,16 @@
+//! What kinds say of themselves: made once in a process, however many vantage points it has.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
+
+use mmn_kit::Registered;
+use mmn_schema::announce::KindInfo;
+
+/// By the kind's name, of which a program has one.
+static INFOS: Mutex<BTreeMap<&'static str, KindInfo>> = Mutex::new(BTreeMap::new());
+
+/// What a kind says of itself. Its schemas are shared by all who ask.
+pub(super) fn info(kind: &'static dyn Registered) -> KindInfo {
+    let mut infos = INFOS.lock().unwrap_or_else(PoisonError::into_inner);
+    infos.entry(kind.name()).or_insert_with(|| kind.info()).clone()
+}
