@@ -1,5 +1,6 @@
 //! Names of a plan to addresses, for who has no resolver to ask: nothing of it leaves this process.
 
+use std::borrow::Cow;
 use std::net::{IpAddr, SocketAddr};
 
 use mmn_lab::{
@@ -37,16 +38,40 @@ pub(in crate::net) fn of_nodes(plan: &Plan, name: &str) -> Option<Vec<IpAddr>> {
     Some(node.addresses.iter().collect())
 }
 
-/// Aliases are followed a few times.
-fn in_zones(plan: &Plan, name: &str, depth: u8) -> Vec<IpAddr> {
+/// The name that the PTR record of a name has in the zones.
+pub(in crate::net) fn name_of(plan: &Plan, reverse: &str) -> Option<String> {
+    let mut asked = Cow::Borrowed(reverse);
+    for _ in 0..=MOST_ALIASES {
+        let mut alias = None;
+        for data in records(plan, &asked) {
+            match data {
+                RecordData::Ptr(name) => return Some(name.strip_suffix('.').unwrap_or(name).to_owned()),
+                RecordData::Cname(target) => {
+                    alias = Some(target.strip_suffix('.').unwrap_or(target).to_owned())
+                }
+                _ => {}
+            }
+        }
+        asked = Cow::Owned(alias?);
+    }
+    None
+}
+
+/// What the zones have of a name.
+fn records<'a>(plan: &'a Plan, name: &str) -> impl Iterator<Item = &'a RecordData> {
     let records = plan.zones.iter().flat_map(|zone| &zone.records);
-    let own = records.filter(|record| {
+    let own = records.filter(move |record| {
         let owner = record.name.strip_suffix('.').unwrap_or(&record.name);
         owner.eq_ignore_ascii_case(name)
     });
+    own.map(|record| &record.data)
+}
+
+/// Aliases are followed a few times.
+fn in_zones(plan: &Plan, name: &str, depth: u8) -> Vec<IpAddr> {
     let mut addresses = Vec::new();
-    for record in own {
-        match &record.data {
+    for data in records(plan, name) {
+        match data {
             RecordData::A(address) => addresses.push(IpAddr::V4(*address)),
             RecordData::Aaaa(address) => addresses.push(IpAddr::V6(*address)),
             RecordData::Cname(target) if depth < MOST_ALIASES => {
