@@ -253,28 +253,12 @@ mod tests {
         assert_eq!(reply(&asked, &bytes), name("x.arpa"));
         // What would play with a terminal, or with who reads labels.
         assert_eq!(pointer(&asked, b"\x04\x1b[2J\x03a.b\0"), name("\\027[2J.a\\.b"));
-        assert_eq!(
-            pointer(&asked, &[&[63][..], &[b'a'; 63], &[62], &[b'b'; 62], &[0]].concat()).map(|reply| {
-                match reply {
-                    Reply::Name(Some(name)) => name.len(),
-                    other => panic!("{other:?}"),
-                }
-            }),
-            Some(126)
-        );
         let none = Some(Reply::Name(None));
-        // The root, a circle, a pointer that does not lead back, a label of unknown kind, something behind it, too long.
-        for data in [
-            &b"\0"[..],
-            b"\x01a\xc0\x34",
-            b"\xc0\xff",
-            b"\x40",
-            b"\x01a\0\0",
-            &[&[62; 63][..], &[0]].concat().repeat(1),
-            &[&[63, 7].repeat(1)[..], &[7; 62]].concat(),
-        ] {
+        // The root, a circle, a pointer that does not lead back, a label of unknown kind, something behind it.
+        for data in [&b"\0"[..], b"\x01a\xc0\x35", b"\xc0\xff", b"\x40", b"\x01a\0\0"] {
             assert_eq!(pointer(&asked, data), none, "{data:?}");
         }
+        // Escapes make it too long.
         let long = [&[50][..], &[1; 50]].concat();
         assert_eq!(pointer(&asked, &[&long.repeat(2)[..], &[0]].concat()), none);
         assert_eq!(reply(&asked, &answer(&asked, 0x8180, &[])), none);
