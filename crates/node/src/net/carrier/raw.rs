@@ -199,7 +199,8 @@ impl RawCarrier {
             receiver.attach(&self.wide)?;
         }
         if let Some(fragments) = self.fragments.as_ref().filter(|_| protocol == Protocol::Icmp) {
-            fragments.attach(&self.wide.ids())?;
+            // Without it replies are heard all the same.
+            let _ = fragments.attach(&self.wide.ids());
         }
         Ok(())
     }
