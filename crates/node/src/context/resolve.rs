@@ -50,8 +50,8 @@ pub(super) async fn resolve(
 /// The name that the DNS has for an address.
 pub(super) async fn name_of(site: &Rc<Site>, address: IpAddr, until: Instant) -> Option<String> {
     let reverse = stub::reverse(address);
-    if let Some(known) = site.network.name_of(&reverse) {
-        return known;
+    if let Some(known) = site.network.pointers(&reverse) {
+        return known.into_iter().next();
     }
     let conf = resolv_conf::of(&site.network);
     match question(site, until, &conf, &reverse, Ask::Ptr).await {

@@ -141,7 +141,9 @@ fn name(bytes: &[u8], mut at: usize, length: usize) -> Option<String> {
             0 => return text.pop().map(|_| text),
             1..=63 => {
                 let label = bytes.get(at + 1..at + 1 + usize::from(first))?;
-                label.iter().for_each(|octet| present(*octet, &mut text));
+                for octet in label {
+                    present(*octet, &mut text);
+                }
                 text.push('.');
                 at += 1 + label.len();
             }

@@ -121,16 +121,16 @@ impl Network {
         }
     }
 
-    /// What a simulated world answers for the PTR record of a name without asking anybody, if it has any; nothing where that
-    /// is to be asked elsewhere.
-    pub(crate) fn name_of(&self, reverse: &str) -> Option<Option<String>> {
+    /// What a simulated world answers for the PTR records of a name without asking anybody; nothing where that is to be asked
+    /// elsewhere.
+    pub(crate) fn pointers(&self, reverse: &str) -> Option<Vec<String>> {
         match self {
             Self::Own => None,
             Self::Lab(inside) => {
                 let Shared { plan, name_servers, .. } = &*inside.lab.shared;
-                name_servers.is_empty().then(|| names::name_of(plan, reverse))
+                name_servers.is_empty().then(|| names::pointers(plan, reverse))
             }
-            Self::Universe(universe, _) => Some(names::name_of(universe.plan(), reverse)),
+            Self::Universe(universe, _) => Some(names::pointers(universe.plan(), reverse)),
         }
     }
 

@@ -219,7 +219,9 @@ impl Work {
             }
             Event::Node(Some(Change::Fragments(socket))) => turn.fragments = Some(socket),
             Event::Node(Some(Change::Gifts(mut sockets))) => {
-                sockets.iter_mut().for_each(|gift| gift.add_fragments(&mut turn.fragments));
+                for gift in &mut sockets {
+                    gift.add_fragments(&mut turn.fragments);
+                }
                 self.trials.add(sockets);
                 self.trials.begin(&self.kinds);
             }

@@ -1,6 +1,5 @@
 //! Names of a plan to addresses, for who has no resolver to ask: nothing of it leaves this process.
 
-use std::borrow::Cow;
 use std::net::{IpAddr, SocketAddr};
 
 use mmn_lab::{
@@ -38,23 +37,24 @@ pub(in crate::net) fn of_nodes(plan: &Plan, name: &str) -> Option<Vec<IpAddr>> {
     Some(node.addresses.iter().collect())
 }
 
-/// The name that the PTR record of a name has in the zones.
-pub(in crate::net) fn name_of(plan: &Plan, reverse: &str) -> Option<String> {
-    let mut asked = Cow::Borrowed(reverse);
+/// What the PTR records of a name say in the zones. Aliases are followed a few times.
+pub(in crate::net) fn pointers(plan: &Plan, reverse: &str) -> Vec<String> {
+    let whole = |name: &str| name.strip_suffix('.').unwrap_or(name).to_owned();
+    let mut asked = reverse.to_owned();
     for _ in 0..=MOST_ALIASES {
-        let mut alias = None;
-        for data in records(plan, &asked) {
-            match data {
-                RecordData::Ptr(name) => return Some(name.strip_suffix('.').unwrap_or(name).to_owned()),
-                RecordData::Cname(target) => {
-                    alias = Some(target.strip_suffix('.').unwrap_or(target).to_owned())
-                }
-                _ => {}
-            }
+        let pointer =
+            |data: &RecordData| if let RecordData::Ptr(name) = data { Some(whole(name)) } else { None };
+        let found: Vec<String> = records(plan, &asked).filter_map(pointer).collect();
+        let alias = records(plan, &asked).find_map(|data| match data {
+            RecordData::Cname(target) => Some(whole(target)),
+            _ => None,
+        });
+        match alias {
+            Some(alias) if found.is_empty() => asked = alias,
+            _ => return found,
         }
-        asked = Cow::Owned(alias?);
     }
-    None
+    Vec::new()
 }
 
 /// What the zones have of a name.
