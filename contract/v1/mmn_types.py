@@ -2339,6 +2339,9 @@ PingReply = TypedDict(
         "tos": NotRequired[Union[int, None]],
         # The identification in its IPv4 header, where the system tells.
         "ip_id": NotRequired[Union[int, None]],
+        # The identification of its IPv6 fragment header, of an echo reply that came in fragments; on the raw and the precise
+        # lane, where nothing on the host puts fragments together before its sockets see them.
+        "fragment_id": NotRequired[Union[int, None]],
         # The length of the reply or error in bytes, its ICMP, UDP or TCP header included, its IP header not.
         "bytes": NotRequired[Union[int, None]],
         # The protocol of the reply to UDP and TCP.
@@ -2626,6 +2629,11 @@ class TraceParams(TypedDict):
     no_backward: NotRequired[bool]
     """Don't go back."""
 
+    names: NotRequired[bool]
+    """Ask the vantage point's resolver for the names of the addresses that answered (their PTR records), when the path is
+    known. It takes 5 s at most; names that have not come by then are absent.
+    """
+
     router: NotRequired[Union["TraceAddress", None]]
     """Address of the router that probes leave by, on a link of the vantage point, whatever its routes say. It takes packet
     sockets, which the site's policy must allow.
@@ -2810,6 +2818,10 @@ TraceReply = TypedDict(
     {
         # Who sent it.
         "from": "TraceAddress",
+        # The sender's name, where it was asked for and the address has one: that of its PTR record in presentation format, without the final
+        # dot. Whoever has the address's zone writes there what they like. In a
+        # multipath result the nodes have the names.
+        "from_name": NotRequired[Union[str, None]],
         # The time from the probe's leaving to its coming, in nanoseconds.
         "rtt_ns": NotRequired[Union[int, None]],
         # The TTL with which it arrived, where the system tells.
@@ -3102,6 +3114,11 @@ class MultipathParams(TypedDict):
     dont_fragment: NotRequired[bool]
     """Forbid routers to fragment the probes."""
 
+    names: NotRequired[bool]
+    """Ask the vantage point's resolver for the names of the addresses that answered (their PTR records), when the path is
+    known. It takes 5 s at most; names that have not come by then are absent.
+    """
+
     router: NotRequired[Union["MultipathAddress", None]]
     """Address of the router that probes leave by, on a link of the vantage point, whatever its routes say. It takes packet
     sockets, which the site's policy must allow.
@@ -3233,6 +3250,11 @@ class MultipathNode(TypedDict):
     address: NotRequired[Union["MultipathAddress", None]]
     """Its address; absent where it is silent."""
 
+    name: NotRequired[Union[str, None]]
+    """Its name, where it was asked for and the address has one: that of its PTR record in presentation format, without the final
+    dot. Whoever has the address's zone writes there what they like.
+    """
+
     kind: "MultipathNodeKind"
     """What it is."""
 
@@ -3312,6 +3334,10 @@ MultipathReply = TypedDict(
     {
         # Who sent it.
         "from": "MultipathAddress",
+        # The sender's name, where it was asked for and the address has one: that of its PTR record in presentation format, without the final
+        # dot. Whoever has the address's zone writes there what they like. In a
+        # multipath result the nodes have the names.
+        "from_name": NotRequired[Union[str, None]],
         # The time from the probe's leaving to its coming, in nanoseconds.
         "rtt_ns": NotRequired[Union[int, None]],
         # The TTL with which it arrived, where the system tells.

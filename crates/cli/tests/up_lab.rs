@@ -240,6 +240,16 @@ fn ping_is_true(up: &Up, vp: &str, ping: &Value) {
     assert!(least_off <= error_ns, "{least_off} ns off at least: {ping} {truth:?}");
 }
 
+/// The names of the hops of a trace.
+fn names(trace: &Value) -> Vec<Option<&str>> {
+    let hops = trace["body"]["hops"].as_array().unwrap_or_else(|| panic!("no hops: {trace}"));
+    hops.iter().map(|hop| hop["probes"][0]["reply"]["from_name"].as_str()).collect()
+}
+
+/// Those of the chain: the third router says nothing, and the end has none.
+const CHAIN: [Option<&str>; 6] =
+    [Some("r1.lab.test"), Some("r2.lab.test"), None, Some("r4.lab.test"), Some("r5.lab.test"), None];
+
 fn the_chain_is_measured(user: As) {
     let up = Up::start(&example("chain.toml"), user);
     let driver = up.told("driver");
@@ -286,6 +296,11 @@ fn the_chain_is_measured(user: As) {
         let tcp = up.result(&["tcp", "www", "--port", port]);
         assert_eq!(tcp["body"]["state"], state, "{tcp}");
     }
+
+    let trace = up.result(&["trace", "198.18.1.1", "--names"]);
+    assert_eq!(names(&trace), CHAIN, "{trace}");
+    let page = up.mmn(&["trace", "www", "--names"]);
+    assert!(String::from_utf8_lossy(&page.stdout).contains("r1.lab.test (198.19.0.1)"), "{page:?}");
 
     // Programs live in the same network, and the lab tells how it is.
     let inside = up.mmn(&["lab", "exec", "home", "--", "cat", "/proc/net/dev"]);
@@ -395,6 +410,14 @@ fn services_answer_to_dns_and_http() {
     // Names by the recursive server of the file, here over TCP, and by it for a page.
     let dns = up.result(&["dns", "wide.lab.test", "--protocol", "tcp", "--from", "e"]);
     assert!(dns["body"].to_string().contains("198.18.16.1"), "{dns}");
+    for (vp, expected) in
+        [("w", [Some("west.lab.test"), Some("east.lab.test")]), ("e", [Some("east.lab.test"), None])]
+    {
+        let trace = up.result(&["trace", "198.18.16.1", "--names", "--from", vp]);
+        assert_eq!(names(&trace)[..2], expected, "{trace}");
+    }
+    let paths = up.result(&["multipath", "198.18.16.1", "--names", "--from", "w"]);
+    assert_eq!(paths["body"]["nodes"][1]["name"], "west.lab.test", "{paths}");
     let page = up.result(&["http", "https://wide.lab.test/", "--from", "w"]);
     let hop = &page["body"]["hops"][0];
     assert_eq!((&hop["status"], &hop["tls"]["verified"]), (&200.into(), &true.into()), "{page}");
@@ -445,6 +468,8 @@ fn where_namespaces_are_refused_the_world_runs_in_the_process_and_says_why() {
     assert!(dns["body"].to_string().contains("198.18.1.1"), "{dns}");
     let dns = up.result(&["dns", "www.lab.test", "--server", "198.18.1.1", "--protocol", "tcp"]);
     assert!(dns.to_string().contains("unsupported"), "{dns}");
+    let trace = up.result(&["trace", "www", "--names"]);
+    assert_eq!(names(&trace), CHAIN, "{trace}");
     let ping = up.result(&["ping", "www", "--count", "1"]);
     assert_eq!(ping["body"]["conditions"]["lane"], "simulated", "{ping}");
     assert_eq!(ping["summary"]["rtt_min_ns"], 40_000_000, "{ping}");

@@ -26,6 +26,9 @@ pub(crate) fn dns_message(bytes: &[u8]) {
 pub(crate) fn ip(bytes: &[u8]) {
     let _ = ipv4::decode(bytes);
     let _ = ipv6::decode(bytes).map(|packet| ipv6::upper(&packet).is_ok());
+    if let Ok(fragment) = ipv6::fragment(bytes) {
+        assert_eq!(fragment.payload.len() + 8, bytes.len());
+    }
 }
 
 /// A packet as a socket gives it: the first octet picks the socket.

@@ -2,6 +2,7 @@
 
 use std::any::Any;
 use std::fmt;
+use std::future::ready;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 
@@ -50,6 +51,13 @@ pub trait Context {
         host: &'a str,
         family: Family,
     ) -> LocalBoxFuture<'a, Result<Resolution, Failure>>;
+
+    /// The name that the DNS has for an address (its PTR record), without the final dot, in presentation format (RFC 1035,
+    /// section 5.1) and at most 253 octets long; asked of the system's resolver until `until`. Nothing where there is none, or
+    /// none came in time. Whoever has the address's zone writes there what they like.
+    fn name_of(&self, _address: IpAddr, _until: Instant) -> LocalBoxFuture<'_, Option<String>> {
+        Box::pin(ready(None))
+    }
 
     /// Whether the site's policy allows packets to `address`.
     fn check(&self, address: IpAddr) -> Result<(), Failure>;

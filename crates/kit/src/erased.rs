@@ -161,7 +161,7 @@ impl<K: PacketKind> PreparedPacket<K> {
         input: Option<&str>,
         Performed { machine, mut conditions }: Performed,
         interface_of: &InterfaceOf<'_>,
-    ) -> Result<Measured<Body>, Failure> {
+    ) -> Result<Measured<K::Body>, Failure> {
         let machine: Box<dyn Any> = machine;
         let machine = machine
             .downcast::<K::Machine>()
@@ -169,7 +169,7 @@ impl<K: PacketKind> PreparedPacket<K> {
         conditions.interface = K::source(&machine).and_then(interface_of);
         let target = K::target(&machine);
         let input = input.map_or_else(|| target.to_string().into(), Cow::Borrowed);
-        erase(K::measured(&self.params, &input, target, &machine, &conditions)?)
+        K::measured(&self.params, &input, target, &machine, &conditions)
     }
 }
 
@@ -191,7 +191,7 @@ impl<K: PacketKind> Measurement for PreparedPacket<K> {
     }
 
     fn driven(&self) -> Option<Family> {
-        Some(K::family(&self.params))
+        (!K::completes(&self.params)).then(|| K::family(&self.params))
     }
 
     fn machine(&self, target: IpAddr, key: [u8; 16]) -> Result<(Box<dyn Driven>, Wish), Failure> {
@@ -204,7 +204,7 @@ impl<K: PacketKind> Measurement for PreparedPacket<K> {
         performed: Performed,
         interface_of: &InterfaceOf<'_>,
     ) -> Result<Measured<Body>, Failure> {
-        self.measured(None, performed, interface_of)
+        erase(self.measured(None, performed, interface_of)?)
     }
 
     fn run<'a>(
@@ -224,7 +224,12 @@ impl<K: PacketKind> Measurement for PreparedPacket<K> {
             context.random(&mut key);
             let (machine, wish) = self.machine(target, key)?;
             let performed = context.drive(target, machine, wish).await?;
-            self.measured(Some(text), performed, &|source| context.interface_of(source))
+            let mut measured =
+                self.measured(Some(text), performed, &|source| context.interface_of(source))?;
+            if K::completes(&self.params) {
+                K::complete(context, &self.params, &mut measured.body).await;
+            }
+            erase(measured)
         }
         .boxed_local()
     }

@@ -64,6 +64,7 @@ pub struct Cost {
 }
 
 /// A measurement that is a machine of `mmn-probe`: it runs on whatever drives packets and time.
+#[expect(async_fn_in_trait, reason = "performed on a current-thread runtime; futures need not be Send")]
 pub trait PacketKind: Kind {
     /// The machine.
     type Machine: Machine + Send + 'static;
@@ -120,6 +121,14 @@ pub trait PacketKind: Kind {
         machine: &Self::Machine,
         conditions: &Conditions,
     ) -> Result<Measured<Self::Body>, Failure>;
+
+    /// Whether [`Self::complete`] has something to add: then each task has a future of its own.
+    fn completes(_: &Self::Params) -> bool {
+        false
+    }
+
+    /// Adds to what the machine found what takes no probe. It has to be done by the task's deadline.
+    async fn complete(_: &dyn Context, _: &Self::Params, _: &mut Self::Body) {}
 }
 
 /// A task that is one echo request.

@@ -9,6 +9,8 @@
 //! Begin with [`ping`], the smallest.
 
 #[cfg(feature = "run")]
+mod names;
+#[cfg(feature = "run")]
 mod session;
 mod shared;
 

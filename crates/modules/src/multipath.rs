@@ -12,7 +12,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
 
-use crate::shared::{Address, AddressFamily, Conditions, LaneWish, field, is_false, is_zero, real};
+use crate::shared::{
+    Address, AddressFamily, Conditions, LaneWish, NAMES_WITHIN_NS, field, is_false, is_zero, real,
+};
 use crate::trace::{MAX_ATTEMPTS, MAX_SIZE, Reply, SELF_TEST_PORT, Status};
 
 #[cfg(feature = "run")]
@@ -66,6 +68,9 @@ pub struct Params {
     pub tos: Option<u8>,
     /// Forbid routers to fragment the probes.
     pub dont_fragment: bool,
+    /// Ask the vantage point's resolver for the names of the addresses that answered (their PTR records), when the path is
+    /// known. It takes 5 s at most; names that have not come by then are absent.
+    pub names: bool,
     /// Address of the router that probes leave by, on a link of the vantage point, whatever its routes say. It takes packet
     /// sockets, which the site's policy must allow.
     pub router: Option<Address>,
@@ -98,6 +103,7 @@ impl Default for Params {
             dscp: None,
             tos: None,
             dont_fragment: false,
+            names: false,
             router: None,
             source: None,
             family: Family::Any,
@@ -240,6 +246,10 @@ pub struct Node {
     /// Its address; absent where it is silent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub address: Option<Address>,
+    /// Its name, where it was asked for and the address has one: that of its PTR record in presentation format, without the final
+    /// dot. Whoever has the address's zone writes there what they like.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
     /// What it is.
     pub kind: NodeKind,
     /// How it chooses among its next hops; absent where it has but one, or it could not be told.
@@ -401,7 +411,8 @@ impl Kind for Multipath {
                 .timeout
                 .as_ns()
                 .saturating_mul(rounds)
-                .saturating_add(params.wait.as_ns().saturating_mul(packets)),
+                .saturating_add(params.wait.as_ns().saturating_mul(packets))
+                .saturating_add(if params.names { NAMES_WITHIN_NS } else { 0 }),
         }
     }
 

@@ -330,6 +330,9 @@ pub(crate) const fn family_by(family: mmn_kit::Family, router: Option<Address>) 
     }
 }
 
+/// How long the names of a path's addresses may take.
+pub(crate) const NAMES_WITHIN_NS: u64 = 5_000_000_000;
+
 /// A field of a summary.
 pub(crate) fn field(name: &str, unit: &str, description: &str) -> SummaryField {
     SummaryField { name: name.to_owned(), unit: unit.to_owned(), description: description.to_owned() }

@@ -14,7 +14,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::shared::{
-    Address, AddressFamily, Conditions, LaneWish, field, hex, is_false, is_zero, maybe_real,
+    Address, AddressFamily, Conditions, LaneWish, NAMES_WITHIN_NS, field, hex, is_false, is_zero, maybe_real,
 };
 
 mod reply;
@@ -120,6 +120,9 @@ pub struct Params {
     pub local_stop_set_age: Span,
     /// Don't go back.
     pub no_backward: bool,
+    /// Ask the vantage point's resolver for the names of the addresses that answered (their PTR records), when the path is
+    /// known. It takes 5 s at most; names that have not come by then are absent.
+    pub names: bool,
     /// Address of the router that probes leave by, on a link of the vantage point, whatever its routes say. It takes packet
     /// sockets, which the site's policy must allow.
     pub router: Option<Address>,
@@ -168,6 +171,7 @@ impl Default for Params {
             local_stop_set_epoch: 0,
             local_stop_set_age: Span::from_millis(3_600_000),
             no_backward: false,
+            names: false,
             router: None,
             source: None,
             family: Family::Any,
@@ -557,6 +561,7 @@ impl Kind for Trace {
                 .saturating_mul(rounds + of_search + last_ditch)
                 .saturating_add(ttls * 250_000_000)
                 .saturating_add(pauses)
+                .saturating_add(if params.names { NAMES_WITHIN_NS } else { 0 })
                 .saturating_add(params.wait.as_ns().saturating_mul(of_path + of_search)),
         }
     }

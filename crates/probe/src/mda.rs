@@ -265,6 +265,7 @@ fn drive(machine: &mut Multipath, network: impl Fn(&Probe) -> IpAddr) -> u64 {
                         ttl: None,
                         tos: None,
                         ip_id: None,
+                        fragment_id: None,
                         ip_options: &[],
                         bytes: 36,
                         message: Message::Error(report),

@@ -192,6 +192,9 @@ pub struct Packet<'a> {
     pub tos: Option<u8>,
     /// The identification of its IPv4 header, where the system tells.
     pub ip_id: Option<u16>,
+    /// The identification of its IPv6 fragment header (RFC 8200, section 4.5), where it came in fragments and the driver saw
+    /// them.
+    pub fragment_id: Option<u32>,
     /// Its IPv4 options; empty where there are none, or the system does not tell.
     pub ip_options: &'a [u8],
     /// The length of what follows its IP header, in octets: of an ICMP message with its header.

@@ -84,6 +84,11 @@ fn place(record: &ResultRecord) -> Option<String> {
     record.vp_name.as_deref().map(|name| named(name, record.simulated))
 }
 
+/// An address as it is shown, with its name where it has one.
+fn address(address: impl std::fmt::Display, name: Option<&str>) -> String {
+    name.map_or_else(|| address.to_string(), |name| format!("{name} ({address})"))
+}
+
 /// The name of a vantage point as it is shown.
 pub(crate) fn named(name: &str, simulated: bool) -> String {
     if simulated { format!("{name}{}", crate::table::SIMULATED) } else { name.to_owned() }
@@ -233,6 +238,10 @@ mod tests {
             "conditions": conditions(),
         });
         insta::assert_snapshot!(page("trace", &body));
+        let mut named = body.clone();
+        named["hops"][0]["probes"][0]["reply"]["from_name"] = json!("r1.example.net");
+        named["hops"][2]["probes"][1]["reply"]["from_name"] = json!("r3.example.net\u{1b}[2J");
+        insta::assert_snapshot!("trace_shows_names", page("trace", &named));
         let mut many = body;
         let probes: Vec<Value> = (0..10)
             .map(|n| probe(n, (n != 3).then(|| reply("203.0.113.1", 10 + u64::from(n), "ttl_exceeded"))))
@@ -260,11 +269,13 @@ mod tests {
         };
         let mut first = node(1, 1, "router", Some("203.0.113.1"));
         first["balancer"] = json!("per_flow");
+        let mut second = node(2, 2, "router", Some("203.0.113.2"));
+        second["name"] = json!("r2.example.net");
         let body = json!({
             "target": "198.51.100.9", "address": "198.51.100.9", "family": "ipv4", "method": "udp_dport",
             "confidence": 95.0, "stop": { "reason": "completed" }, "sent": 40, "replied": 30,
             "nodes": [
-                node(0, 0, "source", None), first, node(2, 2, "router", Some("203.0.113.2")),
+                node(0, 0, "source", None), first, second,
                 node(3, 2, "silent", None), node(4, 3, "destination", Some("198.51.100.9")),
             ],
             "links": [

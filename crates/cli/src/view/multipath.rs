@@ -3,7 +3,7 @@
 use mmn_modules::multipath::{Balancer, Body, Node, NodeKind, StopReason};
 use mmn_schema::api::ResultRecord;
 
-use super::{Page, View};
+use super::{Page, View, address};
 use crate::style::Tone;
 use crate::table::{Cell, Column, Row};
 use crate::units;
@@ -99,7 +99,7 @@ fn end(body: &Body) -> String {
 
 fn name(node: &Node) -> Cell {
     match &node.address {
-        Some(address) => address.to_string().into(),
+        Some(known) => address(known, node.name.as_deref()).into(),
         None => Cell::new("*").tone(Tone::Faint),
     }
 }
@@ -122,7 +122,7 @@ fn next(body: &Body, node: &Node) -> String {
         .iter()
         .filter(|link| link.from == node.id)
         .filter_map(|link| body.nodes.iter().find(|node| node.id == link.to))
-        .map(|node| name(node).text)
+        .map(|node| node.address.map_or_else(|| name(node).text, |address| address.to_string()))
         .collect();
     next.join(", ")
 }

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use mmn_modules::trace::{Body, Hop, MtuNote, MtuNoteKind, Probe, Reply, Status, StopReason};
 use mmn_schema::api::ResultRecord;
 
-use super::{Page, View};
+use super::{Page, View, address};
 use crate::style::Tone;
 use crate::table::{Cell, Column, Row};
 use crate::units;
@@ -37,7 +37,7 @@ impl View for Trace {
             let number = record.summary.get(name);
             Cell::new(number.map_or_else(|| "-".into(), |number| units::show(*number, unit)))
         };
-        let last = body.hops.iter().rev().find_map(first_reply).map(|reply| reply.from.to_string());
+        let last = body.hops.iter().rev().find_map(first_reply).map(sender);
         vec![
             end(&body),
             number("hops", "1"),
@@ -125,20 +125,24 @@ fn mtu_note(note: &MtuNote) -> String {
     }
 }
 
+fn sender(reply: &Reply) -> String {
+    address(reply.from, reply.from_name.as_deref())
+}
+
 fn first_reply(hop: &Hop) -> Option<&Reply> {
     hop.probes.iter().find_map(|probe| probe.reply.as_ref())
 }
 
 /// A row for each address that answered; one where none did.
 fn hop_rows(hop: &Hop, single: bool) -> Vec<Row> {
-    let mut addresses = Vec::new();
+    let mut senders: Vec<&Reply> = Vec::new();
     for reply in hop.probes.iter().filter_map(|probe| probe.reply.as_ref()) {
-        if !addresses.contains(&reply.from) {
-            addresses.push(reply.from);
+        if !senders.iter().any(|known| known.from == reply.from) {
+            senders.push(reply);
         }
     }
     let ttl = Cell::new(hop.ttl.to_string());
-    if addresses.is_empty() {
+    if senders.is_empty() {
         return vec![hop_row(
             ttl,
             Cell::new("*").tone(Tone::Faint),
@@ -147,15 +151,15 @@ fn hop_rows(hop: &Hop, single: bool) -> Vec<Row> {
         )];
     }
     let mut rows = Vec::new();
-    for (index, address) in addresses.iter().enumerate() {
+    for (index, first) in senders.into_iter().enumerate() {
         // Those that nobody answered stand with the first one who did.
         let of_this = |probe: &&Probe| match &probe.reply {
-            Some(reply) => reply.from == *address,
+            Some(reply) => reply.from == first.from,
             None => index == 0,
         };
         let probes: Vec<&Probe> = hop.probes.iter().filter(of_this).collect();
         let ttl = if index == 0 { ttl.clone() } else { Cell::new("") };
-        rows.push(hop_row(ttl, address.to_string().into(), &probes, single));
+        rows.push(hop_row(ttl, sender(first).into(), &probes, single));
     }
     rows
 }

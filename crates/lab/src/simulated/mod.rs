@@ -360,6 +360,7 @@ fn hear<M: Machine>(
         ttl: heard.ttl,
         tos: heard.tos,
         ip_id: heard.ip_id,
+        fragment_id: None,
         ip_options: heard.ip_options,
         bytes: heard.bytes,
         message: heard.message,

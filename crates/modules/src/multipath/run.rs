@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use mmn_kit::{Conditions, Failure, Family, Measured, PacketKind, Timestamp, Wish, code, summary};
+use mmn_kit::{Conditions, Context, Failure, Family, Measured, PacketKind, Timestamp, Wish, code, summary};
 use mmn_probe::cookie::Key;
 use mmn_probe::multipath::{self as machine, Multipath as Machine, Sample, Spec, Varies};
 use mmn_probe::packet::{SendFailure, Ttl};
@@ -14,6 +14,7 @@ use mmn_probe::trace::shape::Shape;
 use super::{
     Balancer, Body, Diamond, Link, Method, Multipath, Node, NodeKind, Params, Probe, Stop, StopReason,
 };
+use crate::names::names_of;
 use crate::shared::family_by;
 use crate::trace::{self, Reply, nothing_left, shape_of};
 
@@ -138,6 +139,19 @@ impl PacketKind for Multipath {
         ]);
         Ok(Measured { answered: Some(machine.is_reached()), summary, body })
     }
+
+    fn completes(params: &Params) -> bool {
+        params.names
+    }
+
+    async fn complete(context: &dyn Context, _: &Params, body: &mut Body) {
+        let addresses = body.nodes.iter().filter(|node| node.kind != NodeKind::Source);
+        let addresses = addresses.filter_map(|node| node.address.map(|address| address.0));
+        let names = names_of(context, addresses).await;
+        for node in &mut body.nodes {
+            node.name = node.address.and_then(|address| names.get(&address.0).cloned());
+        }
+    }
 }
 
 fn not_sent(sample: &Sample<'_>) -> Option<SendFailure> {
@@ -156,6 +170,7 @@ fn node(found: &machine::Node) -> Node {
         id: number(found.number),
         ttl: found.ttl.0,
         address: found.address.map(Into::into),
+        name: None,
         kind: match found.kind {
             machine::NodeKind::Source => NodeKind::Source,
             machine::NodeKind::Router => NodeKind::Router,

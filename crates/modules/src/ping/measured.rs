@@ -324,6 +324,7 @@ fn reply(found: &Found<'_>, sample: &Sample) -> Reply {
         ttl: arrival.and_then(|arrival| arrival.ttl).map(|ttl| ttl.0),
         tos: arrival.and_then(|arrival| arrival.tos),
         ip_id: arrival.and_then(|arrival| arrival.ip_id),
+        fragment_id: arrival.and_then(|arrival| arrival.fragment_id),
         bytes: arrival.map(|arrival| arrival.bytes),
         protocol,
         tcp_flags: flags.map(tcp_flags),

@@ -175,6 +175,10 @@ pub struct Reply {
     /// The identification in its IPv4 header, where the system tells.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ip_id: Option<u16>,
+    /// The identification of its IPv6 fragment header, of an echo reply that came in fragments; on the raw and the precise
+    /// lane, where nothing on the host puts fragments together before its sockets see them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fragment_id: Option<u32>,
     /// The length of the reply or error in bytes, its ICMP, UDP or TCP header included, its IP header not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bytes: Option<u32>,

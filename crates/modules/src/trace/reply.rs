@@ -10,6 +10,11 @@ use crate::shared::{Address, is_false};
 pub struct Reply {
     /// Who sent it.
     pub from: Address,
+    /// The sender's name, where it was asked for and the address has one: that of its PTR record in presentation format, without the final
+    /// dot. Whoever has the address's zone writes there what they like. In a
+    /// multipath result the nodes have the names.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from_name: Option<String>,
     /// The time from the probe's leaving to its coming, in nanoseconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rtt_ns: Option<u64>,
@@ -153,6 +158,7 @@ mod made {
         pub(crate) fn of(reply: &trace::Reply, rtt: Option<Nanos>) -> Self {
             let mut this = Self {
                 from: reply.from.into(),
+                from_name: None,
                 rtt_ns: rtt.map(|rtt| rtt.0),
                 ttl: reply.ttl.map(|ttl| ttl.0),
                 tos: reply.tos,

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::{Arc, LazyLock};
 
-use mmn_kit::{Conditions, Failure, Family, Measured, PacketKind, Timestamp, Wish, code, summary};
+use mmn_kit::{Conditions, Context, Failure, Family, Measured, PacketKind, Timestamp, Wish, code, summary};
 use mmn_probe::cookie::Key;
 use mmn_probe::packet::{SendFailure, Ttl};
 use mmn_probe::time::Nanos;
@@ -17,6 +17,7 @@ use super::{
     Body, Doubletree, Hop, Method, MtuNote, MtuNoteKind, Params, PathMtu, Probe, Reply, Stop, StopReason,
     StoppedAt, Trace, nothing_left,
 };
+use crate::names::names_of;
 use crate::shared::{Address, family_by, hex};
 
 impl PacketKind for Trace {
@@ -151,6 +152,24 @@ impl PacketKind for Trace {
         ]);
         Ok(Measured { answered: Some(machine.is_reached()), summary, body })
     }
+
+    fn completes(params: &Params) -> bool {
+        params.names
+    }
+
+    async fn complete(context: &dyn Context, _: &Params, body: &mut Body) {
+        let names = names_of(context, replies(body).map(|reply| reply.from.0)).await;
+        for reply in replies(body) {
+            reply.from_name = names.get(&reply.from.0).cloned();
+        }
+    }
+}
+
+/// All that came back, to whatever probe.
+fn replies(body: &mut Body) -> impl Iterator<Item = &mut Reply> {
+    let hops = body.hops.iter_mut().flat_map(|hop| &mut hop.probes);
+    let of_search = body.mtu.iter_mut().flat_map(|mtu| &mut mtu.probes);
+    hops.chain(&mut body.last_ditch).chain(of_search).filter_map(|probe| probe.reply.as_mut())
 }
 
 /// The fields that all probes share.

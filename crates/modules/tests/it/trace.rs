@@ -1,6 +1,8 @@
 //! `trace` and `multipath` against scripted routers.
 
+use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};
+use std::time::Duration;
 
 use mmn_kit::{Failure, Measured, Number};
 use mmn_modules::trace::{MtuNoteKind, Status, StopReason};
@@ -11,7 +13,7 @@ use mmn_schema::outcome::Outcome;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-use crate::world::{EchoEvent, World, run};
+use crate::world::{EchoEvent, RESOLVE, World, prepare, run};
 
 const TARGET: &str = "192.0.2.1";
 
@@ -205,6 +207,85 @@ fn ways_are_a_graph() {
     assert_eq!(measured.summary["links"], Number::Integer(4));
     assert_eq!(measured.summary["width"], Number::Integer(2));
     assert_eq!(measured.summary["rtt_ns"], Number::Integer(3_000_000));
+}
+
+/// Performs a kind in a world whose routers have names, the one of the fifth hop not before `late`. Gives what was asked, too.
+fn named<B: DeserializeOwned + 'static>(
+    kind: &'static str,
+    params: Value,
+    late: Duration,
+    deadline: Duration,
+) -> (B, Vec<IpAddr>, usize) {
+    run(async move {
+        let world = World::new().deadline_in(deadline).echo(|probe, _| along(probe));
+        let world = world.pointer(router(1), "r1.example", RESOLVE).pointer(router(5), "r5.example", late);
+        let body = world.perform(kind, params, TARGET).await.unwrap().body;
+        let (asked, at_a_time) = world.asked();
+        (body, asked, at_a_time)
+    })
+}
+
+/// The names of the hops.
+fn names(body: &trace::Body) -> Vec<Option<&str>> {
+    let replies = body.hops.iter().map(|hop| hop.probes[0].reply.as_ref().unwrap());
+    replies.map(|reply| reply.from_name.as_deref()).collect()
+}
+
+const HOUR: Duration = Duration::from_secs(3_600);
+
+#[test]
+fn routers_are_asked_for_by_name_once_each() {
+    let twice = json!({ "names": true, "all_attempts": true });
+    let (body, asked, at_a_time) = named::<trace::Body>("trace", twice, RESOLVE, HOUR);
+    assert_eq!(names(&body), [Some("r1.example"), None, None, None, Some("r5.example"), None]);
+    assert_eq!(body.hops[0].probes[1].reply.as_ref().unwrap().from_name.as_deref(), Some("r1.example"));
+    let distinct: BTreeSet<&IpAddr> = asked.iter().collect();
+    assert_eq!((asked.len(), distinct.len(), at_a_time), (6, 6, 6));
+    let (body, asked, _) = named::<trace::Body>("trace", json!({}), RESOLVE, HOUR);
+    assert_eq!((names(&body), asked), (vec![None; 6], vec![]));
+
+    let (body, asked, _) =
+        named::<multipath::Body>("multipath", json!({ "names": true, "method": "icmp" }), RESOLVE, HOUR);
+    let names: Vec<Option<&str>> = body.nodes.iter().map(|node| node.name.as_deref()).collect();
+    assert_eq!(names, [None, Some("r1.example"), None, None, None, Some("r5.example"), None]);
+    assert_eq!(asked.len(), 6);
+}
+
+#[test]
+fn a_name_that_is_late_keeps_no_result() {
+    // Later than names may take, and than the task may.
+    for (late, deadline) in [(6, 3_600), (3, 2)] {
+        let (late, deadline) = (Duration::from_secs(late), Duration::from_secs(deadline));
+        let (body, asked, _) = named::<trace::Body>("trace", json!({ "names": true }), late, deadline);
+        assert_eq!(names(&body), [Some("r1.example"), None, None, None, None, None]);
+        assert_eq!(asked.len(), 6);
+    }
+    // No time is left to ask at all.
+    let deadline = Duration::from_millis(150);
+    let (body, asked, _) = named::<trace::Body>("trace", json!({ "names": true }), RESOLVE, deadline);
+    assert_eq!((names(&body), asked), (vec![None; 6], vec![]));
+}
+
+#[test]
+fn names_that_are_many_are_asked_for_a_few_at_a_time() {
+    let (asked, at_a_time) = run(async {
+        let world = World::new().echo(|probe, _| match probe.ttl.unwrap().0 {
+            ttl @ ..40 => vec![(1, expired(probe, ttl, vec![]))],
+            _ => vec![(2, reply(probe))],
+        });
+        let params = json!({ "names": true, "max_ttl": 40 });
+        world.perform::<trace::Body>("trace", params, TARGET).await.unwrap();
+        world.asked()
+    });
+    assert_eq!((asked.len(), at_a_time), (40, 16));
+}
+
+#[test]
+fn what_asks_for_names_takes_a_future() {
+    for kind in ["trace", "multipath"] {
+        assert!(prepare(kind, json!({})).unwrap().driven().is_some());
+        assert!(prepare(kind, json!({ "names": true })).unwrap().driven().is_none());
+    }
 }
 
 #[test]

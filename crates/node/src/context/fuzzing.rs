@@ -4,11 +4,16 @@
 use super::stub::{Ask, Reply, query, reply};
 use super::{resolv_conf, stub};
 
-/// The reply of a name server to one of two queries. The first octet picks the query, the next ten are flags and
+/// The reply of a name server to one of three queries. The first octet picks the query, the next ten are flags and
 /// counts; the question is repeated as it was asked, and the rest follows it.
 pub fn stub_reply(bytes: &[u8]) {
     let Some((choice, rest)) = bytes.split_first() else { return };
-    let ask = if choice % 2 == 0 { Ask::A } else { Ask::Aaaa };
+    // The corpus was made for the first two.
+    let ask = match choice {
+        0xf0.. => Ask::Ptr,
+        choice if choice % 2 == 0 => Ask::A,
+        _ => Ask::Aaaa,
+    };
     let Some(asked) = query(0x1234, "a.example", ask) else { panic!("a name was refused") };
     let _ = reply(&asked, rest);
     let _ = reply(rest, rest);
@@ -18,9 +23,16 @@ pub fn stub_reply(bytes: &[u8]) {
         return;
     };
     let message = [id.as_slice(), head, question.unwrap_or_default(), records].concat();
-    if let Some(Reply::Addresses(addresses)) = reply(&asked, &message) {
-        assert!(addresses.iter().all(|address| address.is_ipv4() == (ask == Ask::A)), "{addresses:?}");
-        assert!(addresses.len() * 4 <= records.len());
+    match reply(&asked, &message) {
+        Some(Reply::Addresses(addresses)) => {
+            assert!(addresses.iter().all(|address| address.is_ipv4() == (ask == Ask::A)), "{addresses:?}");
+            assert!(addresses.len() * 4 <= records.len());
+        }
+        Some(Reply::Name(Some(name))) => {
+            assert!(ask == Ask::Ptr && (1..=253).contains(&name.len()), "{name:?}");
+            assert!(name.bytes().all(|octet| octet.is_ascii_graphic()), "{name:?}");
+        }
+        _ => {}
     }
     if let Ok(name) = std::str::from_utf8(records)
         && let Some(asked) = query(0, name, ask)

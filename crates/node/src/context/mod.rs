@@ -304,6 +304,10 @@ impl Context for TaskContext {
         resolve::resolve(&self.site, self.deadline, host, family).boxed_local()
     }
 
+    fn name_of(&self, address: IpAddr, until: Instant) -> LocalBoxFuture<'_, Option<String>> {
+        resolve::name_of(&self.site, address, until.min(self.deadline)).boxed_local()
+    }
+
     fn check(&self, address: IpAddr) -> Result<(), Failure> {
         self.site.check(address)
     }

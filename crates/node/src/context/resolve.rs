@@ -1,6 +1,6 @@
 //! Names to addresses, as this system resolves them: literals, `/etc/hosts`, then the name servers of
 //! `/etc/resolv.conf`, in their order, over UDP and, where an answer does not fit, TCP. In a simulated world: what its file
-//! names, then its name servers.
+//! names, then its name servers. And addresses to the names that the DNS alone has for them.
 //!
 //! Nothing is remembered between tasks: each resolution is part of its measurement.
 
@@ -45,6 +45,19 @@ pub(super) async fn resolve(
     let took_ns = Some(clock::monotonic().saturating_since(began).0);
     let addresses = chosen(site, host, family, addresses)?;
     Ok(Resolution { addresses, took_ns })
+}
+
+/// The name that the DNS has for an address.
+pub(super) async fn name_of(site: &Rc<Site>, address: IpAddr, until: Instant) -> Option<String> {
+    let reverse = stub::reverse(address);
+    if let Some(known) = site.network.pointers(&reverse) {
+        return known.into_iter().next();
+    }
+    let conf = resolv_conf::of(&site.network);
+    match question(site, until, &conf, &reverse, Ask::Ptr).await {
+        Ok(Reply::Name(name)) => name,
+        _ => None,
+    }
 }
 
 /// What this host knows by itself. `localhost` never leaves it (RFC 6761, section 6.3).
@@ -103,7 +116,15 @@ async fn ask(site: &Rc<Site>, deadline: Instant, host: &str, family: Family) -> 
     for name in candidates(host, &conf) {
         let question = |wanted: bool, ask| {
             let (conf, name) = (&conf, name.as_str());
-            async move { if wanted { question(site, deadline, conf, name, ask).await } else { Ok(Vec::new()) } }
+            async move {
+                if !wanted {
+                    return Ok(Vec::new());
+                }
+                question(site, deadline, conf, name, ask).await.map(|reply| match reply {
+                    Reply::Addresses(addresses) => addresses,
+                    _ => Vec::new(),
+                })
+            }
         };
         let (v6, v4) = futures::join!(
             question(family != Family::Ipv4, Ask::Aaaa),
@@ -146,13 +167,14 @@ fn candidates(host: &str, conf: &ResolvConf) -> Vec<String> {
     }
 }
 
+/// What the name servers say: addresses, or a name.
 async fn question(
     site: &Rc<Site>,
     deadline: Instant,
     conf: &ResolvConf,
     name: &str,
     ask: Ask,
-) -> Result<Vec<IpAddr>, Failure> {
+) -> Result<Reply, Failure> {
     let Some(query) = stub::query(rand::random(), name, ask) else {
         return Err(Failure::failed(code::UNRESOLVABLE, format_args!("{name} is no name of the DNS")));
     };
@@ -161,7 +183,7 @@ async fn question(
         for server in &conf.servers {
             let until = deadline.min(clock::monotonic() + Nanos::from(conf.timeout));
             match exchange(site, *server, until, &query).await {
-                Ok(Reply::Addresses(addresses)) => return Ok(addresses),
+                Ok(answer @ (Reply::Addresses(_) | Reply::Name(_))) => return Ok(answer),
                 Ok(Reply::NoName) => {
                     return Err(Failure::failed(code::UNRESOLVABLE, format_args!("there is no name {name}")));
                 }

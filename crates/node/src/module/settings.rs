@@ -37,6 +37,8 @@ pub(crate) enum FromNode {
     Sockets(Vec<Description>),
     /// Sockets for whole packets. They come along as descriptors, in their order, [`RAW_DESCRIPTORS`] for each.
     Raw(Vec<RawDescription>),
+    /// The socket that sees IPv6 fragments. It comes along as a descriptor, before the others for whole packets.
+    Fragments,
     /// Source ports for sockets that every process may open itself, of UDP and TCP.
     Ports(IdRange),
     /// Packet sockets for the bulk lane, which come along as descriptors.
@@ -75,6 +77,8 @@ pub(crate) struct Endowment {
     pub(crate) page: Option<OwnedFd>,
     pub(crate) sockets: Vec<OwnedFd>,
     pub(crate) raw: Vec<RawSockets>,
+    /// For those of IPv6 that come next.
+    pub(crate) fragments: Option<OwnedFd>,
     pub(crate) ports: Option<IdRange>,
     /// Where the sockets are, and where others are opened.
     pub(crate) network: Network,
@@ -115,6 +119,16 @@ impl Gift {
             Self::Raw(sockets) => Self::Raw(sockets.try_clone()?),
             Self::Simulated(universe, vp) => Self::Simulated(universe.clone(), *vp),
         })
+    }
+
+    /// Takes the socket that sees fragments, where it is for it.
+    pub(crate) fn add_fragments(&mut self, socket: &mut Option<OwnedFd>) {
+        if let Self::Raw(sockets) = self
+            && sockets.family() == Family::V6
+            && let Some(socket) = socket.take()
+        {
+            sockets.add_fragments(socket);
+        }
     }
 
     /// Whether it is one of the node's sockets, and all packets go by it.
@@ -169,7 +183,8 @@ impl Endowment {
     pub(crate) fn add(&mut self, change: Change) -> Option<Change> {
         match change {
             Change::Gifts(gifts) => {
-                for gift in gifts {
+                for mut gift in gifts {
+                    gift.add_fragments(&mut self.fragments);
                     match gift {
                         Gift::Raw(sockets) => self.raw.push(sockets),
                         // Nothing comes with them.
@@ -180,6 +195,10 @@ impl Endowment {
                         }
                     }
                 }
+                None
+            }
+            Change::Fragments(socket) => {
+                self.fragments = Some(socket);
                 None
             }
             Change::Ports(ports) => {
@@ -217,6 +236,7 @@ impl Endowment {
 pub(crate) enum Change {
     Policy(Box<Policy>),
     Gifts(Vec<Gift>),
+    Fragments(OwnedFd),
     Ports(IdRange),
     Bulk(PacketSockets),
     Drain,
@@ -258,6 +278,11 @@ pub(crate) fn taken(parcel: Parcel) -> Result<Change, FromNodeError> {
         FromNode::Policy(policy) => Ok(Change::Policy(policy)),
         FromNode::Drain => Ok(Change::Drain),
         FromNode::Ports(ports) => Ok(Change::Ports(ports)),
+        FromNode::Fragments => {
+            let [socket] = <[OwnedFd; 1]>::try_from(parcel.descriptors)
+                .map_err(|all| FromNodeError::Descriptors { sockets: 1, descriptors: all.len() })?;
+            Ok(Change::Fragments(socket))
+        }
         FromNode::Bulk(description) => {
             let descriptors = parcel.descriptors.len();
             PacketSockets::from_passed(parcel.descriptors, description)
@@ -335,6 +360,17 @@ mod tests {
         let mut endowment = endowment(parcel(&settings(), 2)).unwrap();
         assert!(matches!(taken(parcel(&raw, 4)), Err(FromNodeError::Descriptors { sockets: 5, .. })));
         assert!(endowment.add(taken(parcel(&raw, 5)).unwrap()).is_none());
+        let fragments = FromNode::Fragments;
+        assert_eq!(serde_json::to_string(&fragments).unwrap(), r#""fragments""#);
+        assert!(matches!(taken(parcel(&fragments, 0)), Err(FromNodeError::Descriptors { sockets: 1, .. })));
+        assert!(endowment.add(taken(parcel(&fragments, 1)).unwrap()).is_none());
+        // Those of IPv4 have no use for it.
+        let v6 = RawDescription { v6: true, ids: range(0), ports: range(61_000) };
+        assert!(endowment.add(taken(parcel(&FromNode::Raw(vec![description, v6]), 10)).unwrap()).is_none());
+        assert!(endowment.fragments.is_none());
+        let with: Vec<bool> = endowment.raw.iter().map(|sockets| sockets.fragments().is_some()).collect();
+        assert_eq!(with, [false, false, true]);
+        endowment.raw.truncate(1);
         assert!(matches!(endowment.add(Change::Drain), Some(Change::Drain)));
         let ports = FromNode::Ports(range(61_000));
         assert_eq!(serde_json::to_string(&ports).unwrap(), r#"{"ports":[61000,8]}"#);

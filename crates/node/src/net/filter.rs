@@ -63,6 +63,28 @@ pub(super) fn program(
     program.finish()
 }
 
+/// The filter for a socket that receives IPv6 fragments: the first ones of echo replies to identifiers within `ids`.
+pub(super) fn fragments(ids: &Selectors) -> Vec<SockFilter> {
+    let mut program = Program::default();
+    program.add(LOAD_BYTE, 0); // A = next header
+    program.jump_unless(PROTOCOL_ICMPV6.into(), Label::Drop);
+    program.add(LOAD_HALF, 2); // A = offset and flags (RFC 8200, section 4.5)
+    program.add(AND, 0xfff8);
+    program.jump_unless(0, Label::Drop);
+    program.add(LOAD_BYTE, FRAGMENT_HEADER); // A = ICMP type
+    program.jump_unless(129, Label::Drop); // echo reply
+    program.add(LOAD_HALF, FRAGMENT_HEADER + 4); // A = identifier
+    program.judge(ids);
+    program.label(Label::Drop);
+    program.add(RETURN, 0);
+    program.label(Label::Pass);
+    program.add(RETURN, FRAGMENT_HEADER + 8); // no more than is read
+    program.finish()
+}
+
+/// Octets of a fragment header.
+const FRAGMENT_HEADER: u32 = 8;
+
 /// Lets nothing pass.
 pub(super) fn nothing() -> Vec<SockFilter> {
     vec![SockFilter::new(RETURN, 0, 0, 0)]

@@ -121,6 +121,19 @@ impl Network {
         }
     }
 
+    /// What a simulated world answers for the PTR records of a name without asking anybody; nothing where that is to be asked
+    /// elsewhere.
+    pub(crate) fn pointers(&self, reverse: &str) -> Option<Vec<String>> {
+        match self {
+            Self::Own => None,
+            Self::Lab(inside) => {
+                let Shared { plan, name_servers, .. } = &*inside.lab.shared;
+                name_servers.is_empty().then(|| names::pointers(plan, reverse))
+            }
+            Self::Universe(universe, _) => Some(names::pointers(universe.plan(), reverse)),
+        }
+    }
+
     /// The name servers of a simulated world; nothing where the system's are meant.
     pub(crate) fn name_servers(&self) -> Option<Vec<SocketAddr>> {
         match self {

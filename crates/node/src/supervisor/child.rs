@@ -350,6 +350,10 @@ impl Sockets {
         if self.raw.is_empty() {
             return Ok(());
         }
+        // A module of an earlier version passes it over.
+        if let Some(fragments) = self.raw.iter().find_map(|sockets| sockets.fragments()) {
+            pass(to, &FromNode::Fragments, &[fragments])?;
+        }
         let message = FromNode::Raw(self.raw.iter().map(|sockets| sockets.describe()).collect());
         let descriptors: Vec<BorrowedFd<'_>> =
             self.raw.iter().flat_map(|sockets| sockets.descriptors()).collect();

@@ -197,6 +197,7 @@ fn a_repetition_that_left_otherwise_proves_nothing() {
                     ttl: None,
                     tos: None,
                     ip_id: None,
+                    fragment_id: None,
                     ip_options: &[],
                     bytes: 36,
                     message,

@@ -84,6 +84,8 @@ pub struct Arrival {
     pub tos: Option<u8>,
     /// The identification of its IPv4 header, where the system tells.
     pub ip_id: Option<u16>,
+    /// The identification of its IPv6 fragment header, where it came in fragments and the driver saw them.
+    pub fragment_id: Option<u32>,
     /// The length of what follows its IP header, in octets: of an ICMP message with its header.
     pub bytes: u32,
     /// Its IPv4 options, where there are any and the system tells; [`super::options`] reads them.
@@ -93,7 +95,7 @@ pub struct Arrival {
 impl Arrival {
     /// Of what came from somebody at some time; all else unknown.
     pub const fn new(from: IpAddr, received: Stamp, bytes: u32) -> Self {
-        Self { from, received, ttl: None, tos: None, ip_id: None, bytes, ip_options: None }
+        Self { from, received, ttl: None, tos: None, ip_id: None, fragment_id: None, bytes, ip_options: None }
     }
 }
 
@@ -103,6 +105,7 @@ impl From<&Packet<'_>> for Arrival {
             ttl: packet.ttl,
             tos: packet.tos,
             ip_id: packet.ip_id,
+            fragment_id: packet.fragment_id,
             ip_options: (!packet.ip_options.is_empty()).then(|| packet.ip_options.into()),
             ..Self::new(packet.from, packet.stamp, u32::try_from(packet.bytes).unwrap_or(u32::MAX))
         }

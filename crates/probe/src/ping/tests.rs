@@ -44,6 +44,7 @@ fn reply(probe: u32, at: u64, payload: &[u8]) -> Input<'_> {
         ttl: Some(Ttl(63)),
         tos: None,
         ip_id: None,
+        fragment_id: None,
         ip_options: &[],
         bytes: payload.len() + 8,
         message: Message::EchoReply { payload },
@@ -58,6 +59,7 @@ fn error(probe: u32, at: u64, quoted_payload: &[u8]) -> Input<'_> {
         ttl: None,
         tos: None,
         ip_id: None,
+        fragment_id: None,
         ip_options: &[],
         bytes: 36,
         message: Message::Error(Report {

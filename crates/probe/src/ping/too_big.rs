@@ -1,7 +1,7 @@
 //! The message that asks a host to send less at a time: its reply is quoted back to it as if a link had not taken it.
 //!
 //! What the host sends next comes in fragments that fit the MTU, of which IPv6 then shows an identification that it does
-//! not have otherwise.
+//! not have otherwise: a driver that sees fragments tells it ([`Packet::fragment_id`]).
 
 use std::net::IpAddr;
 

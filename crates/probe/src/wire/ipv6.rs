@@ -96,7 +96,7 @@ pub fn upper<'a>(packet: &Packet<'a>) -> Result<Upper<'a>, DecodeError> {
             AUTHENTICATION => (usize::from(octet(rest, 1)?) + 2) * 4,
             FRAGMENT => {
                 fragment_offset = word(rest, 2)? >> 3;
-                8
+                FRAGMENT_BYTES
             }
             _ => return Ok(Upper { protocol, fragment_offset, payload: rest }),
         };
@@ -108,6 +108,27 @@ pub fn upper<'a>(packet: &Packet<'a>) -> Result<Upper<'a>, DecodeError> {
     }
 }
 
+/// A fragment: its header (RFC 8200, section 4.5) and what follows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fragment<'a> {
+    /// What the whole packet goes on with (IANA protocol numbers).
+    pub next_header: u8,
+    /// Where it belongs, in units of 8 octets; of the first fragment 0.
+    pub offset: u16,
+    /// The identification that all fragments of the packet have.
+    pub id: u32,
+    /// What follows.
+    pub payload: &'a [u8],
+}
+
+/// Reads a fragment from its fragment header on.
+pub fn fragment(bytes: &[u8]) -> Result<Fragment<'_>, DecodeError> {
+    let (next_header, offset, id) = (octet(bytes, 0)?, word(bytes, 2)? >> 3, long(bytes, 4)?);
+    Ok(Fragment { next_header, offset, id, payload: bytes.get(FRAGMENT_BYTES..).unwrap_or_default() })
+}
+
+/// The octets of a fragment header.
+const FRAGMENT_BYTES: usize = 8;
 // IANA protocol numbers of extension headers.
 const HOP_BY_HOP: u8 = 0;
 const ROUTING: u8 = 43;
@@ -169,6 +190,9 @@ mod tests {
         let fragment = [17, 0, 0, 8, 0, 0, 0, 5, HOP_BY_HOP, 0];
         let upper = upper(&packet(FRAGMENT, &fragment)).unwrap();
         assert_eq!((upper.protocol, upper.fragment_offset, upper.payload.len()), (17, 1, 2));
+        let read = super::fragment(&fragment).unwrap();
+        assert_eq!((read.next_header, read.offset, read.id, read.payload.len()), (17, 1, 5, 2));
+        assert!((0..8).all(|length| super::fragment(&fragment[..length]).is_err()));
     }
 
     proptest! {

@@ -95,6 +95,11 @@ pub(crate) enum EchoEvent {
 #[derive(Default)]
 pub(crate) struct World {
     names: HashMap<String, Vec<IpAddr>>,
+    /// Of each address that has a name, and how long it takes to come.
+    pointers: HashMap<IpAddr, (String, Duration)>,
+    asked: RefCell<Vec<IpAddr>>,
+    under_way: Cell<usize>,
+    most_under_way: Cell<usize>,
     forbidden: Vec<IpAddr>,
     refused: Vec<SocketAddr>,
     listeners: HashMap<SocketAddr, Listener>,
@@ -118,6 +123,16 @@ impl World {
         let addresses = addresses.iter().map(|address| address.parse().unwrap()).collect();
         self.names.insert(name.to_owned(), addresses);
         self
+    }
+
+    pub(crate) fn pointer(mut self, address: IpAddr, name: &str, after: Duration) -> Self {
+        self.pointers.insert(address, (name.to_owned(), after));
+        self
+    }
+
+    /// The addresses whose names were asked for, in order, and how many at a time.
+    pub(crate) fn asked(&self) -> (Vec<IpAddr>, usize) {
+        (self.asked.borrow().clone(), self.most_under_way.get())
     }
 
     pub(crate) fn forbid(mut self, address: &str) -> Self {
@@ -281,6 +296,19 @@ impl Context for World {
         .boxed_local()
     }
 
+    fn name_of(&self, address: IpAddr, _: Instant) -> LocalBoxFuture<'_, Option<String>> {
+        async move {
+            self.asked.borrow_mut().push(address);
+            self.under_way.set(self.under_way.get() + 1);
+            self.most_under_way.set(self.most_under_way.get().max(self.under_way.get()));
+            let (name, after) = self.pointers.get(&address).cloned().unzip();
+            tokio::time::sleep(after.unwrap_or(RESOLVE)).await;
+            self.under_way.set(self.under_way.get() - 1);
+            name
+        }
+        .boxed_local()
+    }
+
     fn check(&self, address: IpAddr) -> Result<(), Failure> {
         let forbidden = self.forbidden.contains(&address);
         if forbidden {
@@ -398,7 +426,18 @@ fn deliver(machine: &mut dyn Driven, stamp: Stamp, probe: u32, event: &EchoEvent
     let probe = ProbeId(probe);
     let packet = |from: IpAddr, bytes: usize, message| {
         let (ttl, tos, ip_id) = (Some(Ttl(57)), Some(0), Some(77));
-        Input::Packet(Packet { probe, from, stamp, ttl, tos, ip_id, ip_options: &[], bytes, message })
+        Input::Packet(Packet {
+            probe,
+            from,
+            stamp,
+            ttl,
+            tos,
+            ip_id,
+            fragment_id: None,
+            ip_options: &[],
+            bytes,
+            message,
+        })
     };
     let input = match event {
         EchoEvent::Reply { from, payload } => {

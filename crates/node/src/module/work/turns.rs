@@ -1,5 +1,6 @@
 //! The loop: what wakes it, and what follows.
 
+use std::os::fd::OwnedFd;
 use std::pin::Pin;
 use std::time::Duration;
 
@@ -63,6 +64,8 @@ struct Turn {
     shutdown: CancellationToken,
     told_to_end: bool,
     node_open: bool,
+    /// For the sockets that come next.
+    fragments: Option<OwnedFd>,
     link: watch::Receiver<Link>,
     barrier: Option<Barrier>,
     beat: Pin<Box<Sleep>>,
@@ -84,6 +87,7 @@ impl Work {
             shutdown,
             told_to_end: false,
             node_open: true,
+            fragments: None,
             link,
             barrier: None,
             beat: timer(Duration::ZERO),
@@ -213,7 +217,11 @@ impl Work {
                 turn.test_again.as_mut().set(tokio::time::sleep(Duration::MAX));
                 self.trials.begin(&self.kinds);
             }
-            Event::Node(Some(Change::Gifts(sockets))) => {
+            Event::Node(Some(Change::Fragments(socket))) => turn.fragments = Some(socket),
+            Event::Node(Some(Change::Gifts(mut sockets))) => {
+                for gift in &mut sockets {
+                    gift.add_fragments(&mut turn.fragments);
+                }
                 self.trials.add(sockets);
                 self.trials.begin(&self.kinds);
             }

@@ -303,7 +303,18 @@ fn arrived(keys: &Keys, arrival: &Arrival<'_>, sink: &mut dyn Sink) {
     let ticket = owner.ticket();
     let moment = sink.moment();
     let stamp = moment.kernel(arrival.stamp).unwrap_or(moment.user());
-    let packet = Packet { probe: ticket.probe, from, stamp, ttl, tos, ip_id, ip_options, bytes, message };
+    let packet = Packet {
+        probe: ticket.probe,
+        from,
+        stamp,
+        ttl,
+        tos,
+        ip_id,
+        fragment_id: None,
+        ip_options,
+        bytes,
+        message,
+    };
     sink.packet(ticket.job, moment.reading.at, packet);
 }
 

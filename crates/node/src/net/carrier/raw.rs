@@ -4,6 +4,7 @@
 //! up to 16 to a system call and stamps them itself, just before; the precise lane gives 8 at most, and has the kernel
 //! stamp them as they leave, on a socket of its own whose error queue nothing else fills.
 
+mod fragments;
 mod guards;
 mod outlet;
 mod receive;
@@ -33,6 +34,7 @@ use mmn_probe::{
 use socket2::SockAddr;
 
 use self::{
+    fragments::Fragments,
     guards::Guards,
     outlet::{Outlet, Packed},
     receive::{PROTOCOLS, Receiver},
@@ -63,6 +65,8 @@ pub struct RawCarrier {
     ids: IdRange,
     ports: IdRange,
     receivers: [Receiver; 3],
+    /// Of IPv6, where the socket for it was given.
+    fragments: Option<Fragments>,
     many: Outlet,
     precise: Outlet,
     keys: Keys,
@@ -78,7 +82,7 @@ impl RawCarrier {
     pub fn new(sockets: RawSockets, seed: [u8; 16]) -> io::Result<Self> {
         let family = sockets.family();
         let RawDescription { ids, ports, .. } = sockets.describe();
-        let RawSockets { network, receive: [icmp, udp, tcp], send: [many, precise], .. } = sockets;
+        let RawSockets { network, receive: [icmp, udp, tcp], send: [many, precise], fragments, .. } = sockets;
         let receiver = |socket: OwnedFd, protocol| Receiver::new(socket, family, protocol);
         let [one, two, three] = PROTOCOLS;
         Ok(Self {
@@ -86,6 +90,7 @@ impl RawCarrier {
             ids,
             ports,
             receivers: [receiver(icmp, one), receiver(udp, two), receiver(tcp, three)],
+            fragments: fragments.map(Fragments::new),
             many: Outlet::new(many, RAW_BATCH, false)?,
             precise: Outlet::new(precise, PRECISE_BATCH, true)?,
             keys: Keys::new(Secret::new(seed)),
@@ -141,9 +146,12 @@ impl RawCarrier {
             && let Some((protocol, selector)) = tag_of(key)
         {
             self.narrow(protocol, selector);
-            let Self { receivers, keys, .. } = self;
+            let Self { receivers, fragments, keys, .. } = self;
             for receiver in receivers.iter_mut().filter(|receiver| !receiver.is_awaited(keys)) {
                 receiver.listen(false);
+            }
+            if let Some(fragments) = fragments.as_mut().filter(|_| keys.under_way(Protocol::Icmp) == 0) {
+                fragments.rest();
             }
         }
     }
@@ -189,6 +197,10 @@ impl RawCarrier {
         let sockets = self.receivers.iter().zip(PROTOCOLS);
         for (receiver, _) in sockets.filter(|(_, of)| [Protocol::Icmp, protocol].contains(of)) {
             receiver.attach(&self.wide)?;
+        }
+        if let Some(fragments) = self.fragments.as_ref().filter(|_| protocol == Protocol::Icmp) {
+            // Without it replies are heard all the same.
+            let _ = fragments.attach(&self.wide.ids());
         }
         Ok(())
     }
@@ -252,6 +264,9 @@ impl Carrier for RawCarrier {
             self.wide.hold(protocol, selector);
         }
         self.listen();
+        if let Some(fragments) = &mut self.fragments {
+            fragments.expect(probe);
+        }
         let identity = Identity { selector, tag };
         let utc = if matches!(probe.body, Body::Timestamp) { clock::wall() } else { Utc(0) };
         let numbered = claim.added.map(|_| {
@@ -303,16 +318,16 @@ impl Carrier for RawCarrier {
     }
 
     fn read(&mut self, index: usize, sink: &mut dyn Sink) -> bool {
-        let Self { receivers, precise, keys, room, .. } = self;
+        let Self { receivers, fragments, precise, keys, room, .. } = self;
         precise.read_stamps(room, sink);
-        receivers.get_mut(index).is_none_or(|receiver| receiver.drain(room, keys, sink))
+        receivers.get_mut(index).is_none_or(|receiver| receiver.drain(room, keys, fragments.as_mut(), sink))
     }
 
     fn catch_up(&mut self, sink: &mut dyn Sink) {
-        let Self { receivers, precise, keys, room, .. } = self;
+        let Self { receivers, fragments, precise, keys, room, .. } = self;
         precise.read_stamps(room, sink);
         for receiver in receivers.iter_mut().filter(|receiver| receiver.is_awaited(keys)) {
-            receiver.drain(room, keys, sink);
+            receiver.drain(room, keys, fragments.as_mut(), sink);
         }
     }
 

@@ -72,7 +72,8 @@ impl SimulatedCarrier {
             let stamp = Stamp { at: due, utc, source: StampSource::Simulated };
             let Heard { from, ttl, tos, ip_id, ip_options, bytes, message, .. } = heard;
             let probe = ticket.probe;
-            let packet = Packet { probe, from, stamp, ttl, tos, ip_id, ip_options, bytes, message };
+            let packet =
+                Packet { probe, from, stamp, ttl, tos, ip_id, fragment_id: None, ip_options, bytes, message };
             sink.packet(ticket.job, moment.reading.at, packet);
         }
     }

@@ -37,16 +37,41 @@ pub(in crate::net) fn of_nodes(plan: &Plan, name: &str) -> Option<Vec<IpAddr>> {
     Some(node.addresses.iter().collect())
 }
 
-/// Aliases are followed a few times.
-fn in_zones(plan: &Plan, name: &str, depth: u8) -> Vec<IpAddr> {
+/// What the PTR records of a name say in the zones. Aliases are followed a few times.
+pub(in crate::net) fn pointers(plan: &Plan, reverse: &str) -> Vec<String> {
+    let whole = |name: &str| name.strip_suffix('.').unwrap_or(name).to_owned();
+    let mut asked = reverse.to_owned();
+    for _ in 0..=MOST_ALIASES {
+        let pointer =
+            |data: &RecordData| if let RecordData::Ptr(name) = data { Some(whole(name)) } else { None };
+        let found: Vec<String> = records(plan, &asked).filter_map(pointer).collect();
+        let alias = records(plan, &asked).find_map(|data| match data {
+            RecordData::Cname(target) => Some(whole(target)),
+            _ => None,
+        });
+        match alias {
+            Some(alias) if found.is_empty() => asked = alias,
+            _ => return found,
+        }
+    }
+    Vec::new()
+}
+
+/// What the zones have of a name.
+fn records<'a>(plan: &'a Plan, name: &str) -> impl Iterator<Item = &'a RecordData> {
     let records = plan.zones.iter().flat_map(|zone| &zone.records);
-    let own = records.filter(|record| {
+    let own = records.filter(move |record| {
         let owner = record.name.strip_suffix('.').unwrap_or(&record.name);
         owner.eq_ignore_ascii_case(name)
     });
+    own.map(|record| &record.data)
+}
+
+/// Aliases are followed a few times.
+fn in_zones(plan: &Plan, name: &str, depth: u8) -> Vec<IpAddr> {
     let mut addresses = Vec::new();
-    for record in own {
-        match &record.data {
+    for data in records(plan, name) {
+        match data {
             RecordData::A(address) => addresses.push(IpAddr::V4(*address)),
             RecordData::Aaaa(address) => addresses.push(IpAddr::V6(*address)),
             RecordData::Cname(target) if depth < MOST_ALIASES => {

@@ -339,6 +339,7 @@ fn tell(
         ttl: beside.ttl.map(Ttl),
         tos: beside.tos,
         ip_id: None,
+        fragment_id: None,
         ip_options: &[],
         bytes,
         message,

@@ -309,7 +309,18 @@ impl Attempt {
         sink: &mut dyn Sink,
     ) {
         let probe = self.ticket.probe;
-        let packet = Packet { probe, from, stamp, ttl, tos, ip_id: None, ip_options: &[], bytes, message };
+        let packet = Packet {
+            probe,
+            from,
+            stamp,
+            ttl,
+            tos,
+            ip_id: None,
+            fragment_id: None,
+            ip_options: &[],
+            bytes,
+            message,
+        };
         sink.packet(self.ticket.job, moment.reading.at, packet);
     }
 }

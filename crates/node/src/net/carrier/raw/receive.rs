@@ -18,7 +18,7 @@ use mmn_probe::{
 use rustix::net::bind;
 use socket2::SockRef;
 
-use super::wide::Wide;
+use super::{fragments::Fragments, wide::Wide};
 use crate::net::{
     carrier::{Sink, keys::Keys},
     control::{self, Beside},
@@ -75,7 +75,13 @@ impl Receiver {
     }
 
     /// Reads what is there, up to a bound, and gives it to its owners. Returns whether there is no more.
-    pub(super) fn drain(&mut self, room: &mut Room, keys: &Keys, sink: &mut dyn Sink) -> bool {
+    pub(super) fn drain(
+        &mut self,
+        room: &mut Room,
+        keys: &Keys,
+        mut fragments: Option<&mut Fragments>,
+        sink: &mut dyn Sink,
+    ) -> bool {
         let mut errors = 0;
         let mut total = 0;
         while total < MAX_AT_A_TIME {
@@ -90,6 +96,9 @@ impl Receiver {
                 Err(_) => break,
             };
             total += count;
+            if let Some(fragments) = &mut fragments {
+                fragments.read();
+            }
             let moment = sink.moment();
             for index in 0..count {
                 let Some((data, control, from)) = room.message(index) else { continue };
@@ -103,11 +112,13 @@ impl Receiver {
                     sink.unmatched();
                     continue;
                 };
+                let fragment_id = fragments.as_mut().and_then(|fragments| fragments.id_of(&heard));
                 let ticket = owner.ticket();
                 let stamp = moment.kernel(beside.stamp).unwrap_or(moment.user());
                 let Heard { from, ttl, tos, ip_id, ip_options, bytes, message, .. } = heard;
                 let probe = ticket.probe;
-                let packet = Packet { probe, from, stamp, ttl, tos, ip_id, ip_options, bytes, message };
+                let packet =
+                    Packet { probe, from, stamp, ttl, tos, ip_id, fragment_id, ip_options, bytes, message };
                 sink.packet(ticket.job, moment.reading.at, packet);
             }
             if count < sys::MOST_RECEIVED {

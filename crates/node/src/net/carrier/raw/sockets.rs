@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use socket2::{Domain, SockFilter, SockRef, Socket, Type};
 
 use crate::net::{
-    carrier::raw::receive,
+    carrier::raw::{fragments, receive},
     filter::{self, Selectors},
     icmp::{IdRange, Mode, OpenError},
     network::Network,
@@ -38,6 +38,8 @@ pub struct RawSockets {
     pub(super) receive: [OwnedFd; 3],
     /// They send whole packets: many at a time, and such that are stamped.
     pub(super) send: [OwnedFd; 2],
+    /// It sees fragments of IPv6 before they are put together. Some systems have none.
+    pub(super) fragments: Option<OwnedFd>,
 }
 
 /// How many descriptors they are.
@@ -77,13 +79,32 @@ impl RawSockets {
             description: RawDescription { v6: family == Family::V6, ids, ports },
             receive: [receive(Protocol::Icmp)?, receive(Protocol::Udp)?, receive(Protocol::Tcp)?],
             send: [send()?, send()?],
+            fragments: (family == Family::V6).then(|| open_fragments(network, ids)).flatten(),
         })
     }
 
     /// Takes over sockets that another process opened and described, in the order of [`RawSockets::descriptors`].
     pub fn from_passed(descriptors: [OwnedFd; RAW_DESCRIPTORS], description: RawDescription) -> Self {
         let [icmp, udp, tcp, many, stamped] = descriptors;
-        Self { network: Network::Own, description, receive: [icmp, udp, tcp], send: [many, stamped] }
+        Self {
+            network: Network::Own,
+            description,
+            receive: [icmp, udp, tcp],
+            send: [many, stamped],
+            fragments: None,
+        }
+    }
+
+    /// Adds the socket that sees fragments to those of IPv6, as [`RawSockets::fragments`] gave it.
+    pub fn add_fragments(&mut self, socket: OwnedFd) {
+        if self.family() == Family::V6 {
+            self.fragments = Some(socket);
+        }
+    }
+
+    /// The socket that sees fragments, to be passed, too.
+    pub fn fragments(&self) -> Option<BorrowedFd<'_>> {
+        self.fragments.as_ref().map(AsFd::as_fd)
     }
 
     /// What [`RawSockets::from_passed`] needs besides the descriptors.
@@ -107,7 +128,8 @@ impl RawSockets {
 
     /// Nobody has them any more. Each socket that is open costs the host a copy of each packet of its protocol.
     pub fn close(&self) {
-        self.receive.iter().for_each(|socket| receive::close(socket.as_fd(), self.family()));
+        let all = self.receive.iter().chain(&self.fragments);
+        all.for_each(|socket| receive::close(socket.as_fd(), self.family()));
     }
 
     /// Their address family.
@@ -123,6 +145,7 @@ impl RawSockets {
             description: self.description,
             receive: [icmp.try_clone()?, udp.try_clone()?, tcp.try_clone()?],
             send: [many.try_clone()?, stamped.try_clone()?],
+            fragments: self.fragments.as_ref().map(OwnedFd::try_clone).transpose()?,
         })
     }
 
@@ -134,11 +157,23 @@ impl RawSockets {
             receive::close(socket.as_fd(), self.family());
             empty(socket.as_fd(), 0)?;
         }
+        if let Some(socket) = &self.fragments {
+            SockRef::from(socket).attach_filter(&filter::fragments(&Selectors::new(Some(ids))))?;
+            receive::close(socket.as_fd(), self.family());
+            empty(socket.as_fd(), 0)?;
+        }
         for socket in &self.send {
             empty(socket.as_fd(), libc::MSG_ERRQUEUE)?;
         }
         Ok(())
     }
+}
+
+/// Opens the socket that sees fragments; without it a lane does all else.
+fn open_fragments(network: &Network, ids: IdRange) -> Option<OwnedFd> {
+    let socket = create(network, Family::V6, fragments::PROTOCOL).ok()?;
+    fragments::configure(&socket, &filter::fragments(&Selectors::new(Some(ids)))).ok()?;
+    Some(socket.into())
 }
 
 fn filter(family: Family, protocol: Protocol, ids: IdRange, ports: IdRange) -> Vec<SockFilter> {

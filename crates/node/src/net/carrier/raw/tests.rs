@@ -191,6 +191,67 @@ fn what_is_too_big_for_the_link_is_fragmented_unless_it_must_not_be() {
 }
 
 #[test]
+fn replies_in_fragments_show_their_identification() {
+    require_root("replies_in_fragments_show_their_identification");
+    in_namespace(|| {
+        let _router = testing::router();
+        block_on(async {
+            let driver = driver();
+            for lane in [Lane::Raw, Lane::Precise] {
+                for (count, change) in [
+                    // The host learns of an MTU that there is not, and fragments all replies but the first.
+                    (3, (1_400, Some(1_280))),
+                    // The link takes no more than 1,500 octets.
+                    (2, (4_000, None)),
+                    (2, (56, None)),
+                ] {
+                    for selector in [None, Some(7)] {
+                        let machine = ping("2001:db8:77::2", |spec| {
+                            (spec.payload_bytes, spec.pseudo_mtu) = change;
+                            (spec.count, spec.interval, spec.selector) =
+                                (count, Nanos::from_millis(20), selector);
+                        });
+                        let samples = run(&driver, machine, lane).await;
+                        let id = |sample: &Sample| sample.fate.arrival().expect("a reply").fragment_id;
+                        let ids: Vec<Option<u32>> = samples.iter().map(id).collect();
+                        let whole = if change.0 < 1_400 { samples.len() } else { 0 };
+                        assert!(ids.iter().take(whole).all(Option::is_none), "{lane:?} {change:?} {ids:?}");
+                        let told: std::collections::BTreeSet<u32> = ids.iter().flatten().copied().collect();
+                        // Linux chooses by chance: each is another one.
+                        let least = if change.0 < 1_400 {
+                            0
+                        } else {
+                            samples.len() - usize::from(change.1.is_some())
+                        };
+                        assert!(told.len() >= least, "{lane:?} {change:?} {ids:?}");
+                    }
+                }
+            }
+        });
+    });
+}
+
+/// It sees what its owner waits for, and nothing else.
+#[test]
+fn a_socket_for_fragments_listens_to_its_own_alone() {
+    require_root("a_socket_for_fragments_listens_to_its_own_alone");
+    in_namespace(|| {
+        let _router = testing::router();
+        block_on(async {
+            let others = sockets(Family::V6, 0x600, 62_000).fragments.unwrap();
+            receive::open(others.as_fd(), Family::V6);
+            let resting = sockets(Family::V6, 0x400, 62_000).fragments.unwrap();
+            let driver = driver();
+            let sample = one(&driver, ping("2001:db8:77::2", |spec| spec.payload_bytes = 4_000)).await;
+            assert!(sample.fate.arrival().unwrap().fragment_id.is_some(), "{sample:?}");
+            for socket in [others, resting] {
+                assert_eq!(sys::receive_many(socket.as_fd(), 0, &mut Room::default()).unwrap(), 0);
+            }
+        });
+    });
+}
+
+#[test]
 fn a_chosen_identifier_or_port_is_heard_while_it_is_used() {
     require_root("a_chosen_identifier_or_port_is_heard_while_it_is_used");
     in_namespace(|| {
