@@ -112,6 +112,7 @@ pub struct Params {
     pub keep_certificates: bool,
     /// Encrypt the name of the URL's host by the first of these ECH configurations that can be used (`ECHConfigList`, as
     /// the host's HTTPS record has it, in base64), over TLS 1.3; absent: don't.
+    #[serde(deserialize_with = "ech::config_list")]
     pub ech_config_list: Option<Octets>,
     /// Send what looks like an encrypted name (GREASE), over TLS 1.3.
     pub ech_grease: bool,

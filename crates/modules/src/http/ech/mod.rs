@@ -6,6 +6,9 @@
 //!
 //! [`list`] reads configurations, `offer` makes of one what rustls wants, `hpke` encrypts.
 
+use mmn_kit::Octets;
+use serde::{Deserialize, Deserializer, de};
+
 pub(super) mod list;
 
 #[cfg(feature = "run")]
@@ -15,3 +18,9 @@ mod offer;
 
 #[cfg(feature = "run")]
 pub(super) use offer::{Offer, rejection};
+
+/// Reads a parameter's bytes; what is wrong with them is told with the parameter's name.
+pub(super) fn config_list<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Octets>, D::Error> {
+    let read = Option::deserialize(deserializer);
+    read.map_err(|error| de::Error::custom(format_args!("ech_config_list: {error}")))
+}

@@ -4,13 +4,13 @@ mod hello;
 mod server;
 
 use std::rc::Rc;
+use std::time::Duration;
 
 use data_encoding::{BASE64, BASE64URL_NOPAD};
 use mmn_kit::{Measured, Number, Octets};
 use mmn_modules::http::{Body, EchStatus};
 use mmn_schema::outcome::Outcome;
 use serde_json::json;
-use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 use self::hello::{ECH, Hello};
@@ -221,7 +221,8 @@ fn what_can_not_be_offered_is_refused_by_name() {
     let nothing = config(&[0; 32], 1, OUTER);
     let nothing = [&u16::try_from(nothing.len()).unwrap().to_be_bytes(), &nothing[..]].concat();
     for (list, why) in [
-        ("%", "invalid symbol"),
+        ("%", "invalid length"),
+        ("AAA*", "invalid symbol"),
         ("", "it is no list of configurations"),
         (&good[..40], "its length is cut off"),
         (&other, "(1: version 0xfe0a is unknown)"),
