@@ -37,9 +37,9 @@ pub(super) struct Fetch<'a> {
 /// What came of a hop.
 pub(super) enum Came {
     /// An answer.
-    Answer(Hop),
+    Answer(Box<Hop>),
     /// No request was sent: ECH was rejected.
-    Rejection(EchRejection),
+    Rejection(Box<EchRejection>),
 }
 
 /// A connection, in TLS where the scheme wants that: what was agreed on, the certificates, and how long it took.
@@ -61,7 +61,7 @@ impl Fetch<'_> {
         let (stream, tls, chain, tls_ns) = match self.secure(target, stream).await? {
             Secure::Ready(stream, tls, chain, tls_ns) => (stream, tls, chain, tls_ns),
             Secure::Rejected(rejected, tls_ns) => {
-                return Ok(Came::Rejection(EchRejection {
+                return Ok(Came::Rejection(Box::new(EchRejection {
                     url: target.as_str().to_owned(),
                     address: address.into(),
                     family: address.into(),
@@ -79,7 +79,7 @@ impl Fetch<'_> {
                     error: rejected.error,
                     certificates: rejected.certificates,
                     ech_retry_configs: rejected.retry_configs,
-                }));
+                })));
             }
         };
         let http2 = self.speaks_http2(target, tls.as_ref())?;
@@ -101,7 +101,7 @@ impl Fetch<'_> {
             }
             tls
         });
-        Ok(Came::Answer(Hop {
+        Ok(Came::Answer(Box::new(Hop {
             url: target.as_str().to_owned(),
             method: message.method.to_string(),
             address: address.into(),
@@ -130,7 +130,7 @@ impl Fetch<'_> {
             body: answer.body,
             sent_bytes: answer.sent_bytes,
             received_bytes: answer.received_bytes,
-        }))
+        })))
     }
 
     async fn resolve(&self, target: &Target) -> Result<(Vec<IpAddr>, Option<u64>), Failure> {

@@ -40,9 +40,9 @@ impl SessionKind for Http {
         let stopped = loop {
             let came = fetch.hop(&target, &message).await.map_err(|failure| told(failure, &target, &hops))?;
             let hop = match came {
-                Came::Answer(hop) => hop,
+                Came::Answer(hop) => *hop,
                 Came::Rejection(rejection) => {
-                    ech_rejected = Some(rejection);
+                    ech_rejected = Some(*rejection);
                     break None;
                 }
             };

@@ -121,8 +121,7 @@ pub(super) async fn handshake(
     let stream = match within(context, until, connecting).await {
         None => return Err(Failure::failed(code::TIMEOUT, "the TLS handshake took too long")),
         Some(Err(error)) => {
-            if let (Some(outer_name), Some(retry_configs)) = (outer_name, spoken(&error).and_then(rejection))
-            {
+            if let (Some(outer_name), Some(rejection)) = (outer_name, spoken(&error).and_then(rejection)) {
                 let seen = recorder.seen();
                 return Ok(Handshake::EchRejected(Rejected {
                     outer_name: outer_name.to_owned(),
@@ -132,7 +131,7 @@ pub(super) async fn handshake(
                         .map(|der| describe(der, params.keep_certificates))
                         .collect(),
                     error: seen.error,
-                    retry_configs,
+                    retry_configs: rejection.retry_configs,
                 }));
             }
             let rejected = outer_name.filter(|outer_name| *outer_name != host);

@@ -188,12 +188,12 @@ mod tests {
             let (public, private) = suite.generate_key_pair().unwrap();
             let (_, other) = suite.generate_key_pair().unwrap();
             let (enc, mut sealer) = suite.setup_sealer(b"info", &public).unwrap();
-            let sealed = [sealer.seal(b"a", PLAIN).unwrap(), sealer.seal(b"b", PLAIN).unwrap()];
+            let messages = [sealer.seal(b"a", PLAIN).unwrap(), sealer.seal(b"b", PLAIN).unwrap()];
             let mut opener = suite.setup_opener(&enc, b"info", &private).unwrap();
-            assert_eq!(opener.open(b"a", &sealed[0]).unwrap(), PLAIN);
-            assert_eq!(opener.open(b"b", &sealed[1]).unwrap(), PLAIN);
-            assert!(suite.open(&enc, b"info", b"a", &sealed[0], &other).is_err());
-            assert!(suite.open(&enc, b"else", b"a", &sealed[0], &private).is_err());
+            assert_eq!(opener.open(b"a", &messages[0]).unwrap(), PLAIN);
+            assert_eq!(opener.open(b"b", &messages[1]).unwrap(), PLAIN);
+            assert!(suite.open(&enc, b"info", b"a", &messages[0], &other).is_err());
+            assert!(suite.open(&enc, b"else", b"a", &messages[0], &private).is_err());
             let (enc, once) = suite.seal(b"info", b"a", PLAIN, &public).unwrap();
             assert_eq!(suite.open(&enc, b"info", b"a", &once, &private).unwrap(), PLAIN);
         }

@@ -26,7 +26,7 @@ const MAX_TOLD: usize = 4;
 pub(crate) struct Chosen<'a> {
     /// The configuration, from its version on.
     pub(crate) config: &'a [u8],
-    /// The name that the outer ClientHello asks for: the configuration's `public_name`.
+    /// The name that the outer `ClientHello` asks for: the configuration's `public_name`.
     pub(crate) outer_name: &'a str,
     /// The public key.
     pub(crate) key: &'a [u8],

@@ -45,13 +45,19 @@ impl Offer {
     }
 }
 
-/// What a server sent that took no offer: configurations to try again with, where it has any. Nothing where that is
-/// not why the handshake ended.
-pub(in crate::http) fn rejection(error: &Error) -> Option<Option<Octets>> {
+/// What a server sent that took no offer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::http) struct Rejection {
+    /// Configurations to try again with, where it has any.
+    pub(in crate::http) retry_configs: Option<Octets>,
+}
+
+/// The rejection that ended a handshake; nothing where that is not why it ended.
+pub(in crate::http) fn rejection(error: &Error) -> Option<Rejection> {
     let Error::PeerIncompatible(PeerIncompatible::ServerRejectedEncryptedClientHello(configs)) = error else {
         return None;
     };
-    Some(configs.as_ref().map(|configs| Octets(configs.get_encoding())))
+    Some(Rejection { retry_configs: configs.as_ref().map(|configs| Octets(configs.get_encoding())) })
 }
 
 #[cfg(test)]
@@ -93,8 +99,8 @@ mod tests {
         let list = list(&[&config(&[9; 32], 0x20, 1, "a.example", &[0, 1, 0, 0]), &[0xfe, 0x0e, 0, 1, 5]]);
         let configs = Vec::<EchConfigPayload>::read(&mut Reader::init(&list)).unwrap();
         let with = |configs| rejection(&PeerIncompatible::ServerRejectedEncryptedClientHello(configs).into());
-        assert_eq!(with(Some(configs)), Some(Some(Octets(list))));
-        assert_eq!(with(None), Some(None));
+        assert_eq!(with(Some(configs)), Some(Rejection { retry_configs: Some(Octets(list)) }));
+        assert_eq!(with(None), Some(Rejection { retry_configs: None }));
         assert_eq!(rejection(&PeerIncompatible::Tls12NotOffered.into()), None);
     }
 }
