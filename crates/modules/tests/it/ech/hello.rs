@@ -1,4 +1,4 @@
-//! Reading a ClientHello (RFC 8446, section 4.1.2), and the inner one of an outer one (RFC 9849, section 5.1): what a
+//! Reading a `ClientHello` (RFC 8446, section 4.1.2), and the inner one of an outer one (RFC 9849, section 5.1): what a
 //! server does with ECH, written apart from what the measurements use.
 
 use std::ops::Range;
@@ -9,7 +9,7 @@ pub(super) const ECH: u16 = 0xfe0d;
 const OUTER_EXTENSIONS: u16 = 0xfd00;
 const SERVER_NAME: u16 = 0;
 
-/// The parts of a ClientHello.
+/// The parts of a `ClientHello`.
 #[derive(Debug, Clone)]
 pub(super) struct Hello {
     /// Version and random.
@@ -120,8 +120,8 @@ pub(super) struct Offered {
     pub(super) aead: u16,
     pub(super) encapsulated: Vec<u8>,
     pub(super) payload: Vec<u8>,
-    /// The hello with zeros for the payload.
-    pub(super) aad: Vec<u8>,
+    /// The hello with zeros for the payload, which is authenticated with it.
+    pub(super) outside: Vec<u8>,
 }
 
 impl Offered {
@@ -136,10 +136,9 @@ impl Offered {
         let _config_id = reader.take(1);
         let encapsulated = reader.prefixed(2).to_vec();
         let payload = reader.prefixed(2).to_vec();
-        let mut aad = body.to_vec();
-        let at = place(body, &payload);
-        aad[at].fill(0);
-        Self { aead, encapsulated, payload, aad }
+        let mut outside = body.to_vec();
+        outside[place(body, &payload)].fill(0);
+        Self { aead, encapsulated, payload, outside }
     }
 }
 

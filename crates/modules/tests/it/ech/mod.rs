@@ -122,7 +122,7 @@ fn a_server_without_ech_rejects_and_gets_no_request() {
     assert_eq!(measured.summary["total_ns"], Number::Integer(32_000_000));
     assert_eq!(measured.summary["tls_days_left"], Number::Integer(2));
     assert!(
-        !["status", "body_bytes", "first_byte_ns"].iter().any(|name| measured.summary.contains_key(*name))
+        !["status", "body_bytes", "first_byte_ns"].iter().any(|name| measured.summary.contains_key(name))
     );
 }
 

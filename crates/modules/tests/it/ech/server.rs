@@ -1,8 +1,8 @@
 //! A server with ECH (RFC 9849, section 7). rustls has none, so that one is made of two: this file decrypts, puts the
 //! inner hello in place of the outer one, and has rustls answer it with the random that says *accepted*.
 //!
-//! That random confirms the ServerHello that it stands in. So the handshake is begun twice, with the same key exchange:
-//! once for the ServerHello without confirmation, and once with it, before the client.
+//! That random confirms the `ServerHello` that it stands in. So the handshake is begun twice, with the same key
+//! exchange: once for the `ServerHello` without confirmation, and once with it, before the client.
 
 use std::cell::RefCell;
 use std::io::Cursor;
@@ -64,7 +64,7 @@ impl Keys {
         let info = [b"tls ech\0", &self.config[..]].concat();
         setup_receiver::<A, HkdfSha256, X25519HkdfSha256>(&OpModeR::Base, &secret, &enc, &info)
             .unwrap()
-            .open(&offered.payload, &offered.aad)
+            .open(&offered.payload, &offered.outside)
             .expect("it is encrypted to this key")
     }
 }
@@ -85,7 +85,7 @@ pub(super) fn config(key: &[u8], aead: u16, outer_name: &str) -> Vec<u8> {
 /// The hellos that a server saw.
 pub(super) type Seen = Rc<RefCell<Vec<Hello>>>;
 
-/// Reads the record of a ClientHello: the record, and the body of its message.
+/// Reads the record of a `ClientHello`: the record, and the body of its message.
 pub(super) async fn hello(stream: &mut (impl AsyncRead + Unpin)) -> (Vec<u8>, Vec<u8>) {
     let mut record = vec![0; 5];
     stream.read_exact(&mut record).await.unwrap();
@@ -149,7 +149,7 @@ fn config_of(pki: &Pki, replay: &'static Replay, random: [u8; 32]) -> Arc<Server
     Arc::new(pki.server(provider))
 }
 
-/// Gives one random to a ServerHello.
+/// Gives one random to a `ServerHello`.
 #[derive(Debug)]
 struct Fixed([u8; 32]);
 
@@ -174,13 +174,11 @@ impl SupportedKxGroup for Replay {
 
     fn start_and_complete(&self, peer: &[u8]) -> Result<CompletedKeyExchange, rustls::Error> {
         let mut given = self.0.lock().unwrap();
-        let (pub_key, secret) = match given.take() {
-            Some(given) => given,
-            None => {
-                let CompletedKeyExchange { pub_key, secret, .. } =
-                    provided::kx_group::X25519.start_and_complete(peer)?;
-                (pub_key, secret.secret_bytes().to_vec())
-            }
+        let (pub_key, secret) = if let Some(given) = given.take() {
+            given
+        } else {
+            let first = provided::kx_group::X25519.start_and_complete(peer)?;
+            (first.pub_key, first.secret.secret_bytes().to_vec())
         };
         *given = Some((pub_key.clone(), secret.clone()));
         Ok(CompletedKeyExchange { group: NamedGroup::X25519, pub_key, secret: SharedSecret::from(secret) })
