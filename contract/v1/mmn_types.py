@@ -4697,6 +4697,14 @@ class HttpParams(TypedDict):
     keep_certificates: NotRequired[bool]
     """Keep the last answer's certificates in the result (DER)."""
 
+    ech_config_list: NotRequired[Union["HttpOctets", None]]
+    """Encrypt the name of the URL's host by the first of these ECH configurations that can be used (`ECHConfigList`, as
+    the host's HTTPS record has it, in base64), over TLS 1.3; absent: don't.
+    """
+
+    ech_grease: NotRequired[bool]
+    """Send what looks like an encrypted name (GREASE), over TLS 1.3."""
+
 
 # A version of HTTP to ask for.
 HttpVersion: TypeAlias = Literal["auto", "1.1", "2"]
@@ -4704,6 +4712,10 @@ HttpVersion: TypeAlias = Literal["auto", "1.1", "2"]
 
 # Which addresses of a name to use.
 HttpFamily: TypeAlias = Literal["any", "ipv4", "ipv6"]
+
+
+# bytes: base64url without padding in JSON, a byte string in CBOR
+HttpOctets: TypeAlias = str
 
 
 class HttpBody(TypedDict):
@@ -4725,6 +4737,11 @@ class HttpBody(TypedDict):
 
     hops: list["HttpHop"]
     """Each request and its answer: one, and one more a redirect."""
+
+    ech_rejected: NotRequired[Union["HttpEchRejection", None]]
+    """The server did not take the ECH that was offered, so that the last request was not sent; absent when it did or
+    none was.
+    """
 
 
 # Why a redirect was not followed.
@@ -4859,7 +4876,7 @@ class HttpTls(TypedDict):
     """The protocol that was agreed on (ALPN)."""
 
     sni: NotRequired[Union[str, None]]
-    """The name that was asked for (SNI); absent for an address."""
+    """The name that was asked for (SNI); absent for an address. With ECH accepted it travelled encrypted."""
 
     verified: bool
     """Whether the certificate holds for the name, now, from a trusted root."""
@@ -4869,6 +4886,12 @@ class HttpTls(TypedDict):
 
     certificates: list["HttpCertificate"]
     """The certificates as the server sent them, its own first."""
+
+    ech_status: NotRequired[Union["HttpEchStatus", None]]
+    """What became of Encrypted Client Hello; absent where it was not offered."""
+
+    ech_outer_name: NotRequired[Union[str, None]]
+    """The name that was asked for in clear where the other one was encrypted (the outer SNI)."""
 
 
 class HttpCertificate(TypedDict):
@@ -4905,8 +4928,8 @@ class HttpCertificate(TypedDict):
     """The whole, where that was asked for."""
 
 
-# bytes: base64url without padding in JSON, a byte string in CBOR
-HttpOctets: TypeAlias = str
+# What became of Encrypted Client Hello (RFC 9849).
+HttpEchStatus: TypeAlias = Literal["grease", "accepted", "rejected"]
 
 
 class HttpHeader(TypedDict):
@@ -4936,3 +4959,62 @@ class HttpPayload(TypedDict):
 
     content: NotRequired[Union["HttpOctets", None]]
     """Its beginning, where that was asked for."""
+
+
+class HttpEchRejection(TypedDict):
+    """A connection on which the server did not take the ECH that was offered: TLS came about with what stood outside, and
+    was ended before a request (RFC 9849, section 6.1.6).
+    """
+
+    url: str
+    """The URL that was to be requested."""
+
+    address: "HttpAddress"
+    """The address that was connected to."""
+
+    family: "HttpAddressFamily"
+    """Its family."""
+
+    port: int
+    """The port."""
+
+    source: NotRequired[Union["HttpAddress", None]]
+    """The address that the connection came from, where the system tells."""
+
+    source_port: NotRequired[Union[int, None]]
+    """Its port."""
+
+    failed_connects: NotRequired[list["HttpFailedConnect"]]
+    """Addresses that were tried before, and what came of them."""
+
+    started_at: "Timestamp"
+    """When it began."""
+
+    resolve_ns: NotRequired[Union[int, None]]
+    """Resolving the host, in nanoseconds; absent for an address."""
+
+    connect_ns: int
+    """The TCP handshake, in nanoseconds."""
+
+    tls_ns: int
+    """The TLS handshake until the rejection was certain, in nanoseconds."""
+
+    ech_status: "HttpEchStatus"
+    """Always rejected."""
+
+    ech_outer_name: str
+    """The name that was asked for in clear (the outer SNI)."""
+
+    verified: bool
+    """Whether the certificate holds for that name, now, from a trusted root."""
+
+    error: NotRequired[Union[str, None]]
+    """Why it does not."""
+
+    certificates: list["HttpCertificate"]
+    """The certificates as the server sent them, its own first."""
+
+    ech_retry_configs: NotRequired[Union["HttpOctets", None]]
+    """The configurations that the server gave to try again with (an `ECHConfigList`); absent where it gave none. They are
+    the server's own only where the certificate holds.
+    """

@@ -38,6 +38,7 @@ pub const TARGETS: &[Target] = &[
     ("dns_name", dns::name),
     ("dns_record_data", dns::record_data),
     ("dns_words", dns::words),
+    ("ech_list", http::ech_list),
     ("enrol", wire::enrol),
     ("extensions", packets::extensions),
     ("from_node", mmn_node::fuzzing::from_node),

@@ -187,6 +187,39 @@ mod tests {
         insta::assert_snapshot!(shown("http", "example.org", &body, &json!({})));
     }
 
+    #[test]
+    fn http_shows_what_became_of_ech() {
+        let rejected = json!({
+            "url": "https://example.org/", "total_ns": 33_000_000, "redirects": 0, "hops": [],
+            "ech_rejected": {
+                "url": "https://example.org/", "address": "192.0.2.1", "family": "ipv4", "port": 443,
+                "started_at": "2026-11-22T00:00:00Z", "resolve_ns": 1_200_000, "connect_ns": 10_000_000,
+                "tls_ns": 22_000_000, "ech_status": "rejected", "ech_outer_name": "public.example",
+                "verified": true, "certificates": [], "ech_retry_configs": "AAA",
+            },
+        });
+        let accepted = json!({
+            "url": "https://example.org/", "total_ns": 123_456_789, "redirects": 0,
+            "hops": [{
+                "url": "https://example.org/", "method": "GET", "address": "192.0.2.1", "family": "ipv4",
+                "port": 443, "started_at": "2026-11-22T00:00:00Z",
+                "phases": {
+                    "connect_ns": 10_000_000, "tls_ns": 22_000_000, "first_byte_ns": 50_000_000,
+                    "transfer_ns": 900_000, "total_ns": 84_100_000,
+                },
+                "tls": {
+                    "version": "TLSv1.3", "cipher": "TLS_AES_128_GCM_SHA256", "sni": "example.org",
+                    "verified": true, "certificates": [], "ech_status": "accepted",
+                    "ech_outer_name": "public.example",
+                },
+                "version": "2", "status": 200, "headers": [], "body": { "bytes": 1256, "sha256": "" },
+                "sent_bytes": 1, "received_bytes": 1,
+            }],
+        });
+        let shown = [rejected, accepted].map(|body| shown("http", "example.org", &body, &json!({})));
+        insta::assert_snapshot!(shown.join("\n\n"));
+    }
+
     fn page(kind: &str, body: &Value) -> String {
         let record =
             record(kind, "example.org", body, &json!({ "hops": 4, "silent": 1, "rtt_ns": 34_000_000 }));

@@ -1,10 +1,13 @@
 //! The decoders of `http` for fuzzing: each takes what a stranger wrote, and panics where a promise is broken.
 #![expect(clippy::missing_panics_doc, reason = "a panic is how a finding is told")]
 
+use mmn_kit::Octets;
 use mmn_schema::body::Body;
+use mmn_schema::outcome::Outcome;
 
 use super::Params;
 use super::certificate::describe;
+use super::ech::{Offer, list::Chosen};
 use super::exchange::Head;
 use super::request::Message;
 use super::result::parse_resolve;
@@ -55,4 +58,20 @@ pub fn certificate(bytes: &[u8]) {
     assert!(sans <= 8 << 10, "{sans} bytes of names");
     let written = Body::of(&certificate).map(|body| body.to_json().is_ok());
     assert!(matches!(written, Ok(true)), "what was read can't be written");
+}
+
+/// A list of ECH configurations. What is chosen from it is chosen again where it stands alone, and rustls takes it too,
+/// unless its key is none.
+pub fn ech_list(bytes: &[u8]) {
+    let Ok(chosen) = Chosen::of(bytes) else { return };
+    let alone = chosen.list();
+    assert_eq!(Chosen::of(&alone).as_ref(), Ok(&chosen));
+    match Offer::new(&Params { ech_config_list: Some(Octets(alone)), ..Params::default() }) {
+        Ok(offer) => assert_eq!(offer.and_then(|offer| offer.outer_name).as_deref(), Some(chosen.outer_name)),
+        Err(failure) => {
+            assert_eq!(failure.outcome, Outcome::Refused);
+            let detail = failure.reason.detail.unwrap_or_default();
+            assert!(detail.contains("HPKE"), "{detail}");
+        }
+    }
 }

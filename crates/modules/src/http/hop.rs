@@ -7,11 +7,12 @@ use mmn_kit::{ByteStream, Context, Failure, Octets, code};
 use mmn_probe::time::{Instant, Nanos};
 use mmn_schema::outcome::Outcome;
 
+use super::ech::Offer;
 use super::exchange::{Duplex, Limits, exchange};
 use super::request::Message;
-use super::result::{FailedConnect, Hop, Phases, Tls};
+use super::result::{EchRejection, EchStatus, FailedConnect, Hop, Phases, Tls};
 use super::target::Target;
-use super::tls::{Trust, handshake};
+use super::tls::{Handshake, Rejected, Trust, handshake};
 use super::{Params, Version};
 use crate::session::{Lap, within};
 
@@ -23,22 +24,64 @@ pub(super) struct Fetch<'a> {
     pub(super) context: &'a dyn Context,
     pub(super) params: &'a Params,
     pub(super) trust: &'a Trust,
+    /// The ECH that is offered.
+    pub(super) offer: Option<Offer>,
+    /// The URL that was asked for: a configuration of ECH is its host's.
+    pub(super) first: Target,
     /// When everything must be over.
     pub(super) until: Instant,
     /// How long the site's limits held back transfers.
     pub(super) transfers_held_ns: Cell<u64>,
 }
 
+/// What came of a hop.
+pub(super) enum Came {
+    /// An answer.
+    Answer(Box<Hop>),
+    /// No request was sent: ECH was rejected.
+    Rejection(Box<EchRejection>),
+}
+
+/// A connection, in TLS where the scheme wants that: what was agreed on, the certificates, and how long it took.
+enum Secure {
+    Ready(Box<dyn Duplex>, Option<Tls>, Vec<Vec<u8>>, Option<u64>),
+    Rejected(Rejected, u64),
+}
+
 impl Fetch<'_> {
     /// Requests `target`.
-    pub(super) async fn hop(&self, target: &Target, message: &Message) -> Result<Hop, Failure> {
+    pub(super) async fn hop(&self, target: &Target, message: &Message) -> Result<Came, Failure> {
         let context = self.context;
         let (lap, started_at) = (Lap::begin(context), context.utc());
         let (addresses, resolve_ns) = self.resolve(target).await?;
         let mut failed_connects = Vec::new();
         let (address, stream, connect_ns) = self.connect(target, &addresses, &mut failed_connects).await?;
         let local = stream.local_addr().ok();
-        let (stream, tls, chain, tls_ns) = self.secure(target, stream).await?;
+        let (source, source_port) = (local.map(|local| local.ip().into()), local.map(|local| local.port()));
+        let (stream, tls, chain, tls_ns) = match self.secure(target, stream).await? {
+            Secure::Ready(stream, tls, chain, tls_ns) => (stream, tls, chain, tls_ns),
+            Secure::Rejected(rejected, tls_ns) => {
+                return Ok(Came::Rejection(Box::new(EchRejection {
+                    url: target.as_str().to_owned(),
+                    address: address.into(),
+                    family: address.into(),
+                    port: target.port(),
+                    source,
+                    source_port,
+                    failed_connects,
+                    started_at,
+                    resolve_ns,
+                    connect_ns,
+                    tls_ns,
+                    ech_status: EchStatus::Rejected,
+                    ech_outer_name: rejected.outer_name,
+                    verified: rejected.error.is_none(),
+                    error: rejected.error,
+                    certificates: rejected.certificates,
+                    ech_retry_configs: rejected.retry_configs,
+                })));
+            }
+        };
         let http2 = self.speaks_http2(target, tls.as_ref())?;
         let request =
             message.request(target, http2).map_err(|error| Failure::refused(code::PARAMETERS, error))?;
@@ -58,14 +101,14 @@ impl Fetch<'_> {
             }
             tls
         });
-        Ok(Hop {
+        Ok(Came::Answer(Box::new(Hop {
             url: target.as_str().to_owned(),
             method: message.method.to_string(),
             address: address.into(),
             family: address.into(),
             port: target.port(),
-            source: local.map(|local| local.ip().into()),
-            source_port: local.map(|local| local.port()),
+            source,
+            source_port,
             failed_connects,
             started_at,
             phases: Phases {
@@ -87,7 +130,7 @@ impl Fetch<'_> {
             body: answer.body,
             sent_bytes: answer.sent_bytes,
             received_bytes: answer.received_bytes,
-        })
+        })))
     }
 
     async fn resolve(&self, target: &Target) -> Result<(Vec<IpAddr>, Option<u64>), Failure> {
@@ -132,21 +175,28 @@ impl Fetch<'_> {
         Err(last)
     }
 
-    async fn secure(
-        &self,
-        target: &Target,
-        stream: Box<dyn ByteStream>,
-    ) -> Result<(Box<dyn Duplex>, Option<Tls>, Vec<Vec<u8>>, Option<u64>), Failure> {
+    async fn secure(&self, target: &Target, stream: Box<dyn ByteStream>) -> Result<Secure, Failure> {
         if !target.is_secure() {
-            return Ok((Box::new(stream), None, Vec::new(), None));
+            return Ok(Secure::Ready(Box::new(stream), None, Vec::new(), None));
         }
         let lap = Lap::begin(self.context);
         let host = target.bare_host();
-        let (stream, tls, chain) =
-            handshake(self.context, self.next(), self.trust, self.params, host, stream).await?;
+        let offer = self.offer_to(target);
+        let came = handshake(self.context, self.next(), self.trust, self.params, offer, host, stream).await?;
         let tls_ns = lap.took_ns(self.context);
-        let chain = chain.into_iter().map(|der| der.to_vec()).collect();
-        Ok((Box::new(stream), Some(tls), chain, Some(tls_ns)))
+        Ok(match came {
+            Handshake::Agreed(stream, tls, chain) => {
+                let chain = chain.into_iter().map(|der| der.to_vec()).collect();
+                Secure::Ready(stream, Some(tls), chain, Some(tls_ns))
+            }
+            Handshake::EchRejected(rejected) => Secure::Rejected(rejected, tls_ns),
+        })
+    }
+
+    /// The ECH for `target`: a configuration is for the server that was asked for, and means nothing to another one.
+    fn offer_to(&self, target: &Target) -> Option<&Offer> {
+        let offer = self.offer.as_ref()?;
+        (offer.outer_name.is_none() || target.same_origin(&self.first)).then_some(offer)
     }
 
     fn speaks_http2(&self, target: &Target, tls: Option<&Tls>) -> Result<bool, Failure> {

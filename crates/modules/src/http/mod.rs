@@ -9,13 +9,18 @@
 //! verdict is recorded and the request sent. Certificates are judged by Mozilla's roots, which are compiled in: the same
 //! at every vantage point, so that verdicts compare.
 //!
+//! With `ech_config_list` the name of the host travels encrypted (ECH), and another one in clear. A server that does not
+//! take that proves the other name, and gets no request: the result is *ok*, not answered, and says what the server gave
+//! to try again with (`ech_rejected`). It is not tried again, and never without ECH, which would tell the name after all.
+//! Where `verify` is asked for and the other name is not proved, that is a failure like that of any certificate.
+//!
 //! Bodies are neither decoded nor kept, unless asked for. This kind holds no cookies and reuses no connection.
 //!
 //! Begin with [`Params`] and [`Body`]; `run` follows redirects, `hop` performs one request.
 
 use std::net::SocketAddr;
 
-use mmn_kit::{Cost, Family, FarEnd, Kind, SelfTest, Span};
+use mmn_kit::{Cost, Family, FarEnd, Kind, Octets, SelfTest, Span};
 use mmn_schema::announce::{SchemaVersion, SummaryField};
 use mmn_schema::dispatch::Input;
 use schemars::JsonSchema;
@@ -23,6 +28,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::shared::field;
 
+mod ech;
 mod result;
 
 #[cfg(feature = "run")]
@@ -44,7 +50,9 @@ mod target;
 #[cfg(feature = "run")]
 mod tls;
 
-pub use result::{Body, Certificate, FailedConnect, Header, Hop, Payload, Phases, Stopped, Tls};
+pub use result::{
+    Body, Certificate, EchRejection, EchStatus, FailedConnect, Header, Hop, Payload, Phases, Stopped, Tls,
+};
 
 /// The most redirects.
 pub const MAX_REDIRECTS: u32 = 10;
@@ -102,6 +110,12 @@ pub struct Params {
     pub user_agent: String,
     /// Keep the last answer's certificates in the result (DER).
     pub keep_certificates: bool,
+    /// Encrypt the name of the URL's host by the first of these ECH configurations that can be used (`ECHConfigList`, as
+    /// the host's HTTPS record has it, in base64), over TLS 1.3; absent: don't.
+    #[serde(deserialize_with = "ech::config_list")]
+    pub ech_config_list: Option<Octets>,
+    /// Send what looks like an encrypted name (GREASE), over TLS 1.3.
+    pub ech_grease: bool,
 }
 
 /// A version of HTTP to ask for.
@@ -139,6 +153,8 @@ impl Default for Params {
             resolve: Vec::new(),
             user_agent: concat!("mmn/", env!("CARGO_PKG_VERSION"), " (+measurement)").to_owned(),
             keep_certificates: false,
+            ech_config_list: None,
+            ech_grease: false,
         }
     }
 }
@@ -204,6 +220,10 @@ impl Kind for Http {
         within(given <= MAX_GIVEN, "headers and body must be at most 64 KiB together")?;
         for entry in &params.resolve {
             result::parse_resolve(entry)?;
+        }
+        if let Some(list) = &params.ech_config_list {
+            within(!params.ech_grease, "ech_grease must not be set together with ech_config_list")?;
+            ech::list::Chosen::of(&list.0).map_err(|error| format!("ech_config_list: {error}"))?;
         }
         Ok(())
     }

@@ -23,6 +23,10 @@ pub struct Body {
     pub stopped: Option<Stopped>,
     /// Each request and its answer: one, and one more a redirect.
     pub hops: Vec<Hop>,
+    /// The server did not take the ECH that was offered, so that the last request was not sent; absent when it did or
+    /// none was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ech_rejected: Option<EchRejection>,
 }
 
 /// Why a redirect was not followed.
@@ -183,7 +187,7 @@ pub struct Tls {
     /// The protocol that was agreed on (ALPN).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub alpn: Option<String>,
-    /// The name that was asked for (SNI); absent for an address.
+    /// The name that was asked for (SNI); absent for an address. With ECH accepted it travelled encrypted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sni: Option<String>,
     /// Whether the certificate holds for the name, now, from a trusted root.
@@ -193,6 +197,71 @@ pub struct Tls {
     pub error: Option<String>,
     /// The certificates as the server sent them, its own first.
     pub certificates: Vec<Certificate>,
+    /// What became of Encrypted Client Hello; absent where it was not offered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ech_status: Option<EchStatus>,
+    /// The name that was asked for in clear where the other one was encrypted (the outer SNI).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ech_outer_name: Option<String>,
+}
+
+/// What became of Encrypted Client Hello (RFC 9849).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum EchStatus {
+    /// What looks like it was sent (section 6.2): nothing was encrypted, and what a server thinks of it can't be seen.
+    Grease,
+    /// The server decrypted it, and proved the name within.
+    Accepted,
+    /// The server went on with what stood outside.
+    Rejected,
+}
+
+/// A connection on which the server did not take the ECH that was offered: TLS came about with what stood outside, and
+/// was ended before a request (RFC 9849, section 6.1.6).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct EchRejection {
+    /// The URL that was to be requested.
+    pub url: String,
+    /// The address that was connected to.
+    pub address: Address,
+    /// Its family.
+    pub family: AddressFamily,
+    /// The port.
+    pub port: u16,
+    /// The address that the connection came from, where the system tells.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<Address>,
+    /// Its port.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source_port: Option<u16>,
+    /// Addresses that were tried before, and what came of them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub failed_connects: Vec<FailedConnect>,
+    /// When it began.
+    pub started_at: Timestamp,
+    /// Resolving the host, in nanoseconds; absent for an address.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resolve_ns: Option<u64>,
+    /// The TCP handshake, in nanoseconds.
+    pub connect_ns: u64,
+    /// The TLS handshake until the rejection was certain, in nanoseconds.
+    pub tls_ns: u64,
+    /// Always rejected.
+    pub ech_status: EchStatus,
+    /// The name that was asked for in clear (the outer SNI).
+    pub ech_outer_name: String,
+    /// Whether the certificate holds for that name, now, from a trusted root.
+    pub verified: bool,
+    /// Why it does not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+    /// The certificates as the server sent them, its own first.
+    pub certificates: Vec<Certificate>,
+    /// The configurations that the server gave to try again with (an `ECHConfigList`); absent where it gave none. They are
+    /// the server's own only where the certificate holds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ech_retry_configs: Option<Octets>,
 }
 
 /// A certificate (RFC 5280). Fields are absent where it can't be read.

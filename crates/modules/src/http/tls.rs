@@ -6,10 +6,10 @@ use std::error::Error as _;
 use std::io;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use mmn_kit::{ByteStream, Context, Failure, code};
+use mmn_kit::{ByteStream, Context, Failure, Octets, code};
 use mmn_probe::time::Instant;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::client::{Resumption, WebPkiServerVerifier};
+use rustls::client::{EchStatus as Became, Resumption, WebPkiServerVerifier};
 use rustls::crypto::{
     CryptoProvider, WebPkiSupportedAlgorithms, ring, verify_tls12_signature, verify_tls13_signature,
 };
@@ -24,7 +24,8 @@ use tokio_rustls::client::TlsStream;
 use tokio_util::compat::{Compat, FuturesAsyncReadCompatExt, TokioAsyncReadCompatExt};
 
 use super::certificate::describe;
-use super::result::Tls;
+use super::ech::{Offer, rejection};
+use super::result::{Certificate, EchStatus, Tls};
 use super::{Params, Version};
 use crate::session::{code_of, within};
 
@@ -69,15 +70,36 @@ impl Trust {
     }
 }
 
+/// What came of a handshake.
+pub(super) enum Handshake {
+    /// A stream within TLS, what was agreed on, and the certificates.
+    Agreed(Box<Secured>, Tls, Vec<CertificateDer<'static>>),
+    /// The server did not take the ECH that was offered.
+    EchRejected(Rejected),
+}
+
+/// What a server showed that did not take ECH.
+pub(super) struct Rejected {
+    /// The name that was asked for in clear.
+    pub(super) outer_name: String,
+    /// Why the certificate does not hold for it.
+    pub(super) error: Option<String>,
+    /// Its certificates.
+    pub(super) certificates: Vec<Certificate>,
+    /// The configurations that it gave to try again with.
+    pub(super) retry_configs: Option<Octets>,
+}
+
 /// Agrees on TLS with the server at the other end.
 pub(super) async fn handshake(
     context: &dyn Context,
     until: Instant,
     trust: &Trust,
     params: &Params,
+    offer: Option<&Offer>,
     host: &str,
     stream: Box<dyn ByteStream>,
-) -> Result<(Secured, Tls, Vec<CertificateDer<'static>>), Failure> {
+) -> Result<Handshake, Failure> {
     let host = params.server_name.as_deref().unwrap_or(host);
     let name = ServerName::try_from(host.to_owned())
         .map_err(|_| Failure::refused(code::PARAMETERS, format_args!("{host:?} is no name for TLS")))?;
@@ -92,32 +114,55 @@ pub(super) async fn handshake(
         strict: params.verify,
         seen: Mutex::default(),
     });
-    let config = config(context, trust, params, &recorder)?;
+    let config = config(context, trust, params, offer, &recorder)?;
     let sni = matches!(name, ServerName::DnsName(_)).then(|| host.to_owned());
+    let outer_name = offer.and_then(|offer| offer.outer_name.as_deref());
     let connecting = TlsConnector::from(Arc::new(config)).connect(name, stream.compat());
     let stream = match within(context, until, connecting).await {
         None => return Err(Failure::failed(code::TIMEOUT, "the TLS handshake took too long")),
-        Some(Err(error)) => return Err(failed(&error, &recorder)),
+        Some(Err(error)) => {
+            if let (Some(outer_name), Some(rejection)) = (outer_name, spoken(&error).and_then(rejection)) {
+                let seen = recorder.seen();
+                return Ok(Handshake::EchRejected(Rejected {
+                    outer_name: outer_name.to_owned(),
+                    certificates: seen
+                        .chain
+                        .iter()
+                        .map(|der| describe(der, params.keep_certificates))
+                        .collect(),
+                    error: seen.error,
+                    retry_configs: rejection.retry_configs,
+                }));
+            }
+            let rejected = outer_name.filter(|outer_name| *outer_name != host);
+            return Err(failed(&error, &recorder, rejected));
+        }
         Some(Ok(stream)) => stream,
     };
     let (_, connection) = stream.get_ref();
     let seen = recorder.seen();
-    let tls = described(connection, sni, &seen);
-    Ok((stream.compat(), tls, seen.chain))
+    let tls = described(connection, sni, outer_name, &seen);
+    Ok(Handshake::Agreed(Box::new(stream.compat()), tls, seen.chain))
 }
 
 fn config(
     context: &dyn Context,
     trust: &Trust,
     params: &Params,
+    offer: Option<&Offer>,
     recorder: &Arc<Recorder>,
 ) -> Result<ClientConfig, Failure> {
     let seconds = context.utc().unix_ns().div_euclid(1_000_000_000);
     let seconds = u64::try_from(seconds).unwrap_or(0);
     let now = Arc::new(Now(UnixTime::since_unix_epoch(std::time::Duration::from_secs(seconds))));
     let verifier: Arc<dyn ServerCertVerifier> = Arc::<Recorder>::clone(recorder);
-    let mut config = ClientConfig::builder_with_details(Arc::clone(&trust.provider), now)
-        .with_safe_default_protocol_versions()
+    let builder = ClientConfig::builder_with_details(Arc::clone(&trust.provider), now);
+    let builder = match offer {
+        // It offers TLS 1.3 alone then.
+        Some(offer) => builder.with_ech(offer.mode.clone()),
+        None => builder.with_safe_default_protocol_versions(),
+    };
+    let mut config = builder
         .map_err(|error| Failure::failed(code::INTERNAL, error))?
         .dangerous()
         .with_custom_certificate_verifier(verifier)
@@ -132,7 +177,18 @@ fn config(
     Ok(config)
 }
 
-fn described(connection: &ClientConnection, sni: Option<String>, seen: &Seen) -> Tls {
+fn described(
+    connection: &ClientConnection,
+    sni: Option<String>,
+    outer_name: Option<&str>,
+    seen: &Seen,
+) -> Tls {
+    let ech_status = match connection.ech_status() {
+        Became::Grease => Some(EchStatus::Grease),
+        Became::Accepted => Some(EchStatus::Accepted),
+        // A rejection has ended the handshake.
+        Became::NotOffered | Became::Offered | Became::Rejected => None,
+    };
     let version = connection.protocol_version().and_then(|version| version.as_str());
     let cipher = connection.negotiated_cipher_suite().and_then(|suite| suite.suite().as_str());
     let group = connection.negotiated_key_exchange_group().and_then(|group| group.name().as_str());
@@ -146,11 +202,19 @@ fn described(connection: &ClientConnection, sni: Option<String>, seen: &Seen) ->
         verified: seen.error.is_none(),
         error: seen.error.clone(),
         certificates: seen.chain.iter().map(|der| describe(der, false)).collect(),
+        ech_status,
+        ech_outer_name: outer_name.map(str::to_owned),
     }
 }
 
-/// Why there is no TLS: a certificate that does not hold is named with whose it is and until when.
-fn failed(error: &io::Error, recorder: &Recorder) -> Failure {
+/// The error of TLS that ended a handshake, where that is why it ended.
+fn spoken(error: &io::Error) -> Option<&rustls::Error> {
+    error.get_ref()?.downcast_ref()
+}
+
+/// Why there is no TLS: a certificate that does not hold is named with whose it is and until when. A certificate that
+/// was judged by the outer name tells that ECH was rejected.
+fn failed(error: &io::Error, recorder: &Recorder, outer_name: Option<&str>) -> Failure {
     let seen = recorder.seen();
     if let Some(verdict) = &seen.error {
         let leaf = seen.chain.first().map(|der| describe(der, false));
@@ -159,11 +223,14 @@ fn failed(error: &io::Error, recorder: &Recorder) -> Failure {
             let (subject, issuer) = (leaf.subject.unwrap_or_default(), leaf.issuer.unwrap_or_default());
             format!(" (certificate of {subject}, issued by {issuer}, until {until})")
         });
-        return Failure::failed(code::TLS, format_args!("{verdict}{of}"));
+        let rejected = outer_name.filter(|outer_name| seen.name.as_deref() == Some(*outer_name));
+        let rejected = rejected.map_or_else(String::new, |outer_name| {
+            format!("the server rejected ECH and does not prove to be {outer_name}: ")
+        });
+        return Failure::failed(code::TLS, format_args!("{rejected}{verdict}{of}"));
     }
-    let spoken = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()).is_some();
     match error.kind() {
-        _ if spoken => Failure::failed(code::TLS, error),
+        _ if spoken(error).is_some() => Failure::failed(code::TLS, error),
         io::ErrorKind::UnexpectedEof => {
             Failure::failed(code::TLS, "the server closed the connection in the TLS handshake")
         }
@@ -199,6 +266,8 @@ struct Recorder {
 
 #[derive(Debug, Clone, Default)]
 struct Seen {
+    /// The name that the certificate was judged by.
+    name: Option<String>,
     chain: Vec<CertificateDer<'static>>,
     error: Option<String>,
 }
@@ -222,6 +291,7 @@ impl ServerCertVerifier for Recorder {
             self.judge.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now);
         let chain = std::iter::once(end_entity).chain(intermediates).take(MAX_CHAIN);
         *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = Seen {
+            name: Some(server_name.to_str().into_owned()),
             chain: chain.map(|der| der.clone().into_owned()).collect(),
             error: verdict.as_ref().err().map(told),
         };

@@ -8,6 +8,7 @@ use mmn_modules::http::Body;
 use mmn_schema::outcome::Outcome;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair, date_time_ymd};
 use rustls::ServerConfig;
+use rustls::crypto::CryptoProvider;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -19,13 +20,26 @@ use crate::world::{End, World, run};
 const AT: &str = "192.0.2.43:443";
 
 /// An authority, and a certificate of its making.
-struct Pki {
-    ca_pem: String,
+pub(crate) struct Pki {
+    pub(crate) ca_pem: String,
     leaf: CertificateDer<'static>,
     key: Vec<u8>,
 }
 
-fn pki(name: &str, until_year: i32) -> Pki {
+impl Pki {
+    /// A server that shows the certificate.
+    pub(crate) fn server(&self, provider: CryptoProvider) -> ServerConfig {
+        let key = PrivateKeyDer::try_from(self.key.clone()).unwrap();
+        ServerConfig::builder_with_provider(Arc::new(provider))
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(vec![self.leaf.clone()], key)
+            .unwrap()
+    }
+}
+
+pub(crate) fn pki(name: &str, until_year: i32) -> Pki {
     let mut authority = CertificateParams::new(Vec::new()).unwrap();
     authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     let issuer = CertifiedIssuer::self_signed(authority, KeyPair::generate().unwrap()).unwrap();
@@ -37,15 +51,8 @@ fn pki(name: &str, until_year: i32) -> Pki {
     Pki { ca_pem: issuer.pem(), leaf: leaf.der().clone(), key: key.serialize_der() }
 }
 
-fn acceptor(pki: &Pki, alpn: &[&str]) -> TlsAcceptor {
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let key = PrivateKeyDer::try_from(pki.key.clone()).unwrap();
-    let mut config = ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_no_client_auth()
-        .with_single_cert(vec![pki.leaf.clone()], key)
-        .unwrap();
+pub(crate) fn acceptor(pki: &Pki, alpn: &[&str]) -> TlsAcceptor {
+    let mut config = pki.server(rustls::crypto::ring::default_provider());
     config.alpn_protocols = alpn.iter().map(|protocol| protocol.as_bytes().to_vec()).collect();
     TlsAcceptor::from(Arc::new(config))
 }
@@ -71,7 +78,7 @@ fn world(pki: &Pki, alpn: &[&str]) -> World {
     })
 }
 
-fn get(world: World, params: Value, url: &str) -> Result<Measured<Body>, Failure> {
+pub(crate) fn get(world: World, params: Value, url: &str) -> Result<Measured<Body>, Failure> {
     let url = url.to_owned();
     run(async move { world.perform("http", params, &url).await })
 }

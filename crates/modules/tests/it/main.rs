@@ -3,6 +3,8 @@
 #[cfg(test)]
 mod dns;
 #[cfg(test)]
+mod ech;
+#[cfg(test)]
 mod http;
 #[cfg(test)]
 mod https;

@@ -10,7 +10,7 @@ use std::borrow::Cow;
 use std::fmt;
 
 use bytes::Bytes;
-use data_encoding::BASE64URL_NOPAD;
+use data_encoding::{BASE64_NOPAD, BASE64URL_NOPAD};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{DeserializeOwned, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
@@ -124,7 +124,8 @@ impl JsonSchema for Body {
 }
 
 /// Bytes of a result: a byte string in CBOR, base64url text without padding in JSON. It reads either form in either
-/// encoding, since a body may have passed through the other one.
+/// encoding, since a body may have passed through the other one, and base64 with the other alphabet (RFC 4648, section 4),
+/// in which DNS and PEM write.
 #[derive(Clone, PartialEq, Eq, Hash, Default)]
 pub struct Octets(pub Vec<u8>);
 
@@ -181,7 +182,10 @@ impl Visitor<'_> for BytesVisitor {
     }
 
     fn visit_str<E: de::Error>(self, text: &str) -> Result<Vec<u8>, E> {
-        BASE64URL_NOPAD.decode(text.trim_end_matches('=').as_bytes()).map_err(E::custom)
+        let text = text.trim_end_matches('=');
+        let decoded =
+            if text.contains(['+', '/']) { BASE64_NOPAD } else { BASE64URL_NOPAD }.decode(text.as_bytes());
+        decoded.map_err(E::custom)
     }
 }
 
@@ -262,5 +266,16 @@ mod tests {
         let through_json = Body::from_json(body.to_json().unwrap()).unwrap();
         assert_eq!(through_json.decode::<Reply>().unwrap().raw, reply.raw);
         assert_eq!(body.decode::<Reply>().unwrap().raw, reply.raw);
+        for text in ["AP8+", "AP8-"] {
+            assert_eq!(
+                Body::from_json(json!({ "raw": text })).unwrap().decode::<Reply>().unwrap().raw,
+                reply.raw
+            );
+        }
+        for text in ["AP8+-A", "AP8*", "A"] {
+            assert!(Body::from_json(json!({ "raw": text })).unwrap().decode::<Reply>().is_err(), "{text}");
+        }
+        let padded = Body::from_json(json!({ "raw": "+w==" })).unwrap();
+        assert_eq!(padded.decode::<Reply>().unwrap().raw, Octets(vec![0xfb]));
     }
 }
