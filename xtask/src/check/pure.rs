@@ -31,7 +31,16 @@ const PURE: [(&str, &[&str]); 5] = [
     ("kit", &["futures", "mmn-probe", "mmn-schema", "schemars", "serde", "serde_json", "thiserror"]),
     (
         "translate",
-        &["mmn-kit", "mmn-modules", "mmn-schema", "mmn-warts", "serde", "serde_json", "thiserror"],
+        &[
+            "data-encoding",
+            "mmn-kit",
+            "mmn-modules",
+            "mmn-schema",
+            "mmn-warts",
+            "serde",
+            "serde_json",
+            "thiserror",
+        ],
     ),
 ];
 
