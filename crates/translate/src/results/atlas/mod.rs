@@ -24,9 +24,17 @@ use super::{Asked, Untranslated, bare};
 
 const FORM: &str = "atlas";
 /// The kinds that the structure has a place for.
-pub const SERVES: &str = "ping, trace, dns and http";
+const SERVES: &str = "ping, trace, dns and http";
 /// The version of the structure.
 const FIRMWARE: u32 = 5_000;
+
+/// Whether the structure has a place for results of what was asked for.
+pub fn serves(asked: &Asked) -> Result<(), Untranslated> {
+    match asked {
+        Asked::Ping(_) | Asked::Trace(_) | Asked::Dns(_) | Asked::Http(_) => Ok(()),
+        _ => Err(Untranslated::Kind { form: FORM, kind: asked.kind().to_owned(), serves: SERVES }),
+    }
+}
 
 /// A result. `point` is what is known of its vantage point, whose address it gives.
 pub fn result(
@@ -41,7 +49,9 @@ pub fn result(
         Asked::Trace(params) => traceroute::result(params, &about),
         Asked::Dns(params) => dns::result(params, &about),
         Asked::Http(params) => http::result(params, &about),
-        _ => Err(Untranslated::Kind { form: FORM, kind: asked.kind().to_owned(), serves: SERVES }),
+        Asked::Multipath(_) | Asked::Udp(_) | Asked::Tcp(_) | Asked::Other(_) => {
+            serves(asked).map(|()| Value::Null)
+        }
     }
 }
 

@@ -25,7 +25,17 @@ use super::{Asked, Untranslated, bare, failed};
 
 const FORM: &str = "warts";
 /// The kinds that the format has a place for.
-pub const SERVES: &str = "ping, trace, multipath, dns, http and udp";
+const SERVES: &str = "ping, trace, multipath, dns, http and udp";
+
+/// Whether the format has a place for results of what was asked for.
+pub fn serves(asked: &Asked) -> Result<(), Untranslated> {
+    match asked {
+        Asked::Tcp(_) | Asked::Other(_) => {
+            Err(Untranslated::Kind { form: FORM, kind: asked.kind().to_owned(), serves: SERVES })
+        }
+        _ => Ok(()),
+    }
+}
 
 /// A result as records: one, but of `http` one for each request. List and cycle are left out: they are numbers of a
 /// file ([`Record::membership`] sets them).
@@ -37,10 +47,7 @@ pub fn records(asked: &Asked, record: &ResultRecord) -> Result<Vec<Record>, Untr
         Asked::Udp(params) => udp::record(params, record).map(|probe| vec![probe.into()]),
         Asked::Dns(params) => dns::record(params, record).map(|host| vec![host.into()]),
         Asked::Http(params) => Ok(http::records(params, record)?.into_iter().map(Record::from).collect()),
-        Asked::Tcp(_) | Asked::Other(_) => {
-            let kind = asked.kind().to_owned();
-            Err(Untranslated::Kind { form: FORM, kind, serves: SERVES })
-        }
+        Asked::Tcp(_) | Asked::Other(_) => serves(asked).map(|()| Vec::new()),
     }
 }
 
