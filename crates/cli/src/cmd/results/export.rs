@@ -122,12 +122,19 @@ pub(super) async fn run(
     let vps = session::all(async |after| client.vps(after.as_deref()).await).await?;
     let points = vps.into_iter().map(|view| (view.vantage_point.id.clone(), view.vantage_point)).collect();
     let mut writing = Writing { form, points, done: 0, total: 0, nothing: 0, first: None, bad: 0 };
-    let read = if export.follow {
-        follow(session, client, export, &mut writing).await
-    } else {
-        pages(session, client, export, &mut writing).await
+    // Ctrl-C must not leave half a file.
+    let mut interrupts = Interrupts::listen()?;
+    let read = async {
+        if export.follow {
+            follow(session, client, export, &mut writing).await
+        } else {
+            pages(session, client, export, &mut writing).await
+        }
     };
-    read?;
+    tokio::select! {
+        read = read => read?,
+        () = interrupts.next() => return Err(Failure::interrupted()),
+    }
     let exit = writing.end(session)?;
     whole.map_or(Ok(()), Whole::keep)?;
     Ok(exit)
@@ -158,15 +165,10 @@ async fn follow(
     export: &Export<'_>,
     writing: &mut Writing,
 ) -> Result<(), Failure> {
-    let mut interrupts = Interrupts::listen()?;
     let mut follow = client.follow(export.measurement.id, export.after);
     writing.total = export.measurement.ledger.accepted;
     loop {
-        let step = tokio::select! {
-            step = follow.next() => step?,
-            () = interrupts.next() => return Err(Failure::interrupted()),
-        };
-        match step {
+        match follow.next().await? {
             Followed::Records(records) => writing.records(&records)?,
             Followed::Done(_) => return Ok(()),
         }
