@@ -92,10 +92,10 @@ import json, sys
 import pyarrow.parquet as parquet
 table = parquet.read_table(sys.argv[1])
 types = {field.name: str(field.type) for field in table.schema}
-rows = table.to_pydict()
+names = ("outcome", "reason", "detail", "vp_country", "vp_asn", "address", "simulated", "rtt_min_ns", "loss")
+rows = table.select(names).to_pydict()
 starts = table.column("started_at").cast("int64").to_pylist()
-print(json.dumps({"types": types, "starts": starts, **{name: rows[name] for name in
-    ("outcome", "reason", "detail", "vp_country", "vp_asn", "address", "simulated", "rtt_min_ns", "loss")}}))
+print(json.dumps({"types": types, "starts": starts, **rows}))
 "#;
     let read = python(script, &path);
     let types = &read["types"];

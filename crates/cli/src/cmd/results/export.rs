@@ -135,8 +135,11 @@ pub(super) async fn run(
         read = read => read?,
         () = interrupts.next() => return Err(Failure::interrupted()),
     }
-    let exit = writing.end(session)?;
-    whole.map_or(Ok(()), Whole::keep)?;
+    let (exit, written) = writing.end(session)?;
+    if let (Some(whole), Some(path)) = (whole, export.output) {
+        whole.keep()?;
+        session.printer.faint(&format!("{written} results in {}", path.display()));
+    }
     Ok(exit)
 }
 
@@ -214,7 +217,8 @@ impl Writing {
         }
     }
 
-    fn end(self, session: &mut Session) -> Result<Exit, Failure> {
+    /// Writes what is left, and says what is left out; how many results are not.
+    fn end(self, session: &mut Session) -> Result<(Exit, u64), Failure> {
         self.form.end()?;
         if self.nothing > 0 {
             session.printer.faint(&format!(
@@ -226,7 +230,7 @@ impl Writing {
             let text = format!("{} of {} results are left out; the first: {first}", self.bad, self.done);
             session.printer.error(&text, None);
         }
-        Ok(Exit::of(self.bad == 0))
+        Ok((Exit::of(self.bad == 0), self.done - self.nothing - self.bad))
     }
 }
 
