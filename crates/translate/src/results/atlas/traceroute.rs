@@ -4,12 +4,12 @@ use mmn_modules::trace::{Body, Extension, Method, Params, Probe, Reply, Status};
 use mmn_schema::time::Timestamp;
 use serde_json::{Value, json};
 
-use super::{About, Object, bare, failure, family, timed_out};
+use super::{About, Object, bare, failure, family, head, timed_out};
 use crate::results::{Untranslated, failed, found};
 
 pub(super) fn result(params: &Params, about: &About<'_>) -> Result<Value, Untranslated> {
     let Some(body) = found::<Body>(about.record)? else { return not_measured(params, about) };
-    let mut object = about.head(body.conditions.clock);
+    let mut object = head(body.conditions.clock);
     object.put("endtime", end(about).map(bare::seconds));
     object.set("dst_name", body.target.clone());
     object.set("dst_addr", body.address.to_string());
@@ -26,7 +26,7 @@ pub(super) fn result(params: &Params, about: &About<'_>) -> Result<Value, Untran
 
 fn not_measured(params: &Params, about: &About<'_>) -> Result<Value, Untranslated> {
     let reason = failed(about.record)?;
-    let mut object = about.head(None);
+    let mut object = head(None);
     object.put("endtime", end(about).map(bare::seconds));
     object.put("dst_name", about.target());
     object.set("proto", protocol(params.method));
