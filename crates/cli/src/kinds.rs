@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use clap::{ArgMatches, Args as _, Command};
-use mmn_schema::announce::KindInfo;
+use mmn_schema::announce::{KindInfo, SummaryField};
 use mmn_schema::body::Body;
 use serde_json::Value;
 
@@ -14,6 +14,12 @@ use crate::params::{self, Param};
 /// The kinds that this build was made with, by name.
 pub(crate) fn built_in() -> Vec<KindInfo> {
     mmn_modules::CATALOGUE.iter().map(|kind| (kind.info)()).collect()
+}
+
+/// The numbers of a kind that this build was made with.
+pub(crate) fn summary(name: &str) -> Vec<SummaryField> {
+    let known = mmn_modules::CATALOGUE.iter().find(|kind| kind.name == name);
+    known.map(|kind| (kind.info)().summary).unwrap_or_default()
 }
 
 /// The subcommand of a kind: its parameters as flags, and what all measurements have.

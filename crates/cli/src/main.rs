@@ -14,6 +14,7 @@ mod kinds;
 mod lab;
 mod logs;
 mod measure;
+mod output;
 mod params;
 mod printer;
 mod session;

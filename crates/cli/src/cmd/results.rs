@@ -1,4 +1,8 @@
-//! `mmn results MSM`: what was measured, from the first or after a cursor.
+//! `mmn results MSM`: what was measured, from the first or after a cursor; to look at, or in a form that others read.
+
+mod export;
+
+use std::path::PathBuf;
 
 use clap::Args as ClapArgs;
 use mmn_client::{Client, Followed, ResultsQuery};
@@ -7,6 +11,7 @@ use mmn_schema::api::{Cursor, Ledger, Measurement};
 
 use crate::args::{self, ApiArgs, MsmArg};
 use crate::failure::{Exit, Failure};
+use crate::kinds;
 use crate::measure::{self, Show};
 use crate::printer::Printer;
 use crate::session::{self, Interrupts, Session};
@@ -26,15 +31,43 @@ pub(crate) struct Args {
     /// Print each as the API gives it, one JSON object a line
     #[arg(long)]
     json: bool,
+    /// In a form that others read [default: what the suffix of -o says]
+    #[arg(long, value_enum, value_name = "FORMAT", conflicts_with = "json")]
+    format: Option<export::Format>,
+    /// Write to this file, which appears whole or not at all; `.gz`, `.bz2` and `.xz` compress all forms but Parquet
+    /// [default: standard output]
+    #[arg(long, short, value_name = "FILE", conflicts_with = "json")]
+    output: Option<PathBuf>,
+    /// What a row of csv or parquet is [default: results]
+    #[arg(long, value_enum, value_name = "ROWS", conflicts_with = "json")]
+    rows: Option<export::Row>,
     #[command(flatten)]
     api: ApiArgs,
 }
 
 pub(crate) async fn run(session: &mut Session, args: &Args) -> Result<Exit, Failure> {
+    let format = export::format(args.format, args.output.as_ref())?;
+    if format.is_none() && args.rows.is_some() {
+        return Err(Failure::misused("--rows is for csv and parquet").hint("--format csv"));
+    }
     let client = session.client(&args.api)?;
     let id = session::measurement(&client, args.measurement).await?;
     let measurement = client.measurement(id).await?;
     let fields = fields(&client, &measurement).await;
+    if let Some(format) = format {
+        let export = export::Export {
+            measurement: &measurement,
+            fields: &fields,
+            format,
+            rows: args.rows,
+            output: args.output.as_deref(),
+            after: args.after,
+            follow: args.follow,
+        };
+        let exit = export::run(session, &client, &export).await?;
+        note_of_expired(&mut session.printer, &measurement.ledger);
+        return Ok(exit);
+    }
     let mut show =
         Show::lines(id, measurement.ledger.accepted, measurement.kind.as_str(), &fields, args.json);
     if args.follow {
@@ -90,9 +123,12 @@ pub(crate) async fn follow(
     }
 }
 
-/// The numbers of a kind, as the network describes it; a kind that is gone is shown without.
+/// The numbers of a kind, as the network describes it, else as this build does; those of a kind that is gone are not shown.
 pub(crate) async fn fields(client: &Client, measurement: &Measurement) -> Vec<SummaryField> {
-    client.kind(&measurement.kind).await.map(|kind| kind.info.summary).unwrap_or_default()
+    match client.kind(&measurement.kind).await {
+        Ok(kind) => kind.info.summary,
+        Err(_) => kinds::summary(measurement.kind.as_str()),
+    }
 }
 
 fn note_of_expired(printer: &mut Printer, ledger: &Ledger) {

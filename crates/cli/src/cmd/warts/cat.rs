@@ -1,6 +1,5 @@
 //! `mmn warts cat FILE…`: decode, and encode again.
 
-use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
@@ -9,6 +8,7 @@ use mmn_warts::{Compression, Merge, Pack, Record, Tables, WriteError, Writer};
 
 use super::files::{Files, Visit};
 use crate::failure::{Exit, Failure, chain};
+use crate::output::Whole;
 use crate::session::Session;
 
 /// `mmn warts cat`
@@ -28,26 +28,13 @@ pub(super) fn run(session: &mut Session, args: &Args) -> Result<Exit, Failure> {
         cat.end()?;
         return Ok(exit);
     };
-    // The name stands for whole files alone: it is given when all is written.
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let of_path = |error: io::Error| Failure::new(format!("{}: {error}", path.display()));
-    let unfinished = tempfile::Builder::new().prefix(".mmn-warts-").tempfile_in(folder).map_err(of_path)?;
-    let file: File = unfinished.as_file().try_clone().map_err(of_path)?;
+    let whole = Whole::begin(path)?;
     let compression = Compression::of_name(&path.to_string_lossy());
-    let mut cat = Cat::new(Box::new(file), compression)?;
+    let mut cat = Cat::new(Box::new(whole.file()?), compression)?;
     let exit = args.files.visit(session, &mut cat)?;
     cat.end()?;
-    let kept = unfinished.persist(path).map_err(|error| of_path(error.error))?;
-    readable(&kept).map_err(of_path)?;
+    whole.keep()?;
     Ok(exit)
-}
-
-/// A temporary file is its owner's alone; what it becomes is as readable as other files of the user.
-fn readable(file: &File) -> io::Result<()> {
-    use std::os::unix::fs::PermissionsExt as _;
-    let mask = rustix::process::umask(rustix::fs::Mode::empty());
-    rustix::process::umask(mask);
-    file.set_permissions(std::fs::Permissions::from_mode(0o666 & !mask.bits()))
 }
 
 type Output = BufWriter<Pack<Box<dyn Write>>>;
