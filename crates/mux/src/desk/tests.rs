@@ -1,0 +1,1 @@
+//! Clients against answers that are written here.
