@@ -56,7 +56,6 @@ pub(crate) struct Desk {
     roster: Roster,
     channels: BTreeMap<u32, Channel>,
     groups: HashMap<u64, Group>,
-    /// Measurements that are called off, until the answer is there.
     last_question: u64,
     unaccepted: usize,
     tasks: usize,
@@ -174,7 +173,7 @@ impl Desk {
         } else {
             self.lines(1, octets, now_s);
         }
-        self.dispatch();
+        self.dispatch(now_s);
         self.collect();
         Ok(())
     }
@@ -208,7 +207,7 @@ impl Desk {
             }
             _ => {}
         }
-        self.dispatch();
+        self.dispatch(now_s);
         self.collect();
     }
 
@@ -219,7 +218,7 @@ impl Desk {
             self.over(id, "lost: the connection to the anchor broke", now_s);
         }
         self.questions.clear();
-        self.dispatch();
+        self.dispatch(now_s);
         self.collect();
     }
 
@@ -399,7 +398,7 @@ impl Desk {
     }
 
     /// Puts commands to the anchor, as long as it keeps up.
-    fn dispatch(&mut self) {
+    fn dispatch(&mut self, now_s: u32) {
         while self.unaccepted < MAX_UNACCEPTED && self.groups.len() < MAX_MEASUREMENTS {
             // The next channel after the one that was served last.
             let waits = |(_, channel): &(&u32, &Channel)| !channel.waiting.is_empty();
@@ -407,12 +406,12 @@ impl Desk {
             let next = next.or_else(|| self.channels.iter().find(waits));
             let Some((&number, _)) = next else { return };
             self.turn = number;
-            self.put(number);
+            self.put(number, now_s);
         }
     }
 
     /// Puts the first commands of a channel to the anchor: those that can go together.
-    fn put(&mut self, number: u32) {
+    fn put(&mut self, number: u32, now_s: u32) {
         let Some(channel) = self.channels.get_mut(&number) else { return };
         let Some(first) = channel.waiting.pop_front() else { return };
         let Some(place) = self.roster.get(&channel.instance) else {
@@ -422,6 +421,7 @@ impl Desk {
                 &record::nothing(&first.command, Why::Error, "the vantage point has departed"),
             );
             self.tasks = self.tasks.saturating_sub(1);
+            self.settle(number, now_s);
             return;
         };
         let Task { id, command, wanted } = first;

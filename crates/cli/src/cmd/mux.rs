@@ -39,7 +39,9 @@ pub(crate) fn run(session: &mut Session, args: &Args) -> Result<Exit, Failure> {
     super::in_runtime(async {
         let shutdown = args.role.shutdown()?;
         let (ready, is_ready) = oneshot::channel();
-        let serving = mmn_mux::serve(client, options, shutdown, || drop(ready.send(())));
+        let serving = mmn_mux::serve(client, options, shutdown, || {
+            let _ = ready.send(());
+        });
         let mut running = Box::pin(super::as_task(serving));
         let ended = tokio::select! {
             ended = &mut running => ended,
