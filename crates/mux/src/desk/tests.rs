@@ -244,7 +244,7 @@ fn channels_take_turns_and_nobody_is_read_from_without_end() {
     assert_eq!(request.from, Selection::ids([place(2, "b").id.clone()]).ok());
     let lines = "ping -c 1 192.0.2.1\n".repeat(MAX_TASKS);
     pair.mux.send(one, lines.as_bytes());
-    pair.carry();
+    pair.desk.receive(NOW, &pair.mux.take()).unwrap();
     assert!(!pair.desk.has_room());
 }
 
