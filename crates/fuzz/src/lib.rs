@@ -8,6 +8,7 @@ mod identity;
 mod lab;
 mod measure;
 mod packets;
+mod scamper;
 mod site;
 mod warts;
 mod wire;
@@ -67,6 +68,10 @@ pub const TARGETS: &[Target] = &[
     ("resolv_conf", mmn_node::fuzzing::resolv_conf),
     ("result_batch", wire::result_batch),
     ("rtnetlink", mmn_node::fuzzing::rtnetlink),
+    ("scamper_command", scamper::command),
+    ("scamper_control", scamper::control),
+    ("scamper_mux", scamper::mux),
+    ("scamper_remote", scamper::remote),
     ("selection", wire::selection),
     ("stream", wire::stream),
     ("stub_reply", mmn_node::fuzzing::stub_reply),
