@@ -26,6 +26,7 @@ mod text;
 mod trace;
 mod tracelb;
 mod udpprobe;
+mod wires;
 
 use pyo3::prelude::*;
 
@@ -35,6 +36,7 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<list::ScamperList>()?;
     module.add_class::<list::ScamperCycle>()?;
     module.add_class::<file::ScamperFile>()?;
+    module.add_class::<wires::Wires>()?;
     icmpext::add(module)?;
     ping::add(module)?;
     trace::add(module)?;

@@ -4,7 +4,6 @@ use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use mmn_warts::names;
 use mmn_warts::records::neighbourdisc::Neighbourdisc;
 use mmn_warts::records::sniff::Sniff;
 use mmn_warts::records::sting::Sting;
