@@ -351,7 +351,9 @@ impl Wires {
         let Some(wire) = self.wires.get_mut(&lane.wire) else { return };
         let mut octets = lane.control.take();
         match (&mut wire.carries, lane.channel) {
-            (Carries::Mux(mux), Some((channel, _))) if !octets.is_empty() => mux.client.send(channel, &octets),
+            (Carries::Mux(mux), Some((channel, _))) if !octets.is_empty() => {
+                mux.client.send(channel, &octets)
+            }
             _ => wire.out.append(&mut octets),
         }
         let number = lane.wire;
@@ -536,7 +538,8 @@ fn unreadable(py: Python<'_>, why: &str) -> PyResult<Py<PyAny>> {
 /// The attributes of a vantage point by their numbers.
 fn attributes(vp: &Vp) -> Vec<(u16, String)> {
     let all = (1..).map_while(Attribute::of);
-    all.flat_map(|attribute| vp.all(attribute).map(move |text| (attribute.number(), text.to_owned()))).collect()
+    all.flat_map(|attribute| vp.all(attribute).map(move |text| (attribute.number(), text.to_owned())))
+        .collect()
 }
 
 fn unix(py: Python<'_>, path: &Path) -> PyResult<Stream> {
