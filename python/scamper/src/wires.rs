@@ -17,6 +17,7 @@ use mmn_scamper::mux::{self, Attribute, Heard, Vp};
 use mmn_warts::Record;
 use pyo3::exceptions::{PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
+use pyo3::{PyTraverseError, PyVisit};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::file::Known;
@@ -275,6 +276,18 @@ impl Wires {
             }
         }
         Ok(self.events.drain(..).collect())
+    }
+
+    /// An instance holds its control, which holds these: Python's collector is to see it.
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        self.lanes.values().try_for_each(|lane| visit.call(&lane.instance))?;
+        self.events.iter().try_for_each(|(.., came)| visit.call(came))
+    }
+
+    fn __clear__(&mut self) {
+        self.lanes.clear();
+        self.wires.clear();
+        self.events.clear();
     }
 }
 

@@ -6,11 +6,28 @@ import types
 
 # Methods that take the place of an item, and how many there are.
 COUNTED = {
-    "an": "ancount", "ns": "nscount", "ar": "arcount", "buf": "buf_count", "elem": "elemc", "ext": "ext_count",
-    "link": "link_count", "mpls_lse": "mpls_count", "mpls_label": "mpls_count", "mpls_ttl": "mpls_count",
-    "mpls_exp": "mpls_count", "mpls_s": "mpls_count", "node": "node_count", "param": "paramc", "pkt": "pkt_count",
-    "probedef": "probedef_count", "reply": "reply_count", "rx": "rx_count", "sched": "sched_count", "str": "strc",
-    "tx": "tx_count", "hop": "hop_count",
+    "an": "ancount",
+    "ns": "nscount",
+    "ar": "arcount",
+    "buf": "buf_count",
+    "elem": "elemc",
+    "ext": "ext_count",
+    "link": "link_count",
+    "mpls_lse": "mpls_count",
+    "mpls_label": "mpls_count",
+    "mpls_ttl": "mpls_count",
+    "mpls_exp": "mpls_count",
+    "mpls_s": "mpls_count",
+    "node": "node_count",
+    "param": "paramc",
+    "pkt": "pkt_count",
+    "probedef": "probedef_count",
+    "reply": "reply_count",
+    "rx": "rx_count",
+    "sched": "sched_count",
+    "str": "strc",
+    "tx": "tx_count",
+    "hop": "hop_count",
 }
 # Methods with an argument, or whose answer is no value.
 SKIP: set[str] = set()
@@ -80,5 +97,5 @@ def members(value: object, depth: int) -> dict[str, object]:
 def call(member: object, *args: object) -> object:
     try:
         return member(*args)  # type: ignore[operator]
-    except Exception as error:  # noqa: BLE001: which one it is is what is to be compared
+    except Exception as error:  # which one it is is what is to be compared
         return f"raises {type(error).__name__}"

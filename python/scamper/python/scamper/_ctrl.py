@@ -9,7 +9,7 @@ import stat
 import time
 import types
 from collections.abc import Generator, Iterable, Sequence
-from typing import Any, Callable, Generic, Optional, TypeVar, Union
+from typing import Any, Callable, Generic, Optional, TypeVar, Union, cast
 
 from scamper import _commands
 from scamper._commands import Address, Span, span
@@ -34,6 +34,7 @@ from scamper._native import (
 from scamper._vps import ScamperInst, ScamperInstError, ScamperMux, ScamperTask, ScamperVp, remote_name
 
 PT = TypeVar("PT")
+R = TypeVar("R")
 Where = Union[ScamperInst, list[ScamperInst], set[ScamperInst], None]
 Tasks = Union[ScamperTask, list[ScamperTask]]
 
@@ -196,9 +197,7 @@ class ScamperCtrl(Generic[PT]):
         while self._exceptions:
             yield self._exceptions.popleft()
 
-    def poll(
-        self, timeout: Optional[Span] = None, until: Optional[datetime.datetime] = None
-    ) -> Any:
+    def poll(self, timeout: Optional[Span] = None, until: Optional[datetime.datetime] = None) -> Any:
         """The next result; None when there is none in time, or will be none. What has gone wrong is raised."""
         left = _left(timeout, until)
         while True:
@@ -259,10 +258,33 @@ class ScamperCtrl(Generic[PT]):
     ) -> Union[ScamperPing, Tasks]:
         """Pings. `sync` waits for the result; else it comes from `responses` or `poll`."""
         command = _commands.ping(
-            dst, tcp_ack, tcp_seq, tcp_mss, attempts, icmp_id, icmp_seq, icmp_sum, dport, sport, wait_probe, ttl, mtu,
-            stop_count, method, payload, rtr, ip_rr, ip_ts, dltx, size, src, wait_timeout, tos, userid,
+            dst,
+            tcp_ack,
+            tcp_seq,
+            tcp_mss,
+            attempts,
+            icmp_id,
+            icmp_seq,
+            icmp_sum,
+            dport,
+            sport,
+            wait_probe,
+            ttl,
+            mtu,
+            stop_count,
+            method,
+            payload,
+            rtr,
+            ip_rr,
+            ip_ts,
+            dltx,
+            size,
+            src,
+            wait_timeout,
+            tos,
+            userid,
         )
-        return self._do("ping", command, inst, sync)
+        return self._do(ScamperPing, "ping", command, inst, sync)
 
     def do_trace(
         self,
@@ -294,10 +316,31 @@ class ScamperCtrl(Generic[PT]):
     ) -> Union[ScamperTrace, Tasks]:
         """Traces a path."""
         command = _commands.trace(
-            dst, confidence, dport, icmp_id, icmp_sum, firsthop, gaplimit, loops, hoplimit, pmtud, squeries, ptr,
-            payload, method, attempts, all_attempts, rtr, sport, src, tos, wait_timeout, wait_probe, userid,
+            dst,
+            confidence,
+            dport,
+            icmp_id,
+            icmp_sum,
+            firsthop,
+            gaplimit,
+            loops,
+            hoplimit,
+            pmtud,
+            squeries,
+            ptr,
+            payload,
+            method,
+            attempts,
+            all_attempts,
+            rtr,
+            sport,
+            src,
+            tos,
+            wait_timeout,
+            wait_probe,
+            userid,
         )
-        return self._do("trace", command, inst, sync)
+        return self._do(ScamperTrace, "trace", command, inst, sync)
 
     def do_tracelb(
         self,
@@ -320,10 +363,22 @@ class ScamperCtrl(Generic[PT]):
     ) -> Union[ScamperTracelb, Tasks]:
         """Traces all paths."""
         command = _commands.tracelb(
-            dst, confidence, dport, firsthop, gaplimit, method, attempts, ptr, rtr, sport, tos, wait_timeout,
-            wait_probe, userid,
+            dst,
+            confidence,
+            dport,
+            firsthop,
+            gaplimit,
+            method,
+            attempts,
+            ptr,
+            rtr,
+            sport,
+            tos,
+            wait_timeout,
+            wait_probe,
+            userid,
         )
-        return self._do("tracelb", command, inst, sync)
+        return self._do(ScamperTracelb, "tracelb", command, inst, sync)
 
     def do_dns(
         self,
@@ -346,7 +401,7 @@ class ScamperCtrl(Generic[PT]):
         command = _commands.dns(
             qname, server, qclass, qtype, mqtypes, attempts, rd, wait_timeout, tcp, nsid, ecs, userid
         )
-        return self._do("host", command, inst, sync)
+        return self._do(ScamperHost, "host", command, inst, sync)
 
     def do_http(
         self,
@@ -363,7 +418,7 @@ class ScamperCtrl(Generic[PT]):
     ) -> Union[ScamperHttp, Tasks]:
         """Asks a web server, whose address is `dst`."""
         command = _commands.http(dst, url, headers, insecure, limit_time, ech_grease, ech_config_list, userid)
-        return self._do("http", command, inst, sync)
+        return self._do(ScamperHttp, "http", command, inst, sync)
 
     def do_udpprobe(
         self,
@@ -379,7 +434,7 @@ class ScamperCtrl(Generic[PT]):
     ) -> Union[ScamperUdpprobe, Tasks]:
         """Sends datagrams, and gives what comes back."""
         command = _commands.udpprobe(dst, dport, payload, attempts, src, stop_count, userid)
-        return self._do("udpprobe", command, inst, sync)
+        return self._do(ScamperUdpprobe, "udpprobe", command, inst, sync)
 
     def do_ally(
         self,
@@ -401,14 +456,14 @@ class ScamperCtrl(Generic[PT]):
         command = _commands.pair(
             _commands.dealias("ally"), fudge, icmp_sum, dport, sport, method, attempts, wait_probe, wait_timeout, userid
         )
-        return self._do_one("ally", command.end(dst1, dst2), inst, sync)
+        return self._do_one(ScamperDealias, "ally", command.end(dst1, dst2), inst, sync)
 
     def do_mercator(
         self, dst: Address, userid: Optional[int] = None, inst: Where = None, sync: Optional[bool] = None
     ) -> Union[ScamperDealias, Tasks]:
         """Finds another address of a router, by where it answers from."""
         command = _commands.dealias("mercator").option("-U", userid).end(dst)
-        return self._do("mercator", command, inst, sync)
+        return self._do(ScamperDealias, "mercator", command, inst, sync)
 
     def do_prefixscan(
         self,
@@ -432,10 +487,18 @@ class ScamperCtrl(Generic[PT]):
             _commands.ports(method, sport, dport)
             method = "udp"
         command = _commands.pair(
-            _commands.dealias("prefixscan"), fudge, icmp_sum, dport, sport, method, attempts, wait_probe,
-            wait_timeout, userid,
+            _commands.dealias("prefixscan"),
+            fudge,
+            icmp_sum,
+            dport,
+            sport,
+            method,
+            attempts,
+            wait_probe,
+            wait_timeout,
+            userid,
         )
-        return self._do_one("prefixscan", command.end(near, f"{far}/{prefixlen}"), inst, sync)
+        return self._do_one(ScamperDealias, "prefixscan", command.end(near, f"{far}/{prefixlen}"), inst, sync)
 
     def do_radargun(
         self,
@@ -451,7 +514,7 @@ class ScamperCtrl(Generic[PT]):
     ) -> Union[ScamperDealias, Tasks]:
         """Probes many addresses in rounds."""
         command = _commands.radargun(addrs, rounds, probedefs, wait_probe, wait_round, wait_timeout, userid)
-        return self._do("radargun", command, inst, sync)
+        return self._do(ScamperDealias, "radargun", command, inst, sync)
 
     def do_midarest(
         self,
@@ -467,7 +530,7 @@ class ScamperCtrl(Generic[PT]):
     ) -> Union[ScamperTask, ScamperDealias]:
         """Estimates how fast the counters of addresses run."""
         command = _commands.midarest(rounds, wait_probe, wait_round, wait_timeout, probedefs, addrs, userid)
-        return self._do_one("midarest", command, inst, sync)
+        return self._do_one(ScamperDealias, "midarest", command, inst, sync)
 
     def do_midardisc(
         self,
@@ -481,7 +544,7 @@ class ScamperCtrl(Generic[PT]):
     ) -> Union[ScamperTask, ScamperDealias]:
         """Probes addresses by a schedule."""
         command = _commands.midardisc(probedefs, schedule, startat, wait_timeout, userid)
-        return self._do_one("midardisc", command, inst, sync)
+        return self._do_one(ScamperDealias, "midardisc", command, inst, sync)
 
     def do_owamp(
         self,
@@ -499,10 +562,8 @@ class ScamperCtrl(Generic[PT]):
         sync: Optional[bool] = None,
     ) -> Union[ScamperTask, ScamperOwamp]:
         """Measures one-way delay with an OWAMP server."""
-        command = _commands.owamp(
-            dst, direction, attempts, dscp, schedule, size, startat, ttl, wait_timeout, userid
-        )
-        return self._do_one("owamp", command, inst, sync)
+        command = _commands.owamp(dst, direction, attempts, dscp, schedule, size, startat, ttl, wait_timeout, userid)
+        return self._do_one(ScamperOwamp, "owamp", command, inst, sync)
 
     def do_sniff(
         self,
@@ -516,7 +577,7 @@ class ScamperCtrl(Generic[PT]):
     ) -> Union[ScamperSniff, Tasks]:
         """Captures ICMP messages of an identifier."""
         command = _commands.sniff(src, icmp_id, limit_pkt_count, limit_time, userid)
-        return self._do("sniff", command, inst, sync)
+        return self._do(ScamperSniff, "sniff", command, inst, sync)
 
     def do_tbit(
         self,
@@ -528,7 +589,7 @@ class ScamperCtrl(Generic[PT]):
         sync: Optional[bool] = None,
     ) -> Union[ScamperTbit, Tasks]:
         """Tests a TCP server."""
-        return self._do("tbit", _commands.tbit(dst, method, url, userid), inst, sync)
+        return self._do(ScamperTbit, "tbit", _commands.tbit(dst, method, url, userid), inst, sync)
 
     # How it is done.
 
@@ -556,9 +617,9 @@ class ScamperCtrl(Generic[PT]):
             raise RuntimeError(f"instance {inst} is of another control")
         return inst
 
-    def _do(self, kind: str, command: str, inst: Where, sync: Optional[bool]) -> Any:
+    def _do(self, result: type[R], kind: str, command: str, inst: Where, sync: Optional[bool]) -> Union[R, Tasks]:
         if not isinstance(inst, (list, set)):
-            return self._do_one(kind, command, inst, sync)
+            return self._do_one(result, kind, command, inst, sync)
         if sync:
             raise RuntimeError("what is waited for is of one instance")
         if not all(isinstance(one, ScamperInst) for one in inst):
@@ -566,17 +627,22 @@ class ScamperCtrl(Generic[PT]):
         usable = [one for one in dict.fromkeys(inst) if not (one._eof or one._removed)]
         if not usable:
             raise RuntimeError("no instance of these can be used")
-        return [self._do_one(kind, command, one, False) for one in usable]
+        return [self._ask(command, one) for one in usable]
 
-    def _do_one(self, kind: str, command: str, inst: Optional[ScamperInst], sync: Optional[bool]) -> Any:
+    def _do_one(
+        self, result: type[R], kind: str, command: str, inst: Optional[ScamperInst], sync: Optional[bool]
+    ) -> Union[R, ScamperTask]:
         if isinstance(inst, (list, set)):
             raise RuntimeError(f"{kind} is done by one instance")
-        one = self._usable(inst)
-        token = self._wires.ask(one._lane, command)
-        task = ScamperTask._made(one, token, command)
+        task = self._ask(command, self._usable(inst))
+        return cast(R, self._wait_for(task)) if sync else task
+
+    def _ask(self, command: str, inst: ScamperInst) -> ScamperTask:
+        token = self._wires.ask(inst._lane, command)
+        task = ScamperTask._made(inst, token, command)
         self._tasks[token] = task
-        one._tasks.add(task)
-        return self._wait_for(task) if sync else task
+        inst._tasks.add(task)
+        return task
 
     def _wait_for(self, task: ScamperTask) -> Any:
         if self._awaited is not None:
@@ -618,7 +684,7 @@ class ScamperCtrl(Generic[PT]):
         if callback is not None:
             try:
                 callback(self, inst, self.param)
-            except Exception as error:  # noqa: BLE001: it is for who takes the results
+            except Exception as error:  # it is for who takes the results
                 self._exceptions.append(error)
 
     def _pump(self, seconds: Optional[float]) -> None:
@@ -648,12 +714,12 @@ class ScamperCtrl(Generic[PT]):
         if self._outfile is not None:
             try:
                 self._outfile.write(result)
-            except Exception as error:  # noqa: BLE001: it is for who takes the results
+            except Exception as error:  # it is for who takes the results
                 self._exceptions.append(error)
         if token is not None and token == self._awaited:
             self._answer = result
-        elif token in self._abandoned:
-            self._abandoned.discard(token)  # type: ignore[arg-type]
+        elif token is not None and token in self._abandoned:
+            self._abandoned.remove(token)
         else:
             inst._queued += 1
             self._queue.append((inst, result))
@@ -668,7 +734,8 @@ class ScamperCtrl(Generic[PT]):
             self._answer = error
         elif token not in self._abandoned:
             self._exceptions.append(error)
-        self._abandoned.discard(token)  # type: ignore[arg-type]
+        if token is not None:
+            self._abandoned.discard(token)
 
     def _ended(self, inst: ScamperInst, reason: Optional[str]) -> None:
         inst._eof = True
