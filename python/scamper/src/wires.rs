@@ -25,6 +25,9 @@ use crate::file::Known;
 /// How much is read at a time, in octets.
 const CHUNK: usize = 256 << 10;
 
+/// The longest wait: a signal that came just before it is seen after that.
+const SLICE: Duration = Duration::from_millis(500);
+
 /// The socket of a connection.
 enum Stream {
     Unix(UnixStream),
@@ -242,14 +245,17 @@ impl Wires {
 
     /// Forgets a lane. Of a mux the channel is ended, else the connection.
     fn forget(&mut self, lane: u64) -> PyResult<()> {
-        self.done(lane)?;
-        if let Some(Lane { wire, channel: None, .. }) = self.lanes.remove(&lane) {
-            self.wires.remove(&wire);
+        self.check()?;
+        match self.lanes.get(&lane) {
+            Some(Lane { wire, channel: None, .. }) => drop(self.wires.remove(wire)),
+            _ => self.done(lane)?,
         }
+        self.lanes.remove(&lane);
         Ok(())
     }
 
-    /// Waits until something happens, or so many seconds, and gives what has happened: lane, what, token, and what came.
+    /// Waits until something happens, or so many seconds but half a second at most, and gives what has happened: lane,
+    /// what, token, and what came.
     ///
     /// `more`: there is room for another command. `data`: a record, of a command or of the lane. `refused`: a command was,
     /// for a reason. `eof`: the lane has ended, for a reason or as it was asked to.
@@ -257,11 +263,9 @@ impl Wires {
     fn wait(&mut self, py: Python<'_>, seconds: Option<f64>) -> PyResult<Vec<Event>> {
         self.check()?;
         if self.events.is_empty() {
-            let timeout = match seconds.map(|seconds| Duration::try_from_secs_f64(seconds.max(0.0))) {
-                Some(Ok(timeout)) => Timespec::try_from(timeout).ok(),
-                // What is too long is for ever.
-                Some(Err(_)) | None => None,
-            };
+            // What is too long is for ever.
+            let wanted = seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds.max(0.0)).ok());
+            let timeout = Timespec::try_from(wanted.map_or(SLICE, |wanted| wanted.min(SLICE))).ok();
             let ready = match py.detach(|| self.poll(timeout.as_ref())) {
                 Ok(ready) => ready,
                 Err(rustix::io::Errno::INTR) => Vec::new(),

@@ -677,8 +677,7 @@ class ScamperCtrl(Generic[PT]):
                     self._queue.appendleft((inst, result))
                     inst._queued += 1
                     raise self._exceptions.popleft()
-            if self._meta or not isinstance(result, (ScamperList, ScamperCycle)):
-                yield result
+            yield result
 
     def _call(self, callback: Optional[Callable[[ScamperCtrl[PT], ScamperInst, PT], None]], inst: ScamperInst) -> None:
         if callback is not None:
@@ -720,7 +719,7 @@ class ScamperCtrl(Generic[PT]):
             self._answer = result
         elif token is not None and token in self._abandoned:
             self._abandoned.remove(token)
-        else:
+        elif self._meta or not isinstance(result, (ScamperList, ScamperCycle)):
             inst._queued += 1
             self._queue.append((inst, result))
 
