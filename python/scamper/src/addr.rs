@@ -9,7 +9,7 @@ use pyo3::exceptions::{PyKeyError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict};
 
-/// An address: IPv4, IPv6, Ethernet or FireWire.
+/// An address: IPv4, IPv6, Ethernet or `FireWire`.
 #[pyclass(module = "scamper", frozen)]
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub(crate) struct ScamperAddr(pub(crate) Address);
@@ -146,7 +146,7 @@ impl ScamperAddr {
         matches!(self.0, Address::V4(address) if address.is_private())
     }
 
-    /// Whether it is a global unicast address of IPv6, of 2000::/3.
+    /// Whether it is a global unicast address of IPv6, of `2000::/3`.
     fn is_unicast(&self) -> bool {
         matches!(self.0, Address::V6(address) if address.octets()[0] & 0xe0 == 0x20)
     }
@@ -195,7 +195,7 @@ const RESERVED_V4: &[(u32, u32)] = &[
     (0xe000_0000, 3),
 ];
 
-/// Within 2000::/3.
+/// Within `2000::/3`.
 const RESERVED_V6: &[(u128, u32)] = &[
     (0x2001_0000 << 96, 32),
     (0x2001_0002 << 96, 48),

@@ -10,7 +10,7 @@ use pyo3::prelude::*;
 
 use crate::addr::{ScamperAddr, addr};
 use crate::icmpext::{ScamperIcmpExts, exts};
-use crate::item::{Icmp, Iter, iter, iter_of, known, micros, result, time};
+use crate::item::{Icmp, Items, iter, iter_of, known, micros, result, time};
 
 pub(crate) fn add(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<ScamperDealias>()?;
@@ -112,7 +112,7 @@ result! {
             let i = usize::try_from(i.unwrap_or(0)).ok()?;
             self.item.body.definitions().get(i).map(|def| ScamperDealiasProbedef((*def).clone()))
         }
-        fn probedefs(&self) -> Iter {
+        fn probedefs(&self) -> Items {
             let definitions = self.item.body.definitions();
             iter_of(definitions.into_iter().cloned().map(ScamperDealiasProbedef).collect())
         }
@@ -120,7 +120,7 @@ result! {
         fn probe(&self, i: Option<i64>) -> Option<ScamperDealiasProbe> {
             probe(&self.item.body, usize::try_from(i.unwrap_or(0)).ok()?)
         }
-        fn probes(&self) -> Iter {
+        fn probes(&self) -> Items {
             let item = Arc::clone(&self.item);
             iter(self.probe_count(), move |i| probe(&item.body, i))
         }
@@ -304,15 +304,15 @@ impl ScamperDealiasProbedef {
         let mut text = format!("-P {}", self.method());
         for (flag, name) in [("-c", "icmp_sum"), ("-d", "dport"), ("-F", "sport")] {
             if let Some(value) = self.option(name) {
-                text += &format!(" {flag} {value}");
+                text.extend([" ", flag, " ", &value.to_string()]);
             }
         }
         if let Some(dst) = &self.0.dst {
-            text += &format!(" -i {dst}");
+            text.extend([" -i ", &dst.to_string()]);
         }
         for (flag, value) in [("-s", self.size()), ("-t", self.ttl().into())] {
             if value != 0 {
-                text += &format!(" {flag} {value}");
+                text.extend([" ", flag, " ", &value.to_string()]);
             }
         }
         text
@@ -321,14 +321,14 @@ impl ScamperDealiasProbedef {
         let mut text = format!("ScamperDealiasProbedef('{}'", self.method());
         for (name, address) in [("src", &self.0.src), ("dst", &self.0.dst)] {
             if let Some(address) = address {
-                text += &format!(", {name}='{address}'");
+                text.extend([", ", name, "='", &address.to_string(), "'"]);
             }
         }
         for (name, value) in
             [("ttl", self.ttl().into()), ("size", self.size())].into_iter().chain(self.options())
         {
             if value != 0 {
-                text += &format!(", {name}={value}");
+                text.extend([", ", name, "=", &value.to_string()]);
             }
         }
         text + ")"
@@ -376,7 +376,7 @@ impl ScamperDealiasProbe {
     fn reply(&self, i: Option<usize>) -> Option<ScamperDealiasReply> {
         self.at(i.unwrap_or(0))
     }
-    fn replies(&self) -> Iter {
+    fn replies(&self) -> Items {
         iter_of((0..self.probe.replies.len()).filter_map(|i| self.at(i)).collect())
     }
 }

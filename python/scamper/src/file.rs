@@ -105,16 +105,16 @@ impl Known {
 fn numbers(class: &Bound<'_, PyType>) -> PyResult<Vec<u16>> {
     macro_rules! number {
         ($($kind:ident: $class:ident),*) => {
-            $(if class.is(&class.py().get_type::<$class>()) {
+            $(if class.is(class.py().get_type::<$class>()) {
                 return Ok(vec![mmn_warts::Kind::$kind.number()]);
             })*
         };
     }
     results!(number);
-    if class.is(&class.py().get_type::<ScamperList>()) {
+    if class.is(class.py().get_type::<ScamperList>()) {
         return Ok(vec![1]);
     }
-    if class.is(&class.py().get_type::<ScamperCycle>()) {
+    if class.is(class.py().get_type::<ScamperCycle>()) {
         return Ok(vec![2, 3, 4]);
     }
     Err(PyValueError::new_err(format!("no class of records: {}", class.name()?)))
@@ -242,7 +242,7 @@ fn failed(what: &str, error: &dyn std::error::Error) -> PyErr {
     let mut message = format!("{what} failed: {error}");
     let mut cause = error.source();
     while let Some(source) = cause {
-        message += &format!(": {source}");
+        message.extend([": ", &source.to_string()]);
         cause = source.source();
     }
     PyRuntimeError::new_err(message)

@@ -12,7 +12,7 @@ use pyo3::prelude::*;
 
 use crate::addr::{ScamperAddr, addr};
 use crate::host_rr::{ScamperHostMX, ScamperHostRR, ScamperHostTXT, is_opt};
-use crate::item::{Iter, iter_of, known, result, text, time};
+use crate::item::{Items, iter_of, known, result, text, time};
 
 pub(crate) fn add(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<ScamperHost>()?;
@@ -30,7 +30,7 @@ fn rr_type(number: u16) -> String {
 }
 
 /// The records of some types, or all.
-fn of_types(records: &[Rr], types: Option<Vec<String>>) -> PyResult<Iter> {
+fn of_types(records: &[Rr], types: Option<Vec<String>>) -> PyResult<Items> {
     let numbers =
         types.map(|types| types.iter().map(|name| number(name)).collect::<PyResult<BTreeSet<u16>>>());
     let numbers = numbers.transpose()?;
@@ -161,17 +161,17 @@ result! {
         }
         /// The answers, or those of some types.
         #[pyo3(signature = (rrtypes = None))]
-        fn ans(&self, rrtypes: Option<Vec<String>>) -> PyResult<Iter> {
+        fn ans(&self, rrtypes: Option<Vec<String>>) -> PyResult<Items> {
             of_types(&answered(&self.item.body).map_or_else(Vec::new, |query| query.0.an), rrtypes)
         }
         /// The authorities, or those of some types.
         #[pyo3(signature = (rrtypes = None))]
-        fn nss(&self, rrtypes: Option<Vec<String>>) -> PyResult<Iter> {
+        fn nss(&self, rrtypes: Option<Vec<String>>) -> PyResult<Items> {
             of_types(&answered(&self.item.body).map_or_else(Vec::new, |query| query.0.ns), rrtypes)
         }
         /// The additional records, or those of some types.
         #[pyo3(signature = (rrtypes = None))]
-        fn ars(&self, rrtypes: Option<Vec<String>>) -> PyResult<Iter> {
+        fn ars(&self, rrtypes: Option<Vec<String>>) -> PyResult<Items> {
             of_types(&answered(&self.item.body).map_or_else(Vec::new, |query| query.0.ar), rrtypes)
         }
         /// The addresses among the answers, each once.
@@ -195,7 +195,7 @@ result! {
             self.answers().iter().filter_map(ScamperHostRR::mx).collect()
         }
         /// Every query that was sent.
-        fn queries(&self) -> Iter {
+        fn queries(&self) -> Items {
             let item = Arc::clone(&self.item);
             crate::item::iter(self.item.body.queries.len(), move |at| {
                 item.body.queries.get(at).cloned().map(ScamperHostQuery)

@@ -7,7 +7,7 @@ use mmn_warts::{Address, names};
 use pyo3::prelude::*;
 
 use crate::addr::ScamperAddr;
-use crate::item::{Iter, iter_of, octets, text};
+use crate::item::{Items, iter_of, octets, text};
 
 pub(crate) fn add(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<ScamperHostRR>()?;
@@ -248,7 +248,7 @@ impl ScamperHostTXT {
     fn str(&self, i: usize) -> Option<String> {
         self.0.get(i).cloned()
     }
-    fn __iter__(&self) -> Iter {
+    fn __iter__(&self) -> Items {
         iter_of(self.0.clone())
     }
 }
@@ -266,7 +266,7 @@ impl ScamperHostOPT {
     fn elem(&self, i: usize) -> Option<ScamperHostOPTElem> {
         self.0.elems.as_ref()?.get(i).cloned().map(ScamperHostOPTElem)
     }
-    fn __iter__(&self) -> Iter {
+    fn __iter__(&self) -> Items {
         iter_of(self.0.elems.iter().flatten().cloned().map(ScamperHostOPTElem).collect())
     }
 }
@@ -340,7 +340,7 @@ impl ScamperHostSVCB {
     fn param(&self, i: usize) -> Option<ScamperHostSVCBParam> {
         self.0.params.as_ref()?.get(i).cloned().map(ScamperHostSVCBParam)
     }
-    fn __iter__(&self) -> Iter {
+    fn __iter__(&self) -> Items {
         iter_of(self.0.params.iter().flatten().cloned().map(ScamperHostSVCBParam).collect())
     }
 }

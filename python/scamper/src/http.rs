@@ -10,7 +10,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
 use crate::addr::{ScamperAddr, addr};
-use crate::item::{Iter, iter, micros, octets, result, span, text, time};
+use crate::item::{Items, iter, micros, octets, result, span, text, time};
 
 pub(crate) fn add(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<ScamperHttp>()?;
@@ -145,11 +145,11 @@ result! {
         fn buf(&self, i: usize) -> Option<ScamperHttpBuf> {
             self.item.body.bufs.get(i).cloned().map(ScamperHttpBuf)
         }
-        fn bufs(&self) -> Iter {
+        fn bufs(&self) -> Items {
             let item = Arc::clone(&self.item);
             iter(self.buf_count(), move |i| item.body.bufs.get(i).cloned().map(ScamperHttpBuf))
         }
-        fn __iter__(&self) -> Iter {
+        fn __iter__(&self) -> Items {
             self.bufs()
         }
         /// The configurations of encrypted client hello that were used.

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use mmn_warts::values::{Extension, Extensions, MplsLabel};
 use pyo3::prelude::*;
 
-use crate::item::{Iter, iter_of};
+use crate::item::{Items, iter_of};
 
 pub(crate) fn add(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<ScamperIcmpExts>()?;
@@ -47,7 +47,7 @@ impl ScamperIcmpExts {
     fn ext(&self, i: usize) -> Option<ScamperIcmpExt> {
         self.0.get(i).cloned()
     }
-    fn exts(&self) -> Iter {
+    fn exts(&self) -> Items {
         iter_of(self.0.clone())
     }
     /// The first label stack.
@@ -96,7 +96,7 @@ impl ScamperIcmpExt {
     fn mpls_count(&self) -> usize {
         self.labels().len()
     }
-    fn mpls_lses(&self) -> Option<Iter> {
+    fn mpls_lses(&self) -> Option<Items> {
         self.is_mpls()
             .then(|| iter_of(self.labels().into_iter().map(ScamperIcmpMplsLabelStackEntry).collect()))
     }

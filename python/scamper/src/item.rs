@@ -135,7 +135,7 @@ pub(crate) use result;
 
 /// An iterator that makes what comes next when it is asked for.
 #[pyclass(module = "scamper", name = "_Iterator")]
-pub(crate) struct Iter {
+pub(crate) struct Items {
     at: usize,
     len: usize,
     make: Make,
@@ -144,7 +144,7 @@ pub(crate) struct Iter {
 type Make = Box<dyn Fn(Python<'_>, usize) -> PyResult<Py<PyAny>> + Send + Sync>;
 
 #[pymethods]
-impl Iter {
+impl Items {
     fn __iter__(this: PyRef<'_, Self>) -> PyRef<'_, Self> {
         this
     }
@@ -163,15 +163,15 @@ impl Iter {
 }
 
 /// An iterator over so many items.
-pub(crate) fn iter<T>(len: usize, make: impl Fn(usize) -> T + Send + Sync + 'static) -> Iter
+pub(crate) fn iter<T>(len: usize, make: impl Fn(usize) -> T + Send + Sync + 'static) -> Items
 where
     T: for<'py> IntoPyObjectExt<'py>,
 {
-    Iter { at: 0, len, make: Box::new(move |py, at| make(at).into_py_any(py)) }
+    Items { at: 0, len, make: Box::new(move |py, at| make(at).into_py_any(py)) }
 }
 
 /// An iterator over items that are there already.
-pub(crate) fn iter_of<T>(items: Vec<T>) -> Iter
+pub(crate) fn iter_of<T>(items: Vec<T>) -> Items
 where
     T: for<'py> IntoPyObjectExt<'py> + Clone + Send + Sync + 'static,
 {

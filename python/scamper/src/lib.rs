@@ -9,6 +9,14 @@
 //!
 //! Begin with `item.rs`, what every result has; then `ping.rs`, a result; `file.rs` and `wires.rs`.
 
+#![expect(
+    clippy::needless_pass_by_value,
+    clippy::trivially_copy_pass_by_ref,
+    clippy::unnecessary_wraps,
+    clippy::unused_self,
+    reason = "what a class of Python has is a method of an object, and says of itself that it may be None"
+)]
+
 mod addr;
 mod dealias;
 mod enums;

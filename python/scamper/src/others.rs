@@ -12,7 +12,7 @@ use mmn_warts::values::{Data, Time};
 use pyo3::prelude::*;
 
 use crate::addr::{ScamperAddr, addr};
-use crate::item::{Iter, iter, octets, result, text, time};
+use crate::item::{Items, iter, octets, result, text, time};
 
 pub(crate) fn add(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<ScamperSniff>()?;
@@ -63,7 +63,7 @@ result! {
         fn pkt(&self, i: usize) -> Option<ScamperSniffPkt> {
             captured(&self.item.body, i)
         }
-        fn __iter__(&self) -> Iter {
+        fn __iter__(&self) -> Items {
             let item = Arc::clone(&self.item);
             iter(self.pkt_count(), move |i| captured(&item.body, i))
         }
@@ -122,7 +122,7 @@ result! {
         fn client_ipttl(&self) -> u8 {
             self.item.body.ttl.unwrap_or(255)
         }
-        fn __iter__(&self) -> Iter {
+        fn __iter__(&self) -> Items {
             let item = Arc::clone(&self.item);
             iter(self.pkt_count(), move |i| item.body.pkts.get(i).cloned().map(ScamperTbitPkt))
         }
@@ -138,9 +138,8 @@ result! {
                 if let Part::Http(http) = part {
                     let scheme = if http.scheme == Some(1) { "https" } else { "http" };
                     let (host, file) = (text(http.host.as_ref()), text(http.file.as_ref()));
-                    lines += &format!(
-                        " app: http, url: {scheme}://{}{}\n", host.unwrap_or_default(), file.unwrap_or_default()
-                    );
+                    let (host, file) = (host.unwrap_or_default(), file.unwrap_or_default());
+                    lines.extend([" app: http, url: ", scheme, "://", &host, &file, "\n"]);
                 }
             }
             lines.pop();

@@ -9,7 +9,7 @@ use mmn_warts::values::Time;
 use pyo3::prelude::*;
 
 use crate::addr::{ScamperAddr, addr};
-use crate::item::{Iter, iter, iter_of, result, span, time};
+use crate::item::{Items, iter, iter_of, result, span, time};
 
 pub(crate) fn add(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<ScamperOwamp>()?;
@@ -85,7 +85,7 @@ result! {
         fn sched(&self, i: usize) -> Option<ScamperOwampSched> {
             self.item.body.sched.get(i).cloned().map(ScamperOwampSched)
         }
-        fn scheds(&self) -> Iter {
+        fn scheds(&self) -> Items {
             iter_of(self.item.body.sched.iter().cloned().map(ScamperOwampSched).collect())
         }
         #[getter]
@@ -95,7 +95,7 @@ result! {
         fn tx(&self, i: usize) -> Option<ScamperOwampTx> {
             self.item.body.txs.get(i).cloned().map(ScamperOwampTx)
         }
-        fn txs(&self) -> Iter {
+        fn txs(&self) -> Items {
             let item = Arc::clone(&self.item);
             iter(self.tx_count(), move |i| item.body.txs.get(i).cloned().map(ScamperOwampTx))
         }
@@ -150,7 +150,7 @@ impl ScamperOwampTx {
     fn rx(&self, i: usize) -> Option<ScamperOwampRx> {
         self.0.rxs.get(i).cloned().map(ScamperOwampRx)
     }
-    fn rxs(&self) -> Iter {
+    fn rxs(&self) -> Items {
         iter_of(self.0.rxs.iter().cloned().map(ScamperOwampRx).collect())
     }
 }

@@ -9,7 +9,7 @@ use mmn_warts::values::{Micros, Timestamps};
 use pyo3::prelude::*;
 
 use crate::addr::{ScamperAddr, addr};
-use crate::item::{Icmp, Iter, iter, iter_of, micros, octets, result, text, time};
+use crate::item::{Icmp, Items, iter, iter_of, micros, octets, result, text, time};
 
 pub(crate) fn add(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<ScamperPing>()?;
@@ -292,11 +292,11 @@ result! {
             let at = body.replies.iter().position(|reply| usize::from(reply.probe_id.unwrap_or(0)) == i)?;
             reply(body, at)
         }
-        fn replies(&self) -> Iter {
+        fn replies(&self) -> Items {
             let item = Arc::clone(&self.item);
             iter(item.body.replies.len(), move |at| reply(&item.body, at))
         }
-        fn __iter__(&self) -> Iter {
+        fn __iter__(&self) -> Items {
             self.replies()
         }
         /// For people to read.
@@ -494,7 +494,7 @@ impl ScamperPingReplyIPTS {
         self.0.stamps.len()
     }
     /// Address, when there is one, and time.
-    fn __iter__(&self) -> Iter {
+    fn __iter__(&self) -> Items {
         let mut addresses = self.0.addresses.iter().cloned().map(ScamperAddr);
         iter_of(self.timestamps().into_iter().map(|stamp| (addresses.next(), stamp)).collect())
     }

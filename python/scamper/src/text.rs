@@ -123,10 +123,10 @@ pub(crate) fn trace(trace: &Trace) -> String {
         add(&mut text, format_args!("\n{ttl:2} "));
         let mut before = None;
         for hop in of_ttl() {
-            if before != Some(&hop.addr) {
-                add(&mut text, format_args!(" {} ", name(hop.addr.as_ref())));
-            } else {
+            if before == Some(&hop.addr) {
                 text.push(' ');
+            } else {
+                add(&mut text, format_args!(" {} ", name(hop.addr.as_ref())));
             }
             before = Some(&hop.addr);
             add(&mut text, format_args!(" {} ms{}", ms(hop.rtt), remark(hop)));
@@ -181,7 +181,7 @@ fn remark(hop: &Hop) -> String {
     match (crate::trace::is_v6(hop), icmp, code) {
         (_, Icmp::TimeExceeded | Icmp::EchoReply | Icmp::PortUnreachable, _) => String::new(),
         (_, Icmp::TooBig, _) => " !F".to_owned(),
-        (false, Icmp::Unreachable, 0) | (true, Icmp::Unreachable, 0) => " !N".to_owned(),
+        (_, Icmp::Unreachable, 0) => " !N".to_owned(),
         (false, Icmp::Unreachable, 1) => " !H".to_owned(),
         (false, Icmp::Unreachable, 2) | (true, Icmp::Unreachable, 1) => " !P".to_owned(),
         (false, Icmp::Unreachable, 5) | (true, Icmp::Unreachable, 2) => " !S".to_owned(),

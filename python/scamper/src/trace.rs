@@ -10,7 +10,7 @@ use pyo3::prelude::*;
 
 use crate::addr::{ScamperAddr, addr};
 use crate::icmpext::{ScamperIcmpExts, exts};
-use crate::item::{Icmp, Iter, iter, iter_of, micros, result, text, time};
+use crate::item::{Icmp, Items, iter, iter_of, micros, result, text, time};
 
 pub(crate) fn add(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<ScamperTrace>()?;
@@ -149,7 +149,7 @@ result! {
             Ok(hop(&self.item.body, i + 1))
         }
         /// The first reply of each hop, `None` where none came.
-        fn hops(&self) -> Iter {
+        fn hops(&self) -> Items {
             let item = Arc::clone(&self.item);
             iter(self.hop_count().into(), move |at| hop(&item.body, at + 1))
         }
@@ -397,7 +397,7 @@ impl ScamperTracePmtud {
         let found = self.pmtud().and_then(|pmtud| pmtud.outmtu).filter(|mtu| *mtu != 0);
         found.unwrap_or_else(|| self.if_mtu())
     }
-    fn notes(&self) -> Iter {
+    fn notes(&self) -> Items {
         let Some(pmtud) = self.pmtud() else { return iter_of(Vec::<ScamperTracePmtudNote>::new()) };
         let notes = pmtud.notes.iter().map(|note| {
             let hop = note.reply.and_then(|at| pmtud.hops.get(usize::from(at)));

@@ -9,7 +9,7 @@ use pyo3::prelude::*;
 
 use crate::addr::{ScamperAddr, addr};
 use crate::icmpext::{ScamperIcmpExts, exts};
-use crate::item::{Icmp, Item, Iter, iter, iter_of, result, text, time};
+use crate::item::{Icmp, Item, Items, iter, iter_of, result, text, time};
 
 pub(crate) fn add(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<ScamperTracelb>()?;
@@ -98,14 +98,14 @@ result! {
         fn node(&self, i: usize) -> Option<ScamperTracelbNode> {
             ScamperTracelbNode::new(&self.item, i)
         }
-        fn nodes(&self) -> Iter {
+        fn nodes(&self) -> Items {
             let item = Arc::clone(&self.item);
             iter(self.node_count(), move |i| ScamperTracelbNode::new(&item, i))
         }
         fn link(&self, i: usize) -> Option<ScamperTracelbLink> {
             ScamperTracelbLink::new(&self.item, i)
         }
-        fn links(&self) -> Iter {
+        fn links(&self) -> Items {
             let item = Arc::clone(&self.item);
             iter(self.link_count(), move |i| ScamperTracelbLink::new(&item, i))
         }
@@ -173,7 +173,7 @@ impl ScamperTracelbNode {
     fn link(&self, i: usize) -> Option<ScamperTracelbLink> {
         ScamperTracelbLink::new(&self.item, *self.places().get(i)?)
     }
-    fn links(&self) -> Iter {
+    fn links(&self) -> Items {
         let (item, places) = (Arc::clone(&self.item), self.places());
         iter(places.len(), move |i| ScamperTracelbLink::new(&item, *places.get(i)?))
     }
@@ -234,7 +234,7 @@ impl ScamperTracelbProbeset {
     fn probe(&self, i: usize) -> Option<ScamperTracelbProbe> {
         self.0.probes.get(i).cloned().map(ScamperTracelbProbe)
     }
-    fn __iter__(&self) -> Iter {
+    fn __iter__(&self) -> Items {
         iter_of(self.0.probes.iter().cloned().map(ScamperTracelbProbe).collect())
     }
     fn __len__(&self) -> usize {

@@ -10,7 +10,7 @@ use mmn_warts::values::Time;
 use pyo3::prelude::*;
 
 use crate::addr::{ScamperAddr, addr};
-use crate::item::{Iter, iter, iter_of, micros, octets, result, text, time};
+use crate::item::{Items, iter, iter_of, micros, octets, result, text, time};
 
 pub(crate) fn add(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<ScamperUdpprobe>()?;
@@ -91,12 +91,12 @@ result! {
         fn probe(&self, i: usize) -> Option<ScamperUdpprobeProbe> {
             probe(&self.item.body, i)
         }
-        fn __iter__(&self) -> Iter {
+        fn __iter__(&self) -> Items {
             let item = Arc::clone(&self.item);
             iter(self.probe_sent().into(), move |i| probe(&item.body, i))
         }
         /// The replies to all probes.
-        fn replies(&self) -> Iter {
+        fn replies(&self) -> Items {
             let body = &self.item.body;
             let replies = body.replies.iter().chain(body.others.iter().flat_map(|other| &other.replies));
             iter_of(replies.cloned().map(ScamperUdpprobeReply).collect())
@@ -129,7 +129,7 @@ impl ScamperUdpprobeProbe {
     fn reply(&self, i: usize) -> Option<ScamperUdpprobeReply> {
         self.replies.get(i).cloned().map(ScamperUdpprobeReply)
     }
-    fn __iter__(&self) -> Iter {
+    fn __iter__(&self) -> Items {
         iter_of(self.replies.iter().cloned().map(ScamperUdpprobeReply).collect())
     }
 }

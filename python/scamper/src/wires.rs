@@ -109,7 +109,7 @@ type Event = (u64, &'static str, Option<u64>, Py<PyAny>);
 pub(crate) struct Wires {
     process: u32,
     next: u64,
-    wires: BTreeMap<u64, Wire>,
+    open: BTreeMap<u64, Wire>,
     lanes: BTreeMap<u64, Lane>,
     events: VecDeque<Event>,
     octets: Vec<u8>,
@@ -122,7 +122,7 @@ impl Wires {
         Self {
             process: std::process::id(),
             next: 0,
-            wires: BTreeMap::new(),
+            open: BTreeMap::new(),
             lanes: BTreeMap::new(),
             events: VecDeque::new(),
             octets: vec![0; CHUNK],
@@ -137,7 +137,7 @@ impl Wires {
 
     /// Whether a mux has told of all vantage points; an error when it is gone.
     fn told(&self, wire: u64) -> PyResult<bool> {
-        match self.wires.get(&wire).map(|wire| &wire.carries) {
+        match self.open.get(&wire).map(|wire| &wire.carries) {
             Some(Carries::Mux(mux)) => Ok(mux.told),
             _ => Err(PyRuntimeError::new_err("the mux closed the connection")),
         }
@@ -145,7 +145,7 @@ impl Wires {
 
     /// The vantage points of a mux: number and attributes, each by its number in the protocol.
     fn vps(&self, wire: u64) -> Vec<(u32, Vec<(u16, String)>)> {
-        let Some(Carries::Mux(mux)) = self.wires.get(&wire).map(|wire| &wire.carries) else {
+        let Some(Carries::Mux(mux)) = self.open.get(&wire).map(|wire| &wire.carries) else {
             return Vec::new();
         };
         mux.vps.values().map(|vp| (vp.instance, attributes(vp))).collect()
@@ -155,7 +155,7 @@ impl Wires {
     fn vp(&mut self, wire: u64, instance: u32) -> PyResult<Option<u64>> {
         self.check()?;
         let lane = self.number();
-        let Some(Carries::Mux(mux)) = self.wires.get_mut(&wire).map(|wire| &mut wire.carries) else {
+        let Some(Carries::Mux(mux)) = self.open.get_mut(&wire).map(|wire| &mut wire.carries) else {
             return Ok(None);
         };
         if !mux.vps.contains_key(&instance) {
@@ -195,7 +195,7 @@ impl Wires {
     }
 
     /// Whom results of a lane are from.
-    fn from_instance(&mut self, lane: u64, instance: Py<PyAny>) {
+    fn results_from(&mut self, lane: u64, instance: Py<PyAny>) {
         if let Some(lane) = self.lanes.get_mut(&lane) {
             lane.instance = Some(instance);
         }
@@ -208,7 +208,7 @@ impl Wires {
             return Err(PyValueError::new_err("a command has printable characters of ASCII alone"));
         }
         let token = self.number();
-        let asked = self.open(lane)?;
+        let asked = self.at(lane)?;
         if asked.done {
             return Err(PyRuntimeError::new_err("nothing more can be asked after done"));
         }
@@ -221,7 +221,7 @@ impl Wires {
     /// Calls a command off. Its record comes nonetheless.
     fn halt(&mut self, lane: u64, token: u64) -> PyResult<()> {
         self.check()?;
-        let Ok(asked) = self.open(lane) else { return Ok(()) };
+        let Ok(asked) = self.at(lane) else { return Ok(()) };
         let id = asked.running.iter().find(|(_, other)| **other == token).map(|(id, _)| *id);
         if let Some(id) = id {
             asked.control.halt(id);
@@ -235,7 +235,7 @@ impl Wires {
     /// Says that nothing more is asked of a lane: it ends when its results are here.
     fn done(&mut self, lane: u64) -> PyResult<()> {
         self.check()?;
-        let Ok(asked) = self.open(lane) else { return Ok(()) };
+        let Ok(asked) = self.at(lane) else { return Ok(()) };
         if !std::mem::replace(&mut asked.done, true) {
             asked.control.done();
         }
@@ -247,7 +247,7 @@ impl Wires {
     fn forget(&mut self, lane: u64) -> PyResult<()> {
         self.check()?;
         match self.lanes.get(&lane) {
-            Some(Lane { wire, channel: None, .. }) => drop(self.wires.remove(wire)),
+            Some(Lane { wire, channel: None, .. }) => drop(self.open.remove(wire)),
             _ => self.done(lane)?,
         }
         self.lanes.remove(&lane);
@@ -290,7 +290,7 @@ impl Wires {
 
     fn __clear__(&mut self) {
         self.lanes.clear();
-        self.wires.clear();
+        self.open.clear();
         self.events.clear();
     }
 }
@@ -328,7 +328,7 @@ impl Wires {
 
     fn wire(&mut self, stream: Stream, carries: Carries) -> u64 {
         let number = self.number();
-        self.wires.insert(number, Wire { stream, out: Vec::new(), sent: 0, carries });
+        self.open.insert(number, Wire { stream, out: Vec::new(), sent: 0, carries });
         number
     }
 
@@ -344,32 +344,32 @@ impl Wires {
         number
     }
 
-    fn open(&mut self, lane: u64) -> PyResult<&mut Lane> {
+    fn at(&mut self, lane: u64) -> PyResult<&mut Lane> {
         self.lanes.get_mut(&lane).ok_or_else(|| PyRuntimeError::new_err("the instance is closed"))
     }
 
     /// Which connections have something to be read, or room to be written.
     fn poll(&self, timeout: Option<&Timespec>) -> Result<Vec<(u64, bool)>, rustix::io::Errno> {
-        let mut sockets: Vec<PollFd<'_>> = Vec::with_capacity(self.wires.len());
-        for wire in self.wires.values() {
-            let waits = wire.sent < wire.out.len();
-            let wants = if waits { PollFlags::IN | PollFlags::OUT } else { PollFlags::IN };
-            sockets.push(PollFd::from_borrowed_fd(wire.stream.as_fd(), wants));
+        let mut sockets: Vec<PollFd<'_>> = Vec::with_capacity(self.open.len());
+        for wire in self.open.values() {
+            let flags =
+                if wire.sent < wire.out.len() { PollFlags::IN | PollFlags::OUT } else { PollFlags::IN };
+            sockets.push(PollFd::from_borrowed_fd(wire.stream.as_fd(), flags));
         }
         poll(&mut sockets, timeout)?;
         let events = sockets.iter().map(PollFd::revents);
-        let ready = self.wires.keys().copied().zip(events).filter(|(_, events)| !events.is_empty());
+        let ready = self.open.keys().copied().zip(events).filter(|(_, events)| !events.is_empty());
         Ok(ready.map(|(wire, events)| (wire, events.intersects(!PollFlags::OUT))).collect())
     }
 
     /// Sends what a lane has to say.
     fn speak(&mut self, number: u64) {
         let Some(lane) = self.lanes.get_mut(&number) else { return };
-        let Some(wire) = self.wires.get_mut(&lane.wire) else { return };
+        let Some(wire) = self.open.get_mut(&lane.wire) else { return };
         let mut octets = lane.control.take();
         match (&mut wire.carries, lane.channel) {
             (Carries::Mux(mux), Some((channel, _))) if !octets.is_empty() => {
-                mux.client.send(channel, &octets)
+                mux.client.send(channel, &octets);
             }
             _ => wire.out.append(&mut octets),
         }
@@ -379,7 +379,7 @@ impl Wires {
 
     /// Sends as much as goes of what waits on a connection.
     fn flush(&mut self, number: u64) {
-        let Some(wire) = self.wires.get_mut(&number) else { return };
+        let Some(wire) = self.open.get_mut(&number) else { return };
         if let Carries::Mux(mux) = &mut wire.carries {
             wire.out.append(&mut mux.client.take());
         }
@@ -399,25 +399,23 @@ impl Wires {
     fn receive(&mut self, py: Python<'_>, number: u64) -> PyResult<()> {
         let mut octets = std::mem::take(&mut self.octets);
         let mut ended = None;
-        loop {
-            let Some(wire) = self.wires.get_mut(&number) else { break };
-            match wire.stream.read(&mut octets) {
-                Ok(0) => ended = Some(None),
-                Ok(len) => {
-                    let came = octets.get(..len).unwrap_or_default();
-                    if let Err(reason) = self.take(py, number, came)? {
-                        ended = Some(Some(reason));
-                    }
+        let read = self.open.get_mut(&number).map(|wire| wire.stream.read(&mut octets));
+        match read {
+            None => {}
+            Some(Ok(0)) => ended = Some(None),
+            Some(Ok(len)) => {
+                let came = octets.get(..len).unwrap_or_default();
+                if let Err(reason) = self.take(py, number, came)? {
+                    ended = Some(Some(reason));
                 }
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Err(error) => ended = Some(Some(error.to_string())),
             }
-            break;
+            Some(Err(error))
+                if matches!(error.kind(), io::ErrorKind::Interrupted | io::ErrorKind::WouldBlock) => {}
+            Some(Err(error)) => ended = Some(Some(error.to_string())),
         }
         self.octets = octets;
         let Some(reason) = ended else { return Ok(()) };
-        self.wires.remove(&number);
+        self.open.remove(&number);
         for lane in self.lanes_of(|lane| lane.wire == number) {
             self.end(py, lane, reason.as_deref())?;
         }
@@ -430,7 +428,7 @@ impl Wires {
 
     /// Takes what came apart; a reason, when the connection is of no more use.
     fn take(&mut self, py: Python<'_>, number: u64, octets: &[u8]) -> PyResult<Result<(), String>> {
-        let Some(wire) = self.wires.get_mut(&number) else { return Ok(Ok(())) };
+        let Some(wire) = self.open.get_mut(&number) else { return Ok(Ok(())) };
         let mux = match &mut wire.carries {
             Carries::Mux(mux) => mux,
             Carries::Lane(lane) => {
@@ -448,7 +446,9 @@ impl Wires {
             };
             match what {
                 Heard::Go => mux.told = true,
-                Heard::Vp(vp) => drop(mux.vps.insert(vp.instance, vp)),
+                Heard::Vp(vp) => {
+                    mux.vps.insert(vp.instance, vp);
+                }
                 Heard::Departed(instance) => {
                     mux.vps.remove(&instance);
                     heard.push((None, what));
@@ -532,7 +532,7 @@ impl Wires {
     fn end(&mut self, py: Python<'_>, number: u64, reason: Option<&str>) -> PyResult<()> {
         let Some(lane) = self.lanes.remove(&number) else { return Ok(()) };
         if let (Some((channel, _)), Some(Wire { carries: Carries::Mux(mux), .. })) =
-            (lane.channel, self.wires.get_mut(&lane.wire))
+            (lane.channel, self.open.get_mut(&lane.wire))
         {
             mux.lanes.remove(&channel);
         }

@@ -596,7 +596,7 @@ class ScamperCtrl(Generic[PT]):
     def _add(self, lane: int, name: Optional[str], vp: Optional[ScamperVp] = None) -> ScamperInst:
         inst = ScamperInst._made(self, lane, name, vp)
         self._insts[lane] = inst
-        self._wires.from_instance(lane, inst)
+        self._wires.results_from(lane, inst)
         return inst
 
     def _vps_of(self, wire: int) -> list[ScamperVp]:
