@@ -10,7 +10,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict};
 
 /// An address: IPv4, IPv6, Ethernet or `FireWire`.
-#[pyclass(module = "scamper", frozen)]
+#[pyclass(module = "scamper", frozen, subclass)]
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub(crate) struct ScamperAddr(pub(crate) Address);
 

@@ -258,7 +258,7 @@ enum State {
 
 /// A file: `mode` is "r" or "w", `kind` what is written, where its name does not say so (warts, warts.gz, warts.bz2,
 /// warts.xz, json, text). What is read is known by how it begins.
-#[pyclass(module = "scamper")]
+#[pyclass(module = "scamper", subclass)]
 pub(crate) struct ScamperFile {
     state: State,
     name: String,
