@@ -69,6 +69,8 @@ pub(crate) enum Command {
     Lab(cmd::lab::Args),
     /// Read and write files of scamper's: as JSON, as text, in numbers, as one
     Warts(cmd::warts::Args),
+    /// Open sockets on which scamper's clients find the vantage points
+    Mux(cmd::mux::Args),
     /// Print a JSON Schema
     Schema(cmd::schema::Args),
     /// Make credentials and tokens

@@ -8,6 +8,7 @@
 //! `calls.rs`, one for each endpoint.
 
 mod calls;
+mod conversation;
 mod discover;
 mod error;
 mod events;
@@ -20,6 +21,7 @@ mod transport;
 use std::sync::Arc;
 
 pub use calls::{Key, Measure, ResultsQuery};
+pub use conversation::Conversation;
 pub use discover::{API_FILE, ApiFile, TOKEN_FILE};
 pub use error::ClientError;
 pub use events::{Events, Happened};

@@ -15,13 +15,13 @@ use crate::transport::Io;
 use crate::{Client, ClientError};
 
 /// A connection on which nothing came for so long is asked whether it lives, and given up after as long again.
-const QUIET: Duration = Duration::from_secs(15);
+pub(crate) const QUIET: Duration = Duration::from_secs(15);
 /// The longest message, in bytes.
 const MAX_MESSAGE: usize = 64 << 20;
 
 /// An open connection.
 pub(crate) struct Socket {
-    stream: WebSocketStream<Box<dyn Io>>,
+    pub(crate) stream: WebSocketStream<Box<dyn Io>>,
     /// A ping is out, and nothing came since.
     asked: bool,
 }

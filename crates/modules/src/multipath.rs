@@ -134,6 +134,7 @@ impl Params {
         self.size.unwrap_or(if self.method.is_tcp() { 0 } else { 32 })
     }
 
+    #[cfg(feature = "run")]
     fn destination_port(&self) -> u16 {
         self.port.unwrap_or(if self.method.is_tcp() { 80 } else { 33_434 })
     }

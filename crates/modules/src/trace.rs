@@ -192,6 +192,7 @@ pub enum Method {
 }
 
 impl Method {
+    #[cfg(feature = "run")]
     const fn has_ports(self) -> bool {
         !matches!(self, Self::Icmp)
     }
@@ -211,6 +212,7 @@ impl Params {
         given.or(self.size).unwrap_or(if self.method.is_tcp() { 0 } else { 32 })
     }
 
+    #[cfg(feature = "run")]
     fn destination_port(&self) -> u16 {
         self.port.unwrap_or(if self.method.is_tcp() { 80 } else { 33_434 })
     }

@@ -10,7 +10,7 @@ use anyhow::{Context, Result};
 use toml::Table;
 
 /// Crates without I/O, clock and runtime, and all that they may depend on.
-const PURE: [(&str, &[&str]); 4] = [
+const PURE: [(&str, &[&str]); 6] = [
     (
         "schema",
         &[
@@ -27,8 +27,23 @@ const PURE: [(&str, &[&str]); 4] = [
         ],
     ),
     ("probe", &["thiserror"]),
+    ("scamper", &["thiserror"]),
     ("warts", &["bzip2", "flate2", "lzma-rust2", "serde", "serde_json", "thiserror"]),
     ("kit", &["futures", "mmn-probe", "mmn-schema", "schemars", "serde", "serde_json", "thiserror"]),
+    (
+        "translate",
+        &[
+            "data-encoding",
+            "mmn-kit",
+            "mmn-modules",
+            "mmn-scamper",
+            "mmn-schema",
+            "mmn-warts",
+            "serde",
+            "serde_json",
+            "thiserror",
+        ],
+    ),
 ];
 
 /// Crates that know each other by the contract alone.

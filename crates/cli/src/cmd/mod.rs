@@ -12,6 +12,7 @@ pub(crate) mod ledger;
 pub(crate) mod measurements;
 pub(crate) mod module;
 pub(crate) mod modules;
+pub(crate) mod mux;
 pub(crate) mod node;
 pub(crate) mod results;
 pub(crate) mod roles;
@@ -51,6 +52,7 @@ pub(crate) fn run_command(session: &mut Session, command: Command) -> Result<Exi
         Command::Doctor(args) => doctor::run(session, &args),
         Command::Lab(args) => lab::run(session, args),
         Command::Warts(args) => warts::run(session, args),
+        Command::Mux(args) => mux::run(session, &args),
         Command::Schema(args) => in_runtime(schema::run(session, &args)),
         Command::Creds(args) => creds::run(session, args),
         Command::Completions(args) => completions::run(session, &args),

@@ -96,6 +96,11 @@ impl DataDir {
         self.path.join("lab")
     }
 
+    /// The socket of scamper's clients.
+    pub(crate) fn mux(&self) -> PathBuf {
+        self.path.join("mux").join("mux.sock")
+    }
+
     /// The log of a role.
     pub(crate) fn log(&self, role: &str) -> PathBuf {
         self.path.join("log").join(format!("{role}.log"))

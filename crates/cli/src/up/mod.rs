@@ -12,9 +12,11 @@ pub(crate) mod report;
 pub(crate) mod role;
 pub(crate) mod start;
 
+use std::ffi::OsString;
 use std::time::Duration;
 
 use mmn_bus::server::Server;
+use mmn_client::ApiFile;
 use mmn_lab::plan::Plan;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -61,7 +63,8 @@ pub(crate) async fn run(
     };
     tracing::info!(url = %started.api.url, nats = %started.nats_url, "up");
     let roles = [Some(started.node), started.namespaces, Some(started.anchor)];
-    let network = Network::watch(started.nats, roles);
+    let mux = mux_role(&dir, &started.api);
+    let network = Network::watch(started.nats, roles, mux);
     let of = match &started.lab {
         Some(world) => report::Of::World(world),
         None => report::Of::Node(&started.vp),
@@ -82,6 +85,28 @@ pub(crate) async fn run(
     Ok(Exit::Good)
 }
 
+/// The role that opens the socket of scamper's clients.
+fn mux_role(dir: &DataDir, api: &ApiFile) -> Role {
+    let mut args: Vec<OsString> = vec!["--socket".into(), dir.mux().into()];
+    args.extend(["--api".into(), (&api.url).into(), "--token-file".into(), dir.token().into()]);
+    if let Some(ca) = &api.tls_ca {
+        args.extend(["--api-ca".into(), ca.into()]);
+    }
+    Role { name: "mux", args, unprivileged: true, log: dir.log("mux") }
+}
+
+/// Starts the mux and keeps it alive. A network is one without it, too: what is wrong with it stands in the log.
+async fn start_mux(role: Role, stop: CancellationToken) {
+    let started = tokio::select! {
+        started = role.start() => started,
+        () = stop.cancelled() => return,
+    };
+    match started {
+        Ok((running, _)) => role.keep(running, stop, DRAIN).await,
+        Err(error) => tracing::warn!(%error, "mux"),
+    }
+}
+
 /// The children, each kept alive by a task.
 #[derive(Debug)]
 struct Network {
@@ -96,18 +121,18 @@ struct Part {
 }
 
 impl Network {
-    /// Roles in the order in which they end; the server is last.
-    fn watch(nats: Option<Server>, roles: [Option<(Role, Running)>; 3]) -> Self {
-        let mut parts: Vec<_> = roles
-            .into_iter()
-            .flatten()
-            .map(|(role, running)| {
-                let stop = CancellationToken::new();
-                // The grace of the drain is measured by whoever ends the network.
-                let task = tokio::spawn(role.keep(running, stop.clone(), DRAIN));
-                Part { stop, task }
-            })
-            .collect();
+    /// Roles in the order in which they end; the server is last. Before them all ends the mux, which nobody waits for when it
+    /// starts.
+    fn watch(nats: Option<Server>, roles: [Option<(Role, Running)>; 3], mux: Role) -> Self {
+        let stop = CancellationToken::new();
+        let mut parts = vec![Part { task: tokio::spawn(start_mux(mux, stop.clone())), stop }];
+        let roles = roles.into_iter().flatten().map(|(role, running)| {
+            let stop = CancellationToken::new();
+            // The grace of the drain is measured by whoever ends the network.
+            let task = tokio::spawn(role.keep(running, stop.clone(), DRAIN));
+            Part { stop, task }
+        });
+        parts.extend(roles);
         if let Some(server) = nats {
             let stop = CancellationToken::new();
             let stopped = stop.clone().cancelled_owned();

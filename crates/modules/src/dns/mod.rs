@@ -38,6 +38,7 @@ mod run;
 mod server;
 
 pub use message::decode;
+pub use registry::{class_number, type_number};
 pub use result::{
     Attempt, Body, Cookie, Data, Edns, EdnsOption, ExtendedError, Flags, Ignored, Message, Nsid, Question,
     Record, Subnet, Text, Transport,

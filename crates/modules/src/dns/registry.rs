@@ -150,12 +150,12 @@ const EXTENDED_ERRORS: &[(u16, &str)] = &[
 ];
 
 /// The number of a type: its mnemonic in any case, or `TYPE65` (RFC 3597, section 5).
-pub(super) fn type_number(text: &str) -> Option<u16> {
+pub fn type_number(text: &str) -> Option<u16> {
     number(TYPES, "TYPE", text)
 }
 
 /// The number of a class, likewise.
-pub(super) fn class_number(text: &str) -> Option<u16> {
+pub fn class_number(text: &str) -> Option<u16> {
     number(CLASSES, "CLASS", text)
 }
 

@@ -12,6 +12,7 @@ use crate::shared::hex;
 /// The port of UDP methods where none is given: traceroute's first.
 pub(super) const UDP_PORT: u16 = 33_435;
 /// The port of TCP methods where none is given.
+#[cfg(feature = "run")]
 pub(super) const TCP_PORT: u16 = 80;
 /// Numbers of JSON that every reader holds.
 const MAX_SEED: u64 = (1 << 53) - 1;
@@ -129,7 +130,10 @@ pub(super) fn fill(pattern: &str) -> Result<Vec<u8>, String> {
 pub(super) enum Asked {
     Times,
     WithAddresses,
-    Of(Vec<Ipv4Addr>),
+    Of(
+        #[cfg_attr(not(feature = "run"), expect(dead_code, reason = "those who check need no addresses"))]
+        Vec<Ipv4Addr>,
+    ),
 }
 
 pub(super) fn asked(text: &str) -> Result<Asked, String> {
