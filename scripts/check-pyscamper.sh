@@ -26,5 +26,10 @@ trap 'rm -rf "$wheels"' EXIT
 (cd python/scamper/python && "$venv/bin/mypy" --strict --cache-dir="$wheels/mypy" scamper)
 # What the types say of the native half, and what it is.
 (cd "$wheels" && MYPYPATH=. "$venv/bin/stubtest" scamper._native --allowlist "$OLDPWD/python/scamper/tests/stubtest.txt" --concise)
+MMN=${MMN:-${CARGO_TARGET_DIR:-target}/debug/mmn}
+[ -x "$MMN" ] || cargo build --locked --workspace --bins
+MMN=$(realpath "$MMN")
+MMN_NATS_SERVER=${MMN_NATS_SERVER:-$(scripts/nats-server.sh)}
+export MMN MMN_NATS_SERVER
 cd python/scamper
 exec "$venv/bin/python" -m pytest --no-header -p no:cacheprovider tests
