@@ -15,7 +15,7 @@ use std::time::Duration;
 use mmn_scamper::control::{self, Attach, Said, Ticket};
 use mmn_scamper::mux::{self, Attribute, Heard, Vp};
 use mmn_warts::Record;
-use pyo3::exceptions::{PyRuntimeError, PyValueError};
+use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 use pyo3::{PyTraverseError, PyVisit};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -205,7 +205,7 @@ impl Wires {
     fn ask(&mut self, lane: u64, command: &str) -> PyResult<u64> {
         self.check()?;
         if !command.bytes().all(|octet| matches!(octet, b' '..=b'~')) {
-            return Err(PyValueError::new_err("a command has printable characters of ASCII alone"));
+            return Err(PyRuntimeError::new_err("a command has printable characters of ASCII alone"));
         }
         let token = self.number();
         let asked = self.at(lane)?;

@@ -254,7 +254,6 @@ REFUSED: list[tuple[str, dict[str, Any]]] = [
     ("ping", dict(dst=D, tcp_ack=5, method="tcp-syn")),
     ("ping", dict(dst=D, icmp_sum=5, method="udp")),
     ("ping", dict(dst=D, ip_ts="sometimes")),
-    ("ping", dict(dst="192.0.2.1\nping 192.0.2.2")),
     ("trace", dict(dst=D, sport=5)),
     ("trace", dict(dst=D, icmp_sum=5, method="udp")),
     ("tracelb", dict(dst=D, sport=5, method="icmp-echo")),
@@ -296,6 +295,9 @@ def test_what_makes_no_command_is_not_sent(tmp_path: pathlib.Path) -> None:
         for kind, given in REFUSED:
             with pytest.raises(ValueError):
                 getattr(control, f"do_{kind}")(**given)
+        for split in ["192.0.2.1\nping 192.0.2.2", "192.0.2.1\x00", "\u00e4"]:
+            with pytest.raises(RuntimeError, match="printable"):
+                control.do_ping(split)
         control.done()
         assert control.poll() is None
     assert asked == []
