@@ -46,7 +46,8 @@ impl Tables {
         self.cycles.get(&id)
     }
 
-    fn learn(&mut self, record: &Record) -> Result<(), Problem> {
+    /// Keeps what later records refer to. An address of the file's table may be out of order.
+    pub fn learn(&mut self, record: &Record) -> Result<(), Problem> {
         match record {
             Record::List(list) => {
                 self.lists.insert(list.id, list.clone());
