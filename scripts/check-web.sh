@@ -26,7 +26,7 @@ if [ "${1:-}" != --inside ]; then
         say "needs a network namespace of its own, and ${unshare[*]} is refused here"
         exit 1
     fi
-    [ -d web/node_modules ] || (cd web && npm ci --no-audit --no-fund)
+    scripts/build-web.sh
     exec "${unshare[@]}" "$0" --inside
 fi
 ip link set lo up

@@ -19,6 +19,7 @@ fn main() -> io::Result<()> {
     let root = PathBuf::from(env::var_os("CARGO_MANIFEST_DIR").unwrap_or_default());
     let dist = root.join("../../web/dist");
     println!("cargo:rerun-if-changed=build.rs");
+    // A directory that is always there: cargo runs this again and again for one that is missing.
     println!("cargo:rerun-if-changed={}", dist.display());
     let site = dist.join("site");
     let mut files = BTreeMap::new();

@@ -241,6 +241,7 @@ export const texts = {
     heat: 'Vantage points over time',
     heatHelp: 'Median round-trip time of each slice; a cross marks a slice in which nothing came back.',
     heatOf: (vp: string, time: string, value: string) => `${vp}, ${time}: ${value}`,
+    time: 'time',
     median: 'median',
     quartiles: 'middle half',
     all: 'all',

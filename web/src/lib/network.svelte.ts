@@ -31,6 +31,7 @@ class Network {
   private live: Stream | undefined;
   private timers: number[] = [];
   private reading = false;
+  private measuring = false;
   private again = false;
   private last: { at: number; ended: number } | undefined;
 
@@ -61,7 +62,8 @@ class Network {
       event: (event, dropped) => {
         this.dropped += dropped;
         this.events = [event, ...this.events].slice(0, KEPT_EVENTS);
-        if (!event.type.startsWith('measurement-')) void this.read();
+        if (event.type.startsWith('measurement-')) void this.measure();
+        else void this.read();
       },
     });
     const visible = (act: () => unknown) => () => void (document.hidden || act());
@@ -101,16 +103,23 @@ class Network {
   }
 
   private async measure(): Promise<void> {
+    if (this.measuring) return;
+    this.measuring = true;
     const text = await api.metrics().catch(() => undefined);
+    this.measuring = false;
     if (text === undefined) return;
     const metrics = parse(text, WANTED);
     const ended = sum(metrics, 'mmn_tasks_ended_total') ?? 0;
     const now = performance.now();
-    if (this.last && ended >= this.last.ended) {
-      const value = ((ended - this.last.ended) * 1000) / (now - this.last.at);
-      this.rates = [...this.rates, { at: Date.now(), value }].slice(-KEPT_RATES);
+    const last = this.last;
+    // Rates are of whole intervals; the sums are always the newest.
+    if (!last || ended < last.ended || now - last.at >= METRICS_EVERY_MS * 0.9) {
+      if (last && ended >= last.ended) {
+        const value = ((ended - last.ended) * 1000) / (now - last.at);
+        this.rates = [...this.rates, { at: Date.now(), value }].slice(-KEPT_RATES);
+      }
+      this.last = { at: now, ended };
     }
-    this.last = { at: now, ended };
     this.work = {
       outcomes: Object.fromEntries(by(metrics, 'mmn_tasks_ended_total', 'outcome')),
       pending: sum(metrics, 'mmn_tasks_pending') ?? 0,

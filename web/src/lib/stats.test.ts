@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { distribution, quantile, slices, ticks } from './stats';
+import { distribution, quantile, sliceCount, slices, ticks } from './stats';
 
 test('quantiles lie between their neighbours', () => {
   expect(quantile([], 0.5)).toBeUndefined();
@@ -27,6 +27,10 @@ test('a slice in which all is lost has no round trip', () => {
 test('vantage points share the slices of one range', () => {
   const range = { first: 0, last: 100 };
   expect(slices([{ at: 95, rtt: 1 }], 10, range)[0]!.at).toBe(95);
+});
+
+test('slices are as many as the samples fill', () => {
+  expect([0, 1, 5, 20, 4000].map((n) => sliceCount(n))).toEqual([1, 1, 5, 10, 60]);
 });
 
 test('a distribution ends at one', () => {

@@ -38,6 +38,11 @@ export function rangeOf(samples: readonly Sample[]): Range {
   return range;
 }
 
+/** How many slices a plot has: few enough that each series of so many samples has some in each. */
+export function sliceCount(samples: number, most = 60): number {
+  return Math.max(1, Math.min(most, samples <= 12 ? samples : Math.ceil(samples / 2)));
+}
+
 /** Slices of equal length over the range, at most `most` of them; slices without a sample are left out. */
 export function slices(samples: readonly Sample[], most: number, range: Range = rangeOf(samples)): Slice[] {
   if (samples.length === 0) return [];
