@@ -26,14 +26,16 @@ fn main() -> io::Result<()> {
     if site.is_dir() {
         collect(&site, "", &mut files)?;
     }
+    let out = PathBuf::from(env::var_os("OUT_DIR").unwrap_or_default());
+    let mut taken = Taken { out: out.clone(), count: 0 };
     let mut code = String::from("&[\n");
     for (path, file) in &files {
         let Some(plain) = &file.plain else { continue };
         let mut hasher = DefaultHasher::new();
         fs::read(plain)?.hash(&mut hasher);
         let hash = hasher.finish();
-        let (plain, brotli, gzip) =
-            (bytes(plain)?, maybe(file.brotli.as_deref())?, maybe(file.gzip.as_deref())?);
+        let plain = taken.bytes(plain)?;
+        let (brotli, gzip) = (taken.maybe(file.brotli.as_deref())?, taken.maybe(file.gzip.as_deref())?);
         // Writing to a String does not fail.
         let _ = writeln!(
             code,
@@ -41,8 +43,26 @@ fn main() -> io::Result<()> {
         );
     }
     code.push_str("]\n");
-    let out = PathBuf::from(env::var_os("OUT_DIR").unwrap_or_default());
     fs::write(out.join("site.rs"), code)
+}
+
+/// Files are copied beside the code that names them: what is built meanwhile changes nothing of it.
+struct Taken {
+    out: PathBuf,
+    count: usize,
+}
+
+impl Taken {
+    fn bytes(&mut self, path: &Path) -> io::Result<String> {
+        let name = format!("site-{}", self.count);
+        self.count += 1;
+        fs::copy(path, self.out.join(&name))?;
+        Ok(format!("include_bytes!(concat!(env!(\"OUT_DIR\"), \"/{name}\"))"))
+    }
+
+    fn maybe(&mut self, path: Option<&Path>) -> io::Result<String> {
+        path.map_or_else(|| Ok("None".to_owned()), |path| Ok(format!("Some({})", self.bytes(path)?)))
+    }
 }
 
 fn collect(dir: &Path, prefix: &str, files: &mut BTreeMap<String, File>) -> io::Result<()> {
@@ -60,12 +80,4 @@ fn collect(dir: &Path, prefix: &str, files: &mut BTreeMap<String, File>) -> io::
         }
     }
     Ok(())
-}
-
-fn bytes(path: &Path) -> io::Result<String> {
-    Ok(format!("include_bytes!({:?})", path.canonicalize()?.to_string_lossy()))
-}
-
-fn maybe(path: Option<&Path>) -> io::Result<String> {
-    path.map_or_else(|| Ok("None".to_owned()), |path| Ok(format!("Some({})", bytes(path)?)))
 }

@@ -1,4 +1,4 @@
-import { expect, look, test, type Network } from './network';
+import { expect, look, start, test, type Network } from './network';
 
 type Accepted = { id: string };
 const measure = (network: Network, request: unknown, wait = true) =>
@@ -103,4 +103,22 @@ test('a public measurement is seen by everybody, a private one is not', async ({
   await page.goto(`${network.url}/measurements/${closed.id}`);
   await expect(page.getByText('it is not yours to see')).toBeVisible();
   await context.close();
+});
+
+test('exchanges of HTTP fall through their phases', async ({ browser }) => {
+  // The simulated Internet has no HTTP in a process of its own; this machine has the network's API.
+  const { network, end } = await start(false);
+  const context = await browser.newContext();
+  try {
+    const { id } = await measure(network, { kind: 'http', inputs: [`${network.url}/healthz`, `${network.url}/problems/timeout`] });
+    const page = await context.newPage();
+    await page.goto(await network.link());
+    await expect(page.getByRole('heading', { name: /Overview/ })).toBeVisible();
+    await page.goto(`${network.url}/measurements/${id}`);
+    await expect(page.getByRole('img', { name: /connect .*first byte/ })).toHaveCount(2);
+    await look(page, 'http');
+  } finally {
+    await context.close();
+    await end();
+  }
 });

@@ -41,6 +41,21 @@ test('modules are shown, and take orders', async ({ signedIn: page }) => {
   await expect(page.getByRole('status').filter({ hasText: 'Restart' })).toBeVisible();
 });
 
+test('what stops is seen lost, and back', async ({ signedIn: page, network }) => {
+  const health = (name: string) => page.getByRole('region', { name: /^Vantage points/ }).getByText(name, { exact: true });
+  await expect(health('healthy')).toBeVisible();
+  network.signalNode('SIGSTOP');
+  try {
+    await expect(health('lost')).toBeVisible();
+    await expect(health('healthy')).toHaveCount(0);
+    await expect(page.getByText('vp-lost').first()).toBeVisible();
+  } finally {
+    network.signalNode('SIGCONT');
+  }
+  await expect(health('healthy')).toBeVisible();
+  await expect(health('lost')).toHaveCount(0);
+});
+
 test('an address that is no page says so', async ({ signedIn: page, network }) => {
   await page.goto(`${network.url}/nowhere`);
   await expect(page.getByText('There is no such page')).toBeVisible();

@@ -31,6 +31,13 @@ export class ApiError extends Error {
   }
 }
 
+let unauthorized = (): void => undefined;
+
+/** What happens when nobody is signed in any more. */
+export function whenUnauthorized(act: () => void): void {
+  unauthorized = act;
+}
+
 async function call<T>(method: string, path: string, body?: unknown, init: RequestInit = {}): Promise<T> {
   const headers = new Headers(init.headers);
   if (body !== undefined) headers.set('Content-Type', 'application/json');
@@ -43,6 +50,7 @@ async function call<T>(method: string, path: string, body?: unknown, init: Reque
     if ((error as Error).name === 'AbortError') throw error;
     throw new ApiError({ status: 0, title: texts.errors.unreachable, hint: texts.errors.unreachableHint });
   }
+  if (response.status === 401) unauthorized();
   if (!response.ok) throw new ApiError(await problemOf(response));
   if (response.status === 204) return undefined as T;
   const json = response.headers.get('Content-Type')?.includes('json') ?? false;

@@ -1,11 +1,13 @@
-// One measurement and its results as they arrive. Records are gathered and shown once a frame, however many there are.
+// One measurement and its results as they arrive. Records are gathered, and shown at once however many there are.
 
 import { api, problem } from './api';
 import type { Measurement, MeasurementId, Ledger, Problem, ResultRecord } from './contract';
 import { openStream, type Stream, type StreamState } from './stream';
 
 /** The newest so many are shown; all are counted. */
-export const KEPT = 5000;
+const KEPT = 5000;
+/** So many results take more than a moment to draw. */
+const MANY = 500;
 const LEDGER_EVERY_MS = 1000;
 
 export class Watched {
@@ -41,7 +43,7 @@ export class Watched {
     this.closed = true;
     this.stream?.close();
     clearInterval(this.timer);
-    cancelAnimationFrame(this.frame);
+    clearTimeout(this.frame);
   }
 
   async cancel(): Promise<void> {
@@ -68,7 +70,8 @@ export class Watched {
       state: (state: StreamState) => (this.state = state),
       records: (records: ResultRecord[]) => {
         this.waiting.push(...records.filter(({ final }) => final));
-        this.frame ||= requestAnimationFrame(() => this.show());
+        // Few are drawn with the next frame; many are drawn ten times a second, however fast they come.
+        this.frame ||= window.setTimeout(() => this.show(), this.records.length > MANY ? 100 : 16);
       },
       done: (ledger: Ledger) => {
         this.ledger = ledger;

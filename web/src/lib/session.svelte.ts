@@ -1,6 +1,6 @@
 // Who is signed in.
 
-import { api, ApiError } from './api';
+import { api, ApiError, whenUnauthorized } from './api';
 import type { WhoAmI } from './contract';
 import { go } from './router.svelte';
 
@@ -9,6 +9,9 @@ export const session = $state<{ who: WhoAmI | undefined; known: boolean; error: 
   known: false,
   error: undefined,
 });
+
+// A session that has ended shows as one: whoever was signed in may sign in again.
+whenUnauthorized(() => (session.who = undefined));
 
 /** Takes the code of a link that signs in once, out of sight at once; else asks who the cookie stands for. */
 export async function begin(): Promise<void> {
