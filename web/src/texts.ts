@@ -44,7 +44,7 @@ export const texts = {
     pending: 'pending',
     empty: 'no task yet',
     reasons: 'Why tasks ended other than ok',
-    answered: 'answered',
+    answered: 'of the ok tasks had an answer from the network',
     superseded: 'late results dropped',
     expired: 'results expired',
   },
