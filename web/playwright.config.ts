@@ -8,8 +8,8 @@ export default defineConfig({
   outputDir: 'test-results/run',
   // One network serves all tests, in their order.
   workers: 1,
-  timeout: 40_000,
-  expect: { timeout: 15_000 },
+  timeout: 90_000,
+  expect: { timeout: 20_000 },
   reporter: [['list']],
   use: {
     launchOptions: { executablePath: process.env['MMN_CHROMIUM'] ?? '/usr/bin/chromium', args: ['--disable-gpu'] },
