@@ -11,7 +11,7 @@ if ! cmp -s package-lock.json node_modules/.lock; then
     cp package-lock.json node_modules/.lock
 fi
 # The contract's types are part of the sources.
-sum=$(find src build public index.html package-lock.json *.ts *.js ../contract/v1/mmn.ts -type f -exec sha256sum {} + |
+sum=$(find src build public index.html package-lock.json vite.config.ts svelte.config.js ../contract/v1/mmn.ts -type f -exec sha256sum {} + |
     LC_ALL=C sort | sha256sum)
 if [ -e dist/site/index.html ] && [ "$sum" = "$(cat dist/.built 2>/dev/null)" ]; then
     exit 0
