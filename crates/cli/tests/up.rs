@@ -171,8 +171,8 @@ fn a_network_measures_and_ends_in_order() {
         assert!(told.contains(word), "{told}");
     }
 
-    let link = up.mmn(&["open", "--print"]);
-    assert!(String::from_utf8_lossy(&link.stdout).contains("/#code="), "{link:?}");
+    let opened = up.mmn(&["open", "--print"]);
+    assert!(String::from_utf8_lossy(&opened.stdout).contains("/#code="), "{opened:?}");
 
     // The line to try works as typed.
     let line = up.told.last().unwrap().strip_prefix("try").unwrap().trim().to_owned();
