@@ -1,6 +1,6 @@
 # One front door. Each target is a script of scripts/ or one line of cargo.
 .DEFAULT_GOAL := help
-.PHONY: help setup build run test bench bench-spine bench-engine bench-lab bench-scamper contract check fmt
+.PHONY: help setup web build run test bench bench-spine bench-engine bench-lab bench-scamper contract check fmt
 
 export CARGO_TERM_COLOR ?= auto
 # Where rustup puts a toolchain, for a shell that was started before.
@@ -13,7 +13,10 @@ help: ## Say what there is to make.
 setup: ## Install what is missing: Debian packages (as root, else it says the command) and nats-server.
 	@scripts/setup.sh
 
-build: setup ## Build mmn in release.
+web: setup ## Build the dashboard into web/dist, which the next build of mmn takes in.
+	@scripts/build-web.sh
+
+build: web ## Build mmn in release, with the dashboard.
 	cargo build --release --locked --package mmn
 
 run: build ## Build and start a whole network on this machine: mmn up.

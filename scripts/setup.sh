@@ -18,13 +18,17 @@ need ip iproute2
 [ -e /etc/ssl/certs/ca-certificates.crt ] || missing+=(ca-certificates)
 # The headers of the C library come apart from the compiler where recommended packages are left out.
 [ -e /usr/include/stdlib.h ] || missing+=(libc6-dev)
+# Where Node is too old or absent, a newer one comes through pip.
+python3 -c 'import ensurepip, venv' >/dev/null 2>&1 || missing+=(python3-venv)
 if [ "${1:-}" = --test ]; then
-    python3 -c 'import ensurepip, venv' >/dev/null 2>&1 || missing+=(python3-venv)
     # What the labs are looked at with.
     need ping iputils-ping
     need traceroute traceroute
     need mtr mtr-tiny
     need fping fping
+    # What the dashboard's pages are tried in.
+    need chromium chromium
+    need unshare util-linux
 fi
 
 if [ ${#missing[@]} -gt 0 ]; then
@@ -58,6 +62,7 @@ if [ "${1:-}" = --test ]; then
 fi
 
 scripts/nats-server.sh >/dev/null
+scripts/node-env.sh >/dev/null
 # For check-alerts.sh alone, which says what is wrong where it can't be had.
 if [ "${1:-}" = --test ]; then
     scripts/prometheus.sh >/dev/null || say "without promtool and prometheus, scripts/check-alerts.sh will fail"

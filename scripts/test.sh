@@ -52,6 +52,8 @@ finish() {
     exit 0
 }
 
+# Before Rust, which takes it in.
+step web scripts/build-web.sh
 step format cargo fmt --all -- --check
 step lints cargo clippy --locked --workspace --all-targets -- -D warnings
 # The tests' build, which leaves the binaries too, for the scripts below.

@@ -1087,6 +1087,21 @@ export type Share = {
   chosen: number;
 };
 
+/** What a browser signs in with: the body of `POST /api/v1/session`. Its `Debug` shows nothing of it. */
+export type SignIn = {
+  token: string;
+} | {
+  code: string;
+};
+
+/** A code that signs a browser in once: the answer to `POST /api/v1/session/codes`. Its `Debug` does not show it. */
+export type SignInCode = {
+  /** The code. */
+  code: string;
+  /** From when on it is no longer taken, by the anchor's clock. */
+  expires_at: Timestamp;
+};
+
 /** a duration with its unit: "500ms", "1m", "PT1H" */
 export type Span = string;
 

@@ -1605,6 +1605,32 @@ class Share(TypedDict):
     """so many were chosen."""
 
 
+class SignInTokenTagged(TypedDict):
+    """A bearer token of the API."""
+
+    token: str
+
+
+class SignInCodeTagged(TypedDict):
+    """A code that signs in once, see `SignInCode`."""
+
+    code: str
+
+
+# What a browser signs in with: the body of `POST /api/v1/session`. Its `Debug` shows nothing of it.
+SignIn: TypeAlias = Union["SignInTokenTagged", "SignInCodeTagged"]
+
+
+class SignInCode(TypedDict):
+    """A code that signs a browser in once: the answer to `POST /api/v1/session/codes`. Its `Debug` does not show it."""
+
+    code: str
+    """The code."""
+
+    expires_at: "Timestamp"
+    """From when on it is no longer taken, by the anchor's clock."""
+
+
 # a duration with its unit: "500ms", "1m", "PT1H"
 Span: TypeAlias = str
 

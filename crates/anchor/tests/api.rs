@@ -16,6 +16,8 @@ mod network;
 mod reading;
 #[path = "api/rest.rs"]
 mod rest;
+#[path = "api/session.rs"]
+mod session;
 #[path = "api/socket.rs"]
 mod socket;
 #[path = "api/tls.rs"]

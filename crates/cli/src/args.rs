@@ -43,6 +43,8 @@ pub(crate) enum Command {
     Module(cmd::module::Args),
     /// Measure a kind that the network offers, whether or not this program knows it
     Run(cmd::run::Args),
+    /// Open the dashboard in a browser, signed in
+    Open(cmd::open::Args),
     /// List the vantage points
     Vps(cmd::vps::Args),
     /// List the kinds of measurement

@@ -164,11 +164,15 @@ fn a_network_measures_and_ends_in_order() {
     let told = up.told.join("\n");
     for word in [
         "API             http://127.0.0.1:",
+        "/#code=",
         "vantage point   ",
         "ready           dns http multipath ping tcp trace udp",
     ] {
         assert!(told.contains(word), "{told}");
     }
+
+    let opened = up.mmn(&["open", "--print"]);
+    assert!(String::from_utf8_lossy(&opened.stdout).contains("/#code="), "{opened:?}");
 
     // The line to try works as typed.
     let line = up.told.last().unwrap().strip_prefix("try").unwrap().trim().to_owned();

@@ -13,7 +13,7 @@ use mmn_schema::api::{
 use mmn_schema::control::{NodeAnswer, NodeOrder};
 use mmn_schema::dispatch::Input;
 use mmn_schema::id::{KindName, MeasurementId, TaskId};
-use mmn_schema::rest::{InputsTaken, MoreInputs, SelectRequest, Selected, WhoAmI};
+use mmn_schema::rest::{InputsTaken, MoreInputs, SelectRequest, Selected, SignInCode, WhoAmI};
 use mmn_schema::select::Selection;
 use mmn_schema::time::{Span, Timestamp};
 use serde::Serialize;
@@ -213,6 +213,12 @@ impl Client {
     /// Who asks, as the anchor sees it.
     pub async fn whoami(&self) -> Result<WhoAmI, ClientError> {
         self.call(Call::get("/api/v1/whoami")).await
+    }
+
+    /// A code that signs a browser in once, on behalf of this client.
+    pub async fn sign_in_code(&self) -> Result<SignInCode, ClientError> {
+        let path = "/api/v1/session/codes";
+        self.call(Call { method: Method::POST, ..Call::get(path) }).await
     }
 
     /// Whether the API is ready to work; a problem, or a status of failure, says why not.

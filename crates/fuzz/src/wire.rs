@@ -79,6 +79,7 @@ pub(crate) fn api_answer(bytes: &[u8]) {
     round_trip::<api::Limits>(bytes);
     round_trip::<rest::Selected>(bytes);
     round_trip::<rest::WhoAmI>(bytes);
+    round_trip::<rest::SignInCode>(bytes);
     round_trip::<problem::Problem>(bytes);
     round_trip::<event::Event>(bytes);
 }

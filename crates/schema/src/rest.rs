@@ -72,6 +72,37 @@ pub struct WhoAmI {
     pub expires_at: Option<Timestamp>,
 }
 
+/// What a browser signs in with: the body of `POST /api/v1/session`. Its `Debug` shows nothing of it.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum SignIn {
+    /// A bearer token of the API.
+    Token(String),
+    /// A code that signs in once, see [`SignInCode`].
+    Code(String),
+}
+
+impl std::fmt::Debug for SignIn {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("SignIn(…)")
+    }
+}
+
+/// A code that signs a browser in once: the answer to `POST /api/v1/session/codes`. Its `Debug` does not show it.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct SignInCode {
+    /// The code.
+    pub code: String,
+    /// From when on it is no longer taken, by the anchor's clock.
+    pub expires_at: Timestamp,
+}
+
+impl std::fmt::Debug for SignInCode {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SignInCode").field("expires_at", &self.expires_at).finish_non_exhaustive()
+    }
+}
+
 /// Whether an anchor is alive, or ready: the answer to `GET /healthz` and `GET /readyz`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Status {

@@ -62,6 +62,8 @@ const MESSAGES: &[(&str, Replay)] = messages![
     rest::MoreInputs,
     rest::SelectRequest,
     rest::Selected,
+    rest::SignIn,
+    rest::SignInCode,
     rest::Status,
     rest::WhoAmI,
     select::Selection,

@@ -76,6 +76,8 @@ messages! {
         rest::SelectRequest,
         rest::Selected,
         rest::WhoAmI,
+        rest::SignIn,
+        rest::SignInCode,
         rest::Status,
         select::Selection,
         problem::Problem,

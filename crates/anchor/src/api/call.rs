@@ -156,7 +156,7 @@ impl Switch {
     }
 }
 
-fn unauthorized(detail: &str) -> Problem {
+pub(super) fn unauthorized(detail: &str) -> Problem {
     Problem::new(401, "unauthorized", "A token that holds is needed")
         .detail(detail)
         .hint("send Authorization: Bearer TOKEN; mmn up keeps one in creds/client.token")

@@ -24,7 +24,7 @@ const REASONS: &[(&str, u16, &str, &str)] = &[
     (
         "wrong-origin",
         403,
-        "A page of another origin tried to open the WebSocket.",
+        "A page of another origin tried to open the WebSocket, or to change something with a browser's session.",
         "Serve the page from the API's own host and port.",
     ),
     (

@@ -7,7 +7,7 @@ use data_encoding::BASE64URL_NOPAD;
 use mmn_schema::api::MeasurementRequest;
 use mmn_schema::encoding::Encoding;
 use mmn_schema::problem::Problem;
-use mmn_schema::rest::{MoreInputs, SelectRequest};
+use mmn_schema::rest::{MoreInputs, SelectRequest, SignIn};
 use mmn_schema::stream::FromAnchor;
 use mmn_schema::time::Timestamp;
 use serde::de::DeserializeOwned;
@@ -15,7 +15,7 @@ use serde::de::DeserializeOwned;
 use super::call::Caller;
 use super::host::{Hosts, same_origin};
 use super::token::{self, Claims, TokenError, TokenKey};
-use super::{body, measurements, reply, results, socket, vps};
+use super::{body, measurements, reply, results, session, site, socket, vps};
 
 const NOW: Timestamp = Timestamp::from_unix_ns(1_800_000_000_000_000_000);
 
@@ -75,6 +75,7 @@ pub fn request_body(bytes: &[u8]) {
     read::<MeasurementRequest>(encoding, bytes);
     read::<MoreInputs>(encoding, bytes);
     read::<SelectRequest>(encoding, bytes);
+    read::<SignIn>(encoding, bytes);
 }
 
 fn read<T: DeserializeOwned>(encoding: Encoding, bytes: &[u8]) {
@@ -106,7 +107,8 @@ pub fn query(bytes: &[u8]) {
     let _ = Query::<vps::SchemaQuery>::try_from_uri(&uri);
 }
 
-/// The fields of a request, one a line as in HTTP/1.1: which form it accepts, its type, its host and origin, who asks.
+/// The fields of a request, one a line as in HTTP/1.1: which form it accepts, its type, its host and origin, who asks,
+/// its cookies, which codings it takes.
 pub fn fields(bytes: &[u8]) {
     const OFFERED: [&str; 3] = ["application/json", "application/cbor", "application/x-ndjson"];
     let mut headers = HeaderMap::new();
@@ -127,6 +129,7 @@ pub fn fields(bytes: &[u8]) {
         body::content_type(&headers).err(),
         Caller::of(&headers, &TokenKey::new(&[7; 32]), NOW).err(),
     ];
+    let _ = (session::cookie(&headers, "mmn_session_8677"), site::coding(&headers));
     for problem in refusals.iter().flatten() {
         told(problem);
     }

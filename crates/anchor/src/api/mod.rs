@@ -5,7 +5,7 @@
 //!
 //! Begin at [`Server`] (how it listens), then `routes` below (what there is; the router and the OpenAPI document are
 //! both made from that list), `service` (what each request passes through), and the handlers: `measurements`,
-//! `results`, `vps`, `meta`, `socket`.
+//! `results`, `vps`, `meta`, `session`, `socket`. What is at no such path may be a file of the dashboard (`site`).
 
 use std::sync::Arc;
 
@@ -36,6 +36,8 @@ mod results;
 mod route;
 mod serve;
 mod service;
+mod session;
+mod site;
 mod socket;
 mod sse;
 mod vps;
@@ -53,6 +55,7 @@ pub(crate) struct Api {
     pub(crate) loopback: bool,
     pub(crate) buckets: rate::Buckets,
     pub(crate) traffic: prometheus::Traffic,
+    pub(crate) sessions: session::Sessions,
     /// The OpenAPI document.
     pub(crate) description: Bytes,
     /// When the anchor stops, what streams ends.
@@ -72,6 +75,7 @@ fn routes() -> Vec<route::Route> {
     routes.extend(results::routes());
     routes.extend(vps::routes());
     routes.extend(socket::routes());
+    routes.extend(session::routes());
     routes.extend(meta::routes());
     routes
 }
@@ -84,11 +88,14 @@ fn router(api: Arc<Api>) -> axum::Router {
     router.fallback(nowhere).with_state(api)
 }
 
-async fn nowhere() -> reply::Failure {
-    Problem::new(404, "not-found", "There is no such thing")
+async fn nowhere(call: call::Call) -> reply::Answer {
+    if let Some(file) = site::answer(&call.head) {
+        return Ok(file);
+    }
+    Err(Problem::new(404, "not-found", "There is no such thing")
         .detail("nothing answers at this path")
         .hint("see /openapi.json for what there is")
-        .into()
+        .into())
 }
 
 #[cfg(test)]

@@ -179,5 +179,9 @@ pub(crate) fn problems(route: &Route) -> BTreeSet<u16> {
     statuses.extend([400, 421, 429, 503, 504]);
     // A token that does not hold is refused everywhere.
     statuses.insert(401);
+    // A page of another origin that uses a browser's session.
+    if route.method != axum::http::Method::GET {
+        statuses.insert(403);
+    }
     statuses
 }

@@ -68,6 +68,10 @@ impl Service {
     ) -> Result<(), Problem> {
         self.api.hosts.check(request.uri(), request.headers())?;
         let caller = Caller::of(request.headers(), &self.api.key, crate::clock::wall());
+        let caller = match caller {
+            Ok(Caller::Anybody) => self.api.sessions.caller(&self.api.key, request),
+            known => known,
+        };
         // Guesses at tokens are counted by address.
         let payer = match &caller {
             Ok(Caller::Holder(claims)) => Payer::Token(claims.jti.as_str().into()),

@@ -14,6 +14,7 @@ pub(crate) mod module;
 pub(crate) mod modules;
 pub(crate) mod mux;
 pub(crate) mod node;
+pub(crate) mod open;
 pub(crate) mod results;
 pub(crate) mod roles;
 pub(crate) mod run;
@@ -39,6 +40,7 @@ pub(crate) fn run_command(session: &mut Session, command: Command) -> Result<Exi
         Command::Node(args) => node::run(session, &args),
         Command::Module(args) => module::run(session, args),
         Command::Run(args) => in_runtime(run::run(session, &args)),
+        Command::Open(args) => in_runtime(open::run(session, &args)),
         Command::Vps(args) => in_runtime(vps::run(session, &args)),
         Command::Kinds(args) => in_runtime(kinds::run(session, &args)),
         Command::Modules(args) => in_runtime(modules::run(session, &args)),

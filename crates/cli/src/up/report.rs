@@ -11,6 +11,7 @@ mod world;
 use super::World;
 use super::data_dir::DataDir;
 use crate::clock;
+use crate::cmd::open;
 use crate::failure::Failure;
 use crate::printer::Printer;
 use crate::session::Session;
@@ -69,7 +70,21 @@ pub(super) async fn tell(
         Some(_) => None,
         None => why_not_ready(&client).await,
     };
-    print(&mut session.printer, api, seen.as_ref(), waits_for.as_deref(), &silent, &command)
+    let page = dashboard(&client).await;
+    let told = Told { vp: seen.as_ref(), waits_for: waits_for.as_deref(), silent: &silent };
+    print(&mut session.printer, api, page.as_deref(), &told, &command)
+}
+
+/// A link that signs a browser in; none where the anchor gives no code now.
+async fn dashboard(client: &Client) -> Option<String> {
+    open::link(client).await.ok()
+}
+
+/// What is known of a node's vantage point.
+struct Told<'a> {
+    vp: Option<&'a VpView>,
+    waits_for: Option<&'a str>,
+    silent: &'a [String],
 }
 
 /// What keeps the anchor from taking work, in its own words; nothing when it is ready.
@@ -87,9 +102,8 @@ fn knows(vp: &VpView, kind: &str) -> bool {
 fn print(
     printer: &mut Printer,
     api: &ApiFile,
-    vp: Option<&VpView>,
-    waits_for: Option<&str>,
-    silent: &[String],
+    page: Option<&str>,
+    &Told { vp, waits_for, silent }: &Told<'_>,
     command: &Command,
 ) -> Result<(), Failure> {
     let style = printer.style();
@@ -101,6 +115,9 @@ fn print(
         ))
     };
     field("API", &api.url, Tone::Plain)?;
+    if let Some(page) = page {
+        field("dashboard", page, Tone::Head)?;
+    }
     if let Some(what) = waits_for {
         field("anchor waits", &crate::table::one_line(what), Tone::Bad)?;
     }
@@ -222,7 +239,9 @@ mod tests {
         let api = ApiFile { url: "http://127.0.0.1:8677".into(), pid: 1, tls_ca: None };
         let command = Command { program: "/opt/mmn/bin/mmn".into(), data: Some(quoted("/tmp/a dir")) };
         let silent: Vec<_> = silent.iter().map(|&kind| kind.to_owned()).collect();
-        print(&mut printer, &api, vp, waits_for, &silent, &command).unwrap();
+        let page = vp.map(|_| "http://127.0.0.1:8677/#code=mfrggzdfmztwq2lk");
+        let told = Told { vp, waits_for, silent: &silent };
+        print(&mut printer, &api, page, &told, &command).unwrap();
         out.text()
     }
 

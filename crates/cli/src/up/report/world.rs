@@ -9,7 +9,7 @@ use mmn_modules::KINDS;
 use mmn_schema::api::{Health, VpView};
 
 use super::super::World;
-use super::{DataDir, command_line};
+use super::{DataDir, command_line, dashboard};
 use crate::clock;
 use crate::failure::Failure;
 use crate::lab::{
@@ -70,6 +70,7 @@ pub(super) async fn tell(
         tokio::time::sleep(POLL.max(clock::now().duration_since(asked) * 4)).await;
     }
     let command = command_line(session, dir);
+    let page = dashboard(client).await;
     let printer = &mut session.printer;
     let style = printer.style();
     let took = clock::now().duration_since(begun).as_secs_f64();
@@ -81,6 +82,9 @@ pub(super) async fn tell(
         ))
     };
     field("API", &api.url, Tone::Plain)?;
+    if let Some(page) = &page {
+        field("dashboard", page, Tone::Head)?;
+    }
     let routers = plan.routers;
     let words =
         format!("simulated: {routers} routers, {} links, {} hosts", plan.links.len(), plan.hosts.len());

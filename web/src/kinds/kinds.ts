@@ -1,0 +1,18 @@
+// Which view a kind's results have. A kind that is not listed has the generic one: the page serves kinds that it was not built
+// with.
+
+import type { Component } from 'svelte';
+import type { KindInfo, ResultRecord } from '../lib/contract';
+import Dns from './Dns.svelte';
+import Generic from './Generic.svelte';
+import Http from './Http.svelte';
+import Ping from './Ping.svelte';
+import Trace from './Trace.svelte';
+
+export type KindProps = { records: ResultRecord[]; info: KindInfo | undefined };
+
+const VIEWS: Record<string, Component<KindProps>> = { ping: Ping, trace: Trace, dns: Dns, http: Http };
+
+export function viewOf(kind: string): Component<KindProps> {
+  return Object.hasOwn(VIEWS, kind) ? VIEWS[kind]! : Generic;
+}

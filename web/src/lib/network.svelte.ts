@@ -1,0 +1,130 @@
+// The network as the anchor sees it: vantage points, modules, kinds, events. Events come over a stream; on each of them, and every few
+// seconds besides, the lists are read again.
+
+import { api, problem } from './api';
+import type { Event, KindView, ModuleView, Problem, VpView } from './contract';
+import { by, parse, sum } from './metrics';
+import { openStream, type Stream, type StreamState } from './stream';
+
+const KEPT_EVENTS = 200;
+const KEPT_RATES = 120;
+const EVERY_MS = 5000;
+const METRICS_EVERY_MS = 2000;
+const WANTED = new Set(['mmn_tasks_ended_total', 'mmn_tasks_pending', 'mmn_kind_tasks_ended_total']);
+
+export type Work = { outcomes: Record<string, number>; pending: number };
+
+class Network {
+  vps = $state.raw<VpView[]>([]);
+  modules = $state.raw<ModuleView[]>([]);
+  kinds = $state.raw<KindView[]>([]);
+  events = $state.raw<Event[]>([]);
+  dropped = $state(0);
+  stream = $state<StreamState>('connecting');
+  loaded = $state(false);
+  failed = $state.raw<(Partial<Problem> & { title: string }) | undefined>(undefined);
+  work = $state.raw<Work | undefined>(undefined);
+  /** Tasks that ended per second, the newest last. */
+  rates = $state.raw<{ at: number; value: number }[]>([]);
+
+  private users = 0;
+  private live: Stream | undefined;
+  private timers: number[] = [];
+  private reading = false;
+  private measuring = false;
+  private again = false;
+  private last: { at: number; ended: number } | undefined;
+
+  /** Keeps it up to date for as long as somebody looks; call what it gives to let go. */
+  watch(): () => void {
+    this.users += 1;
+    if (this.users === 1) this.begin();
+    return () => {
+      this.users -= 1;
+      if (this.users === 0) this.end();
+    };
+  }
+
+  vp(id: string): VpView | undefined {
+    return this.vps.find(({ vantage_point: vp }) => vp.id === id || vp.name === id);
+  }
+
+  get simulated(): boolean {
+    return this.vps.some(({ vantage_point: vp }) => vp.simulated);
+  }
+
+  private begin(): void {
+    this.live = openStream('events', {
+      state: (state) => {
+        this.stream = state;
+        if (state === 'live') void this.read();
+      },
+      event: (event, dropped) => {
+        this.dropped += dropped;
+        this.events = [event, ...this.events].slice(0, KEPT_EVENTS);
+        if (event.type.startsWith('measurement-')) void this.measure();
+        else void this.read();
+      },
+    });
+    const visible = (act: () => unknown) => () => void (document.hidden || act());
+    this.timers = [
+      window.setInterval(visible(() => this.read()), EVERY_MS),
+      window.setInterval(visible(() => this.measure()), METRICS_EVERY_MS),
+    ];
+    void this.read();
+    void this.measure();
+  }
+
+  private end(): void {
+    this.live?.close();
+    this.timers.forEach((timer) => clearInterval(timer));
+    this.last = undefined;
+  }
+
+  /** Reads the lists, one reading at a time: what happens meanwhile makes one more. */
+  private async read(): Promise<void> {
+    if (this.reading) {
+      this.again = true;
+      return;
+    }
+    this.reading = true;
+    try {
+      [this.vps, this.modules, this.kinds] = await Promise.all([api.vps(), api.modules(), api.kinds()]);
+      this.loaded = true;
+      this.failed = undefined;
+    } catch (error) {
+      this.failed = problem(error);
+    }
+    this.reading = false;
+    if (this.again && this.users > 0) {
+      this.again = false;
+      setTimeout(() => void this.read(), 300);
+    }
+  }
+
+  private async measure(): Promise<void> {
+    if (this.measuring) return;
+    this.measuring = true;
+    const text = await api.metrics().catch(() => undefined);
+    this.measuring = false;
+    if (text === undefined) return;
+    const metrics = parse(text, WANTED);
+    const ended = sum(metrics, 'mmn_tasks_ended_total') ?? 0;
+    const now = performance.now();
+    const last = this.last;
+    // Rates are of whole intervals; the sums are always the newest.
+    if (!last || ended < last.ended || now - last.at >= METRICS_EVERY_MS * 0.9) {
+      if (last && ended >= last.ended) {
+        const value = ((ended - last.ended) * 1000) / (now - last.at);
+        this.rates = [...this.rates, { at: Date.now(), value }].slice(-KEPT_RATES);
+      }
+      this.last = { at: now, ended };
+    }
+    this.work = {
+      outcomes: Object.fromEntries(by(metrics, 'mmn_tasks_ended_total', 'outcome')),
+      pending: sum(metrics, 'mmn_tasks_pending') ?? 0,
+    };
+  }
+}
+
+export const network = new Network();

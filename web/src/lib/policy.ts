@@ -1,0 +1,18 @@
+// A site's policy in plain words. Pure.
+
+import type { PolicySummary } from './contract';
+import { texts } from '../texts';
+
+export function policyWords(policy: PolicySummary, number: (n: number) => string): string[] {
+  const words = texts.vp;
+  const list = (items: string[]) => items.join(', ');
+  return [
+    words.policyPackets(number(policy.max_pps)),
+    words.policyBits(number(policy.max_bps)),
+    words.policyTarget(number(policy.max_pps_per_target)),
+    ...(policy.allow.length > 0 ? [words.policyAllow(list(policy.allow))] : []),
+    ...(policy.deny.length > 0 ? [words.policyDeny(list(policy.deny))] : []),
+    ...(policy.deny_kinds.length > 0 ? [words.policyKinds(list(policy.deny_kinds))] : []),
+    ...(policy.allow_packet_sockets ? [words.policyPacketSockets] : []),
+  ];
+}
