@@ -138,7 +138,8 @@ pub(super) async fn run(
     let (exit, written) = writing.end(session)?;
     if let (Some(whole), Some(path)) = (whole, export.output) {
         whole.keep()?;
-        session.printer.faint(&format!("{written} results in {}", path.display()));
+        let results = if written == 1 { "result" } else { "results" };
+        session.printer.faint(&format!("{written} {results} in {}", path.display()));
     }
     Ok(exit)
 }

@@ -16,7 +16,7 @@ pub(super) fn result(params: &Params, about: &About<'_>) -> Result<Value, Untran
     object.put("src_addr", body.source.map(|source| source.to_string()));
     object.set("proto", protocol(body.method));
     object.set("af", family(body.address.0));
-    object.put("size", params.size);
+    object.set("size", size(params));
     object.set("paris_id", paris_id(params, body.paris));
     let last_ditch = (!body.last_ditch.is_empty()).then(|| hop(255, &body.last_ditch, &body));
     let hops = body.hops.iter().map(|one| hop(one.ttl, &one.probes, &body)).chain(last_ditch);
@@ -46,6 +46,13 @@ fn protocol(method: Method) -> &'static str {
         Method::Udp => "UDP",
         Method::Tcp | Method::TcpAck => "TCP",
     }
+}
+
+/// The payload of a probe in bytes.
+fn size(params: &Params) -> usize {
+    let usual = if matches!(params.method, Method::Tcp | Method::TcpAck) { 0 } else { 32 };
+    let given = params.payload.as_ref().map(|digits| digits.len() / 2);
+    given.or(params.size.map(usize::from)).unwrap_or(usual)
 }
 
 /// Zero is classic; flows count from 1, and there are 64.
