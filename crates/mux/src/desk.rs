@@ -599,17 +599,14 @@ impl Channel {
     }
 
     fn send(&mut self, id: Option<u32>, record: &Record) {
-        match self.attach.as_ref().map(|attach| attach.format) {
-            Some(Format::Json) => {
-                if let Some(value) = json::value(record, Reader::new(&[][..]).tables()) {
-                    self.control.json(id, &value.to_string());
-                }
+        if self.attach.as_ref().is_some_and(|attach| attach.format == Format::Json) {
+            if let Some(value) = json::value(record, Reader::new(&[][..]).tables()) {
+                self.control.json(id, &value.to_string());
             }
-            _ => {
-                // A record that does not fit the format is too long for it; what a client waits for comes nonetheless.
-                let octets = record.to_octets().or_else(|_| record::end(0).to_octets()).unwrap_or_default();
-                self.control.data(id, &octets);
-            }
+        } else {
+            // A record that does not fit the format is too long for it; what a client waits for comes nonetheless.
+            let octets = record.to_octets().or_else(|_| record::end(0).to_octets()).unwrap_or_default();
+            self.control.data(id, &octets);
         }
     }
 }
@@ -640,5 +637,4 @@ fn wanted(text: &str, channel: &Channel, roster: &Roster) -> Result<(Command, Wa
 }
 
 #[cfg(test)]
-#[path = "desk/tests.rs"]
 mod tests;
