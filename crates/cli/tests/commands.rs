@@ -213,6 +213,7 @@ fn help_is_as_it_was() {
         &["lab", "exec", "--help"],
         &["warts", "--help"],
         &["warts", "cat", "--help"],
+        &["mux", "--help"],
     ] {
         let output =
             std::process::Command::new(env!("CARGO_BIN_EXE_mmn")).args(args).env("COLUMNS", "100").output();

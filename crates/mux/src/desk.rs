@@ -2,8 +2,8 @@
 //!
 //! Bytes of the client, answers of the anchor and changes of the roster go in; bytes for the client and questions for the
 //! anchor come out. Commands wait here until they are put to the anchor: those of a channel that follow each other with
-//! the same parameters go together in one measurement, and channels take turns. Nobody waits for that on a timer: while
-//! the anchor has few questions to answer the next one is put at once.
+//! the same parameters go together in one measurement, and channels take turns. Nobody waits for that on a timer: they gather
+//! only while the anchor has yet to accept two measurements like them.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
@@ -13,12 +13,13 @@ use mmn_scamper::control::{self, Attach, Format, Request, Variable};
 use mmn_scamper::mux;
 use mmn_scamper::{Command, command};
 use mmn_schema::api::{MeasurementRequest, ResultRecord, Visibility};
-use mmn_schema::id::MeasurementId;
+use mmn_schema::id::{KindName, MeasurementId};
 use mmn_schema::select::Selection;
 use mmn_schema::stream::{FromAnchor, FromClient};
 use mmn_schema::time::Span;
 use mmn_translate::request::Wanted;
 use mmn_warts::{Reader, Record, json};
+use serde_json::Value;
 
 use crate::record::{self, Why};
 use crate::roster::{Place, Roster};
@@ -28,7 +29,9 @@ const MAX_TASKS: usize = 20_000;
 /// The most bytes that wait to be read by a client before it is no longer read from.
 const MAX_UNREAD: usize = 4 << 20;
 /// The most questions that the anchor has not accepted yet.
-const MAX_UNACCEPTED: usize = 8;
+const MAX_UNACCEPTED: usize = 128;
+/// The same of a channel's commands that go together: while so many are on their way, those that come gather for the next.
+const MAX_ALIKE: usize = 2;
 /// The most measurements that are under way.
 const MAX_MEASUREMENTS: usize = 512;
 /// The most tasks of a measurement.
@@ -78,6 +81,22 @@ struct Channel {
     under_way: usize,
     last: u32,
     done: bool,
+    /// What was put to the anchor last.
+    run: Run,
+}
+
+/// Measurements of a channel one after the other that have the same kind and parameters.
+#[derive(Debug, Default)]
+struct Run {
+    number: u64,
+    key: Option<(KindName, BTreeMap<String, Value>)>,
+    unaccepted: usize,
+}
+
+impl Run {
+    fn is_of(&self, wanted: &Wanted) -> bool {
+        self.key.as_ref().is_some_and(|(kind, params)| *kind == wanted.kind && *params == wanted.params)
+    }
 }
 
 /// A command that was taken on.
@@ -92,6 +111,8 @@ struct Task {
 #[derive(Debug)]
 struct Group {
     channel: u32,
+    /// Of which run of its channel.
+    run: u64,
     asked: mmn_translate::results::Asked,
     /// By their place among the inputs; what has ended is gone.
     tasks: Vec<Option<(u32, Command)>>,
@@ -186,6 +207,7 @@ impl Desk {
                     && group.measurement.replace(measurement.id).is_none()
                 {
                     self.unaccepted = self.unaccepted.saturating_sub(1);
+                    accepted(&mut self.channels, group);
                     if group.off {
                         self.call_off(measurement.id);
                     }
@@ -279,7 +301,17 @@ impl Desk {
     fn open(&mut self, channel: u32, instance: u32, name: String, attached: bool, now_s: u32) {
         let control = if attached { control::Server::attached() } else { control::Server::interactive() };
         let (waiting, attach) = (VecDeque::new(), attached.then(Attach::default));
-        let opened = Channel { control, instance, name, attach, waiting, under_way: 0, last: 0, done: false };
+        let opened = Channel {
+            control,
+            instance,
+            name,
+            attach,
+            waiting,
+            under_way: 0,
+            last: 0,
+            done: false,
+            run: Run::default(),
+        };
         self.channels.insert(channel, opened);
         if attached {
             self.begin(channel, now_s);
@@ -401,7 +433,7 @@ impl Desk {
     fn dispatch(&mut self, now_s: u32) {
         while self.unaccepted < MAX_UNACCEPTED && self.groups.len() < MAX_MEASUREMENTS {
             // The next channel after the one that was served last.
-            let waits = |(_, channel): &(&u32, &Channel)| !channel.waiting.is_empty();
+            let waits = |(_, channel): &(&u32, &Channel)| channel.is_due();
             let next = self.channels.range(self.turn.saturating_add(1)..).find(waits);
             let next = next.or_else(|| self.channels.iter().find(waits));
             let Some((&number, _)) = next else { return };
@@ -438,6 +470,12 @@ impl Desk {
         }
         let left = tasks.len();
         channel.under_way += left;
+        if !channel.run.is_of(&wanted) {
+            let key = Some((wanted.kind.clone(), wanted.params.clone()));
+            channel.run = Run { number: channel.run.number + 1, key, unaccepted: 0 };
+        }
+        channel.run.unaccepted += 1;
+        let run = channel.run.number;
         if channel.waiting.is_empty() {
             channel.control.more();
         }
@@ -461,7 +499,7 @@ impl Desk {
             credits: Some(u32::try_from(left).unwrap_or(u32::MAX).saturating_add(1)),
         });
         let group =
-            Group { channel: number, asked: wanted.asked, tasks, left, measurement: None, off: false };
+            Group { channel: number, run, asked: wanted.asked, tasks, left, measurement: None, off: false };
         self.groups.insert(self.last_question, group);
         self.unaccepted += 1;
     }
@@ -486,6 +524,7 @@ impl Desk {
         let Some(group) = self.groups.remove(&id) else { return };
         if group.measurement.is_none() {
             self.unaccepted = self.unaccepted.saturating_sub(1);
+            accepted(&mut self.channels, &group);
         }
         let why = if group.off { Why::Halted } else { Why::Error };
         for (task, command) in group.tasks.into_iter().flatten() {
@@ -551,19 +590,33 @@ impl Desk {
 }
 
 impl Channel {
+    /// Whether something waits that is to be put to the anchor now.
+    fn is_due(&self) -> bool {
+        self.waiting.front().is_some_and(|task| {
+            let gathers = task.wanted.duration <= BRIEF && self.run.is_of(&task.wanted);
+            !gathers || self.run.unaccepted < MAX_ALIKE || self.waiting.len() >= MAX_GROUP
+        })
+    }
+
     fn send(&mut self, id: Option<u32>, record: &Record) {
-        match self.attach.as_ref().map(|attach| attach.format) {
-            Some(Format::Json) => {
-                if let Some(value) = json::value(record, Reader::new(&[][..]).tables()) {
-                    self.control.json(id, &value.to_string());
-                }
+        if self.attach.as_ref().is_some_and(|attach| attach.format == Format::Json) {
+            if let Some(value) = json::value(record, Reader::new(&[][..]).tables()) {
+                self.control.json(id, &value.to_string());
             }
-            _ => {
-                // A record that does not fit the format is too long for it; what a client waits for comes nonetheless.
-                let octets = record.to_octets().or_else(|_| record::end(0).to_octets()).unwrap_or_default();
-                self.control.data(id, &octets);
-            }
+        } else {
+            // A record that does not fit the format is too long for it; what a client waits for comes nonetheless.
+            let octets = record.to_octets().or_else(|_| record::end(0).to_octets()).unwrap_or_default();
+            self.control.data(id, &octets);
         }
+    }
+}
+
+/// The anchor has accepted a measurement, or declined it.
+fn accepted(channels: &mut BTreeMap<u32, Channel>, group: &Group) {
+    if let Some(channel) = channels.get_mut(&group.channel)
+        && channel.run.number == group.run
+    {
+        channel.run.unaccepted = channel.run.unaccepted.saturating_sub(1);
     }
 }
 
@@ -584,5 +637,4 @@ fn wanted(text: &str, channel: &Channel, roster: &Roster) -> Result<(Command, Wa
 }
 
 #[cfg(test)]
-#[path = "desk/tests.rs"]
 mod tests;

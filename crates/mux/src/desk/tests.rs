@@ -198,6 +198,27 @@ fn commands_that_follow_each_other_are_one_measurement() {
 }
 
 #[test]
+fn commands_gather_while_others_like_them_are_on_their_way() {
+    let mut pair = Pair::new(&[(1, "a")]);
+    let channel = pair.open(1);
+    for _ in 0..5 {
+        pair.ask(channel, &["ping -c 1 192.0.2.1"]);
+    }
+    assert_eq!(pair.measured(), [(1, 1), (2, 1)]);
+    let answer = accepted(1);
+    pair.hear(answer);
+    assert_eq!(pair.measured(), [(3, 3)]);
+    // Another kind of command waits for none of them.
+    pair.ask(channel, &["ping -c 1 192.0.2.1"]);
+    assert_eq!(pair.measured(), []);
+    let answer = accepted(2);
+    pair.hear(answer);
+    assert_eq!(pair.measured(), [(4, 1)]);
+    pair.ask(channel, &["ping -c 2 192.0.2.1"]);
+    assert_eq!(pair.measured(), [(5, 1)]);
+}
+
+#[test]
 fn what_the_anchor_declines_has_a_record_that_says_why() {
     let mut pair = Pair::new(&[(1, "a")]);
     let channel = pair.open(1);
@@ -231,12 +252,9 @@ fn a_task_is_halted_alone_or_with_its_measurement() {
 fn channels_take_turns_and_nobody_is_read_from_without_end() {
     let mut pair = Pair::new(&[(1, "a"), (2, "b")]);
     let (one, other) = (pair.open(1), pair.open(2));
-    for count in 1..=12 {
-        let line = format!("ping -c {count} 192.0.2.1");
-        pair.ask(one, &[&line]);
-    }
+    let lines: Vec<_> = (1..=MAX_UNACCEPTED + 4).map(|count| format!("ping -c {count} 192.0.2.1")).collect();
+    pair.ask(one, &lines.iter().map(String::as_str).collect::<Vec<_>>());
     pair.ask(other, &["ping 192.0.2.1"]);
-    // Eight are put to the anchor; the next one is of the other channel.
     assert_eq!(pair.measured().len(), MAX_UNACCEPTED);
     let answer = accepted(1);
     pair.hear(answer);
