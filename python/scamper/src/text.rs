@@ -118,6 +118,7 @@ pub(crate) fn trace(trace: &Trace) -> String {
     if let Some(router) = &trace.rtr {
         add(&mut text, format_args!(" via {}", router.0));
     }
+    let mut mtu = trace.pmtud.as_ref().and_then(|pmtud| pmtud.ifmtu).unwrap_or(0);
     for ttl in trace.firsthop.unwrap_or(1).into()..=trace.hop_count.unwrap_or(0) {
         let of_ttl = || trace.hops.iter().filter(|hop| hop.probe_ttl.map(u16::from) == Some(ttl));
         add(&mut text, format_args!("\n{ttl:2} "));
@@ -135,10 +136,13 @@ pub(crate) fn trace(trace: &Trace) -> String {
             let all = trace.flags.or(trace.flags8.map(u32::from)).unwrap_or(0) & 1 != 0;
             let stars = if all { trace.attempts.unwrap_or(1).max(1) } else { 1 };
             text.push_str(&" *".repeat(stars.into()));
-        } else if let Some(mtu) =
-            trace.pmtud.as_ref().filter(|pmtud| pmtud.hops.is_empty()).and_then(|pmtud| pmtud.pmtu)
-        {
+        } else if let Some(pmtud) = &trace.pmtud {
             add(&mut text, format_args!(" [mtu: {mtu}]"));
+            // Who said that a packet is too big is before the smaller link.
+            let too_big = pmtud.hops.iter().find(|said| {
+                of_ttl().any(|hop| hop.addr == said.addr) && crate::trace::icmp(said) == Some(Icmp::TooBig)
+            });
+            mtu = too_big.and_then(|said| said.nhmtu).unwrap_or(mtu);
         }
     }
     text

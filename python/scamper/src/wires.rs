@@ -505,12 +505,15 @@ impl Wires {
                 },
                 Said::More => (number, "more", None, py.None()),
                 Said::Data { id, in_progress, octets } => {
+                    let mut record = Record::from_octets(&octets).map_err(|error| error.to_string());
+                    let measured = record.as_mut().is_ok_and(|record| record.membership().is_some());
+                    // Before 2022 scamper didn't say of which command a record is: of the oldest, as far as it can be known.
+                    let id = id.or_else(|| lane.running.keys().min().copied().filter(|_| measured));
                     let token = match id {
                         Some(id) if in_progress => lane.running.get(&id).copied(),
                         Some(id) => lane.running.remove(&id),
                         None => None,
                     };
-                    let record = Record::from_octets(&octets).map_err(|error| error.to_string());
                     match record {
                         Ok(record) => match lane.known.object(py, record, lane.instance.as_ref())? {
                             Some(result) => (number, "data", token, result),

@@ -30,7 +30,6 @@ COUNTED = {
     "hop": "hop_count",
 }
 # Methods with an argument, or whose answer is no value.
-SKIP: set[str] = set()
 OTHERS = {"elem", "halt", "probeset", "response_hdr_byname", "transmit_hdr_byname"}
 # Links and nodes lead to each other in a ring.
 RING = {"near", "far", "links", "link"}
@@ -70,7 +69,7 @@ def members(value: object, depth: int) -> dict[str, object]:
     if type(value).__str__ is not object.__str__:
         said["str()"] = str(value)
     for name in sorted(dir(type(value))):
-        if name.startswith("_") or name in SKIP or name in OTHERS or (depth > 0 and name in RING):
+        if name.startswith("_") or name in OTHERS or (depth > 0 and name in RING):
             continue
         member = getattr(value, name)
         if callable(member) and not isinstance(member, type):

@@ -82,6 +82,23 @@ def test_a_control_socket_is_attached_to_and_asked(tmp_path: pathlib.Path) -> No
         assert control.poll() is None and control.is_done() and inst.is_eof() and control.instc == 0
 
 
+def test_daemons_of_old_do_not_number_their_records(tmp_path: pathlib.Path) -> None:
+    def serve(peer: Peer) -> None:
+        peer.expect(b"attach\n")
+        peer.say(b"OK\n" + GREETING)
+        peer.expect(b"ping 192.0.2.1\nping 192.0.2.2\n")
+        peer.say(b"OK id-1\nOK id-2\nMORE\n" + data(PINGS[0]) + data(PINGS[1]))
+        peer.expect(b"ping 192.0.2.3\n")
+        peer.say(b"OK id-3\n" + data(PINGS[2]))
+
+    with Server(tmp_path / "sock", serve) as server:
+        control = ScamperCtrl[None](unix=server.path)
+        control.do_ping("192.0.2.1")
+        control.do_ping("192.0.2.2")
+        assert len(taken(control)) == 2 and control.taskc == 0
+        assert isinstance(control.do_ping("192.0.2.3", sync=True), ScamperPing)
+
+
 def test_a_connection_over_tcp(tmp_path: pathlib.Path) -> None:
     asked: list[str] = []
     with Server(tmp_path, answering(asked), tcp=True) as server:
