@@ -94,6 +94,8 @@ async fn misuse_is_2() {
         (&["ping", "--nonsense"], "--nonsense"),
         (&["why", "nonsense"], "not a task id"),
         (&["results", "nonsense"], "not a measurement id"),
+        (&["results", "last", "-o", "a.txt"], "does not say in which form"),
+        (&["results", "last", "--rows", "replies"], "--rows is for csv and parquet"),
         (&["schema", "Nonsense"], "neither a kind nor a type"),
     ] {
         let (code, out, err) = text(&fake.run(args).await);
@@ -203,6 +205,7 @@ fn help_is_as_it_was() {
     for args in [
         &["--help"][..],
         &["ping", "--help"],
+        &["results", "--help"],
         &["run", "--help"],
         &["up", "--help"],
         &["creds", "--help"],

@@ -34,8 +34,8 @@ pub(crate) struct Args {
     /// In a form that others read [default: what the suffix of -o says]
     #[arg(long, value_enum, value_name = "FORMAT", conflicts_with = "json")]
     format: Option<export::Format>,
-    /// Write to this file, which appears whole or not at all; `.gz`, `.bz2` and `.xz` compress it, but Parquet [default:
-    /// standard output]
+    /// Write to this file, which appears whole or not at all; `.gz`, `.bz2` and `.xz` compress all forms but Parquet
+    /// [default: standard output]
     #[arg(long, short, value_name = "FILE", conflicts_with = "json")]
     output: Option<PathBuf>,
     /// What a row of csv or parquet is [default: results]

@@ -26,6 +26,8 @@ pub(crate) struct Script {
     pub(crate) problem: Option<Value>,
     /// After the records, wait until the measurement is called off.
     pub(crate) hangs: bool,
+    /// What is measured; absent: `echo`.
+    pub(crate) kind: Option<&'static str>,
 }
 
 /// A running fake, and what was asked of it.
@@ -76,7 +78,9 @@ impl Fake {
         let router = Router::new()
             .route("/api/v1/measurements", post(accept))
             .route("/api/v1/measurements/{id}", get(one).delete(cancel))
+            .route("/api/v1/measurements/{id}/results", get(results))
             .route("/api/v1/kinds/{kind}", get(kind))
+            .route("/api/v1/vps", get(vps))
             .route("/api/v1/stream", any(stream))
             .with_state(fake.clone());
         tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
@@ -111,7 +115,7 @@ impl Fake {
             return plan;
         }
         json!({
-            "id": msm(), "number": 1, "kind": "echo", "params": {}, "from": "all", "vps": [],
+            "id": msm(), "number": 1, "kind": self.script.kind.unwrap_or("echo"), "params": {}, "from": "all", "vps": [],
             "tenant": "default", "visibility": "private", "state": "running",
             "accepted_at": "2026-11-22T00:00:00Z", "plan": plan,
             "ledger": ledger(self.script.ledger["accepted"].as_u64().unwrap_or(0), &json!({})),
@@ -135,6 +139,32 @@ async fn accept(
 
 async fn one(State(fake): State<Fake>) -> Json<Value> {
     Json(fake.measurement(false))
+}
+
+/// Two records a page.
+async fn results(
+    State(fake): State<Fake>,
+    Query(query): Query<std::collections::BTreeMap<String, String>>,
+) -> Json<Value> {
+    let records = &fake.script.records;
+    let after =
+        query.get("after").and_then(|after| records.iter().position(|record| record["cursor"] == **after));
+    let items: Vec<_> = records.iter().skip(after.map_or(0, |at| at + 1)).take(2).cloned().collect();
+    let is_last = items.last() == records.last();
+    let next =
+        if is_last { Value::Null } else { items.last().map_or(Value::Null, |last| last["cursor"].clone()) };
+    Json(json!({ "items": items, "next": next }))
+}
+
+async fn vps() -> Json<Value> {
+    Json(json!({ "items": [{
+        "vantage_point": {
+            "id": "abcdefghij234567", "name": "laptop", "location": { "country": "DE" }, "asn": 64496,
+            "addresses": ["203.0.113.7"],
+        },
+        "health": "healthy", "kinds": ["ping"], "unavailable": [], "modules": [],
+        "last_seen_at": "2026-11-22T00:00:00Z",
+    }] }))
 }
 
 async fn cancel(State(fake): State<Fake>) -> Json<Value> {

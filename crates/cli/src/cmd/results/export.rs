@@ -122,14 +122,25 @@ pub(super) async fn run(
     let vps = session::all(async |after| client.vps(after.as_deref()).await).await?;
     let points = vps.into_iter().map(|view| (view.vantage_point.id.clone(), view.vantage_point)).collect();
     let mut writing = Writing { form, points, done: 0, total: 0, nothing: 0, first: None, bad: 0 };
-    let read = if export.follow {
-        follow(session, client, export, &mut writing).await
-    } else {
-        pages(session, client, export, &mut writing).await
+    // Ctrl-C must not leave half a file.
+    let mut interrupts = Interrupts::listen()?;
+    let read = async {
+        if export.follow {
+            follow(session, client, export, &mut writing).await
+        } else {
+            pages(session, client, export, &mut writing).await
+        }
     };
-    read?;
-    let exit = writing.end(session)?;
-    whole.map_or(Ok(()), Whole::keep)?;
+    tokio::select! {
+        read = read => read?,
+        () = interrupts.next() => return Err(Failure::interrupted()),
+    }
+    let (exit, written) = writing.end(session)?;
+    if let (Some(whole), Some(path)) = (whole, export.output) {
+        whole.keep()?;
+        let results = if written == 1 { "result" } else { "results" };
+        session.printer.faint(&format!("{written} {results} in {}", path.display()));
+    }
     Ok(exit)
 }
 
@@ -158,15 +169,10 @@ async fn follow(
     export: &Export<'_>,
     writing: &mut Writing,
 ) -> Result<(), Failure> {
-    let mut interrupts = Interrupts::listen()?;
     let mut follow = client.follow(export.measurement.id, export.after);
     writing.total = export.measurement.ledger.accepted;
     loop {
-        let step = tokio::select! {
-            step = follow.next() => step?,
-            () = interrupts.next() => return Err(Failure::interrupted()),
-        };
-        match step {
+        match follow.next().await? {
             Followed::Records(records) => writing.records(&records)?,
             Followed::Done(_) => return Ok(()),
         }
@@ -212,7 +218,8 @@ impl Writing {
         }
     }
 
-    fn end(self, session: &mut Session) -> Result<Exit, Failure> {
+    /// Writes what is left, and says what is left out; how many results are not.
+    fn end(self, session: &mut Session) -> Result<(Exit, u64), Failure> {
         self.form.end()?;
         if self.nothing > 0 {
             session.printer.faint(&format!(
@@ -224,7 +231,7 @@ impl Writing {
             let text = format!("{} of {} results are left out; the first: {first}", self.bad, self.done);
             session.printer.error(&text, None);
         }
-        Ok(Exit::of(self.bad == 0))
+        Ok((Exit::of(self.bad == 0), self.done - self.nothing - self.bad))
     }
 }
 
