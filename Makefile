@@ -1,6 +1,6 @@
 # One front door. Each target is a script of scripts/ or one line of cargo.
 .DEFAULT_GOAL := help
-.PHONY: help setup build run test bench bench-spine bench-engine bench-lab contract check fmt
+.PHONY: help setup build run test bench bench-spine bench-engine bench-lab bench-scamper contract check fmt
 
 export CARGO_TERM_COLOR ?= auto
 # Where rustup puts a toolchain, for a shell that was started before.
@@ -8,7 +8,7 @@ export PATH := $(PATH):$(HOME)/.cargo/bin
 target := $(or $(CARGO_TARGET_DIR),target)
 
 help: ## Say what there is to make.
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
 
 setup: ## Install what is missing: Debian packages (as root, else it says the command) and nats-server.
 	@scripts/setup.sh
@@ -33,6 +33,9 @@ bench-engine: setup ## Measure the packets, in network namespaces (as root), in 
 
 bench-lab: setup ## Measure the simulated Internet, in about four minutes.
 	@exec env MMN_NATS_SERVER="$$(scripts/nats-server.sh)" scripts/bench-lab.sh $(LINES)
+
+bench-scamper: setup ## Measure what speaks with scamper's world, in about half a minute.
+	@exec env MMN_NATS_SERVER="$$(scripts/nats-server.sh)" scripts/bench-scamper.sh $(LINES)
 
 contract: ## Write contract/ and docs/reference/messages.md anew.
 	cargo run --locked --package xtask -- contract

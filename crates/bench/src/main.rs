@@ -1,11 +1,12 @@
-//! `make bench`, `make bench-spine`, `make bench-engine` and `make bench-lab`: run the built `mmn` as a person would and print each figure beside its
-//! yardstick of the same run.
+//! `make bench`, `make bench-spine`, `make bench-engine`, `make bench-lab` and `make bench-scamper`: run the built `mmn` as a
+//! person would and print each figure beside its yardstick of the same run.
 //!
 //! It measures from outside (processes, HTTP, WebSocket, NATS), changes nothing, and stops what it started. A figure
 //! that falls short is printed as such and makes the exit code 1.
 //!
 //! `mmn-bench [MMN]` is the first of them, `mmn-bench spine [--mmn MMN] [--quick] [LINE…]` the second (`spine/mod.rs`),
-//! `mmn-bench engine …` the third (`engine/mod.rs`), `mmn-bench lab …` the fourth (`lab/mod.rs`).
+//! `mmn-bench engine …` the third (`engine/mod.rs`), `mmn-bench lab …` the fourth (`lab/mod.rs`),
+//! `mmn-bench scamper …` the fifth (`scamper/mod.rs`).
 
 #![expect(
     clippy::indexing_slicing,
@@ -25,6 +26,7 @@ mod noop;
 mod ping;
 mod processes;
 mod report;
+mod scamper;
 mod socket;
 mod spine;
 mod started;
@@ -55,6 +57,10 @@ fn main() -> anyhow::Result<()> {
         [what, more @ ..] if what == "lab" => {
             started::clean_up_when_interrupted()?;
             lab::run(more)?
+        }
+        [what, more @ ..] if what == "scamper" => {
+            started::clean_up_when_interrupted()?;
+            scamper::run(more)?
         }
         more => {
             started::clean_up_when_interrupted()?;
