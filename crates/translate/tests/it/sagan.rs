@@ -40,7 +40,7 @@ fn read(results: &[Value], in_full: bool) -> Vec<Value> {
     command.args(["-c", SCRIPT]).args(in_full.then_some("full"));
     let mut child =
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    let lines: String = results.iter().map(|result| format!("{result}\n")).collect();
+    let lines = results.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n");
     let mut stdin = child.stdin.take().unwrap();
     let writer = std::thread::spawn(move || stdin.write_all(lines.as_bytes()));
     let output = child.wait_with_output().unwrap();

@@ -180,6 +180,7 @@ fn a_trace_in_atlas() {
         ])
     );
     assert_eq!((&result["proto"], &result["paris_id"]), (&json!("UDP"), &json!(1)));
+    assert_eq!(result["size"], json!(32));
 }
 
 #[test]

@@ -5,11 +5,11 @@ use mmn_modules::dns::{Body, Data, Message, Params, Text, Transport};
 use mmn_schema::outcome::code;
 use serde_json::{Value, json};
 
-use super::{About, Object, bare, family};
+use super::{About, Object, bare, family, head};
 use crate::results::{Untranslated, failed, found};
 
 pub(super) fn result(params: &Params, about: &About<'_>) -> Result<Value, Untranslated> {
-    let mut object = about.head(None);
+    let mut object = head(None);
     let Some(body) = found::<Body>(about.record)? else {
         let reason = failed(about.record)?;
         object.put("dst_name", params.server.as_deref());

@@ -3,11 +3,11 @@
 use mmn_modules::http::{Body, Hop, Params};
 use serde_json::Value;
 
-use super::{About, Object, bare, failure, family};
+use super::{About, Object, bare, failure, family, head};
 use crate::results::{Untranslated, failed, found};
 
 pub(super) fn result(_params: &Params, about: &About<'_>) -> Result<Value, Untranslated> {
-    let mut object = about.head(None);
+    let mut object = head(None);
     let Some(body) = found::<Body>(about.record)? else {
         let reason = failed(about.record)?;
         object.put("uri", about.target());

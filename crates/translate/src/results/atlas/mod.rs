@@ -72,15 +72,6 @@ struct About<'a> {
 }
 
 impl About<'_> {
-    /// What all results begin with.
-    fn head(&self, clock: Option<Clock>) -> Object {
-        let mut object = Object::default();
-        object.set("fw", FIRMWARE);
-        // How long ago the clock was found in step: now, or nobody knows.
-        object.set("lts", if clock.is_some_and(|clock| clock.synchronised) { 0 } else { -1 });
-        object
-    }
-
     /// What all results end with.
     fn tail(&self, mut object: Object, word: &str, name: &str, source: Option<Address>) -> Value {
         let began = self.record.started_at.unwrap_or(self.measurement.accepted_at);
@@ -116,6 +107,15 @@ impl About<'_> {
             _ => None,
         }
     }
+}
+
+/// What all results begin with.
+fn head(clock: Option<Clock>) -> Object {
+    let mut object = Object::default();
+    object.set("fw", FIRMWARE);
+    // How long ago the clock was found in step: now, or nobody knows.
+    object.set("lts", if clock.is_some_and(|clock| clock.synchronised) { 0 } else { -1 });
+    object
 }
 
 /// What is said of a measurement that failed: names that don't resolve have a word of their own.

@@ -3,12 +3,12 @@
 use mmn_modules::ping::{Body, Method, Params, Reply, Status};
 use serde_json::{Value, json};
 
-use super::{About, Object, bare, failure, family, timed_out};
+use super::{About, Object, bare, failure, family, head, timed_out};
 use crate::results::{Untranslated, failed, found};
 
 pub(super) fn result(params: &Params, about: &About<'_>) -> Result<Value, Untranslated> {
     let Some(body) = found::<Body>(about.record)? else { return not_measured(params, about) };
-    let mut object = about.head(body.conditions.as_ref().and_then(|conditions| conditions.clock));
+    let mut object = head(body.conditions.as_ref().and_then(|conditions| conditions.clock));
     object.set("dst_name", body.target.clone());
     object.set("af", family(body.address.0));
     object.set("dst_addr", body.address.to_string());
@@ -31,7 +31,7 @@ pub(super) fn result(params: &Params, about: &About<'_>) -> Result<Value, Untran
 
 fn not_measured(params: &Params, about: &About<'_>) -> Result<Value, Untranslated> {
     let reason = failed(about.record)?;
-    let mut object = about.head(None);
+    let mut object = head(None);
     object.put("dst_name", about.target());
     object.set("proto", protocol(params.method));
     object.set("size", size(params));

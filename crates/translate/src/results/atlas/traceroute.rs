@@ -4,19 +4,19 @@ use mmn_modules::trace::{Body, Extension, Method, Params, Probe, Reply, Status};
 use mmn_schema::time::Timestamp;
 use serde_json::{Value, json};
 
-use super::{About, Object, bare, failure, family, timed_out};
+use super::{About, Object, bare, failure, family, head, timed_out};
 use crate::results::{Untranslated, failed, found};
 
 pub(super) fn result(params: &Params, about: &About<'_>) -> Result<Value, Untranslated> {
     let Some(body) = found::<Body>(about.record)? else { return not_measured(params, about) };
-    let mut object = about.head(body.conditions.clock);
+    let mut object = head(body.conditions.clock);
     object.put("endtime", end(about).map(bare::seconds));
     object.set("dst_name", body.target.clone());
     object.set("dst_addr", body.address.to_string());
     object.put("src_addr", body.source.map(|source| source.to_string()));
     object.set("proto", protocol(body.method));
     object.set("af", family(body.address.0));
-    object.put("size", params.size);
+    object.set("size", size(params));
     object.set("paris_id", paris_id(params, body.paris));
     let last_ditch = (!body.last_ditch.is_empty()).then(|| hop(255, &body.last_ditch, &body));
     let hops = body.hops.iter().map(|one| hop(one.ttl, &one.probes, &body)).chain(last_ditch);
@@ -26,7 +26,7 @@ pub(super) fn result(params: &Params, about: &About<'_>) -> Result<Value, Untran
 
 fn not_measured(params: &Params, about: &About<'_>) -> Result<Value, Untranslated> {
     let reason = failed(about.record)?;
-    let mut object = about.head(None);
+    let mut object = head(None);
     object.put("endtime", end(about).map(bare::seconds));
     object.put("dst_name", about.target());
     object.set("proto", protocol(params.method));
@@ -46,6 +46,13 @@ fn protocol(method: Method) -> &'static str {
         Method::Udp => "UDP",
         Method::Tcp | Method::TcpAck => "TCP",
     }
+}
+
+/// The payload of a probe in bytes.
+fn size(params: &Params) -> usize {
+    let usual = if matches!(params.method, Method::Tcp | Method::TcpAck) { 0 } else { 32 };
+    let given = params.payload.as_ref().map(|digits| digits.len() / 2);
+    given.or(params.size.map(usize::from)).unwrap_or(usual)
 }
 
 /// Zero is classic; flows count from 1, and there are 64.

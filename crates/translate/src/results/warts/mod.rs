@@ -186,7 +186,7 @@ fn errmsg(record: &ResultRecord) -> Result<(IpAddr, Text), Untranslated> {
     Ok((target(record).ok_or_else(nowhere)?, text(&reason.to_string())))
 }
 
-/// Shortens a list to what a count of the format holds, or says that it does not.
+/// Says so where a list is longer than a count of the format holds.
 fn at_most<T>(list: &[T], most: usize, what: &'static str) -> Result<(), Untranslated> {
     if list.len() > most { Err(Untranslated::TooMany { form: FORM, what, most }) } else { Ok(()) }
 }

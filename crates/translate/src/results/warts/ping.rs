@@ -131,10 +131,9 @@ const fn method(method: Method) -> u8 {
 fn stop(body: &Body) -> u8 {
     match body.end {
         _ if body.sent == 0 => ERROR,
-        Some(End::Completed | End::Enough) => COMPLETED,
         Some(End::Cancelled) => HALTED,
         None if body.cancelled > 0 => HALTED,
-        None => COMPLETED,
+        Some(End::Completed | End::Enough) | None => COMPLETED,
     }
 }
 
@@ -233,10 +232,9 @@ fn icmp(body: &Body, reply: &Reply) -> Option<IcmpType> {
     }
     match (reply.protocol, body.method) {
         (Some(Protocol::Udp | Protocol::Tcp), _) => None,
-        (Some(Protocol::Icmp), _) => of(reply.icmp_type, reply.icmp_code),
         (None, Method::Icmp) => Some(echo_reply(body.address.0)),
         (None, Method::IcmpTimestamp) => Some(IcmpType { kind: 14, code: 0 }),
-        (None, _) => of(reply.icmp_type, reply.icmp_code),
+        (Some(Protocol::Icmp) | None, _) => of(reply.icmp_type, reply.icmp_code),
     }
 }
 
