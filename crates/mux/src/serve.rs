@@ -79,7 +79,7 @@ pub async fn serve(
     for (folder, attached) in [(options.control, true), (options.unix, false)] {
         if let Some(folder) = folder {
             private_dir(&folder)?;
-            folders.push(Folder { folder, attached, sockets: HashMap::new() });
+            folders.push(Folder { path: folder, attached, sockets: HashMap::new() });
         }
     }
     let keeping = tokio::spawn(roster::keep(client, numbers, sender));
@@ -88,7 +88,7 @@ pub async fn serve(
     let mut ready = Some(ready);
     loop {
         tokio::select! {
-            changed = changes.changed() => if changed.is_err() { break },
+            told = changes.changed() => if told.is_err() { break },
             () = stop.cancelled() => break,
         }
         let now = changes.borrow_and_update().clone();
@@ -107,7 +107,7 @@ pub async fn serve(
 /// A folder with a socket for each vantage point.
 #[derive(Debug)]
 struct Folder {
-    folder: PathBuf,
+    path: PathBuf,
     attached: bool,
     sockets: HashMap<String, Socket>,
 }
@@ -125,7 +125,7 @@ impl Folder {
                 continue;
             }
             let kind = Kind::Plain { name: place.name.clone(), attached: self.attached };
-            match clients.listen(&self.folder.join(&place.name), kind) {
+            match clients.listen(&self.path.join(&place.name), kind) {
                 Ok(socket) => drop(self.sockets.insert(place.name.clone(), socket)),
                 Err(error) => tracing::warn!(error = &error as &dyn std::error::Error, "a socket"),
             }
