@@ -130,6 +130,14 @@ fn framed(kind: u16, content: &[u8]) -> Vec<u8> {
     [&[0x12, 0x05][..], &kind.to_be_bytes(), &length.to_be_bytes(), content].concat()
 }
 
+/// A cycle's end whose table has two octets of no flags, and two octets after them.
+#[test]
+fn octets_that_no_flag_names_are_kept() {
+    let content = [&[0; 8][..], &[0x80, 0, 0, 2, 7, 7]].concat();
+    let written = framed(4, &content);
+    assert_eq!(Record::from_octets(&written).unwrap().to_octets().unwrap(), written);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(2_000))]
 

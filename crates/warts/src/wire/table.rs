@@ -220,11 +220,15 @@ pub(crate) fn write(
     mut write: impl FnMut(u32, &mut Output) -> Result<(), WriteError>,
 ) -> Result<(), WriteError> {
     let known = || (1..=last).filter(|id| set(*id));
-    let Some(highest) = known().next_back().max(extra.ids.iter().copied().max()) else {
-        output.put(&[0]);
-        return Ok(());
+    let mut flags = match known().next_back().max(extra.ids.iter().copied().max()) {
+        Some(highest) => vec![0x80u8; usize::try_from(highest.div_ceil(7)).unwrap_or(0)],
+        None if extra.octets.0.is_empty() => {
+            output.put(&[0]);
+            return Ok(());
+        }
+        // A single octet of no flags has no length after it, and so no octets.
+        None => vec![0x80u8; 2],
     };
-    let mut flags = vec![0x80u8; usize::try_from(highest.div_ceil(7)).unwrap_or(0)];
     for id in known().chain(extra.ids.iter().copied()) {
         let place = id.checked_sub(1).and_then(|at| flags.get_mut(usize::try_from(at / 7).ok()?));
         if let Some(octet) = place {
