@@ -11,6 +11,8 @@ use crate::ask::Key;
 
 /// What may wait to be acknowledged, in octets: a daemon that takes nothing is given nothing.
 const MOST_UNACKNOWLEDGED: usize = 4 << 20;
+/// The longest record in characters: some ten times what that of a trace of all paths with thousands of probes has.
+const LONGEST_RECORD: usize = 8 << 20;
 /// Records that nobody asked for, and channels that end by themselves, until a daemon is taken for broken.
 const MOST_STRANGE: u32 = 1_000;
 const MOST_CHANNELS: u32 = 100;
@@ -67,7 +69,7 @@ impl Desk {
         let channel = session.open(now);
         Self {
             session,
-            client: Client::attached(),
+            client: client(),
             channel,
             asked: BTreeMap::new(),
             running: BTreeMap::new(),
@@ -204,7 +206,7 @@ impl Desk {
         }
         self.session.finish(now, self.channel);
         self.channel = self.session.open(now);
-        self.client = Client::attached();
+        self.client = client();
         self.asked.clear();
         self.running.clear();
         self.off.clear();
@@ -221,6 +223,10 @@ impl Desk {
         let lines = self.client.take();
         self.session.send(now, self.channel, &lines);
     }
+}
+
+fn client() -> Client {
+    Client::attached().with_limit(LONGEST_RECORD)
 }
 
 /// The number that a record's user gave it.

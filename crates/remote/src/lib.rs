@@ -13,6 +13,8 @@
 mod ask;
 mod clock;
 mod desk;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod kinds;
 mod listen;
 mod place;

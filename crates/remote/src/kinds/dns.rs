@@ -56,6 +56,7 @@ impl Form for Dns {
 
 /// The address of a name, by the daemon's own resolver.
 pub(super) async fn address_of(scamper: &Scamper<'_>, name: &str, family: Family) -> Result<IpAddr, Failure> {
+    plain(name)?;
     let mut last = Failure::failed(code::UNRESOLVABLE, format_args!("{name} has no address"));
     for (qtype, of) in [(HostType::A, Family::Ipv4), (HostType::Aaaa, Family::Ipv6)] {
         if family != Family::Any && family != of {
@@ -97,7 +98,19 @@ fn server_host(server: &str, port: u16) -> Result<&str, Failure> {
     elsewhere(port).map_or(Ok(host), Err)
 }
 
+/// A name as it may stand at the end of a command, where it can't be taken for anything else.
+fn plain(name: &str) -> Result<(), Failure> {
+    let fits = |octet: u8| octet.is_ascii_alphanumeric() || b"._-:".contains(&octet);
+    if name.is_empty() || name.len() > 254 || name.starts_with('-') || !name.bytes().all(fits) {
+        let detail =
+            format!("{name:?}: scamper takes names of letters, digits, dots, hyphens and underscores");
+        return Err(Failure::refused(code::PARAMETERS, detail));
+    }
+    Ok(())
+}
+
 fn command(params: &Params, given: &Given, input: &str) -> Result<Asked, Failure> {
+    plain(input)?;
     let opt = params.nsid || params.subnet.is_some();
     none_of(&[
         (params.cd, "cd", "does not set CD"),
@@ -156,7 +169,7 @@ fn command(params: &Params, given: &Given, input: &str) -> Result<Asked, Failure
     })
 }
 
-fn measured(params: &Params, input: &str, found: &Found) -> Result<Measured<Body>, Failure> {
+pub(super) fn measured(params: &Params, input: &str, found: &Found) -> Result<Measured<Body>, Failure> {
     let Some(address) = found.dst.as_ref().and_then(values::ip) else {
         return Err(values::failed(found.errmsg.as_ref()));
     };

@@ -6,6 +6,7 @@
 //! Begin with [`Form`]; `ping.rs` is the plainest.
 
 mod dns;
+mod http;
 mod message;
 mod multipath;
 mod ping;
@@ -42,7 +43,28 @@ pub(crate) fn all(asks: &Asks) -> Vec<Kind> {
         kind::<mmn_modules::multipath::Multipath>(asks),
         kind::<mmn_modules::udp::Udp>(asks),
         kind::<mmn_modules::dns::Dns>(asks),
+        kind::<mmn_modules::http::Http>(asks),
     ]
+}
+
+/// A record for a question of any kind that its type answers, with default parameters.
+#[cfg(feature = "fuzzing")]
+pub(crate) fn any(record: &Record) {
+    let target = IpAddr::from([192, 0, 2, 1]);
+    let input = "192.0.2.1";
+    let is_some = match record {
+        Record::Ping(found) => ping::measured(&Default::default(), input, target, found).is_ok(),
+        Record::Trace(found) => trace::measured(&Default::default(), input, target, found).is_ok(),
+        Record::Tracelb(found) => multipath::measured(&Default::default(), input, target, found).is_ok(),
+        Record::Udpprobe(found) => udp::measured(&Default::default(), input, target, found).is_ok(),
+        Record::Host(found) => dns::measured(&Default::default(), input, found).is_ok(),
+        Record::Http(found) => {
+            let url = url::Url::parse("http://192.0.2.1/").ok();
+            url.is_some_and(|url| http::measured(&Default::default(), &url, target, found).is_ok())
+        }
+        _ => false,
+    };
+    tracing::trace!(is_some);
 }
 
 /// A kind that scamper does.

@@ -88,7 +88,12 @@ fn command(params: &Params, given: &Given, target: IpAddr) -> Result<Asked, Fail
     })
 }
 
-fn measured(params: &Params, input: &str, target: IpAddr, found: &Found) -> Result<Measured<Body>, Failure> {
+pub(super) fn measured(
+    params: &Params,
+    input: &str,
+    target: IpAddr,
+    found: &Found,
+) -> Result<Measured<Body>, Failure> {
     if found.probec.unwrap_or(0) == 0 {
         return Err(if found.errmsg.is_some() {
             values::failed(found.errmsg.as_ref())

@@ -142,7 +142,12 @@ const BY_LINK: u32 = 0x40;
 const SENT_BY_LINK: u8 = 0x08;
 const RECEIVED_BY_LINK: u8 = 0x10;
 
-fn measured(params: &Params, input: &str, target: IpAddr, found: &Found) -> Result<Measured<Body>, Failure> {
+pub(super) fn measured(
+    params: &Params,
+    input: &str,
+    target: IpAddr,
+    found: &Found,
+) -> Result<Measured<Body>, Failure> {
     let sent = found.ping_sent.unwrap_or(0).min(u16::try_from(params.count).unwrap_or(u16::MAX));
     if sent == 0 {
         return Err(match found.stop_reason {

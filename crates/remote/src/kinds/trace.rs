@@ -128,7 +128,12 @@ const BY_LINK: u32 = 0x04;
 const SENT_BY_LINK: u8 = 0x02;
 const ERROR: u8 = 6;
 
-fn measured(params: &Params, input: &str, target: IpAddr, found: &Found) -> Result<Measured<Body>, Failure> {
+pub(super) fn measured(
+    params: &Params,
+    input: &str,
+    target: IpAddr,
+    found: &Found,
+) -> Result<Measured<Body>, Failure> {
     if found.stop_reason == Some(ERROR) && found.hops.is_empty() {
         return Err(values::failed(found.errmsg.as_ref()));
     }

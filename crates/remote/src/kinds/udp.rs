@@ -79,7 +79,12 @@ fn command(params: &Params, given: &Given, target: IpAddr) -> Result<Asked, Fail
 
 const HALTED: u8 = 2;
 
-fn measured(params: &Params, input: &str, target: IpAddr, found: &Found) -> Result<Measured<Body>, Failure> {
+pub(super) fn measured(
+    params: &Params,
+    input: &str,
+    target: IpAddr,
+    found: &Found,
+) -> Result<Measured<Body>, Failure> {
     let sent = u32::from(found.probe_sent.unwrap_or(1)).min(params.count);
     if sent == 0 {
         return Err(if found.errmsg.is_some() {
