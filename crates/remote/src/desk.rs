@@ -27,8 +27,9 @@ pub(crate) struct Desk {
     asked: BTreeMap<Ticket, Option<Key>>,
     /// What runs, by the daemon's number.
     running: BTreeMap<u32, Key>,
-    /// All questions whose record is awaited.
-    awaited: BTreeSet<Key>,
+    /// All questions whose record is awaited; of those to name servers with the name, since daemons of before 2022 say nothing
+    /// else of which question a record is for.
+    awaited: BTreeMap<Key, Option<String>>,
     /// Those that were called off, whose records come nonetheless.
     off: BTreeSet<Key>,
     told: VecDeque<(Key, Told)>,
@@ -73,7 +74,7 @@ impl Desk {
             channel,
             asked: BTreeMap::new(),
             running: BTreeMap::new(),
-            awaited: BTreeSet::new(),
+            awaited: BTreeMap::new(),
             off: BTreeSet::new(),
             told: VecDeque::new(),
             strange: 0,
@@ -88,14 +89,14 @@ impl Desk {
         }
         let ticket = self.client.ask(line);
         self.asked.insert(ticket, Some(key));
-        self.awaited.insert(key);
+        self.awaited.insert(key, asked_name(line));
         self.pass_on(now);
         true
     }
 
     /// Calls a measurement off.
     pub(crate) fn call_off(&mut self, now: Duration, key: Key) {
-        if !self.awaited.remove(&key) {
+        if self.awaited.remove(&key).is_none() {
             return;
         }
         self.off.insert(key);
@@ -158,7 +159,7 @@ impl Desk {
             match said {
                 Said::Accepted(ticket, id) => match self.asked.remove(&ticket) {
                     // An old daemon tells its record before it accepts, where the measurement is at its end at once.
-                    Some(Some(key)) if self.awaited.contains(&key) => {
+                    Some(Some(key)) if self.awaited.contains_key(&key) => {
                         self.running.insert(id, key);
                     }
                     Some(None) => self.halt(now, id),
@@ -181,8 +182,9 @@ impl Desk {
     fn record(&mut self, id: Option<u32>, octets: &[u8]) -> Result<(), DeskError> {
         let record = Record::from_octets(octets)?;
         let by_id = id.and_then(|id| self.running.remove(&id));
-        let Some(key) = user_id(&record).or(by_id) else { return self.stranger() };
-        if self.awaited.remove(&key) {
+        let key = user_id(&record).filter(|key| *key > 0).or(by_id).or_else(|| self.by_name(&record));
+        let Some(key) = key else { return self.stranger() };
+        if self.awaited.remove(&key).is_some() {
             self.running.retain(|_, one| *one != key);
             self.told.push_back((key, Told::Record(Box::new(record))));
             Ok(())
@@ -191,6 +193,15 @@ impl Desk {
         } else {
             self.stranger()
         }
+    }
+
+    /// The oldest question for the name of a record.
+    fn by_name(&self, record: &Record) -> Option<Key> {
+        let Record::Host(host) = record else { return None };
+        let name = host.qname.as_ref()?.to_string();
+        let asks =
+            |asked: &Option<String>| asked.as_ref().is_some_and(|asked| asked.eq_ignore_ascii_case(&name));
+        self.awaited.iter().find(|(_, asked)| asks(asked)).map(|(key, _)| *key)
     }
 
     fn stranger(&mut self) -> Result<(), DeskError> {
@@ -210,7 +221,7 @@ impl Desk {
         self.asked.clear();
         self.running.clear();
         self.off.clear();
-        self.told.extend(std::mem::take(&mut self.awaited).into_iter().map(|key| (key, Told::Ended)));
+        self.told.extend(std::mem::take(&mut self.awaited).into_keys().map(|key| (key, Told::Ended)));
         Ok(())
     }
 
@@ -227,6 +238,11 @@ impl Desk {
 
 fn client() -> Client {
     Client::attached().with_limit(LONGEST_RECORD)
+}
+
+/// The name in a question to a name server, with its type.
+fn asked_name(line: &str) -> Option<String> {
+    line.strip_prefix("host ")?.rsplit(' ').next().map(str::to_owned)
 }
 
 /// The number that a record's user gave it.

@@ -25,6 +25,8 @@ use crate::{ask, kinds, place};
 const MOST_GREETING: usize = 256;
 /// Tasks of each kind that a daemon is given at a time: it queues them, and sends as fast as its `-p` says.
 const CONCURRENCY: u32 = 512;
+/// A name and the name of a session, of 255 octets each, and what goes with them.
+const LONGEST_GREETING: usize = 600;
 /// After a failure to accept.
 const PAUSE: Duration = Duration::from_millis(100);
 /// A connection is looked after by the system, too: a path that has gone is noticed where nothing is said.
@@ -282,6 +284,7 @@ async fn begin(
 /// What a connection begins with, and what came behind it.
 async fn greeting(stream: &mut Stream, mut came: Vec<u8>) -> Result<(Greeted, Vec<u8>), Closed> {
     let mut greeting = Greeting::default();
+    let mut seen = came.clone();
     loop {
         let mut octets = came.as_slice();
         if let Some(greeted) = greeting.receive(&mut octets)? {
@@ -293,7 +296,19 @@ async fn greeting(stream: &mut Stream, mut came: Vec<u8>) -> Result<(Greeted, Ve
             return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
         }
         came.truncate(count);
+        seen.extend_from_slice(&came);
+        if !may_begin(&seen) {
+            return Err(Closed::Word);
+        }
     }
+}
+
+/// Whether what came can begin a connection: number and channel are 0, and no greeting is long. Others need not be waited for.
+fn may_begin(came: &[u8]) -> bool {
+    let length = came
+        .get(8..10)
+        .map_or(0, |octets| octets.iter().fold(0, |sum, octet| sum << 8 | usize::from(*octet)));
+    came.iter().take(8).all(|octet| *octet == 0) && length <= LONGEST_GREETING
 }
 
 /// Tells a daemon to begin anew.

@@ -32,6 +32,12 @@ pub(crate) struct Network {
 impl Network {
     pub(crate) fn start(args: &[&str]) -> Self {
         let data = tempfile::tempdir().unwrap();
+        // The targets of these tests are none that a policy allows unasked.
+        for name in ["ams-nl", "lhr-uk"] {
+            let dir = data.path().join("remote").join(name);
+            std::fs::create_dir_all(&dir).unwrap();
+            std::fs::write(dir.join("policy.toml"), "allow = [\"192.0.2.0/24\"]\n").unwrap();
+        }
         let (up, _) = started(&["up", "--listen", "127.0.0.1:0"], data.path(), "try ");
         let args = [&["remote", "--listen", "127.0.0.1:0"], args].concat();
         let (remote, line) = started(&args, data.path(), "scamper -M NAME -R ");

@@ -95,8 +95,8 @@ fn command(params: &Params, given: &Given, url: &Url, target: IpAddr) -> Result<
 const NOT_CONNECTED: u8 = 2;
 const TIMEOUT: u8 = 5;
 const INSECURE: u8 = 6;
-/// Of a buffer: it was received; it is of a head.
-const RECEIVED: u8 = 0x80;
+/// Of a buffer: it was sent; it is of a head.
+const SENT: u8 = 0x80;
 const HEAD: u8 = 1;
 
 pub(super) fn measured(
@@ -106,7 +106,7 @@ pub(super) fn measured(
     found: &Found,
 ) -> Result<Measured<Body>, Failure> {
     let of = |kind: u8| found.bufs.iter().filter(move |buffer| buffer.content.unwrap_or(0) == kind);
-    let head = joined(of(RECEIVED | HEAD));
+    let head = joined(of(HEAD));
     let mut fields = [httparse::EMPTY_HEADER; MAX_HEADERS];
     let mut response = httparse::Response::new(&mut fields);
     let whole = matches!(response.parse(&head), Ok(httparse::Status::Complete(_)));
@@ -115,15 +115,16 @@ pub(super) fn measured(
     let field = |name: &str| {
         headers.iter().find(|one| one.name.eq_ignore_ascii_case(name)).and_then(|one| one.value.as_deref())
     };
-    let came = joined(of(RECEIVED));
+    let came = joined(of(0));
     let chunked =
         field("transfer-encoding").is_some_and(|coding| coding.to_ascii_lowercase().contains("chunked"));
     let content = if chunked { unchunked(&came) } else { came };
-    let asked_at = of(HEAD).filter_map(|buffer| buffer.time).map(values::ns).next_back();
+    let asked_at = of(SENT | HEAD).filter_map(|buffer| buffer.time).map(values::ns).next_back();
     let received = || {
-        found.bufs.iter().filter(
-            |buffer| matches!(buffer.content, Some(kind) if kind & RECEIVED != 0 && kind & 0x7f <= HEAD),
-        )
+        found
+            .bufs
+            .iter()
+            .filter(|buffer| matches!(buffer.content.unwrap_or(0), kind if kind & SENT == 0 && kind <= HEAD))
     };
     let mut times = received().filter_map(|buffer| buffer.time).map(values::ns);
     let first = times.next();
@@ -141,7 +142,8 @@ pub(super) fn measured(
     };
     let bytes = |sent: bool| {
         let buffers = found.bufs.iter().filter(|buffer| {
-            buffer.content.is_some_and(|kind| (kind & RECEIVED == 0) == sent && kind & 0x7f <= HEAD)
+            Some(buffer.content.unwrap_or(0))
+                .is_some_and(|kind| (kind & SENT != 0) == sent && kind & 0x7f <= HEAD)
         });
         buffers.filter_map(|buffer| buffer.data.as_ref()).map(|data| length(data.0.len())).sum()
     };
@@ -200,7 +202,7 @@ fn failure(found: &Found) -> Failure {
         Some(NOT_CONNECTED) => (code::UNREACHABLE, "no connection came about"),
         Some(TIMEOUT) => (code::TIMEOUT, "it took too long"),
         Some(INSECURE) => (code::TLS, "the certificate does not hold"),
-        _ if found.bufs.iter().any(|buffer| buffer.content.is_some_and(|kind| kind & RECEIVED != 0)) => {
+        _ if found.bufs.iter().any(|buffer| buffer.content.is_none_or(|kind| kind & SENT == 0)) => {
             (code::PROTOCOL, "what came is no answer of HTTP/1.1")
         }
         _ => (code::SYSTEM, "it could not be measured"),
