@@ -36,6 +36,11 @@ impl Style {
         Self { painted: !set("NO_COLOR") && !dumb }
     }
 
+    /// Whether there are colours.
+    pub(crate) const fn is_painted(self) -> bool {
+        self.painted
+    }
+
     /// The text in the colour of its tone.
     pub(crate) fn paint(self, text: &str, tone: Tone) -> String {
         let code = match tone {
