@@ -152,7 +152,9 @@ fn a_network_is_seen_lost_and_seen_again() {
     top.sees(&["[2 Vantage points]", "/name:berl", "0 of 1", "nothing matches"]);
     top.press("in\r");
     top.sees(&["/name:berlin", "1 of 1", "› berlin", "● healthy"]);
-    top.press("3/dns\r\r");
+    top.press("3/dns\r");
+    top.sees(&["1 of", "› dns"]);
+    top.press("\r");
     top.sees(&["evidence", "out, credits", "its VP"]);
     top.press("4");
     top.sees(&["ping #1", "● done", "from the test"]);
@@ -197,7 +199,10 @@ fn without_a_terminal_or_a_network_it_says_what_to_do() {
     let output = Command::new(MMN).arg("top").env("MMN_DATA", data.path()).output().unwrap();
     let text = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(2), "{text}");
-    assert!(text.contains("draws on a terminal") && text.contains("hint:") && text.contains("`mmn vps`"), "{text}");
+    assert!(
+        text.contains("draws on a terminal") && text.contains("hint:") && text.contains("`mmn vps`"),
+        "{text}"
+    );
 
     let mut top = Top::start(data.path(), &[]);
     let text = top.sees(&["error:", "hint:", "`mmn up` starts it"]);

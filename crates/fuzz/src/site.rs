@@ -52,7 +52,8 @@ pub(crate) fn anchor_config(bytes: &[u8]) {
 /// What an anchor counts, as text.
 pub(crate) fn metrics(bytes: &[u8]) {
     let text = String::from_utf8_lossy(bytes);
-    let name = text.split(['{', ' ', '\n']).find(|name| name.starts_with("mmn_")).unwrap_or("mmn_up").to_owned();
+    let name =
+        text.split(['{', ' ', '\n']).find(|name| name.starts_with("mmn_")).unwrap_or("mmn_up").to_owned();
     let metrics = Metrics::of(text);
     let count = metrics.samples(&name).inspect(|sample| assert!(sample.value.is_finite())).count();
     assert_eq!(metrics.sum(&name).is_some(), count > 0);

@@ -7,7 +7,7 @@ use ratatui::buffer::Buffer;
 
 use super::keys::Key;
 use super::marks;
-use super::news::{Link, Look, News, Wants};
+use super::news::{Followed, Link, Look, News, Wants};
 use super::pages::help::HELP;
 use super::pages::measurement::MeasurementPage;
 use super::pages::measurements::Measurements;
@@ -42,6 +42,8 @@ pub(crate) struct App {
     failed: Option<String>,
     /// How often something happened after which what is shown may be out of date.
     fresh: u64,
+    /// How many measurements were opened.
+    openings: u64,
     over: bool,
 }
 
@@ -84,6 +86,7 @@ impl App {
             help: None,
             failed: None,
             fresh: 0,
+            openings: 0,
             over: false,
         }
     }
@@ -100,19 +103,22 @@ impl App {
 
     /// What is to be read for what is looked at.
     pub(crate) fn wants(&self) -> Wants {
-        let (look, follow) = match self.opened.last() {
-            Some(Opened::Vp(page)) => (Look::Vp(page.id.clone()), None),
-            Some(Opened::Module(_)) => (Look::Modules, None),
-            Some(Opened::Measurement(page)) => {
-                (Look::Measurement(page.id(), page.is_over()), Some(page.id()))
-            }
+        let look = match self.opened.last() {
+            Some(Opened::Vp(page)) => Look::Vp(page.id.clone()),
+            Some(Opened::Module(_)) => Look::Modules,
+            Some(Opened::Measurement(page)) => Look::Measurement(page.id(), page.is_over()),
             None => match self.tab {
-                Tab::Overview => (Look::Figures, None),
-                Tab::Vps => (Look::Vps, None),
-                Tab::Modules => (Look::Modules, None),
-                Tab::Measurements => (Look::Measurements, None),
+                Tab::Overview => Look::Figures,
+                Tab::Vps => Look::Vps,
+                Tab::Modules => Look::Modules,
+                Tab::Measurements => Look::Measurements,
             },
         };
+        // What lies below another page goes on.
+        let follow = self.opened.iter().rev().find_map(|page| match page {
+            Opened::Measurement(page) => Some(page.followed()),
+            _ => None,
+        });
         Wants { look, follow, fresh: self.fresh }
     }
 
@@ -180,7 +186,9 @@ impl App {
 
     /// Shows a measurement, from its first result on.
     pub(crate) fn open_measurement(&mut self, id: MeasurementId) {
-        self.open(Opened::Measurement(Box::new(MeasurementPage::new(id))));
+        self.openings += 1;
+        let followed = Followed { measurement: id, opening: self.openings };
+        self.open(Opened::Measurement(Box::new(MeasurementPage::new(followed))));
     }
 
     /// Something was told.
@@ -200,13 +208,13 @@ impl App {
                 self.fresh += u64::from(self.touches(&event));
                 self.overview.event(event, dropped);
             }
-            News::Records(id, records) => self.of(id, |page| page.records(records)),
-            News::Behind(id) => self.of(id, MeasurementPage::behind),
-            News::Complete(id, ledger) => {
+            News::Records(of, records) => self.followed(of, |page| page.records(records)),
+            News::Behind(of) => self.followed(of, MeasurementPage::behind),
+            News::Complete(of, ledger) => {
                 self.fresh += 1;
-                self.of(id, |page| page.complete(ledger));
+                self.followed(of, |page| page.complete(ledger));
             }
-            News::Unfollowed(id, why) => self.of(id, |page| page.unfollowed(why)),
+            News::Unfollowed(of, why) => self.followed(of, |page| page.unfollowed(why)),
             read => {
                 self.failed = None;
                 self.was_read(read);
@@ -233,7 +241,13 @@ impl App {
                 }
             }
             News::Measurement(measurement, fields) => {
-                self.of(measurement.id, |page| page.read(&measurement, &fields));
+                for page in &mut self.opened {
+                    if let Opened::Measurement(page) = page
+                        && page.id() == measurement.id
+                    {
+                        page.read(&measurement, &fields);
+                    }
+                }
             }
             _ => {}
         }
@@ -251,10 +265,12 @@ impl App {
         }
     }
 
-    fn of(&mut self, id: MeasurementId, tell: impl FnOnce(&mut MeasurementPage)) {
-        if let Some(Opened::Measurement(page)) = self.opened.last_mut()
-            && page.id() == id
-        {
+    fn followed(&mut self, of: Followed, tell: impl FnOnce(&mut MeasurementPage)) {
+        let page = self.opened.iter_mut().find_map(|page| match page {
+            Opened::Measurement(page) if page.followed() == of => Some(page),
+            _ => None,
+        });
+        if let Some(page) = page {
             tell(page);
         }
     }

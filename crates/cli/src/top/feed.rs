@@ -14,7 +14,7 @@ use mmn_schema::id::MeasurementId;
 use mmn_schema::stream::{FromAnchor, FromClient};
 use tokio::sync::{mpsc, watch};
 
-use super::news::{Link, Look, News, Wants};
+use super::news::{Followed, Link, Look, News, Wants};
 use crate::failure::{Failure, chain};
 use crate::{clock, cmd, session};
 
@@ -163,7 +163,7 @@ pub(super) async fn hear(door: &Door<'_>, mut wants: watch::Receiver<Wants>, new
 /// The results that are followed, over any number of connections.
 #[derive(Debug, Default)]
 struct Subscription {
-    of: Option<MeasurementId>,
+    of: Option<Followed>,
     /// Its number on the connection. None is used twice, so that what comes late is told apart.
     id: u64,
     /// The last record that was handed over.
@@ -218,10 +218,11 @@ impl Line<'_> {
     /// Asks for the results that are followed, after those that were handed over.
     fn subscribe(&mut self) -> Result<(), ClientError> {
         let subscription = &mut *self.subscription;
-        let Some(measurement) = subscription.of.filter(|_| !subscription.is_over) else { return Ok(()) };
+        let Some(of) = subscription.of.filter(|_| !subscription.is_over) else { return Ok(()) };
         subscription.id = subscription.id.max(EVENTS) + 1;
         subscription.used = 0;
         let (id, after) = (subscription.id, subscription.after);
+        let measurement = of.measurement;
         self.conversation.say(&FromClient::Subscribe { id, measurement, after, credits: CREDITS })
     }
 

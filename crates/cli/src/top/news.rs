@@ -26,13 +26,13 @@ pub(crate) enum News {
     /// A measurement, and what its kind says of its numbers.
     Measurement(Box<Measurement>, Vec<SummaryField>),
     /// Results of the measurement that is followed, in their order.
-    Records(MeasurementId, Vec<ResultRecord>),
+    Records(Followed, Vec<ResultRecord>),
     /// More of its results wait than it may have at a time.
-    Behind(MeasurementId),
+    Behind(Followed),
     /// All of its results were told.
-    Complete(MeasurementId, Ledger),
+    Complete(Followed, Ledger),
     /// It can not be followed.
-    Unfollowed(MeasurementId, String),
+    Unfollowed(Followed, String),
     /// Something could not be read; it is tried again.
     Failed(String),
 }
@@ -51,9 +51,17 @@ pub(crate) enum Link {
 pub(crate) struct Wants {
     pub(crate) look: Look,
     /// The measurement whose results are wanted.
-    pub(crate) follow: Option<MeasurementId>,
+    pub(crate) follow: Option<Followed>,
     /// Grows when what was read may be out of date.
     pub(crate) fresh: u64,
+}
+
+/// A measurement that is followed from its first result on; when it is opened once more, from there once more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Followed {
+    pub(crate) measurement: MeasurementId,
+    /// The how manieth that was opened.
+    pub(crate) opening: u64,
 }
 
 /// What is looked at.

@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 
 use super::app::App;
 use super::keys::Key;
-use super::news::{Link, Look, News};
+use super::news::{Followed, Link, Look, News};
 use crate::style::Style;
 
 /// 2026-11-22T12:00:00Z.
@@ -28,6 +28,11 @@ fn at(seconds: i64) -> Timestamp {
 
 fn msm() -> MeasurementId {
     MeasurementId::new(1_795_348_000_000, &[3; 10])
+}
+
+/// The first that is opened.
+fn first() -> Followed {
+    Followed { measurement: msm(), opening: 1 }
 }
 
 fn metrics(ok: u64, pending: u64) -> News {
@@ -185,7 +190,9 @@ fn press(app: &mut App, keys: &str) {
 
 fn shown(app: &mut App, width: u16, height: u16) -> String {
     let mut terminal = Terminal::new(TestBackend::new(width, height)).unwrap();
-    terminal.draw(|frame| drop(app.draw(frame.buffer_mut(), Style::plain()))).unwrap();
+    terminal
+        .draw(|frame| assert!(app.draw(frame.buffer_mut(), Style::plain()).is_none_or(|(x, _)| x < width)))
+        .unwrap();
     terminal.backend().to_string()
 }
 
@@ -195,7 +202,7 @@ fn at_measurement(state: &str, pending: u64) -> App {
     app.open_measurement(msm());
     app.news(News::Measurement(Box::new(measurement(state, 7, pending)), fields()));
     let records = (0..6).map(|index| record(index, index != 4)).chain([refused(6)]).collect();
-    app.news(News::Records(msm(), records));
+    app.news(News::Records(first(), records));
     app
 }
 
@@ -263,7 +270,9 @@ fn measurements_and_their_results() {
     press(&mut app, "4");
     insta::assert_snapshot!("measurements_110x8", shown(&mut app, 110, 8));
     press(&mut app, "\n");
-    assert_eq!(app.wants().follow, Some(msm()));
+    assert_eq!(app.wants().follow, Some(first()));
+    press(&mut app, "\u{1b}\n");
+    assert_eq!(app.wants().follow, Some(Followed { opening: 2, ..first() }));
     let mut app = at_measurement("running", 3);
     insta::assert_snapshot!("measurement_110x20", shown(&mut app, 110, 20));
     insta::assert_snapshot!("measurement_40x10", shown(&mut app, 40, 10));
@@ -273,10 +282,17 @@ fn measurements_and_their_results() {
     press(&mut app, "\n");
     let page = shown(&mut app, 80, 30);
     insta::assert_snapshot!("result_80x30", page);
-    app.news(News::Records(msm(), vec![record(7, true)]));
+    app.news(News::Records(first(), vec![record(7, true)]));
     assert_eq!(shown(&mut app, 80, 30), page);
     press(&mut app, "\u{1b}\n");
     assert_eq!(shown(&mut app, 80, 30), page);
+    // What lies below another page goes on.
+    press(&mut app, "v");
+    assert_eq!(app.wants().look, Look::Vp(VpId::derive("U", "a")));
+    assert_eq!(app.wants().follow, Some(first()));
+    app.news(News::Records(first(), vec![record(8, true)]));
+    press(&mut app, "\u{1b}\u{1b}");
+    assert!(shown(&mut app, 80, 30).contains("9 results"), "{}", shown(&mut app, 80, 30));
 }
 
 #[test]
@@ -284,20 +300,20 @@ fn it_says_when_it_is_behind_cut_off_or_complete() {
     let mut app = at_measurement("running", 3);
     let corner = |app: &mut App| shown(app, 90, 20).lines().next().unwrap().to_owned();
     assert!(corner(&mut app).contains("● live"));
-    app.news(News::Behind(msm()));
+    app.news(News::Behind(first()));
     assert!(corner(&mut app).contains("▲ behind"));
     app.news(News::Link(Link::CutOff(at(-12))));
     app.news(News::Failed("no connection to http://127.0.0.1:1".into()));
     insta::assert_snapshot!("cut_off_80x20", shown(&mut app, 80, 20));
     app.news(News::Link(Link::Live));
-    app.news(News::Complete(msm(), ledger(10, 0)));
+    app.news(News::Complete(first(), ledger(10, 0)));
     app.news(News::Measurement(Box::new(measurement("done", 10, 0)), fields()));
     let text = shown(&mut app, 90, 20);
     assert!(corner(&mut app).contains("■ complete") && !text.contains("no connection"), "{text}");
     assert_eq!(app.wants().look, Look::Measurement(msm(), true));
     // News of what is no longer looked at change nothing.
     press(&mut app, "\u{1b}");
-    app.news(News::Records(msm(), vec![record(9, true)]));
+    app.news(News::Records(first(), vec![record(9, true)]));
     press(&mut app, "1");
     let text = shown(&mut app, 110, 24);
     assert!(text.contains("cut off from the API") && text.contains("was not told"), "{text}");
@@ -344,7 +360,8 @@ fn without_colours_there_is_none_and_nothing_is_lost() {
     assert!(plain.content().iter().all(|cell| cell.fg == Color::Reset && cell.bg == Color::Reset));
     let painted = draw(Style::painted());
     assert!(painted.content().iter().any(|cell| cell.fg != Color::Reset));
-    let symbols = |buffer: &Buffer| buffer.content().iter().map(|cell| cell.symbol().to_owned()).collect::<Vec<_>>();
+    let symbols =
+        |buffer: &Buffer| buffer.content().iter().map(|cell| cell.symbol().to_owned()).collect::<Vec<_>>();
     assert_eq!(symbols(&plain), symbols(&painted));
 }
 
@@ -402,8 +419,8 @@ fn some_news(which: u8) -> News {
         6 => News::Measurements((0..count).map(|_| measurement("open", 1, 2)).collect()),
         7 => News::Vp(Box::new(vp(count))),
         8 => News::Measurement(Box::new(measurement("running", 2, 1)), fields()),
-        9 => News::Records(msm(), (0..count as u64).map(|at| record(at, at % 3 > 0)).collect()),
-        10 => News::Complete(msm(), ledger(3, 0)),
+        9 => News::Records(first(), (0..count as u64).map(|at| record(at, at % 3 > 0)).collect()),
+        10 => News::Complete(first(), ledger(3, 0)),
         _ => News::Failed("no connection".into()),
     }
 }

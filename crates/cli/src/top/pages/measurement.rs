@@ -9,6 +9,7 @@ use super::super::bars::{Account, Point, spark, spread};
 use super::super::keys::Key;
 use super::super::listing::Listing;
 use super::super::marks::{self, grouped};
+use super::super::news::Followed;
 use super::super::pane::Pane;
 use super::super::sheet::{Sheet, wrap};
 use super::measurements::Msm;
@@ -26,7 +27,7 @@ const MAX_REASONS: usize = 6;
 
 #[derive(Debug)]
 pub(in super::super) struct MeasurementPage {
-    id: MeasurementId,
+    followed: Followed,
     about: Option<Msm>,
     /// How its results look, once it is known what it measures.
     shows: Option<Shows>,
@@ -55,9 +56,9 @@ struct Opened {
 }
 
 impl MeasurementPage {
-    pub(in super::super) fn new(id: MeasurementId) -> Self {
+    pub(in super::super) fn new(followed: Followed) -> Self {
         Self {
-            id,
+            followed,
             about: None,
             shows: None,
             results: Results::default(),
@@ -69,7 +70,11 @@ impl MeasurementPage {
     }
 
     pub(in super::super) fn id(&self) -> MeasurementId {
-        self.id
+        self.followed.measurement
+    }
+
+    pub(in super::super) fn followed(&self) -> Followed {
+        self.followed
     }
 
     /// Whether no reading will tell more of it.
@@ -128,7 +133,7 @@ impl MeasurementPage {
     fn head(&mut self, width: usize, now: Timestamp) -> Vec<Vec<Cell>> {
         let mut lines = Vec::new();
         let Some(about) = &self.about else {
-            return vec![vec![Cell::new(format!("{}: reading …", self.id)).tone(Tone::Faint)]];
+            return vec![vec![Cell::new(format!("{}: reading …", self.id())).tone(Tone::Faint)]];
         };
         let mut title = vec![Cell::new(format!("{} #{}  ", about.kind, about.number)).tone(Tone::Head)];
         title.push(marks::state(about.state));
@@ -247,9 +252,10 @@ impl Page for MeasurementPage {
     }
 }
 
-/// A name, a line of values, and what they lie between.
-fn line_of(name: &str, points: impl DoubleEndedIterator<Item = Point>, width: usize) -> Option<Vec<Cell>> {
-    let room = width.saturating_sub(18).saturating_sub(if width >= 80 { 36 } else { 0 });
+/// A name, what values lie between, and a line of them; where there is room, all in one.
+fn line_of(name: &str, points: impl DoubleEndedIterator<Item = Point>, width: usize) -> Vec<Vec<Cell>> {
+    let is_wide = width >= 80;
+    let room = if is_wide { width - 18 - 36 } else { width };
     let shown: Vec<_> = points.rev().take(room).collect();
     let words = spread(shown.iter().copied()).map_or_else(
         || "none answered".to_owned(),
@@ -258,14 +264,12 @@ fn line_of(name: &str, points: impl DoubleEndedIterator<Item = Point>, width: us
             format!("{} … {} … {}", time(least), time(median), time(most))
         },
     );
-    let line = spark(shown.into_iter().rev(), room, false);
-    (room > 0).then(|| {
-        vec![
-            Cell::new(format!("{name:<17} ")).tone(Tone::Faint),
-            Cell::new(line),
-            Cell::new(format!("  {words}")),
-        ]
-    })
+    let line = Cell::new(spark(shown.into_iter().rev(), room, false));
+    let name = Cell::new(format!("{name:<17} ")).tone(Tone::Faint);
+    if is_wide {
+        return vec![vec![name, line, Cell::new(format!("  {words}"))]];
+    }
+    vec![vec![name, Cell::new(words)], vec![line]]
 }
 
 /// A result in full: what its kind shows of it, and what all results have.

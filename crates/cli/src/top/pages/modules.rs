@@ -34,14 +34,14 @@ impl Modules {
             Column::left("MODULE").shrinks_to(10),
             Column::left("VP").shrinks_to(8),
             Column::left("STATE"),
-            Column::right("FOR").optional(),
             Column::right("OUT"),
-            Column::left("BREAKER").shrinks_to(8),
-            Column::left("KINDS").shrinks_to(8).optional(),
+            Column::left("BREAKER").shrinks_to(8).optional(),
+            Column::left("EVIDENCE").shrinks_to(24).optional(),
+            Column::right("FOR").optional(),
             Column::right("QUEUED").optional(),
             Column::right("DONE").optional(),
             Column::right("RSS").optional(),
-            Column::left("EVIDENCE").shrinks_to(12).optional(),
+            Column::left("KINDS").shrinks_to(8).optional(),
         ];
         Self {
             all: None,
@@ -197,14 +197,14 @@ fn row(module: &ModuleView, now: Timestamp) -> Row {
         Cell::new(module.module.clone()),
         Cell::new(view::named(&vp, module.simulated)),
         marks::health(module.health),
-        Cell::new(module.since.map_or_else(|| marks::ABSENT.into(), |since| marks::ago(since, now))),
         Cell::new(credits(module)),
         breakers(module),
-        Cell::new(kinds.join(" ")),
+        Cell::new(module.evidence.clone()).tone(Tone::Faint),
+        Cell::new(module.since.map_or_else(|| marks::ABSENT.into(), |since| marks::ago(since, now))),
         Cell::new(of_load(load.map(|load| load.queued.into()))),
         Cell::new(of_load(load.map(|load| load.done))),
         Cell::new(memory(load.and_then(|load| load.rss_bytes))),
-        Cell::new(module.evidence.clone()).tone(Tone::Faint),
+        Cell::new(kinds.join(" ")),
     ]
     .into()
 }
