@@ -241,8 +241,7 @@ impl Line<'_> {
                 Some(News::Records(of, fresh(records, &mut subscription.after)))
             }
             (FromAnchor::Behind { id, .. }, Some(of)) if is_its(id) => {
-                // What waits comes with the credits that are given back.
-                subscription.used = subscription.used.max(1);
+                // What waits comes with the credits that were given back for what was handed over.
                 Some(News::Behind(of))
             }
             (FromAnchor::Done { id, ledger }, Some(of)) if is_its(id) => {

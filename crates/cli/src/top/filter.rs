@@ -1,5 +1,7 @@
 //! A line that is typed to filter a list.
 
+use unicode_width::UnicodeWidthStr;
+
 use super::keys::Key;
 use crate::style::Tone;
 use crate::table::{Cell, one_line};
@@ -88,6 +90,11 @@ impl Filter {
     pub(super) fn pieces(&self) -> Vec<Cell> {
         let slash = Cell::new("/").tone(if self.typing { Tone::Head } else { Tone::Faint });
         vec![slash, Cell::new(self.text.clone()).tone(Tone::Head)]
+    }
+
+    /// Where the cursor stands on the line of the filter, while it is typed.
+    pub(super) fn cursor(&self, width: usize) -> Option<(usize, usize)> {
+        self.typing.then(|| ((self.text.width() + 1).min(width.saturating_sub(1)), 0))
     }
 
     /// Whether a text has every word of it, however they are written.

@@ -56,6 +56,12 @@ pub(super) fn healths(counts: &BTreeMap<String, u64>) -> Vec<Cell> {
     cells
 }
 
+/// How bad a health is, from 0. One that stopped of its own will is no worse than one that works.
+pub(super) fn badness(health: Health) -> usize {
+    let at = HEALTHS.iter().position(|one| *one == health).unwrap_or(0);
+    if health == Health::Stopped { 0 } else { at }
+}
+
 /// What a measurement is doing.
 pub(super) fn state(state: MeasurementState) -> Cell {
     let (word, tone) = match state {

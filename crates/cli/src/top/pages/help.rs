@@ -1,6 +1,6 @@
 //! What the keys do and what the signs mean.
 
-pub(in super::super) const HELP: [&str; 34] = [
+pub(crate) const HELP: [&str; 34] = [
     "KEYS",
     "  1 2 3 4, Tab, ← →, h l   the page",
     "  ↑ ↓, j k                 a line up or down",

@@ -26,7 +26,7 @@ const LEAST_RESULTS: usize = 4;
 const MAX_REASONS: usize = 6;
 
 #[derive(Debug)]
-pub(in super::super) struct MeasurementPage {
+pub(crate) struct MeasurementPage {
     followed: Followed,
     about: Option<Msm>,
     /// How its results look, once it is known what it measures.
@@ -56,7 +56,7 @@ struct Opened {
 }
 
 impl MeasurementPage {
-    pub(in super::super) fn new(followed: Followed) -> Self {
+    pub(crate) fn new(followed: Followed) -> Self {
         Self {
             followed,
             about: None,
@@ -69,29 +69,29 @@ impl MeasurementPage {
         }
     }
 
-    pub(in super::super) fn id(&self) -> MeasurementId {
+    pub(crate) fn id(&self) -> MeasurementId {
         self.followed.measurement
     }
 
-    pub(in super::super) fn followed(&self) -> Followed {
+    pub(crate) fn followed(&self) -> Followed {
         self.followed
     }
 
     /// Whether no reading will tell more of it.
-    pub(in super::super) fn is_over(&self) -> bool {
+    pub(crate) fn is_over(&self) -> bool {
         let ended = |about: &Msm| matches!(about.state, MeasurementState::Done | MeasurementState::Cancelled);
         self.about.as_ref().is_some_and(|about| ended(about) && about.ledger.pending == 0)
     }
 
-    pub(in super::super) fn is_behind(&self) -> bool {
+    pub(crate) fn is_behind(&self) -> bool {
         self.behind
     }
 
-    pub(in super::super) fn is_complete(&self) -> bool {
+    pub(crate) fn is_complete(&self) -> bool {
         self.complete
     }
 
-    pub(in super::super) fn read(&mut self, measurement: &Measurement, fields: &[SummaryField]) {
+    pub(crate) fn read(&mut self, measurement: &Measurement, fields: &[SummaryField]) {
         self.about = Some(measurement.into());
         if self.shows.is_none() {
             let view = view::of_kind(measurement.kind.as_str(), fields);
@@ -101,7 +101,7 @@ impl MeasurementPage {
     }
 
     /// Results came; parts of results are for those who read them all.
-    pub(in super::super) fn records(&mut self, records: Vec<ResultRecord>) {
+    pub(crate) fn records(&mut self, records: Vec<ResultRecord>) {
         self.behind = false;
         let before = self.results.seen();
         records.into_iter().filter(|record| record.last).for_each(|record| self.results.push(record));
@@ -114,18 +114,18 @@ impl MeasurementPage {
         }
     }
 
-    pub(in super::super) fn behind(&mut self) {
+    pub(crate) fn behind(&mut self) {
         self.behind = true;
     }
 
-    pub(in super::super) fn complete(&mut self, ledger: Ledger) {
+    pub(crate) fn complete(&mut self, ledger: Ledger) {
         (self.behind, self.complete) = (false, true);
         if let Some(about) = &mut self.about {
             about.ledger = ledger;
         }
     }
 
-    pub(in super::super) fn unfollowed(&mut self, why: String) {
+    pub(crate) fn unfollowed(&mut self, why: String) {
         self.unfollowed = Some(why);
     }
 

@@ -16,7 +16,7 @@ use crate::table::{Cell, Column, Row};
 use crate::{measure, view};
 
 #[derive(Debug)]
-pub(in super::super) struct Measurements {
+pub(crate) struct Measurements {
     /// The newest first. Absent until they were read.
     all: Option<Vec<Msm>>,
     shown: Vec<usize>,
@@ -59,7 +59,7 @@ impl From<&Measurement> for Msm {
 }
 
 impl Measurements {
-    pub(in super::super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let columns = vec![
             Column::left("MEASUREMENT").shrinks_to(10),
             Column::left("STATE"),
@@ -72,7 +72,7 @@ impl Measurements {
         Self { all: None, shown: Vec::new(), filter: Filter::default(), list: Listing::new(columns) }
     }
 
-    pub(in super::super) fn read(&mut self, measurements: Vec<Measurement>) {
+    pub(crate) fn read(&mut self, measurements: Vec<Measurement>) {
         let chosen = self.chosen();
         self.all = Some(measurements.iter().map(Msm::from).collect());
         self.select();
@@ -145,8 +145,7 @@ impl Page for Measurements {
             let hint = "  nothing was measured yet: `mmn ping 127.0.0.1` in another terminal";
             rows.line(1, &[Cell::new(hint).tone(Tone::Faint)]);
         }
-        let typed = self.filter.text().chars().count() + 1;
-        self.filter.is_typed().then(|| (typed.min(width.saturating_sub(1)), 0))
+        self.filter.cursor(width)
     }
 
     fn keys(&self) -> &'static str {

@@ -14,7 +14,7 @@ use crate::table::Cell;
 use crate::{units, view};
 
 #[derive(Debug)]
-pub(in super::super) struct ModulePage {
+pub(crate) struct ModulePage {
     module: ModuleView,
     /// The anchor tells of it no more.
     is_gone: bool,
@@ -22,11 +22,11 @@ pub(in super::super) struct ModulePage {
 }
 
 impl ModulePage {
-    pub(in super::super) fn new(module: ModuleView) -> Self {
+    pub(crate) fn new(module: ModuleView) -> Self {
         Self { module, is_gone: false, sheet: Sheet::default() }
     }
 
-    pub(in super::super) fn read(&mut self, modules: &[ModuleView]) {
+    pub(crate) fn read(&mut self, modules: &[ModuleView]) {
         let (vp, instance) = (&self.module.vp, &self.module.instance);
         let found = modules.iter().find(|module| module.vp == *vp && module.instance == *instance);
         self.is_gone = found.is_none();

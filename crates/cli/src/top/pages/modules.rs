@@ -8,7 +8,7 @@ use mmn_schema::time::Timestamp;
 use super::super::filter::{Filter, Typed};
 use super::super::keys::Key;
 use super::super::listing::Listing;
-use super::super::marks::{self, HEALTHS, grouped};
+use super::super::marks::{self, grouped};
 use super::super::pane::Pane;
 use super::{Does, Page};
 use crate::cmd::modules::{circuit, health};
@@ -17,7 +17,7 @@ use crate::table::{Cell, Column, Row};
 use crate::{units, view};
 
 #[derive(Debug)]
-pub(in super::super) struct Modules {
+pub(crate) struct Modules {
     /// By vantage point and module. Absent until they were read.
     all: Option<Vec<ModuleView>>,
     counts: BTreeMap<String, u64>,
@@ -29,7 +29,7 @@ pub(in super::super) struct Modules {
 }
 
 impl Modules {
-    pub(in super::super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let columns = vec![
             Column::left("MODULE").shrinks_to(10),
             Column::left("VP").shrinks_to(8),
@@ -53,7 +53,7 @@ impl Modules {
         }
     }
 
-    pub(in super::super) fn read(&mut self, mut modules: Vec<ModuleView>) {
+    pub(crate) fn read(&mut self, mut modules: Vec<ModuleView>) {
         let chosen = self.chosen().map(|module| (module.vp.clone(), module.instance.clone()));
         modules.sort_by(|a, b| {
             let key = |module: &ModuleView| (module.vp_name.clone(), module.module.clone());
@@ -90,11 +90,8 @@ impl Modules {
         let everything = self.filter.text().is_empty();
         self.shown = (0..all.len()).filter(|at| everything || all.get(*at).is_some_and(finds)).collect();
         if self.worst_first {
-            let rank = |at: &usize| {
-                let health = all.get(*at).map(|module| module.health);
-                HEALTHS.iter().position(|one| Some(*one) == health)
-            };
-            self.shown.sort_by_key(|at| std::cmp::Reverse(rank(at).filter(|rank| *rank + 1 < HEALTHS.len())));
+            let badness = |at: &usize| all.get(*at).map(|module| marks::badness(module.health));
+            self.shown.sort_by_key(|at| std::cmp::Reverse(badness(at)));
         }
     }
 
@@ -147,8 +144,7 @@ impl Page for Modules {
         if self.all.as_ref().is_some_and(Vec::is_empty) {
             rows.line(1, &[Cell::new("  there is none: `mmn doctor` looks for the cause").tone(Tone::Faint)]);
         }
-        let typed = self.filter.text().chars().count() + 1;
-        self.filter.is_typed().then(|| (typed.min(width.saturating_sub(1)), 0))
+        self.filter.cursor(width)
     }
 
     fn keys(&self) -> &'static str {

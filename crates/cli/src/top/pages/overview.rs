@@ -33,7 +33,7 @@ const NAMES: usize = 10;
 const LEAST_EVENTS: usize = 3;
 
 #[derive(Debug)]
-pub(in super::super) struct Overview {
+pub(crate) struct Overview {
     figures: Option<Figures>,
     /// Tasks that ended per millisecond × 1000, the newest last.
     rates: VecDeque<f64>,
@@ -69,7 +69,7 @@ enum Line {
 }
 
 impl Overview {
-    pub(in super::super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let columns = vec![
             Column::left("TIME"),
             Column::left("EVENT").shrinks_to(8),
@@ -84,7 +84,7 @@ impl Overview {
         }
     }
 
-    pub(in super::super) fn figures(&mut self, metrics: &Metrics, at: Duration) {
+    pub(crate) fn figures(&mut self, metrics: &Metrics, at: Duration) {
         let mut figures = Figures::of(metrics, at);
         if let Some(before) = &self.figures {
             let seconds = at.saturating_sub(before.at).as_secs_f64();
@@ -107,14 +107,14 @@ impl Overview {
         self.figures = Some(figures);
     }
 
-    pub(in super::super) fn event(&mut self, mut event: Event, dropped: u64) {
+    pub(crate) fn event(&mut self, mut event: Event, dropped: u64) {
         event.text = event.text.chars().take(MAX_TEXT).collect();
         self.dropped = self.dropped.saturating_add(dropped);
         self.push(Line::Event(event));
     }
 
     /// The stream is not as it was.
-    pub(in super::super) fn link(&mut self, before: &Link, after: &Link, now: Timestamp) {
+    pub(crate) fn link(&mut self, before: &Link, after: &Link, now: Timestamp) {
         match (before, after) {
             (Link::CutOff(_), Link::Live) => {
                 self.push(Line::Own(now, "connected again; what happened meanwhile was not told"));

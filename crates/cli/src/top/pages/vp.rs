@@ -14,18 +14,18 @@ use crate::style::Tone;
 use crate::table::Cell;
 
 #[derive(Debug)]
-pub(in super::super) struct VpPage {
-    pub(in super::super) id: VpId,
+pub(crate) struct VpPage {
+    pub(crate) id: VpId,
     vp: Option<VpView>,
     sheet: Sheet,
 }
 
 impl VpPage {
-    pub(in super::super) fn new(id: VpId) -> Self {
+    pub(crate) fn new(id: VpId) -> Self {
         Self { id, vp: None, sheet: Sheet::default() }
     }
 
-    pub(in super::super) fn read(&mut self, vp: VpView) {
+    pub(crate) fn read(&mut self, vp: VpView) {
         if vp.vantage_point.id == self.id {
             self.vp = Some(vp);
         }
@@ -46,11 +46,11 @@ impl Page for VpPage {
         if let Some(first) = lines.first_mut() {
             first.iter_mut().for_each(|cell| cell.tone = Tone::Head);
         }
-        let heard = format!("{} ago", marks::ago(vp.last_seen_at, now));
-        lines.insert(
-            lines.len().min(1),
-            vec![Cell::new("  "), marks::health(vp.health), Cell::new(format!(", heard {heard}"))],
-        );
+        // The state comes with its sign.
+        if let Some(state) = lines.get_mut(1) {
+            let heard = format!(", heard {} ago", marks::ago(vp.last_seen_at, now));
+            *state = vec![Cell::new("  "), marks::health(vp.health), Cell::new(heard)];
+        }
         self.sheet.draw(pane, &lines);
         None
     }

@@ -11,7 +11,7 @@ use mmn_schema::vp::VantagePoint;
 use super::super::filter::{Filter, Typed};
 use super::super::keys::Key;
 use super::super::listing::Listing;
-use super::super::marks::{self, HEALTHS, grouped};
+use super::super::marks::{self, grouped};
 use super::super::pane::Pane;
 use super::{Does, Page};
 use crate::cmd::modules;
@@ -20,7 +20,7 @@ use crate::table::{Cell, Column, Row};
 use crate::view;
 
 #[derive(Debug)]
-pub(in super::super) struct Vps {
+pub(crate) struct Vps {
     /// By name. Absent until they were read.
     all: Option<Vec<Vp>>,
     counts: BTreeMap<String, u64>,
@@ -43,7 +43,7 @@ struct Vp {
 }
 
 impl Vps {
-    pub(in super::super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let columns = vec![
             Column::left("VP").shrinks_to(12),
             Column::left("STATE"),
@@ -64,7 +64,7 @@ impl Vps {
         }
     }
 
-    pub(in super::super) fn read(&mut self, vps: Vec<VpView>) {
+    pub(crate) fn read(&mut self, vps: Vec<VpView>) {
         let chosen = self.chosen();
         let mut all: Vec<Vp> = vps
             .into_iter()
@@ -126,12 +126,8 @@ impl Vps {
             }
         }
         if self.worst_first {
-            let rank = |at: &usize| {
-                let health = all.get(*at).map(|vp| vp.health);
-                HEALTHS.iter().position(|one| Some(*one) == health)
-            };
-            // One that stopped of its own will is no worse than one that works.
-            self.shown.sort_by_key(|at| std::cmp::Reverse(rank(at).filter(|rank| *rank + 1 < HEALTHS.len())));
+            let badness = |at: &usize| all.get(*at).map(|vp| marks::badness(vp.health));
+            self.shown.sort_by_key(|at| std::cmp::Reverse(badness(at)));
         }
     }
 
@@ -184,8 +180,7 @@ impl Page for Vps {
             let hint = "  there is none yet: `mmn node` at a place makes one";
             rows.line(1, &[Cell::new(hint).tone(Tone::Faint)]);
         }
-        let typed = self.filter.text().chars().count() + 1;
-        self.filter.is_typed().then(|| (typed.min(width.saturating_sub(1)), 0))
+        self.filter.cursor(width)
     }
 
     fn keys(&self) -> &'static str {
