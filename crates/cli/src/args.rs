@@ -61,6 +61,8 @@ pub(crate) enum Command {
     Why(cmd::why::Args),
     /// Watch results, or what happens in the network, as it happens
     Watch(cmd::watch::Args),
+    /// Look at the network as it is: vantage points, modules, measurements, live in this terminal
+    Top(cmd::top::Args),
     /// Call a measurement off
     Cancel(cmd::cancel::Args),
     /// Show which vantage points a selection matches

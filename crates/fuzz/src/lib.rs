@@ -58,6 +58,7 @@ pub const TARGETS: &[Target] = &[
     ("lab_request", lab::request),
     ("literal", mmn_node::fuzzing::literal),
     ("manifest", mmn_node::fuzzing::manifest),
+    ("metrics", site::metrics),
     ("node_order", wire::node_order),
     ("own_claims", mmn_node::fuzzing::own_claims),
     ("params", measure::params),

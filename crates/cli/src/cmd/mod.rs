@@ -21,6 +21,7 @@ pub(crate) mod roles;
 pub(crate) mod run;
 pub(crate) mod schema;
 pub(crate) mod select;
+pub(crate) mod top;
 pub(crate) mod up;
 pub(crate) mod vps;
 pub(crate) mod warts;
@@ -50,6 +51,7 @@ pub(crate) fn run_command(session: &mut Session, command: Command) -> Result<Exi
         Command::Ledger(args) => in_runtime(ledger::run(session, &args)),
         Command::Why(args) => in_runtime(why::run(session, &args)),
         Command::Watch(args) => in_runtime(watch::run(session, &args)),
+        Command::Top(args) => in_runtime(top::run(session, &args)),
         Command::Cancel(args) => in_runtime(cancel::run(session, &args)),
         Command::Select(args) => in_runtime(select::run(session, &args)),
         Command::Doctor(args) => doctor::run(session, &args),
