@@ -257,3 +257,107 @@ fn user_id(record: &Record) -> Option<Key> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use mmn_scamper::control::{Request, Server};
+    use mmn_warts::records::host::Host;
+    use mmn_warts::records::ping::Ping;
+
+    use super::*;
+
+    const NOW: Duration = Duration::ZERO;
+
+    /// A daemon at the other end of the session.
+    struct Daemon {
+        session: Session,
+        control: Server,
+    }
+
+    impl Daemon {
+        fn pair() -> (Desk, Self) {
+            let magic = Magic::new(*b"01234567");
+            let session = Session::new(Role::Daemon, magic.clone(), NOW);
+            (Desk::new(magic, NOW), Self { session, control: Server::attached() })
+        }
+
+        /// The lines that have come.
+        fn lines(&mut self, desk: &mut Desk) -> Vec<Request> {
+            self.session.receive(NOW, &desk.take()).unwrap();
+            let mut lines = Vec::new();
+            while let Some(heard) = self.session.poll() {
+                if let Heard::Data { octets, .. } = heard {
+                    let mut octets = octets.as_slice();
+                    lines.extend(std::iter::from_fn(|| self.control.next(&mut octets)));
+                }
+            }
+            lines
+        }
+
+        fn says(&mut self, desk: &mut Desk) -> Result<(), DeskError> {
+            self.session.send(NOW, 1, &self.control.take());
+            desk.receive(NOW, &self.session.take())
+        }
+
+        fn records(&mut self, desk: &mut Desk, record: impl Into<Record>) -> Result<(), DeskError> {
+            self.control.data(None, &record.into().to_octets().unwrap());
+            self.says(desk)
+        }
+    }
+
+    fn ping(key: Key) -> Ping {
+        Ping { userid: Some(key), ..Ping::default() }
+    }
+
+    #[test]
+    fn a_question_has_its_own_record() {
+        let (mut desk, mut daemon) = Daemon::pair();
+        for key in [1, 2, 3] {
+            assert!(desk.ask(NOW, key, &format!("ping -U {key} 192.0.2.1")));
+        }
+        assert_eq!(daemon.lines(&mut desk).len(), 3);
+        daemon.control.accept();
+        daemon.control.refuse("no");
+        daemon.control.accept();
+        daemon.records(&mut desk, ping(3)).unwrap();
+        daemon.records(&mut desk, ping(1)).unwrap();
+        let told: Vec<_> = std::iter::from_fn(|| desk.poll()).collect();
+        let of = |key| Told::Record(Box::new(ping(key).into()));
+        let refused = Told::Refused("command not accepted: no".to_owned());
+        assert_eq!(told, [(2, refused), (3, of(3)), (1, of(1))]);
+    }
+
+    #[test]
+    fn what_is_called_off_is_halted_once_it_has_a_number() {
+        let (mut desk, mut daemon) = Daemon::pair();
+        desk.ask(NOW, 1, "ping -U 1 192.0.2.1");
+        desk.call_off(NOW, 1);
+        assert_eq!(daemon.lines(&mut desk).len(), 1);
+        daemon.control.accept();
+        daemon.says(&mut desk).unwrap();
+        assert_eq!(daemon.lines(&mut desk), [Request::Halt(1)]);
+        // Its record comes nonetheless, and is nobody's.
+        daemon.records(&mut desk, ping(1)).unwrap();
+        assert_eq!(desk.poll(), None);
+    }
+
+    #[test]
+    fn an_old_daemon_tells_hosts_by_their_names() {
+        let (mut desk, mut daemon) = Daemon::pair();
+        desk.ask(NOW, 1, "host -U 1 a.example");
+        desk.ask(NOW, 2, "host -U 2 b.example");
+        let host = Host { userid: Some(0), qname: Some("b.example".into()), ..Host::default() };
+        daemon.lines(&mut desk);
+        daemon.records(&mut desk, host).unwrap();
+        assert!(matches!(desk.poll(), Some((2, Told::Record(_)))));
+        assert_eq!(desk.poll(), None);
+    }
+
+    #[test]
+    fn a_flood_of_records_ends_it() {
+        let (mut desk, mut daemon) = Daemon::pair();
+        daemon.lines(&mut desk);
+        let ended = (0..=MOST_STRANGE).find_map(|_| daemon.records(&mut desk, ping(9)).err());
+        assert!(matches!(ended, Some(DeskError::Flood)), "{ended:?}");
+    }
+}
