@@ -26,7 +26,7 @@ pub(crate) struct Ask {
 /// By which questions are asked.
 #[derive(Debug, Clone)]
 pub(crate) struct Asks {
-    asks: mpsc::Sender<Ask>,
+    sender: mpsc::Sender<Ask>,
     /// One for each question at most, so that it has no bound of its own.
     off: mpsc::UnboundedSender<Key>,
     next: Arc<AtomicU32>,
@@ -44,7 +44,7 @@ pub(crate) struct Asked {
 pub(crate) fn channel() -> (Asks, Asked) {
     let (asks, asked) = mpsc::channel(WAITING);
     let (off, offs) = mpsc::unbounded_channel();
-    (Asks { asks, off, next: Arc::default() }, Asked { asks: asked, off: offs })
+    (Asks { sender: asks, off, next: Arc::default() }, Asked { asks: asked, off: offs })
 }
 
 impl Asks {
@@ -53,12 +53,12 @@ impl Asks {
     pub(crate) async fn ask(&self, line: impl FnOnce(Key) -> String) -> Result<Record, Failure> {
         let key = self.next.fetch_add(1, Ordering::Relaxed).wrapping_add(1);
         let (answer, answered) = oneshot::channel();
-        let gone = |_| Failure::failed(code::INTERNAL, "nobody has the daemon's connection");
-        self.asks.send(Ask { key, line: line(key), answer }).await.map_err(|_| gone(()))?;
+        let gone = || Failure::failed(code::INTERNAL, "nobody has the daemon's connection");
+        self.sender.send(Ask { key, line: line(key), answer }).await.map_err(|_| gone())?;
         let mut guard = Guard { asks: self, key: Some(key) };
         let result = answered.await;
         guard.key = None;
-        result.map_err(|_| gone(()))?
+        result.map_err(|_| gone())?
     }
 }
 

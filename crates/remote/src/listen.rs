@@ -180,13 +180,13 @@ impl Hall {
             let (greeted, rest) = greeted.map_err(|_| Closed::Slow)??;
             let (name, as_what) = match greeted {
                 Greeted::New { magic, name } => (called(&magic, name.as_ref()), As::New(magic)),
-                Greeted::Resume(resume) => match self.whose(&resume.magic) {
-                    Some(name) => (name, As::Resume(resume)),
-                    None => {
+                Greeted::Resume(resume) => {
+                    let Some(name) = self.whose(&resume.magic) else {
                         left = anew(&mut stream, rest).await?;
                         continue;
-                    }
-                },
+                    };
+                    (name, As::Resume(resume))
+                }
                 Greeted::Id(_) | Greeted::Ok(_) | Greeted::Rejected => return Err(Closed::Word),
             };
             if certified
@@ -220,7 +220,7 @@ impl Hall {
     /// The vantage point of a name, which begins where there is none.
     fn place(&self, name: &str, peer: SocketAddr) -> Result<Known, Closed> {
         let mut places = self.places.borrow_mut();
-        places.retain(|_, place| !place.magic.has_changed().is_err());
+        places.retain(|_, place| place.magic.has_changed().is_ok());
         if let Some(place) = places.get(name) {
             return Ok(Rc::clone(place));
         }

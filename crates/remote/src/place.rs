@@ -137,7 +137,7 @@ pub(crate) async fn run(beginning: Beginning) {
                 return;
             }
             Some(key) = asked.off.recv() => keeper.call_off(key),
-            Some(arrival) = arrivals.recv() => keeper.arrived(arrival).await,
+            Some(arrival) = arrivals.recv() => keeper.arrived(arrival),
             event = traffic(&mut keeper.link, &mut buffer) => keeper.moved(event, &buffer),
             Some(ask) = asked.asks.recv() => keeper.ask(ask),
             () = until(deadline) => {
@@ -217,7 +217,7 @@ impl Keeper {
         self.link.is_none() && clock::now() >= self.broken_at.saturating_add(self.patience)
     }
 
-    async fn arrived(&mut self, arrival: Arrival) {
+    fn arrived(&mut self, arrival: Arrival) {
         let Arrival { stream, peer, as_what, rest, back } = arrival;
         match as_what {
             As::New(_) if self.link.is_some() => {
@@ -275,7 +275,7 @@ impl Keeper {
                 }
             }
             Event::Read(Err(error)) | Event::Written(Err(error)) | Event::Flushed(Err(error)) => {
-                self.broken(&error)
+                self.broken(&error);
             }
         }
     }

@@ -105,7 +105,7 @@ pub(super) fn measured(
     target: IpAddr,
     found: &Found,
 ) -> Result<Measured<Body>, Failure> {
-    let of = |kind: u8| found.bufs.iter().filter(move |buffer| buffer.content.unwrap_or(0) == kind);
+    let of = |kind: u8| found.bufs.iter().filter(move |buffer| content(buffer) == kind);
     let head = joined(of(HEAD));
     let mut fields = [httparse::EMPTY_HEADER; MAX_HEADERS];
     let mut response = httparse::Response::new(&mut fields);
@@ -118,14 +118,9 @@ pub(super) fn measured(
     let came = joined(of(0));
     let chunked =
         field("transfer-encoding").is_some_and(|coding| coding.to_ascii_lowercase().contains("chunked"));
-    let content = if chunked { unchunked(&came) } else { came };
+    let page = if chunked { unchunked(&came) } else { came };
     let asked_at = of(SENT | HEAD).filter_map(|buffer| buffer.time).map(values::ns).next_back();
-    let received = || {
-        found
-            .bufs
-            .iter()
-            .filter(|buffer| matches!(buffer.content.unwrap_or(0), kind if kind & SENT == 0 && kind <= HEAD))
-    };
+    let received = || found.bufs.iter().filter(|buffer| matches!(content(buffer), 0 | HEAD));
     let mut times = received().filter_map(|buffer| buffer.time).map(values::ns);
     let first = times.next();
     let last = times.next_back().or(first);
@@ -140,11 +135,8 @@ pub(super) fn measured(
         total_ns: between(Some(start), last),
         ..Phases::default()
     };
-    let bytes = |sent: bool| {
-        let buffers = found.bufs.iter().filter(|buffer| {
-            Some(buffer.content.unwrap_or(0))
-                .is_some_and(|kind| (kind & SENT != 0) == sent && kind & 0x7f <= HEAD)
-        });
+    let bytes = |kinds: [u8; 2]| {
+        let buffers = found.bufs.iter().filter(|buffer| kinds.contains(&content(buffer)));
         buffers.filter_map(|buffer| buffer.data.as_ref()).map(|data| length(data.0.len())).sum()
     };
     let redirects = matches!(status, 301 | 302 | 303 | 307 | 308) && field("location").is_some();
@@ -166,13 +158,13 @@ pub(super) fn measured(
         interim: Vec::new(),
         trailers: Vec::new(),
         body: Payload {
-            bytes: length(content.len()),
-            sha256: Octets(Sha256::digest(&content).to_vec()),
+            bytes: length(page.len()),
+            sha256: Octets(Sha256::digest(&page).to_vec()),
             truncated: found.stop == Some(TIMEOUT),
-            content: params.keep_body.then(|| Octets(content.get(..KEPT_BODY).unwrap_or(&content).to_vec())),
+            content: params.keep_body.then(|| Octets(page.get(..KEPT_BODY).unwrap_or(&page).to_vec())),
         },
-        sent_bytes: bytes(true),
-        received_bytes: bytes(false),
+        sent_bytes: bytes([SENT, SENT | HEAD]),
+        received_bytes: bytes([0, HEAD]),
         headers,
     };
     let summary = summary([
@@ -195,6 +187,11 @@ pub(super) fn measured(
     Ok(Measured { answered: Some(true), summary, body })
 }
 
+/// What a buffer is of.
+fn content(buffer: &Buffer) -> u8 {
+    buffer.content.unwrap_or(0)
+}
+
 /// Why there is no answer.
 fn failure(found: &Found) -> Failure {
     let said = found.errmsg.as_ref().map_or_else(String::new, |said| format!(": {said}"));
@@ -202,7 +199,7 @@ fn failure(found: &Found) -> Failure {
         Some(NOT_CONNECTED) => (code::UNREACHABLE, "no connection came about"),
         Some(TIMEOUT) => (code::TIMEOUT, "it took too long"),
         Some(INSECURE) => (code::TLS, "the certificate does not hold"),
-        _ if found.bufs.iter().any(|buffer| buffer.content.is_none_or(|kind| kind & SENT == 0)) => {
+        _ if found.bufs.iter().any(|buffer| content(buffer) & SENT == 0) => {
             (code::PROTOCOL, "what came is no answer of HTTP/1.1")
         }
         _ => (code::SYSTEM, "it could not be measured"),

@@ -53,14 +53,24 @@ pub(crate) fn any(record: &Record) {
     let target = IpAddr::from([192, 0, 2, 1]);
     let input = "192.0.2.1";
     let is_some = match record {
-        Record::Ping(found) => ping::measured(&Default::default(), input, target, found).is_ok(),
-        Record::Trace(found) => trace::measured(&Default::default(), input, target, found).is_ok(),
-        Record::Tracelb(found) => multipath::measured(&Default::default(), input, target, found).is_ok(),
-        Record::Udpprobe(found) => udp::measured(&Default::default(), input, target, found).is_ok(),
-        Record::Host(found) => dns::measured(&Default::default(), input, found).is_ok(),
+        Record::Ping(found) => {
+            ping::measured(&mmn_modules::ping::Params::default(), input, target, found).is_ok()
+        }
+        Record::Trace(found) => {
+            trace::measured(&mmn_modules::trace::Params::default(), input, target, found).is_ok()
+        }
+        Record::Tracelb(found) => {
+            multipath::measured(&mmn_modules::multipath::Params::default(), input, target, found).is_ok()
+        }
+        Record::Udpprobe(found) => {
+            udp::measured(&mmn_modules::udp::Params::default(), input, target, found).is_ok()
+        }
+        Record::Host(found) => dns::measured(&mmn_modules::dns::Params::default(), input, found).is_ok(),
         Record::Http(found) => {
             let url = url::Url::parse("http://192.0.2.1/").ok();
-            url.is_some_and(|url| http::measured(&Default::default(), &url, target, found).is_ok())
+            url.is_some_and(|url| {
+                http::measured(&mmn_modules::http::Params::default(), &url, target, found).is_ok()
+            })
         }
         _ => false,
     };

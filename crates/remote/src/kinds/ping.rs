@@ -171,7 +171,9 @@ pub(super) fn measured(
     let mut replies = vec![Vec::new(); sent.into()];
     for reply in &found.replies {
         let of = reply.probe_id.and_then(|seq| replies.get_mut(usize::from(seq)));
-        of.into_iter().for_each(|of| of.push(reply));
+        if let Some(of) = of {
+            of.push(reply);
+        }
     }
     // As many replies as end it, further ones among them, may leave others unanswered that were not waited for.
     let stop = usize::try_from(params.stop_after.unwrap_or(params.count)).unwrap_or(usize::MAX);

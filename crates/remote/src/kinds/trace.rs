@@ -254,7 +254,7 @@ fn hops(params: &Params, found: &Found, last: u8) -> Vec<Hop> {
                 match probes.get_mut(usize::from(attempt)) {
                     // What comes after the first reply.
                     Some(probe) if probe.reply.is_some() => {
-                        probe.duplicates = probe.duplicates.saturating_add(1)
+                        probe.duplicates = probe.duplicates.saturating_add(1);
                     }
                     Some(slot) => *slot = probe(found, target, hop, attempt),
                     None => probes.push(probe(found, target, hop, attempt)),
