@@ -288,6 +288,8 @@ export type FromClient = {
      * the count is told.
      */
     credits: number;
+    /** Leave out what happens to measurements: a connection that measures need not be woken by its own. */
+    but_measurements?: boolean;
   };
 } | {
   credit: {

@@ -483,6 +483,9 @@ class FromClientEvents(TypedDict):
     the count is told.
     """
 
+    but_measurements: NotRequired[bool]
+    """Leave out what happens to measurements: a connection that measures need not be woken by its own."""
+
 
 class FromClientEventsTagged(TypedDict):
     """Send what happens in the network, from now on."""

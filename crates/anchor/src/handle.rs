@@ -343,6 +343,11 @@ impl Anchor {
         self.shared.events.subscribe()
     }
 
+    /// The same but for what happens to measurements: nobody is woken by those.
+    pub fn events_but_measurements(&self) -> broadcast::Receiver<Arc<Event>> {
+        self.shared.rarer.subscribe()
+    }
+
     /// Gives an order to the node of a vantage point, and waits at most 30 s for its answer.
     pub async fn node_order(&self, vp: &VpId, order: NodeOrder) -> Result<NodeAnswer, Problem> {
         self.vp(vp.as_str()).await?;

@@ -530,6 +530,9 @@ impl Actor {
             self.send_late();
         }
         // Nobody has to watch.
+        if !kind.starts_with("measurement") {
+            let _ = self.shared.rarer.send(Arc::clone(&event));
+        }
         let _ = self.shared.events.send(event);
     }
 

@@ -371,9 +371,12 @@ async fn a_message_that_is_too_long_ends_the_connection() {
 async fn events_are_told_within_their_credits() {
     let network = Network::start().await;
     let (mut poor, mut rich) = (Socket::open(&network).await, Socket::open(&network).await);
-    poor.say(&FromClient::Events { id: 1, credits: 1 }).await;
-    rich.say(&FromClient::Events { id: 1, credits: 1000 }).await;
-    // Both listen, before anything happens.
+    poor.say(&FromClient::Events { id: 1, credits: 1, but_measurements: false }).await;
+    rich.say(&FromClient::Events { id: 1, credits: 1000, but_measurements: false }).await;
+    let mut quiet = Socket::open(&network).await;
+    quiet.say(&FromClient::Events { id: 1, credits: 1000, but_measurements: true }).await;
+    // All listen, before anything happens.
+    quiet.events_until_answered().await;
     let mut told = poor.events_until_answered().await;
     rich.events_until_answered().await;
     rich.measure_to_its_end(2).await;
@@ -383,6 +386,7 @@ async fn events_are_told_within_their_credits() {
     let mut told = poor.events_until_answered().await;
     rich.measure_to_its_end(3).await;
     told.extend(poor.events_until_answered().await);
+    assert!(quiet.events_until_answered().await.is_empty(), "it asked for none of measurements");
     assert!(told[0] > 0, "the end of the first one was left out: {told:?}");
     assert!(told[1..].iter().all(|&dropped| dropped == 0), "{told:?}");
 }
@@ -401,7 +405,7 @@ async fn it_opens_to_its_own_pages_and_to_those_who_may() {
 
     let own = format!("http://{}", network.address);
     let mut anybody = Socket::open_with(&network, &[("origin", &own)]).await.unwrap();
-    anybody.say(&FromClient::Events { id: 1, credits: 1 }).await;
+    anybody.say(&FromClient::Events { id: 1, credits: 1, but_measurements: false }).await;
     match anybody.hear().await {
         FromAnchor::Problem { id: Some(1), problem } => assert_eq!(problem.status, 401),
         other => panic!("{other:?}"),
