@@ -37,7 +37,7 @@ bench-engine: setup ## Measure the packets, in network namespaces (as root), in 
 bench-lab: setup ## Measure the simulated Internet, in about four minutes.
 	@exec env MMN_NATS_SERVER="$$(scripts/nats-server.sh)" scripts/bench-lab.sh $(LINES)
 
-bench-scamper: setup ## Measure what speaks with scamper's world, in about half a minute.
+bench-scamper: setup ## Measure what speaks with scamper's world, in about a minute.
 	@exec env MMN_NATS_SERVER="$$(scripts/nats-server.sh)" scripts/bench-scamper.sh $(LINES)
 
 contract: ## Write contract/ and docs/reference/messages.md anew.
