@@ -10,7 +10,7 @@ use mmn_warts::records::host::{Host, Query, Rr};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 
-use crate::addr::{ScamperAddr, addr};
+use crate::addr::ScamperAddr;
 use crate::host_rr::{ScamperHostMX, ScamperHostRR, ScamperHostTXT, is_opt};
 use crate::item::{Items, iter_of, known, result, text, time};
 

@@ -11,7 +11,7 @@ use mmn_warts::records::tbit::{Packet, Part, Tbit};
 use mmn_warts::values::{Data, Time};
 use pyo3::prelude::*;
 
-use crate::addr::{ScamperAddr, addr};
+use crate::addr::ScamperAddr;
 use crate::item::{Items, iter, octets, result, text, time};
 
 pub(crate) fn add(module: &Bound<'_, PyModule>) -> PyResult<()> {
