@@ -148,10 +148,10 @@ impl Book {
         let strip = |(vp, strip): (&VpId, &Strip)| {
             let slices = strip.slices(all);
             let letter = |slices: &[Seconds]| match sum(slices) {
-                [_, _, 1.., _] => 'l',
-                [_, _, _, 1..] => 's',
-                [_, 1.., ..] => 'd',
-                [1.., ..] => 'u',
+                [_, _, (1..), _] => 'l',
+                [_, _, _, (1..)] => 's',
+                [_, (1..), ..] => 'd',
+                [(1..), ..] => 'u',
                 _ => '-',
             };
             let [up, degraded, lost, stopped] = sum(&slices).map(f64::from);
