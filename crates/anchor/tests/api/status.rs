@@ -90,7 +90,7 @@ async fn anybody_sees_what_is_public_and_no_names() {
 
 #[tokio::test]
 async fn a_vantage_point_that_is_there_is_seen_to_be() {
-    let network = Network::start().await;
+    let mut network = Network::start().await;
     let path = format!("/api/v1/vps/{VP}/availability?for=1h&slices=1");
     let there = |answer: &Value| {
         let slice = &answer["slices"][0];
@@ -110,4 +110,26 @@ async fn a_vantage_point_that_is_there_is_seen_to_be() {
         );
     }
     assert_eq!(get(&network, "/api/v1/vps/nobody/availability").await.status, StatusCode::NOT_FOUND);
+
+    // The next anchor goes on with it.
+    let seen = |answer: &Value| {
+        let slices = answer["slices"].as_array().unwrap().iter();
+        slices.map(|slice| slice["up_s"].as_u64().unwrap() + slice["degraded_s"].as_u64().unwrap()).sum::<u64>()
+    };
+    let before = seen(&once(&network, &path, |answer| seen(answer) >= 3).await);
+    network.restart().await;
+    let ready = async {
+        let mut ticks = tokio::time::interval(std::time::Duration::from_millis(20));
+        loop {
+            ticks.tick().await;
+            let table = get(&network, "/api/v1/availability?for=1h&slices=1").await;
+            if table.status == StatusCode::OK {
+                return table.json();
+            }
+        }
+    };
+    let table = tokio::time::timeout(std::time::Duration::from_secs(30), ready).await.unwrap();
+    assert_eq!(table["vps"][0]["vp"], VP, "{table}");
+    let answer = once(&network, &path, |_| true).await;
+    assert!(seen(&answer) >= before, "{before} {answer}");
 }
