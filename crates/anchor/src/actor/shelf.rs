@@ -96,20 +96,20 @@ impl Shelf {
 
 impl Actor {
     pub(super) fn write_up_availability(&mut self, now: Instant) {
-        let shelf = &mut self.shelf;
-        let time = now.saturating_duration_since(shelf.seen);
+        let kept = &mut self.shelf;
+        let time = now.saturating_duration_since(kept.seen);
         // Who is cut off sees nobody.
         if time > LOOKED_AWAY || !self.shared.is_connected() {
-            shelf.seen = now;
+            kept.seen = now;
             return;
         }
         let seconds = u16::try_from(time.as_secs()).unwrap_or(u16::MAX);
-        shelf.seen += Duration::from_secs(seconds.into());
+        kept.seen += Duration::from_secs(seconds.into());
         let vps = self.registry.vps.iter().map(|(id, vp)| (id, vp.health));
-        shelf.book.watch(clock::wall(), seconds, vps);
-        if now.saturating_duration_since(shelf.written) >= EACH && self.shared.holds() {
-            shelf.written = now;
-            shelf.write();
+        kept.book.watch(clock::wall(), seconds, vps);
+        if now.saturating_duration_since(kept.written) >= EACH && self.shared.holds() {
+            kept.written = now;
+            kept.write();
         }
     }
 }

@@ -114,7 +114,9 @@ async fn a_vantage_point_that_is_there_is_seen_to_be() {
     // The next anchor goes on with it.
     let seen = |answer: &Value| {
         let slices = answer["slices"].as_array().unwrap().iter();
-        slices.map(|slice| slice["up_s"].as_u64().unwrap() + slice["degraded_s"].as_u64().unwrap()).sum::<u64>()
+        slices
+            .map(|slice| slice["up_s"].as_u64().unwrap() + slice["degraded_s"].as_u64().unwrap())
+            .sum::<u64>()
     };
     let before = seen(&once(&network, &path, |answer| seen(answer) >= 3).await);
     network.restart().await;
