@@ -318,7 +318,9 @@ impl App {
             Some(Opened::Measurement(page)) => (page.is_behind(), page.is_complete()),
             _ => (false, false),
         };
-        let link = marks::link(&self.link, behind, complete, self.now);
+        // How long it has been cut off is said where there is room for it.
+        let now = (!narrow).then_some(self.now);
+        let link = marks::link(&self.link, behind, complete, now);
         let clock = if narrow { String::new() } else { format!("  {} UTC", marks::time_of_day(self.now)) };
         let right = link.text.chars().count() + clock.len();
         let mut line = Vec::new();
@@ -329,7 +331,8 @@ impl App {
             let name = if narrow { short } else { long };
             let tone = if *tab == self.tab { Tone::Head } else { Tone::Faint };
             let (before, after) = if *tab == self.tab { ("[", "]") } else { (" ", " ") };
-            line.push(Cell::new(format!("{before}{} {name}{after}", at + 1)).tone(tone));
+            let gap = if narrow { "" } else { " " };
+            line.push(Cell::new(format!("{before}{}{gap}{name}{after}", at + 1)).tone(tone));
         }
         let width = pane.width();
         pane.part(0, 0, width.saturating_sub(right + 1), 1).line(0, &line);

@@ -74,10 +74,13 @@ pub(super) fn state(state: MeasurementState) -> Cell {
 }
 
 /// How what is shown hears of news.
-pub(super) fn link(link: &Link, behind: bool, complete: bool, now: Timestamp) -> Cell {
+pub(super) fn link(link: &Link, behind: bool, complete: bool, now: Option<Timestamp>) -> Cell {
     match link {
         Link::Connecting => Cell::new("○ connecting").tone(Tone::Warn),
-        Link::CutOff(since) => Cell::new(format!("✕ cut off {}", ago(*since, now))).tone(Tone::Bad),
+        Link::CutOff(since) => {
+            let ago = now.map_or_else(String::new, |now| format!(" {}", ago(*since, now)));
+            Cell::new(format!("✕ cut off{ago}")).tone(Tone::Bad)
+        }
         Link::Live if complete => Cell::new("■ complete").tone(Tone::Good),
         Link::Live if behind => Cell::new("▲ behind").tone(Tone::Warn),
         Link::Live => Cell::new("● live").tone(Tone::Good),

@@ -50,7 +50,7 @@ fn metrics(ok: u64, pending: u64) -> News {
 }
 
 fn event(kind: &str, text: &str, seconds: i64) -> News {
-    let event = json!({ "at": NOW_S * 1_000_000_000 + seconds * 1_000_000_000, "type": kind, "text": text });
+    let event = json!({ "at": at(seconds), "type": kind, "text": text });
     News::Event(serde_json::from_value(event).unwrap(), 0)
 }
 

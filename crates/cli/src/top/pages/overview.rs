@@ -17,7 +17,7 @@ use super::super::pane::Pane;
 use super::super::sheet::wrap;
 use super::{Does, Page};
 use crate::style::Tone;
-use crate::table::{Cell, Column, Row, cut};
+use crate::table::{Cell, Column, Row, SIMULATED, cut};
 
 /// The newest so many events are kept.
 const MAX_EVENTS: usize = 500;
@@ -50,6 +50,7 @@ struct Figures {
     /// Since the beginning.
     at: Duration,
     vps: BTreeMap<String, u64>,
+    simulated: bool,
     instances: BTreeMap<String, u64>,
     breakers: BTreeMap<String, u64>,
     account: Account,
@@ -146,6 +147,9 @@ impl Overview {
             let total = counts.values().sum();
             let mut line = vec![name(text), Cell::new(format!("{:<6} ", grouped(total)))];
             line.extend(marks::healths(counts));
+            if text == "VPs" && figures.simulated {
+                line.push(Cell::new(SIMULATED.trim()).tone(Tone::Warn));
+            }
             lines.extend(wrap(&line, width));
         }
         let rate = marks::per_second(self.rates.back().copied());
@@ -253,6 +257,7 @@ impl Figures {
         Self {
             at,
             vps: counts("mmn_vantage_points", "health"),
+            simulated: counts("mmn_vantage_point_up", "simulated").contains_key("true"),
             instances: counts("mmn_instances", "health"),
             breakers: counts("mmn_breakers", "state"),
             account: Account::of(of, pending, None),
