@@ -165,7 +165,7 @@ fn a_network_is_seen_lost_and_seen_again() {
     top.sees(&["[1 Overview]", "● live", "VPs       1", "● 1 healthy", "1 accepted = █ 1 ok"]);
     assert!(top.picture.screen().alternate_screen());
     top.press("2/name:berl");
-    top.sees(&["[2 Vantage points]", "/name:berl", "0 of 1", "nothing matches"]);
+    top.sees(&["[2 VPs]", "/name:berl", "0 of 1", "nothing matches"]);
     top.press("in\r");
     top.sees(&["/name:berlin", "1 of 1", "› berlin", "● healthy"]);
     top.press("3/dns\r");

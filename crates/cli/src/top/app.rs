@@ -23,7 +23,7 @@ use crate::style::{Style, Tone};
 use crate::table::Cell;
 
 /// Below this width the tabs have short names.
-const NARROW: usize = 72;
+const NARROW: usize = 76;
 
 /// The whole of it.
 #[derive(Debug)]
@@ -57,7 +57,7 @@ enum Tab {
 
 const TABS: [(Tab, &str, &str); 4] = [
     (Tab::Overview, "Overview", "Net"),
-    (Tab::Vps, "Vantage points", "VPs"),
+    (Tab::Vps, "VPs", "VPs"),
     (Tab::Modules, "Modules", "Mods"),
     (Tab::Measurements, "Measurements", "Msms"),
 ];

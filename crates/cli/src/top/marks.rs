@@ -44,16 +44,16 @@ pub(super) fn health(health: Health) -> Cell {
 }
 
 /// How many there are of each health, those that there are.
-pub(super) fn healths(counts: &BTreeMap<String, u64>) -> Vec<Cell> {
-    let mut cells = Vec::new();
+pub(super) fn healths(counts: &BTreeMap<String, u64>) -> Vec<Vec<Cell>> {
+    let mut groups = Vec::new();
     for health in HEALTHS {
         let word = modules::health(health);
         if let Some(count) = counts.get(&word.text).filter(|count| **count > 0) {
-            cells.push(Cell::new(format!("{} ", shape(health))).tone(word.tone));
-            cells.push(Cell::new(format!("{} {}  ", grouped(*count), word.text)));
+            let sign = Cell::new(format!("{} ", shape(health))).tone(word.tone);
+            groups.push(vec![sign, Cell::new(format!("{} {}  ", grouped(*count), word.text))]);
         }
     }
-    cells
+    groups
 }
 
 /// How bad a health is, from 0. One that stopped of its own will is no worse than one that works.

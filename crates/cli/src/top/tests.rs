@@ -315,7 +315,7 @@ fn it_says_when_it_is_behind_cut_off_or_complete() {
     press(&mut app, "\u{1b}");
     app.news(News::Records(first(), vec![record(9, true)]));
     press(&mut app, "1");
-    let text = shown(&mut app, 110, 24);
+    let text = shown(&mut app, 150, 24);
     assert!(text.contains("cut off from the API") && text.contains("was not told"), "{text}");
 }
 
