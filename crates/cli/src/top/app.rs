@@ -312,8 +312,8 @@ impl App {
         cursor
     }
 
-    fn head(&mut self, pane: &mut Pane<'_>) {
-        let narrow = pane.width() < NARROW;
+    fn head(&mut self, screen: &mut Pane<'_>) {
+        let narrow = screen.width() < NARROW;
         let (behind, complete) = match self.opened.last() {
             Some(Opened::Measurement(page)) => (page.is_behind(), page.is_complete()),
             _ => (false, false),
@@ -323,20 +323,21 @@ impl App {
         let link = marks::link(&self.link, behind, complete, now);
         let clock = if narrow { String::new() } else { format!("  {} UTC", marks::time_of_day(self.now)) };
         let right = link.text.chars().count() + clock.len();
-        let mut line = Vec::new();
+        let mut tabs = Vec::new();
         if !narrow {
-            line.push(Cell::new("mmn  ").tone(Tone::Head));
+            tabs.push(Cell::new("mmn  ").tone(Tone::Head));
         }
         for (at, (tab, long, short)) in TABS.iter().enumerate() {
             let name = if narrow { short } else { long };
             let tone = if *tab == self.tab { Tone::Head } else { Tone::Faint };
             let (before, after) = if *tab == self.tab { ("[", "]") } else { (" ", " ") };
             let gap = if narrow { "" } else { " " };
-            line.push(Cell::new(format!("{before}{}{gap}{name}{after}", at + 1)).tone(tone));
+            tabs.push(Cell::new(format!("{before}{}{gap}{name}{after}", at + 1)).tone(tone));
         }
-        let width = pane.width();
-        pane.part(0, 0, width.saturating_sub(right + 1), 1).line(0, &line);
-        pane.part(width.saturating_sub(right), 0, right, 1)
+        let width = screen.width();
+        screen.part(0, 0, width.saturating_sub(right + 1), 1).line(0, &tabs);
+        screen
+            .part(width.saturating_sub(right), 0, right, 1)
             .line(0, &[link, Cell::new(clock).tone(Tone::Faint)]);
     }
 
