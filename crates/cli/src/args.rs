@@ -75,6 +75,8 @@ pub(crate) enum Command {
     Warts(cmd::warts::Args),
     /// Open sockets on which scamper's clients find the vantage points
     Mux(cmd::mux::Args),
+    /// Listen for daemons of scamper: each is a vantage point
+    Remote(Box<cmd::remote::Args>),
     /// Print a JSON Schema
     Schema(cmd::schema::Args),
     /// Make credentials and tokens

@@ -66,6 +66,8 @@ pub const TARGETS: &[Target] = &[
     ("place", site::place),
     ("policy", site::policy),
     ("question", mmn_anchor::fuzzing::question),
+    ("remote_desk", mmn_remote::fuzzing::desk),
+    ("remote_record", mmn_remote::fuzzing::record),
     ("request_body", mmn_anchor::fuzzing::request_body),
     ("resolv_conf", mmn_node::fuzzing::resolv_conf),
     ("result_batch", wire::result_batch),

@@ -15,6 +15,7 @@ pub(crate) mod modules;
 pub(crate) mod mux;
 pub(crate) mod node;
 pub(crate) mod open;
+pub(crate) mod remote;
 pub(crate) mod results;
 pub(crate) mod roles;
 pub(crate) mod run;
@@ -57,6 +58,7 @@ pub(crate) fn run_command(session: &mut Session, command: Command) -> Result<Exi
         Command::Lab(args) => lab::run(session, args),
         Command::Warts(args) => warts::run(session, args),
         Command::Mux(args) => mux::run(session, &args),
+        Command::Remote(args) => remote::run(session, &args),
         Command::Schema(args) => in_runtime(schema::run(session, &args)),
         Command::Creds(args) => creds::run(session, args),
         Command::Completions(args) => completions::run(session, &args),
