@@ -12,6 +12,7 @@ import type {
   Page,
   Plan,
   Problem,
+  ResultRecord,
   Selected,
   SignIn,
   VpView,
@@ -87,6 +88,9 @@ export const api = {
     call<Measurement>('POST', v1('/measurements'), request, { headers: { 'Idempotency-Key': key } }),
   measurements: (after?: string) =>
     call<Page<Measurement>>('GET', v1(`/measurements?limit=50${after ? `&after=${of(after)}` : ''}`)),
+  /** The newest final results, in the order in which they came. */
+  newest: (id: MeasurementId, last: number) =>
+    call<Page<ResultRecord>>('GET', v1(`/measurements/${of(id)}/results?format=json&last=${last}`)),
   measurement: (id: MeasurementId) => call<Measurement>('GET', v1(`/measurements/${of(id)}`)),
   ledger: (id: MeasurementId) => call<Ledger>('GET', v1(`/measurements/${of(id)}/ledger`)),
   cancel: (id: MeasurementId) => call<Measurement>('DELETE', v1(`/measurements/${of(id)}`)),
