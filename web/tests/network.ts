@@ -27,8 +27,10 @@ export async function start(lab = true): Promise<{ network: Network; end: () => 
   const world = join(root, 'examples/lab/world.toml');
   const args = ['up', '--data', data, '--listen', '127.0.0.1:0', ...(lab ? ['--lab', world, '--lab-driver', 'in-process'] : [])];
   const up = spawn(mmn, args, { stdio: ['ignore', 'pipe', 'pipe'] });
-  const ended = new Promise<void>((resolve) => up.once('exit', () => resolve()));
+  const ended = new Promise<void>((resolve) => up.once('exit', () => resolve()).once('error', () => resolve()));
+  let front: Awaited<ReturnType<typeof frontOf>> | undefined;
   const end = async () => {
+    await front?.close();
     up.kill('SIGTERM');
     await ended;
     rmSync(dir, { recursive: true, force: true });
@@ -39,7 +41,9 @@ export async function start(lab = true): Promise<{ network: Network; end: () => 
     await end();
     throw error;
   }
-  const { url } = JSON.parse(readFileSync(join(data, 'api.json'), 'utf8')) as { url: string };
+  const anchor = (JSON.parse(readFileSync(join(data, 'api.json'), 'utf8')) as { url: string }).url;
+  front = process.env['MMN_FRONT'] ? await frontOf(anchor) : undefined;
+  const url = front?.url ?? anchor;
   const token = readFileSync(join(data, 'creds/client.token'), 'utf8').trim();
   const api = async <T>(path: string, body?: unknown): Promise<T> => {
     const response = await fetch(url + path, {
@@ -53,6 +57,15 @@ export async function start(lab = true): Promise<{ network: Network; end: () => 
   const link = async () => `${url}/#code=${(await api<{ code: string }>('/api/v1/session/codes', {})).code}`;
   const signalNode = (signal: NodeJS.Signals) => process.kill(nodeOf(up.pid!), signal);
   return { network: { url, token, link, api, signalNode }, end };
+}
+
+/** The site as it was built last, before an anchor that may have an older one in it: to try pages without building Rust. */
+async function frontOf(anchor: string): Promise<{ url: string; close: () => Promise<void> }> {
+  const { preview } = await import('vite');
+  const proxy = { '/api': { target: anchor, ws: true }, '/metrics': anchor, '/healthz': anchor, '/problems': anchor };
+  const server = await preview({ root: join(root, 'web'), logLevel: 'error', preview: { host: '127.0.0.1', port: 0, proxy } });
+  const { port } = server.httpServer.address() as { port: number };
+  return { url: `http://127.0.0.1:${port}`, close: () => server.close() };
 }
 
 /** The node among the children of a supervisor. */
