@@ -2,7 +2,6 @@
 
 import type {
   KindView,
-  Ledger,
   Measurement,
   MeasurementId,
   MeasurementRequest,
@@ -13,6 +12,7 @@ import type {
   Plan,
   Problem,
   ResultRecord,
+  Rollup,
   Selected,
   SignIn,
   VpView,
@@ -92,7 +92,8 @@ export const api = {
   newest: (id: MeasurementId, last: number) =>
     call<Page<ResultRecord>>('GET', v1(`/measurements/${of(id)}/results?format=json&last=${last}`)),
   measurement: (id: MeasurementId) => call<Measurement>('GET', v1(`/measurements/${of(id)}`)),
-  ledger: (id: MeasurementId) => call<Ledger>('GET', v1(`/measurements/${of(id)}/ledger`)),
+  rollups: (id: MeasurementId, query: Record<string, string>) =>
+    call<Page<Rollup>>('GET', v1(`/measurements/${of(id)}/rollups?${new URLSearchParams(query)}`)),
   cancel: (id: MeasurementId) => call<Measurement>('DELETE', v1(`/measurements/${of(id)}`)),
 
   metrics: () => call<string>('GET', '/metrics'),

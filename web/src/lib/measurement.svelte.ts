@@ -91,14 +91,16 @@ export class Watched {
 
   /** Reads the newest of a long history; what it gives is the place behind which the stream goes on. */
   private async readNewest(): Promise<Cursor | undefined> {
+    this.isPartial = true;
     try {
       const { items } = await api.newest(this.id, NEWEST);
-      const after = items.at(-1)?.cursor;
-      if (!after) return undefined;
-      this.isPartial = true;
       this.take(items);
-      return after;
+      const after = items.at(-1)?.cursor;
+      this.isPartial = Boolean(after);
+      return after ?? undefined;
     } catch (error) {
+      // Then all are read, as those of a short one.
+      this.isPartial = false;
       this.failed = problem(error);
       return undefined;
     }
