@@ -261,6 +261,15 @@ export const texts = {
     noReplies: 'No reply came back.',
     others: (n: number) => `${n} others are not drawn`,
   },
+  paths: {
+    title: 'Paths',
+    help: 'Vantage points are on the left, the target on the right; columns count the hops to it. A link is the thicker the more vantage points take it; a dashed one has silent hops. What was not there a moment before stands out.',
+    at: 'As it was at',
+    newest: 'Newest',
+    silent: (n: number) => (n === 1 ? '1 silent hop' : `${n} silent hops`),
+    from: (names: string) => `from ${names}`,
+    summary: (paths: string, vps: number, reached: number, nodes: number) => `${paths} paths from ${vps === 1 ? '1 vantage point' : `${vps} vantage points`}, ${reached} of them reached the target; ${nodes} nodes`,
+  },
   trace: {
     hop: 'Hop',
     address: 'Address',

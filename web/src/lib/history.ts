@@ -2,7 +2,7 @@
 
 import type { Rollup, RollupNumber } from './contract';
 import { instant } from './format';
-import type { Range, Slice } from './stats';
+import { grouped, type Range, type Slice } from './stats';
 
 /** Which numbers of a summary say what a plot wants: how long it took, and how many were sent and received. */
 export type Names = { time: string; sent?: string; received?: string };
@@ -35,7 +35,7 @@ export function sumsOf(rollups: readonly Rollup[], names: Names): VpSum[] {
 
 /** The slices of each vantage point. */
 export function rowsOf(rollups: readonly Rollup[], names: Names): { vp: string; slices: Slice[] }[] {
-  const found = Map.groupBy(rollups, ({ vp }) => vp ?? '');
+  const found = grouped(rollups, ({ vp }) => vp ?? '');
   return [...found.entries()].map(([vp, own]) => ({ vp, slices: slicesOf(own, names) }));
 }
 
