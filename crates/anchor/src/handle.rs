@@ -6,7 +6,6 @@
 //!
 //! Begin at [`Anchor::accept`].
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,10 +17,11 @@ use mmn_schema::dispatch::Input;
 use mmn_schema::event::Event;
 use mmn_schema::id::{KindName, MeasurementId, TaskId, Tenant, VpId};
 use mmn_schema::problem::Problem;
-use mmn_schema::time::Timestamp;
 use tokio::sync::{broadcast, oneshot, watch};
 
-use crate::command::{self, Command, Follow, Once, Wait};
+use crate::command::{self, Command, Follow, Historical, Once, Wait};
+use crate::history::History;
+use crate::history::answer::RollupAsk;
 use crate::metrics::Metrics;
 use crate::problems;
 use crate::reader::ResultReader;
@@ -274,28 +274,31 @@ impl Anchor {
         crate::trace::trace(self, &self.shared, viewer, task).await
     }
 
-    /// The rollups of a measurement whose interval begins in `from..to`, by time and vantage point; of one vantage
-    /// point when it is given.
+    /// The sums of a measurement's results, by time and vantage point. However many results there are, it takes about as
+    /// long: nothing of them is read.
     pub async fn rollups(
         &self,
         viewer: &Viewer,
         measurement: MeasurementId,
-        vp: Option<VpId>,
-        from: Option<Timestamp>,
-        to: Option<Timestamp>,
+        ask: RollupAsk,
     ) -> Result<Vec<Rollup>, Problem> {
         self.measurement(viewer, measurement).await?;
-        let live = self.ask(|reply| Command::Rollups { measurement, reply }).await?;
-        let mut all: BTreeMap<_, Rollup> = BTreeMap::new();
-        for rollup in self.shared.store()?.rollups(measurement).await?.into_iter().chain(live) {
-            let wanted = vp.as_ref().is_none_or(|vp| rollup.vp.as_ref() == Some(vp))
-                && from.is_none_or(|from| rollup.start >= from)
-                && to.is_none_or(|to| rollup.start < to);
-            if wanted {
-                all.insert((rollup.start, rollup.vp.clone()), rollup);
-            }
-        }
-        Ok(all.into_values().collect())
+        let history = match self.ask(|reply| Command::History { measurement, reply }).await? {
+            Some(history) => history,
+            None => match self.shared.store()?.history(measurement).await? {
+                Some(bytes) => Historical::Ended(bytes),
+                None => return Ok(Vec::new()),
+            },
+        };
+        // What is asked may take a while to make, of many vantage points.
+        let made = tokio::task::spawn_blocking(move || {
+            let history = match history {
+                Historical::Running(history) => history,
+                Historical::Ended(bytes) => History::read(&bytes).map_err(problems::storage_away)?,
+            };
+            Ok(history.answer(measurement, &ask))
+        });
+        made.await.map_err(problems::storage_away)?
     }
 
     /// All vantage points, by name.

@@ -167,7 +167,7 @@ enum Tag {
     Kept(MeasurementId),
     /// Final records of small measurements.
     Results(Vec<MeasurementId>),
-    /// Rollups.
+    /// A part of a history.
     Roll,
     /// The ends of measurements.
     Dones(Vec<MeasurementId>),
