@@ -1,11 +1,13 @@
 // The calls of the API that the page makes. The session's cookie says who asks; nothing here holds a token.
 
 import type {
+  Availability,
   KindView,
   Measurement,
   MeasurementId,
   MeasurementRequest,
   ModuleView,
+  NetworkStatus,
   NodeAnswer,
   NodeOrder,
   Page,
@@ -75,7 +77,8 @@ export const api = {
   signOut: () => call<void>('DELETE', v1('/session')),
 
   vps: async () => (await call<Page<VpView>>('GET', v1('/vps'))).items,
-  vp: (id: string) => call<VpView>('GET', v1(`/vps/${of(id)}`)),
+  availability: (vp: string) => call<Availability>('GET', v1(`/vps/${of(vp)}/availability`)),
+  status: () => call<NetworkStatus>('GET', v1('/status')),
   modules: async () => (await call<Page<ModuleView>>('GET', v1('/modules'))).items,
   kinds: async () => (await call<Page<KindView>>('GET', v1('/kinds'))).items,
   select: (select: string, signal?: AbortSignal) =>
