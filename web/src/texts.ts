@@ -114,6 +114,9 @@ export const texts = {
     load: 'Load',
     measure: 'Measure from here',
     events: 'What happened here since this page was opened',
+    work: 'What it does and did',
+    noWork: 'None of the newest measurements takes it.',
+    tasks: (running: string, queued: string, done: string) => `${running} running, ${queued} waiting, ${done} done since its modules began`,
   },
   availability: {
     title: 'Availability',
@@ -307,7 +310,7 @@ export const texts = {
     newest: 'Newest',
     silent: (n: number) => (n === 1 ? '1 silent hop' : `${n} silent hops`),
     from: (names: string) => `from ${names}`,
-    summary: (paths: string, vps: number, reached: number, nodes: number) => `${paths} paths from ${vps === 1 ? '1 vantage point' : `${vps} vantage points`}, ${reached} of them reached the target; ${nodes} nodes`,
+    summary: (paths: string, vps: number, reached: number, nodes: number) => `${paths} ${paths === '1' ? 'path' : 'paths'} from ${vps === 1 ? '1 vantage point' : `${vps} vantage points`}, ${reached} of them reached the target; ${nodes} nodes`,
   },
   trace: {
     hop: 'Hop',
@@ -332,6 +335,7 @@ export const texts = {
   },
   http: {
     phases: 'Phases',
+    headers: 'Headers',
     phasesHelp: 'Each bar is one exchange, redirects in their order.',
     resolve: 'resolve',
     connect: 'connect',

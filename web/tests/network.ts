@@ -18,14 +18,20 @@ export type Network = {
   api: <T>(path: string, body?: unknown) => Promise<T>;
   /** Sends a signal to the network's node. */
   signalNode: (signal: NodeJS.Signals) => void;
+  /** Sends a signal to a module of it. */
+  signalModule: (name: string, signal: NodeJS.Signals) => void;
 };
 
-/** Starts one: of the simulated Internet, or of this machine. */
-export async function start(lab = true): Promise<{ network: Network; end: () => Promise<void> }> {
+/** Starts one of this machine alone. */
+export const here = () => start([]);
+
+const LAB = ['--lab', join(root, 'examples/lab/world.toml'), '--lab-driver', 'in-process'];
+
+/** Starts one, of the simulated Internet unless told. */
+export async function start(more: readonly string[] = LAB): Promise<{ network: Network; end: () => Promise<void> }> {
   const dir = mkdtempSync(join(tmpdir(), 'mmn-web-'));
   const data = join(dir, 'data');
-  const world = join(root, 'examples/lab/world.toml');
-  const args = ['up', '--data', data, '--listen', '127.0.0.1:0', ...(lab ? ['--lab', world, '--lab-driver', 'in-process'] : [])];
+  const args = ['up', '--data', data, '--listen', '127.0.0.1:0', ...more];
   const up = spawn(mmn, args, { stdio: ['ignore', 'pipe', 'pipe'] });
   const ended = new Promise<void>((resolve) => up.once('exit', () => resolve()).once('error', () => resolve()));
   let front: Awaited<ReturnType<typeof frontOf>> | undefined;
@@ -55,8 +61,9 @@ export async function start(lab = true): Promise<{ network: Network; end: () => 
     return (await response.json()) as T;
   };
   const link = async () => `${url}/#code=${(await api<{ code: string }>('/api/v1/session/codes', {})).code}`;
-  const signalNode = (signal: NodeJS.Signals) => process.kill(nodeOf(up.pid!), signal);
-  return { network: { url, token, link, api, signalNode }, end };
+  const signalNode = (signal: NodeJS.Signals) => void process.kill(childOf(up.pid!, 'node'), signal);
+  const signalModule = (name: string, signal: NodeJS.Signals) => void process.kill(childOf(childOf(up.pid!, 'node'), 'module', name), signal);
+  return { network: { url, token, link, api, signalNode, signalModule }, end };
 }
 
 /** The site as it was built last, before an anchor that may have an older one in it: to try pages without building Rust. */
@@ -68,18 +75,18 @@ async function frontOf(anchor: string): Promise<{ url: string; close: () => Prom
   return { url: `http://127.0.0.1:${port}`, close: () => server.close() };
 }
 
-/** The node among the children of a supervisor. */
-function nodeOf(parent: number): number {
+/** The child of a process whose command line has all these words. */
+function childOf(parent: number, ...words: string[]): number {
   const stat = (pid: string) => readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ').at(-1)!.split(' ');
-  const words = (pid: string) => readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0');
+  const line = (pid: string) => readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0');
   const found = readdirSync('/proc').filter((name) => /^\d+$/.test(name)).find((pid) => {
     try {
-      return Number(stat(pid)[1]) === parent && words(pid)[1] === 'node';
+      return Number(stat(pid)[1]) === parent && words.every((word) => line(pid).includes(word));
     } catch {
       return false; // It ended while it was looked at.
     }
   });
-  if (!found) throw new Error(`${parent} has no node`);
+  if (!found) throw new Error(`${parent} has no child ${words.join(' ')}`);
   return Number(found);
 }
 
@@ -133,7 +140,7 @@ export const test = base.extend<{ signedIn: Page; quiet: void }, { network: Netw
 
 export { expect };
 
-/** Looks at a page in both colour schemes: a picture of each, and what axe finds; and on a phone. Dark differs in its colours alone. */
+/** Looks at a page in both colour schemes: a picture of each, and what axe finds; on a phone, and on a wall. Dark differs in its colours alone. */
 export async function look(page: Page, name: string): Promise<void> {
   for (const scheme of ['light', 'dark'] as const) {
     await page.emulateMedia({ colorScheme: scheme });
@@ -150,5 +157,8 @@ export async function look(page: Page, name: string): Promise<void> {
   await page.setViewportSize({ width: 390, height: 800 });
   await expect.poll(() => page.evaluate(() => document.documentElement.scrollWidth), { message: `${name} on a phone` }).toBeLessThanOrEqual(390);
   await page.screenshot({ path: `test-results/pages/${name}-phone.png` });
+  // On a wall it is seen from afar.
+  await page.setViewportSize({ width: 2200, height: 1200 });
+  await page.screenshot({ path: `test-results/pages/${name}-wide.png` });
   await page.setViewportSize({ width, height });
 }
