@@ -10,10 +10,12 @@ use mmn_schema::api::{
 use mmn_schema::body::Body;
 use mmn_schema::dispatch::Input;
 use mmn_schema::encoding::Encoding;
-use mmn_schema::id::{InstanceId, KindName, MeasurementId, TaskId, Tenant};
+use mmn_schema::id::{InstanceId, KindName, MeasurementId, TaskId, Tenant, VpId};
 use mmn_schema::problem::Problem;
+use mmn_schema::status::NetworkStatus;
 use tokio::sync::{broadcast, oneshot};
 
+use crate::availability::Book;
 use crate::history::History;
 use crate::handle::{Accepted, Anchor, Appended, InputCredits, Viewer};
 use crate::metrics::Metrics;
@@ -98,6 +100,14 @@ pub(crate) enum Command {
     },
     Limits {
         reply: Reply<Limits>,
+    },
+    /// Of one vantage point, or of all.
+    Availability {
+        vp: Option<VpId>,
+        reply: Reply<Book>,
+    },
+    Status {
+        reply: Reply<Box<NetworkStatus>>,
     },
     Metrics {
         reply: Reply<Box<Metrics>>,

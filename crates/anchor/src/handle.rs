@@ -17,6 +17,7 @@ use mmn_schema::dispatch::Input;
 use mmn_schema::event::Event;
 use mmn_schema::id::{KindName, MeasurementId, TaskId, Tenant, VpId};
 use mmn_schema::problem::Problem;
+use mmn_schema::status::{Availability, AvailabilityTable, NetworkStatus};
 use tokio::sync::{broadcast, oneshot, watch};
 
 use crate::command::{self, Command, Follow, Historical, Once, Wait};
@@ -360,6 +361,23 @@ impl Anchor {
     pub async fn node_order(&self, vp: &VpId, order: NodeOrder) -> Result<NodeAnswer, Problem> {
         self.vp(vp.as_str()).await?;
         crate::quote::node_order(&self.shared, vp, &order).await
+    }
+
+    /// When a vantage point was there: the last `all` slices, of which `group` each are told as one.
+    pub(crate) async fn availability(&self, vp: VpId, all: usize, group: usize) -> Result<Availability, Problem> {
+        let book = self.ask(|reply| Command::Availability { vp: Some(vp.clone()), reply }).await?;
+        Ok(book.of(vp, all, group))
+    }
+
+    /// The same of all, in a word each.
+    pub(crate) async fn availability_table(&self, all: usize, group: usize) -> Result<AvailabilityTable, Problem> {
+        let book = self.ask(|reply| Command::Availability { vp: None, reply }).await?;
+        tokio::task::spawn_blocking(move || book.table(all, group)).await.map_err(problems::storage_away)
+    }
+
+    /// How the network is doing, with all names.
+    pub async fn status(&self) -> Result<NetworkStatus, Problem> {
+        Ok(*self.ask(|reply| Command::Status { reply }).await?)
     }
 
     /// Whether the anchor can take work. Never fails and never waits.

@@ -20,6 +20,7 @@ pub mod reader;
 
 mod actor;
 mod admission;
+mod availability;
 mod breaker;
 mod clock;
 mod command;
@@ -43,7 +44,9 @@ mod run;
 mod shared;
 mod sketch;
 mod store;
+mod status;
 mod trace;
+mod usage;
 
 #[cfg(feature = "testing")]
 pub use clock::shifted::advance;

@@ -14,6 +14,7 @@ use crate::dispatch::Input;
 use crate::id::{BootId, InstanceId, KindName, MeasurementId, TaskId, Tenant, VpId};
 use crate::outcome::{Outcome, Reason, Summary};
 use crate::select::Selection;
+use crate::status::Usage;
 use crate::time::{Span, Timestamp};
 use crate::vp::{PolicySummary, VantagePoint};
 
@@ -447,6 +448,9 @@ pub struct VpView {
     pub unavailable: Vec<UnavailableKind>,
     /// The modules that its node supervises.
     pub modules: Vec<ModuleStatus>,
+    /// What its node uses.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub usage: Option<Usage>,
     /// When anything was last heard from it, by the anchor's clock.
     pub last_seen_at: Timestamp,
 }
@@ -505,12 +509,15 @@ pub struct ModuleView {
     /// Its last heartbeat.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub heartbeat: Option<Heartbeat>,
+    /// What its process uses; in a lab several instances may share one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub usage: Option<Usage>,
     /// When it was last heard, by the anchor's clock.
     pub last_seen_at: Timestamp,
 }
 
 /// How an instance is, as the anchor sees it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Health {
     /// It has announced itself and is not ready yet.

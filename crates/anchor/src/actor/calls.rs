@@ -51,6 +51,8 @@ impl Actor {
             Command::Modules { reply } => drop(reply.send(Ok(self.registry.module_views(now)))),
             Command::Kinds { reply } => drop(reply.send(Ok(self.registry.kind_views()))),
             Command::Limits { reply } => drop(reply.send(Ok(self.limits()))),
+            Command::Availability { vp, reply } => drop(reply.send(Ok(self.shelf.book.copy(vp.as_ref())))),
+            Command::Status { reply } => drop(reply.send(Ok(Box::new(self.status(now))))),
             Command::Metrics { reply } => drop(reply.send(Ok(Box::new(self.metrics())))),
         }
     }
@@ -64,7 +66,7 @@ impl Actor {
         viewer.may_see(&done.meta.tenant, done.meta.visibility).then(|| done.view())
     }
 
-    fn list(&self, viewer: &Viewer, before: Option<MeasurementId>, limit: usize) -> Listed {
+    pub(super) fn list(&self, viewer: &Viewer, before: Option<MeasurementId>, limit: usize) -> Listed {
         let older = |id: &MeasurementId| before.is_none_or(|before| *id < before);
         let mut running: Vec<_> = self
             .running

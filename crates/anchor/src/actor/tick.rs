@@ -66,6 +66,8 @@ impl Actor {
         if self.ticks.is_multiple_of(SLOW) {
             let at = clock::wall();
             self.bound_histories();
+            self.look_at_processes(now);
+            self.write_up_availability(now);
             self.keys.prune(at);
             let running = &self.running;
             self.retries.prune(|id, index| {

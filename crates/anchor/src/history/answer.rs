@@ -70,7 +70,7 @@ impl History {
         };
         let start = |at: i64, width: usize| {
             let (wide, first) = wide(width);
-            at - (at - first).rem_euclid(wide)
+            at.saturating_sub(at.saturating_sub(first).rem_euclid(wide))
         };
         let many = |width: usize| {
             let of_row = |row: &Row| {

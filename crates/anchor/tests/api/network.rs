@@ -25,7 +25,7 @@ use mmn_schema::outcome::{Outcome, Summary};
 use mmn_schema::subject::Subject;
 use mmn_schema::time::Timestamp;
 use tokio::sync::{oneshot, watch};
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 pub(crate) const VP: &str = "aaaaaaaaaaaaaaaa";
 
@@ -91,6 +91,24 @@ impl Network {
             jti: format!("token-{tenant}"),
         };
         token::mint(&self.key, &claims).unwrap()
+    }
+
+    /// Another anchor of the network, which stands by: its API, for as long as what is given lives.
+    pub(crate) async fn second(&self) -> (SocketAddr, DropGuard) {
+        let mut config = Config::default();
+        config.bus.urls = vec![self.server.url()];
+        config.bus.creds = self.server.anchor_dir("a2");
+        config.api.token_key = Some(self.server.dir().join("anchor-a1/api.key"));
+        config.api.listen = SocketAddr::from(([127, 0, 0, 1], 0));
+        let (ready, url) = oneshot::channel();
+        let shutdown = self.shutdown.child_token();
+        let until = shutdown.clone();
+        std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(mmn_anchor::run(config, ready, until))
+        });
+        let url = url.await.unwrap().url;
+        (url.split_once("://").unwrap().1.parse().unwrap(), shutdown.drop_guard())
     }
 
     /// Lets the module answer, or hold its answers back.
@@ -166,7 +184,7 @@ impl Echo {
                     sent_at: Timestamp::from_unix_ns(0),
                     interval_ms: 500,
                     state: InstanceState::Ready,
-                    load: Load::default(),
+                    load: Load { rss_bytes: Some(7_000_000), process: Some(7), ..Load::default() },
                     clock: None,
                 };
                 let payload = Encoding::Json.encode(&beat).unwrap();

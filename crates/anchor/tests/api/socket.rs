@@ -14,7 +14,7 @@ use tokio_tungstenite::tungstenite::{Error, Message};
 
 use super::network::Network;
 
-struct Socket(WebSocketStream<TcpStream>);
+pub(crate) struct Socket(WebSocketStream<TcpStream>);
 
 impl Socket {
     async fn open(network: &Network) -> Self {
@@ -22,7 +22,7 @@ impl Socket {
         Self::open_with(network, &[("authorization", &authorization)]).await.unwrap()
     }
 
-    async fn open_with(network: &Network, fields: &[(&'static str, &str)]) -> Result<Self, Error> {
+    pub(crate) async fn open_with(network: &Network, fields: &[(&'static str, &str)]) -> Result<Self, Error> {
         Self::open_on(TcpStream::connect(network.address).await.unwrap(), network, fields).await
     }
 
@@ -37,6 +37,17 @@ impl Socket {
             request.headers_mut().insert(*name, value.parse().unwrap());
         }
         tokio_tungstenite::client_async(request, stream).await.map(|(socket, _)| Self(socket))
+    }
+
+    /// What the anchor says when it closes.
+    pub(crate) async fn farewell(&mut self) -> String {
+        loop {
+            match self.0.next().await.unwrap().unwrap() {
+                Message::Close(Some(frame)) => return frame.reason.to_string(),
+                Message::Close(None) => return String::new(),
+                _ => {}
+            }
+        }
     }
 
     async fn say(&mut self, message: &FromClient) {
