@@ -27,6 +27,7 @@ test('vantage points are found by the grammar of selections', async ({ signedIn:
   await expect(page.getByRole('heading', { name: /ams1/ })).toBeVisible();
   await expect(page.getByText('198.18.0.3')).toBeVisible();
   await expect(page.getByText(/packets a second over all modules/)).toBeVisible();
+  await expect(page.getByRole('img', { name: /of the time that was seen|nobody saw/ })).toBeVisible();
   await look(page, 'vantage-point');
 });
 
@@ -37,6 +38,8 @@ test('modules are shown, and take orders', async ({ signedIn: page }) => {
   await expect(row).toHaveCount(1);
   await expect(row).toContainText('healthy');
   await look(page, 'modules');
+  await row.getByRole('button', { name: /^Drain/ }).click();
+  await expect(page.getByRole('status').filter({ hasText: 'Drain' })).toBeVisible();
   await row.getByRole('button', { name: /^Restart/ }).click();
   await expect(page.getByRole('status').filter({ hasText: 'Restart' })).toBeVisible();
 });

@@ -25,7 +25,7 @@ export type Network = {
 /** Starts one of this machine alone. */
 export const here = () => start([]);
 
-const LAB = ['--lab', join(root, 'examples/lab/world.toml'), '--lab-driver', 'in-process'];
+export const LAB = ['--lab', join(root, 'examples/lab/world.toml'), '--lab-driver', 'in-process'];
 
 /** Starts one, of the simulated Internet unless told. */
 export async function start(more: readonly string[] = LAB): Promise<{ network: Network; end: () => Promise<void> }> {
