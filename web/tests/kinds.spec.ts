@@ -144,7 +144,7 @@ test.describe('on this machine', () => {
     }
   });
 
-  test('a module that is killed is seen lost, and back', async ({ browser }) => {
+  test('a module that is killed is seen lost, and back; it is drained and restarted', async ({ browser }) => {
     const { network, end } = await here();
     const context = await browser.newContext();
     try {
@@ -157,7 +157,14 @@ test.describe('on this machine', () => {
       await expect(events.getByText(/^module-(joined|healthy)$/).first()).toBeVisible();
       await page.getByRole('link', { name: 'Modules' }).click();
       await page.getByLabel('Filter').fill('packet');
-      await expect(page.getByRole('row').filter({ hasText: 'packet' }).filter({ hasText: 'healthy' })).toHaveCount(1);
+      const row = page.getByRole('row').filter({ hasText: 'packet' });
+      await expect(row.filter({ hasText: 'healthy' })).toHaveCount(1);
+      await row.getByRole('button', { name: /^Drain/ }).click();
+      await expect(page.getByRole('status').filter({ hasText: 'packet: Drain: the node has done it' })).toBeVisible();
+      await expect(row.filter({ hasText: 'healthy' })).toHaveCount(0);
+      await row.first().getByRole('button', { name: /^Restart/ }).click();
+      await expect(page.getByRole('status').filter({ hasText: 'packet: Restart: the node has done it' })).toBeVisible();
+      await expect(row.filter({ hasText: 'healthy' })).toHaveCount(1);
     } finally {
       await context.close();
       await end();
