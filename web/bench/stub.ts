@@ -12,8 +12,11 @@ const SITE = new URL('../dist/site', import.meta.url).pathname;
 const TYPES: Record<string, string> = { '.html': 'text/html', '.js': 'text/javascript', '.css': 'text/css', '.svg': 'image/svg+xml' };
 const TICK_MS = 20;
 
+/** The sums of what was recorded, as the page asks for them. */
+export type Rollups = { merged: Rollup[]; byVp: Rollup[]; apart: Rollup[] };
+
 /** A stream: records of one measurement that come at `rate` per second for `seconds`, made of recorded ones. */
-export type Replay = { measurement: Measurement; recorded: ResultRecord[]; rollups: (sent: number) => Rollup[]; rate: number; seconds: number };
+export type Replay = { measurement: Measurement; recorded: ResultRecord[]; rollups: Rollups; rate: number; seconds: number };
 export type World = { vps?: VpView[]; kinds?: KindView[]; replay?: Replay };
 
 export async function serve(world: World): Promise<{ url: string; end: () => Promise<void> }> {
@@ -62,10 +65,6 @@ class Streamed {
     const { measurement } = this.replay;
     const over = this.sent === this.all;
     return { ...measurement, state: over ? 'done' : 'running', done_at: over ? new Date().toISOString() : null, ledger: this.ledger };
-  }
-
-  get rollups(): Rollup[] {
-    return this.replay.rollups(this.sent);
   }
 
   subscribe(socket: WebSocket, id: number, credits: number): void {
@@ -129,7 +128,7 @@ async function answer(world: World, stream: Streamed | undefined, selecting: (te
   }
   const of = stream && `/api/v1/measurements/${stream.replay.measurement.id}`;
   if (pathname === of) return json(stream!.measurement);
-  if (pathname === `${of}/rollups`) return page(stream!.rollups);
+  if (pathname === `${of}/rollups`) return page(stream!.replay.rollups[searchParams.has('merge') ? 'merged' : searchParams.get('interval') === 'all' ? 'byVp' : 'apart']);
   if (pathname === `${of}/results` && searchParams.has('last')) return page();
   if (pathname.startsWith('/api/')) {
     response.statusCode = 404;
