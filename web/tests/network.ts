@@ -52,11 +52,17 @@ export async function start(more: readonly string[] = LAB): Promise<{ network: N
   const url = front?.url ?? anchor;
   const token = readFileSync(join(data, 'creds/client.token'), 'utf8').trim();
   const api = async <T>(path: string, body?: unknown): Promise<T> => {
-    const response = await fetch(url + path, {
+    const ask = () => fetch(url + path, {
       method: body === undefined ? 'GET' : 'POST',
       headers: { Authorization: `Bearer ${token}`, 'Content-Type': 'application/json' },
       ...(body === undefined ? {} : { body: JSON.stringify(body) }),
     });
+    let response = await ask();
+    // An anchor that can't take work for a moment says when to come back.
+    for (let left = 5; left > 0 && response.status === 503; left -= 1) {
+      await new Promise((resolve) => setTimeout(resolve, 1000 * Number(response.headers.get('retry-after') ?? 1)));
+      response = await ask();
+    }
     expect(response.ok, await response.clone().text()).toBe(true);
     return (await response.json()) as T;
   };
