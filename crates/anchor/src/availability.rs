@@ -170,16 +170,15 @@ impl Book {
         // Whole groups end with the slice that is not over; the first one may be short of some.
         let whole = (all.div_ceil(group) * group) as u64;
         let first = self.now.saturating_add(1).saturating_sub(whole).saturating_mul(SLICE_S.into());
-        let start = Timestamp::from_unix_ns(i64::try_from(first).unwrap_or(i64::MAX).saturating_mul(1_000_000_000));
+        let start =
+            Timestamp::from_unix_ns(i64::try_from(first).unwrap_or(i64::MAX).saturating_mul(1_000_000_000));
         (start, u64::from(SLICE_S) * group as u64 * 1_000_000_000)
     }
 
     /// All of it as it is written down, in parts.
     pub(crate) fn pages(&self) -> Vec<Vec<u8>> {
         let (mut pages, mut vps, mut bytes) = (Vec::new(), Vec::new(), 0);
-        let write = |vps: Vec<(VpId, Strip)>| {
-            Encoding::Cbor.encode(&Page { now: self.now, vps }).ok()
-        };
+        let write = |vps: Vec<(VpId, Strip)>| Encoding::Cbor.encode(&Page { now: self.now, vps }).ok();
         for (vp, strip) in &self.vps {
             bytes += 48 + strip.runs.len() * 16;
             vps.push((vp.clone(), strip.clone()));
@@ -255,7 +254,9 @@ impl Strip {
             State::Lost => 2,
             State::Stopped => 3,
         };
-        let room = u16::try_from(SLICE_S).unwrap_or(u16::MAX).saturating_sub(self.now.iter().fold(0, |sum, seconds| sum.saturating_add(*seconds)));
+        let room = u16::try_from(SLICE_S)
+            .unwrap_or(u16::MAX)
+            .saturating_sub(self.now.iter().fold(0, |sum, seconds| sum.saturating_add(*seconds)));
         if let Some(sum) = self.now.get_mut(at) {
             *sum += seconds.min(room);
         }
@@ -325,7 +326,11 @@ mod tests {
     /// Each ten seconds, up to `until`.
     fn pass(book: &mut Book, from: u64, until: u64, health: Option<Health>) {
         for second in (from..until).step_by(10) {
-            book.watch(at(second), 10, health.map(|health| (vp(0), health)).iter().map(|(vp, health)| (vp, *health)));
+            book.watch(
+                at(second),
+                10,
+                health.map(|health| (vp(0), health)).iter().map(|(vp, health)| (vp, *health)),
+            );
         }
     }
 

@@ -16,8 +16,8 @@ use mmn_schema::status::NetworkStatus;
 use tokio::sync::{broadcast, oneshot};
 
 use crate::availability::Book;
-use crate::history::History;
 use crate::handle::{Accepted, Anchor, Appended, InputCredits, Viewer};
+use crate::history::History;
 use crate::metrics::Metrics;
 use crate::store::record::Fresh;
 use crate::trace::TaskState;

@@ -30,7 +30,9 @@ pub fn kept(bytes: &[u8]) {
     }
     let _ = again::<Roll>(bytes);
     if let Ok(history) = History::read(bytes) {
-        for (merge, interval) in [(false, Interval::Finest), (true, Interval::Ns(60_000_000_000)), (true, Interval::All)] {
+        for (merge, interval) in
+            [(false, Interval::Finest), (true, Interval::Ns(60_000_000_000)), (true, Interval::All)]
+        {
             let ask = RollupAsk { merge, interval, quantiles: 3, ..RollupAsk::default() };
             let _ = history.answer(MeasurementId::new(1, &[7; 10]), &ask);
         }

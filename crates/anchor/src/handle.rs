@@ -364,13 +364,22 @@ impl Anchor {
     }
 
     /// When a vantage point was there: the last `all` slices, of which `group` each are told as one.
-    pub(crate) async fn availability(&self, vp: VpId, all: usize, group: usize) -> Result<Availability, Problem> {
+    pub(crate) async fn availability(
+        &self,
+        vp: VpId,
+        all: usize,
+        group: usize,
+    ) -> Result<Availability, Problem> {
         let book = self.ask(|reply| Command::Availability { vp: Some(vp.clone()), reply }).await?;
         Ok(book.of(vp, all, group))
     }
 
     /// The same of all, in a word each.
-    pub(crate) async fn availability_table(&self, all: usize, group: usize) -> Result<AvailabilityTable, Problem> {
+    pub(crate) async fn availability_table(
+        &self,
+        all: usize,
+        group: usize,
+    ) -> Result<AvailabilityTable, Problem> {
         let book = self.ask(|reply| Command::Availability { vp: None, reply }).await?;
         tokio::task::spawn_blocking(move || book.table(all, group)).await.map_err(problems::storage_away)
     }

@@ -43,16 +43,16 @@ mod rise;
 mod run;
 mod shared;
 mod sketch;
-mod store;
 mod status;
+mod store;
 mod trace;
 mod usage;
 
 #[cfg(feature = "testing")]
 pub use clock::shifted::advance;
 pub use config::Config;
-pub use history::answer::{Interval, RollupAsk};
 pub use handle::{Accepted, Anchor, Appended, InputCredits, PageRequest, Readiness, Viewer};
+pub use history::answer::{Interval, RollupAsk};
 pub use metrics::Metrics;
 pub use reader::{Next, ResultReader};
 pub use run::{Ready, RunError, run};

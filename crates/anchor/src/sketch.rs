@@ -131,7 +131,11 @@ impl Sketch {
                 median: value,
                 q3: value,
                 max: value,
-                quantiles: if of == 0 { Vec::new() } else { vec![value; usize::try_from(of + 1).unwrap_or(1)] },
+                quantiles: if of == 0 {
+                    Vec::new()
+                } else {
+                    vec![value; usize::try_from(of + 1).unwrap_or(1)]
+                },
             },
             Self::Many(many) => {
                 let Many { count, sum, min, max, .. } = **many;
@@ -200,7 +204,8 @@ impl Many {
     /// The numbers at so many parts of the way from the least to the greatest.
     fn quantiles(&self, parts: RangeInclusive<u64>, of: u64) -> impl Iterator<Item = f64> + '_ {
         let middle = |bucket: i32| (f64::from(bucket) * LN_GAMMA).exp() * 2.0 / (1.0 + LN_GAMMA.exp());
-        let negative = self.negative.iter().rev().map(move |&(bucket, count)| (-middle(bucket), count.into()));
+        let negative =
+            self.negative.iter().rev().map(move |&(bucket, count)| (-middle(bucket), count.into()));
         let positive = self.positive.iter().map(move |&(bucket, count)| (middle(bucket), count.into()));
         let mut numbers = negative.chain([(0.0, self.zero)]).chain(positive);
         let (mut below, mut at) = (0_u64, self.max);

@@ -61,7 +61,9 @@ pub(crate) fn processes(registry: &Registry, now: Instant) -> Vec<Process> {
     }
     let mut all: Vec<_> = all.into_values().collect();
     let cpu = |process: &Process| process.usage.cpu_percent.unwrap_or_default();
-    all.sort_by(|one, other| cpu(other).total_cmp(&cpu(one)).then_with(|| one.instances.cmp(&other.instances)));
+    all.sort_by(|one, other| {
+        cpu(other).total_cmp(&cpu(one)).then_with(|| one.instances.cmp(&other.instances))
+    });
     all
 }
 

@@ -196,12 +196,13 @@ async fn a_history_that_is_too_large_for_one_message_is_kept_in_several() {
     let server = TestServer::start().await;
     // Messages are a small part of what there is room for.
     let anchor = TestAnchor::start_with(&server, "a1", |config| config.ledger.max_bytes = 4 << 20).await;
-    let names: Vec<String> = (0..300).map(|number| format!("v{number}")).collect();
+    let names: Vec<(String, String)> =
+        (0..300).map(|number| (format!("v{number}"), format!("noop-{number}"))).collect();
     let modules = futures::future::join_all(
-        names.iter().map(|name| FakeModule::start(&server, name, "noop-1", Behaviour::default())),
+        names.iter().map(|(vp, name)| FakeModule::start(&server, vp, name, Behaviour::default())),
     );
     let modules = modules.await;
-    for name in &names {
+    for (name, _) in &names {
         anchor.offers(name, "noop").await;
     }
     let id = anchor.anchor.accept(&tenant(), request(3, "all"), None).await.unwrap().measurement.id;

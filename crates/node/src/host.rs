@@ -38,7 +38,9 @@ pub(crate) fn interface_bytes() -> Option<(u64, u64)> {
 fn net_dev(text: &str) -> Option<(u64, u64)> {
     let mut sums = None;
     for line in text.lines() {
-        let Some((name, counters)) = line.split_once(':').filter(|(name, _)| name.trim() != "lo") else { continue };
+        let Some((name, counters)) = line.split_once(':').filter(|(name, _)| name.trim() != "lo") else {
+            continue;
+        };
         let mut counters = counters.split_ascii_whitespace().map(str::parse::<u64>);
         let (Some(Ok(received)), Some(Ok(sent))) = (counters.next(), counters.nth(7)) else {
             tracing::debug!(name, "an interface's counters can't be read");

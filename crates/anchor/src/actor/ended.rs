@@ -33,7 +33,14 @@ const MAX_ENDED_BYTES: usize = 16 * 1024 * 1024;
 
 impl Ended {
     pub(super) fn new(most: usize) -> Self {
-        Self { by_id: BTreeMap::new(), order: VecDeque::new(), most, bytes: 0, evicted: 0, histories: VecDeque::new() }
+        Self {
+            by_id: BTreeMap::new(),
+            order: VecDeque::new(),
+            most,
+            bytes: 0,
+            evicted: 0,
+            histories: VecDeque::new(),
+        }
     }
 
     /// Enters one whose end is not kept yet: it stays until it is.

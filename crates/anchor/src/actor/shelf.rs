@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use async_nats::jetstream::kv;
-use futures::StreamExt;
 use mmn_bus::jetstream::Bucket;
 use tokio::task::JoinHandle;
 
@@ -36,6 +35,11 @@ const GOODBYE: Duration = Duration::from_millis(500);
 /// How long it is kept after an anchor wrote it.
 const KEPT: Duration = Duration::from_secs(8 * 24 * 3600);
 
+/// Under which key a part is kept.
+fn key(part: usize) -> String {
+    format!("p{part}")
+}
+
 impl Shelf {
     pub(super) fn new(now: Instant) -> Self {
         Self { book: Book::default(), bucket: None, seen: now, written: now, writing: None }
@@ -48,11 +52,8 @@ impl Shelf {
             let bucket = Bucket { replicas, max_age: Some(KEPT), ..Bucket::new(name) };
             let bucket = shared.bus.ensure_bucket(&bucket).await.map_err(|error| error.to_string())?;
             let mut pages = Vec::new();
-            let mut keys = bucket.keys().await.map_err(|error| error.to_string())?;
-            while let Some(key) = keys.next().await {
-                let key = key.map_err(|error| error.to_string())?;
-                let page = bucket.get(key).await.map_err(|error| error.to_string())?;
-                pages.extend(page.map(Vec::from));
+            while let Some(page) = bucket.get(key(pages.len())).await.map_err(|error| error.to_string())? {
+                pages.push(Vec::from(page));
             }
             Ok::<_, String>((bucket, pages))
         };
@@ -62,7 +63,9 @@ impl Shelf {
                 self.bucket = Some(bucket);
             }
             Ok(Err(error)) => tracing::warn!(error, "the vantage points' availability is not kept"),
-            Err(_) => tracing::warn!("the vantage points' availability is not kept: the storage does not answer"),
+            Err(_) => {
+                tracing::warn!("the vantage points' availability is not kept: the storage does not answer")
+            }
         }
         (self.seen, self.written) = (clock::now(), clock::now());
     }
@@ -74,7 +77,7 @@ impl Shelf {
         let pages = self.book.pages();
         self.writing = Some(tokio::spawn(async move {
             for (number, page) in pages.into_iter().enumerate() {
-                if let Err(error) = bucket.put(format!("p{number:04}"), page.into()).await {
+                if let Err(error) = bucket.put(key(number), page.into()).await {
                     tracing::debug!(%error, "the vantage points' availability was not written");
                     return;
                 }
@@ -93,20 +96,20 @@ impl Shelf {
 
 impl Actor {
     pub(super) fn write_up_availability(&mut self, now: Instant) {
-        let shelf = &mut self.shelf;
-        let time = now.saturating_duration_since(shelf.seen);
+        let kept = &mut self.shelf;
+        let time = now.saturating_duration_since(kept.seen);
         // Who is cut off sees nobody.
         if time > LOOKED_AWAY || !self.shared.is_connected() {
-            shelf.seen = now;
+            kept.seen = now;
             return;
         }
         let seconds = u16::try_from(time.as_secs()).unwrap_or(u16::MAX);
-        shelf.seen += Duration::from_secs(seconds.into());
+        kept.seen += Duration::from_secs(seconds.into());
         let vps = self.registry.vps.iter().map(|(id, vp)| (id, vp.health));
-        shelf.book.watch(clock::wall(), seconds, vps);
-        if now.saturating_duration_since(shelf.written) >= EACH && self.shared.holds() {
-            shelf.written = now;
-            shelf.write();
+        kept.book.watch(clock::wall(), seconds, vps);
+        if now.saturating_duration_since(kept.written) >= EACH && self.shared.holds() {
+            kept.written = now;
+            kept.write();
         }
     }
 }

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, HashSet};
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Instant;
 
-use mmn_schema::api::{Health, Ledger};
 use mmn_schema::announce::Load;
+use mmn_schema::api::{Health, Ledger};
 use mmn_schema::outcome::Outcome;
 use mmn_schema::status::{KindStatus, NetworkStatus, Process, ProcessRole};
 use mmn_schema::time::Timestamp;
@@ -68,7 +68,16 @@ impl Actor {
             .filter_map(|(role, meter)| {
                 let usage = meter.usage()?;
                 let (module, vp, vp_name, health) = (None, None, None, None);
-                Some(Process { role, module, vp, vp_name, instances: Vec::new(), simulated: false, health, usage })
+                Some(Process {
+                    role,
+                    module,
+                    vp,
+                    vp_name,
+                    instances: Vec::new(),
+                    simulated: false,
+                    health,
+                    usage,
+                })
             })
             .collect();
         all.extend(processes(&self.registry, now));

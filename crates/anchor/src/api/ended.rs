@@ -86,7 +86,11 @@ impl Ended {
 
     /// Ends a session. When it returns, that is kept.
     pub(crate) async fn end(&self, anchor: &Anchor, claims: &Claims) -> Result<(), Problem> {
-        let may = self.ends.lock().unwrap_or_else(PoisonError::into_inner).take(clock::now(), ENDS_PER_S, ENDS_BURST);
+        let may = self.ends.lock().unwrap_or_else(PoisonError::into_inner).take(
+            clock::now(),
+            ENDS_PER_S,
+            ENDS_BURST,
+        );
         if !may {
             return Err(Problem::new(429, "rate-limited", "Too many requests")
                 .detail("too many sessions were ended in a short time")
@@ -137,7 +141,10 @@ impl Ended {
 }
 
 /// Waits for the bucket no longer than a browser would.
-async fn patiently<T>(anchor: &Anchor, answer: impl Future<Output = Result<T, Problem>>) -> Result<T, Problem> {
+async fn patiently<T>(
+    anchor: &Anchor,
+    answer: impl Future<Output = Result<T, Problem>>,
+) -> Result<T, Problem> {
     if !anchor.shared().is_connected() {
         return Err(problems::not_ready(&anchor.readiness().detail));
     }

@@ -54,7 +54,8 @@ mod tests {
     #[test]
     fn after_a_few_wrong_tries_one_waits() {
         let (guesses, start) = (Guesses::default(), crate::clock::now());
-        let [own, same, other]: [IpAddr; 3] = ["2001:db8::1", "2001:db8::2", "192.0.2.1"].map(|text| text.parse().unwrap());
+        let [own, same, other]: [IpAddr; 3] =
+            ["2001:db8::1", "2001:db8::2", "192.0.2.1"].map(|text| text.parse().unwrap());
         for _ in 0..FREE - 1 {
             guesses.wrong(own, start);
             assert_eq!(guesses.wait(own, start), None);

@@ -99,21 +99,26 @@ impl History {
         let wanted = |name: &String| ask.numbers.as_ref().is_none_or(|names| names.contains(name));
         let wanted: Vec<_> = self.names.iter().enumerate().filter(|(_, name)| wanted(name)).collect();
         let interval_ns = u64::try_from(wide(width).0).unwrap_or_default();
-        let rollup = |((start, vp), (sums, simulated)): ((i64, Option<&VpId>), (Cow<'_, Sums>, bool))| Rollup {
-            measurement,
-            vp: vp.cloned(),
-            start: Timestamp::from_unix_ns(start),
-            interval_ns,
-            outcomes: Outcome::ALL.into_iter().zip(sums.outcomes).filter(|(_, count)| *count > 0).collect(),
-            answered: sums.answered,
-            numbers: wanted
-                .iter()
-                .filter_map(|(at, name)| {
-                    Some(((*name).clone(), sums.numbers.get(*at)?.number(ask.quantiles)?))
-                })
-                .collect(),
-            simulated,
-        };
+        let rollup =
+            |((start, vp), (sums, simulated)): ((i64, Option<&VpId>), (Cow<'_, Sums>, bool))| Rollup {
+                measurement,
+                vp: vp.cloned(),
+                start: Timestamp::from_unix_ns(start),
+                interval_ns,
+                outcomes: Outcome::ALL
+                    .into_iter()
+                    .zip(sums.outcomes)
+                    .filter(|(_, count)| *count > 0)
+                    .collect(),
+                answered: sums.answered,
+                numbers: wanted
+                    .iter()
+                    .filter_map(|(at, name)| {
+                        Some(((*name).clone(), sums.numbers.get(*at)?.number(ask.quantiles)?))
+                    })
+                    .collect(),
+                simulated,
+            };
         sums.into_iter().map(rollup).collect()
     }
 

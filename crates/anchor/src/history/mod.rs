@@ -456,7 +456,11 @@ mod tests {
         }
         assert!(most <= MAX_WEIGHT + (1 << 20), "{most}");
         let (width, all) = history.all.as_ref().unwrap();
-        assert_eq!((WIDTHS[*width], all.slices.len(), count(all)), (100 * MS, 30, 300_000), "as fine as ever");
+        assert_eq!(
+            (WIDTHS[*width], all.slices.len(), count(all)),
+            (100 * MS, 30, 300_000),
+            "as fine as ever"
+        );
         assert_eq!(history.rows.len(), 10_000);
     }
 

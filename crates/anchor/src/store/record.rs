@@ -7,9 +7,7 @@
 use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
-use mmn_schema::api::{
-    Coverage, Cursor, Ledger, Measurement, MeasurementState, ResultRecord, Visibility,
-};
+use mmn_schema::api::{Coverage, Cursor, Ledger, Measurement, MeasurementState, ResultRecord, Visibility};
 use mmn_schema::body::Body;
 use mmn_schema::dispatch::{Input, Record};
 use mmn_schema::id::{AnchorId, Epoch, InstanceId, KindName, MeasurementId, TaskId, Tenant, VpId};

@@ -96,7 +96,8 @@ async fn a_session_that_was_ended_holds_nowhere() {
     assert_eq!(socket.farewell().await, "the session has ended");
     // Nor does it as a bearer token, or as a way to another session.
     let token = cookie.split_once('=').unwrap().1;
-    let bearer = ask(&network, Method::GET, "/api/v1/whoami").field("authorization", format!("Bearer {token}"));
+    let bearer =
+        ask(&network, Method::GET, "/api/v1/whoami").field("authorization", format!("Bearer {token}"));
     assert_eq!(bearer.send().await.status, StatusCode::UNAUTHORIZED);
     assert_eq!(sign_in(&network, &json!({ "token": token })).await.reason(), "unauthorized");
     // An anchor that has never heard of it looks it up.
@@ -118,7 +119,10 @@ async fn whoever_guesses_has_to_wait() {
     }
     let right = sign_in(&network, &json!({ "token": network.token })).await;
     assert_eq!((right.status, &*right.reason()), (StatusCode::TOO_MANY_REQUESTS, "rate-limited"));
-    assert!(right.header("retry-after").parse::<u64>().is_ok_and(|seconds| (1..=13).contains(&seconds)), "{right:?}");
+    assert!(
+        right.header("retry-after").parse::<u64>().is_ok_and(|seconds| (1..=13).contains(&seconds)),
+        "{right:?}"
+    );
 }
 
 #[tokio::test]

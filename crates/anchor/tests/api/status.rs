@@ -38,7 +38,9 @@ async fn whoever_is_signed_in_sees_processes_and_counts() {
     let asked = json!({ "kind": "echo", "inputs": ["a", "b"], "from": "all" });
     assert_eq!(post(&network, "/api/v1/measurements?wait=30s", &asked).await.status, StatusCode::OK);
     let all = |status: &Value| {
-        process(status, "anchor").is_some() && process(status, "module").is_some() && status["ledger"]["ok"] == 2
+        process(status, "anchor").is_some()
+            && process(status, "module").is_some()
+            && status["ledger"]["ok"] == 2
     };
     let status = once(&network, STATUS, all).await;
     let module = process(&status, "module").unwrap();
@@ -63,11 +65,17 @@ async fn anybody_sees_what_is_public_and_no_names() {
         });
         assert_eq!(post(&network, "/api/v1/measurements?wait=30s", &asked).await.status, StatusCode::OK);
     }
-    once(&network, STATUS, |status| process(status, "module").is_some() && status["public"][0]["state"] == "done").await;
+    once(&network, STATUS, |status| {
+        process(status, "module").is_some() && status["public"][0]["state"] == "done"
+    })
+    .await;
     let answer = anonymous(&network).await;
     let status = answer.json();
     assert_eq!((answer.status, &status["public"].as_array().unwrap().len()), (StatusCode::OK, &1));
-    assert_eq!((&status["public"][0]["label"], &status["public"][0]["vps"]), (&json!("for-everybody"), &json!(1)));
+    assert_eq!(
+        (&status["public"][0]["label"], &status["public"][0]["vps"]),
+        (&json!("for-everybody"), &json!(1))
+    );
     assert!(process(&status, "module").unwrap()["usage"]["rss_bytes"].is_u64());
     let text = String::from_utf8(answer.body.to_vec()).unwrap();
     for secret in [VP, "echo-1", "none-of-yours", "default", "192.0.2", "127.0.0.1", "vp_name", "tenant"] {
@@ -82,7 +90,7 @@ async fn anybody_sees_what_is_public_and_no_names() {
 
 #[tokio::test]
 async fn a_vantage_point_that_is_there_is_seen_to_be() {
-    let network = Network::start().await;
+    let mut network = Network::start().await;
     let path = format!("/api/v1/vps/{VP}/availability?for=1h&slices=1");
     let there = |answer: &Value| {
         let slice = &answer["slices"][0];
@@ -95,7 +103,35 @@ async fn a_vantage_point_that_is_there_is_seen_to_be() {
     let strip = table["vps"][0]["strip"].as_str().unwrap();
     assert!(strip.len() == 3 && strip.ends_with(['u', 'd']), "{strip}");
     for wrong in ["for=200h", "for=0s", "slices=0", "slices=2000", "hours=3"] {
-        assert_eq!(get(&network, format!("/api/v1/availability?{wrong}")).await.reason(), "bad-request", "{wrong}");
+        assert_eq!(
+            get(&network, format!("/api/v1/availability?{wrong}")).await.reason(),
+            "bad-request",
+            "{wrong}"
+        );
     }
     assert_eq!(get(&network, "/api/v1/vps/nobody/availability").await.status, StatusCode::NOT_FOUND);
+
+    // The next anchor goes on with it.
+    let seen = |answer: &Value| {
+        let slices = answer["slices"].as_array().unwrap().iter();
+        slices
+            .map(|slice| slice["up_s"].as_u64().unwrap() + slice["degraded_s"].as_u64().unwrap())
+            .sum::<u64>()
+    };
+    let before = seen(&once(&network, &path, |answer| seen(answer) >= 3).await);
+    network.restart().await;
+    let ready = async {
+        let mut ticks = tokio::time::interval(std::time::Duration::from_millis(20));
+        loop {
+            ticks.tick().await;
+            let table = get(&network, "/api/v1/availability?for=1h&slices=1").await;
+            if table.status == StatusCode::OK {
+                return table.json();
+            }
+        }
+    };
+    let table = tokio::time::timeout(std::time::Duration::from_secs(30), ready).await.unwrap();
+    assert_eq!(table["vps"][0]["vp"], VP, "{table}");
+    let answer = once(&network, &path, |_| true).await;
+    assert!(seen(&answer) >= before, "{before} {answer}");
 }
