@@ -29,7 +29,8 @@ const NDJSON: &str = "application/x-ndjson";
 const EVENTS: &str = "text/event-stream";
 /// The most records of a page.
 const MAX_PAGE: u64 = 10_000;
-const LAST_ALONE: &str = "query parameter `last`: it is within 1 to 10000, of a page, and stands without `after` and `limit`";
+const LAST_ALONE: &str =
+    "query parameter `last`: it is within 1 to 10000, of a page, and stands without `after` and `limit`";
 
 pub(crate) fn routes() -> Vec<Route> {
     vec![

@@ -41,7 +41,12 @@ async fn a_page_of_the_newest_ends_with_the_last() {
     let network = Network::start().await;
     let id = measure(&network, 3000, "?wait=30s").await;
     let cursors = |page: &Value| -> Vec<String> {
-        page["items"].as_array().unwrap().iter().map(|item| item["cursor"].as_str().unwrap().to_owned()).collect()
+        page["items"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|item| item["cursor"].as_str().unwrap().to_owned())
+            .collect()
     };
     let of = |query: &str| format!("/api/v1/measurements/{id}/results{query}");
     let all = cursors(&get(&network, of("?limit=10000")).await.json());
