@@ -133,7 +133,7 @@ impl Book {
 
     /// One vantage point in the last `all` slices, of which `group` each are told as one.
     pub(crate) fn of(&self, vp: VpId, all: usize, group: usize) -> Availability {
-        let slices = self.vps.get(&vp).map(|strip| strip.slices(all)).unwrap_or_else(|| vec![[0; 4]; all]);
+        let slices = self.vps.get(&vp).map_or_else(|| vec![[0; 4]; all], |strip| strip.slices(all));
         let (start, slice_ns) = self.times(all, group);
         let told = |slices: &[Seconds]| {
             let [up_s, degraded_s, lost_s, stopped_s] = sum(slices);

@@ -148,6 +148,7 @@ impl Sketch {
     }
 
     /// What it holds, as different numbers even if they are not.
+    #[expect(clippy::unnecessary_box_returns, reason = "it is put back where it was")]
     fn take(&mut self) -> Box<Many> {
         match std::mem::take(self) {
             Self::Many(many) => many,

@@ -344,7 +344,7 @@ impl Actor {
         let mut ears = Ears::open(&self.shared, &self.id, &self.inbox).await?;
         self.shared.activate(self.store.clone());
         self.look_at_store();
-        self.shelf.open(&self.shared, self.config.bus.replicas).await;
+        Box::pin(self.shelf.open(&self.shared, self.config.bus.replicas)).await;
         self.discover();
         self.settle().await;
         self.shared.say(true, "ready");
@@ -400,7 +400,7 @@ impl Actor {
             tracing::info!(writes = self.writes.len(), "some writes were not acknowledged at the end");
         }
         if self.shared.holds() {
-            self.shelf.close().await;
+            Box::pin(self.shelf.close()).await;
         }
         // Else the next anchor would be sent again what this one has kept.
         if self.shared.holds() {

@@ -64,7 +64,7 @@ impl Shelf {
             }
             Ok(Err(error)) => tracing::warn!(error, "the vantage points' availability is not kept"),
             Err(_) => {
-                tracing::warn!("the vantage points' availability is not kept: the storage does not answer")
+                tracing::warn!("the vantage points' availability is not kept: the storage does not answer");
             }
         }
         (self.seen, self.written) = (clock::now(), clock::now());

@@ -57,7 +57,7 @@ pub(super) struct AvailabilityQuery {
 impl AvailabilityQuery {
     /// How many slices as they are kept, and how many of them make one that is told.
     fn sizes(&self) -> Result<(usize, usize), Problem> {
-        let back = self.back.map_or(Duration::from_hours(24), Span::duration);
+        let back = self.back.map_or(Duration::from_secs(24 * 3600), Span::duration);
         let all = usize::try_from(back.as_secs().div_ceil(SLICE.as_secs())).unwrap_or(usize::MAX);
         if !(1..=MOST).contains(&all) {
             return Err(bad_request("query parameter `for`: it is between 1m and 168h"));

@@ -44,6 +44,11 @@ pub enum Interval {
     All,
 }
 
+/// When a slice begins, and of which vantage point it is.
+type Place<'a> = (i64, Option<&'a VpId>);
+/// Its sums, and whether they come from a simulated Internet.
+type Summed<'a> = (Cow<'a, Sums>, bool);
+
 impl History {
     /// The answer, by time and vantage point.
     pub(crate) fn answer(&self, measurement: MeasurementId, ask: &RollupAsk) -> Vec<Rollup> {
@@ -84,7 +89,7 @@ impl History {
         while width < WIDTHS.len() && many(width) {
             width += 1;
         }
-        let mut sums: BTreeMap<(i64, Option<&VpId>), (Cow<'_, Sums>, bool)> = BTreeMap::new();
+        let mut sums: BTreeMap<Place<'_>, Summed<'_>> = BTreeMap::new();
         for (vp, row) in &rows {
             for slice in row.slices.iter().filter(within) {
                 let place = (start(slice.start, width), vp.filter(|_| !ask.merge));
@@ -99,26 +104,21 @@ impl History {
         let wanted = |name: &String| ask.numbers.as_ref().is_none_or(|names| names.contains(name));
         let wanted: Vec<_> = self.names.iter().enumerate().filter(|(_, name)| wanted(name)).collect();
         let interval_ns = u64::try_from(wide(width).0).unwrap_or_default();
-        let rollup =
-            |((start, vp), (sums, simulated)): ((i64, Option<&VpId>), (Cow<'_, Sums>, bool))| Rollup {
-                measurement,
-                vp: vp.cloned(),
-                start: Timestamp::from_unix_ns(start),
-                interval_ns,
-                outcomes: Outcome::ALL
-                    .into_iter()
-                    .zip(sums.outcomes)
-                    .filter(|(_, count)| *count > 0)
-                    .collect(),
-                answered: sums.answered,
-                numbers: wanted
-                    .iter()
-                    .filter_map(|(at, name)| {
-                        Some(((*name).clone(), sums.numbers.get(*at)?.number(ask.quantiles)?))
-                    })
-                    .collect(),
-                simulated,
-            };
+        let rollup = |((start, vp), (sums, simulated)): (Place<'_>, Summed<'_>)| Rollup {
+            measurement,
+            vp: vp.cloned(),
+            start: Timestamp::from_unix_ns(start),
+            interval_ns,
+            outcomes: Outcome::ALL.into_iter().zip(sums.outcomes).filter(|(_, count)| *count > 0).collect(),
+            answered: sums.answered,
+            numbers: wanted
+                .iter()
+                .filter_map(|(at, name)| {
+                    Some(((*name).clone(), sums.numbers.get(*at)?.number(ask.quantiles)?))
+                })
+                .collect(),
+            simulated,
+        };
         sums.into_iter().map(rollup).collect()
     }
 
