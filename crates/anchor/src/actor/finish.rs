@@ -18,7 +18,7 @@ use crate::store::record::{Done, Roll};
 
 /// How many ends wait for the next tick at most.
 const MAX_DONES: usize = 2048;
-/// A history of so few bytes is told with the end of its measurement.
+/// A history of so few bytes is told with the end of its measurement, where that is a small part of a message.
 const SMALL_HISTORY: usize = 16 * 1024;
 
 impl Actor {
@@ -107,11 +107,11 @@ impl Actor {
                 return Body::null();
             }
         };
-        if written.len() <= SMALL_HISTORY {
+        let most = message_bytes(self.config.ledger.max_bytes);
+        if written.len() <= SMALL_HISTORY.min(most / 4) {
             return Body::from_cbor(written);
         }
         let of = done_at.unix_ns();
-        let most = message_bytes(self.config.ledger.max_bytes);
         let parts = written.len().div_ceil(most);
         for part in 0..parts {
             let bytes = written.slice(part * most..written.len().min((part + 1) * most));

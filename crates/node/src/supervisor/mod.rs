@@ -507,8 +507,8 @@ impl Node {
             return;
         }
         self.heartbeats += 1;
-        // In a simulated world the interfaces are the host's.
-        let interfaces = if self.shared.config.simulated.is_none() { host::interface_bytes() } else { None };
+        // What is elsewhere has other interfaces than this host.
+        let interfaces = if self.shared.config.elsewhere.is_none() { host::interface_bytes() } else { None };
         let (interface_received_bytes, interface_sent_bytes) = interfaces.unzip();
         let heartbeat = Heartbeat {
             boot: self.boot,
