@@ -270,6 +270,16 @@ impl Anchor {
         ResultReader::open(self.clone(), viewer.clone(), measurement, after).await
     }
 
+    /// A reader of a measurement's newest results: at least `last` of them, as far as there are so many.
+    pub async fn reader_of_the_newest(
+        &self,
+        viewer: &Viewer,
+        measurement: MeasurementId,
+        last: u64,
+    ) -> Result<ResultReader, Problem> {
+        ResultReader::of_the_newest(self.clone(), viewer.clone(), measurement, last).await
+    }
+
     /// What happened to one task, hop by hop.
     pub async fn trace(&self, viewer: &Viewer, task: TaskId) -> Result<TaskTrace, Problem> {
         crate::trace::trace(self, &self.shared, viewer, task).await

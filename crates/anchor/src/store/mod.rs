@@ -49,6 +49,18 @@ impl Store {
         found.map(|(seq, batch)| Ok(Kept { measurement: id, seq, batch: read(&batch)? })).transpose()
     }
 
+    /// The last kept message that is of a measurement alone; nothing where it shares all of its messages, as short ones do.
+    pub(crate) async fn last_kept(&self, id: MeasurementId) -> Result<Option<Kept>, Problem> {
+        let own = Subject::Log(Log::Res, id).on(&self.prefix);
+        match self.results.direct_get_last_for_subject(own).await {
+            Ok(message) => {
+                Ok(Some(Kept { measurement: id, seq: message.sequence, batch: read(&message.payload)? }))
+            }
+            Err(error) if error.kind() == DirectGetErrorKind::NotFound => Ok(None),
+            Err(error) => Err(problems::storage_away(error)),
+        }
+    }
+
     /// A measurement that is no longer in memory, if the viewer may see it.
     pub(crate) async fn closed_measurement(
         &self,
