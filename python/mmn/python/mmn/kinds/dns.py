@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypedDict
 
-from .._values import instant, instant_ns, octets
+from .._field import field
 from .._results import Piece, Result
-from ._field import field
+from .._values import instant, instant_ns, octets
 
 if TYPE_CHECKING:
     from datetime import datetime
+
     from .._request import Duration
 
 __all__ = ["DnsParams", "DnsResult"]
@@ -231,7 +232,7 @@ class DnsRecord(Piece):
     rdata: str = field("rdata")
     """The data in presentation format; `\\# length hex` (RFC 3597) where the type is unknown or the data is broken."""
 
-    data: Any | None = field("data")
+    data: Any = field("data")
     """The data of the commonest types in parts."""
 
 
@@ -285,7 +286,7 @@ class DnsExtendedError(Piece):
     name: str | None = field("name")
     """Its purpose, as registered."""
 
-    text: Any | None = field("text")
+    text: Any = field("text")
     """What the server adds."""
 
 
@@ -377,7 +378,10 @@ class DnsMessage(Piece):
 
 
 class DnsResult(Result):
-    """The exchange, and the answer where there was one."""
+    """The exchange, and the answer where there was one.
+
+    What is not *ok* has no body: its attributes are `None`, or empty.
+    """
 
     __slots__ = ()
 

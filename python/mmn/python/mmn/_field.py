@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from .._native import Field
+from ._native import Field
 
 
 def field(
