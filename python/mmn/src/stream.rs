@@ -6,10 +6,11 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 
-use mmn_client::{Client, ClientError, Feed, Followed};
+use mmn_client::{Client, ClientError, Feed, Passed};
 use mmn_schema::dispatch::Input;
 use mmn_schema::encoding::Encoding;
 use mmn_schema::id::MeasurementId;
+use mmn_schema::stream::Written;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList};
 use tokio::sync::Notify;
@@ -38,7 +39,7 @@ pub(crate) struct Shared {
 
 #[derive(Default)]
 struct State {
-    batches: VecDeque<Vec<Vec<u8>>>,
+    batches: VecDeque<Written>,
     /// The results in them.
     results: usize,
     /// How it ended: the account in CBOR, or why it broke.
@@ -110,19 +111,12 @@ async fn follow(shared: Arc<Shared>, client: Client, id: MeasurementId) {
         while locked(&shared.state).results >= MAX_RESULTS {
             shared.taken.notified().await;
         }
-        match follow.next().await {
-            Ok(Followed::Records(records)) => {
-                let records: Result<Vec<_>, _> =
-                    records.iter().map(|record| Encoding::Cbor.encode(record)).collect();
-                match records {
-                    Ok(records) => shared.tell(|state| {
-                        state.results += records.len();
-                        state.batches.push_back(records);
-                    }),
-                    Err(error) => return shared.end(Err(ClientError::Answer(error.to_string()))),
-                }
-            }
-            Ok(Followed::Done(ledger)) => {
+        match follow.next_written().await {
+            Ok(Passed::Records(written)) => shared.tell(|state| {
+                state.results += written.len();
+                state.batches.push_back(written);
+            }),
+            Ok(Passed::Done(ledger)) => {
                 let ledger = Encoding::Cbor.encode(&ledger);
                 return shared.end(ledger.map_err(|error| ClientError::Answer(error.to_string())));
             }
@@ -202,8 +196,8 @@ impl Stream {
         drop(state);
         self.shared.taken.notify_one();
         let list = PyList::empty(py);
-        for record in batch {
-            list.append(make.call1((PyBytes::new(py, &record), net))?)?;
+        for record in batch.iter() {
+            list.append(make.call1((PyBytes::new(py, record), net))?)?;
         }
         Ok(Some(list))
     }

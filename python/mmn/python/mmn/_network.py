@@ -102,42 +102,9 @@ class Network(Known, NetworkCalls):
         deadline: Duration | None = None,
         label: str | None = None,
         **params: Any,
-    ) -> Measurement[Result]:
+    ) -> Measurement[Any]:
         """Measures a kind of any name, also one that was plugged in a minute ago. See the methods of the built-in kinds."""
         return self._many(kind, targets, vps, deadline, label, params)
-
-    def open(
-        self,
-        kind: str,
-        *,
-        vps: Vps | None = None,
-        deadline: Duration | None = None,
-        label: str | None = None,
-        **params: Any,
-    ) -> Feed[Any]:
-        """Opens a measurement that takes targets for as long as there are any, in constant memory."""
-        asked = request(kind, params, vps=vps, deadline=deadline, label=label)
-        about, stream = self._connection.open(asked).wait()
-        return Feed(self, about, stream, result_class(kind))
-
-    def drive(
-        self,
-        kind: str,
-        *,
-        vps: Iterable[VantagePoint] | str,
-        more: Callable[[VantagePoint], str | None],
-        window: int = 256,
-        deadline: Duration | None = None,
-        label: str | None = None,
-        **params: Any,
-    ) -> Iterator[Any]:
-        """Measures event by event: `more(vp)` is called whenever a vantage point wants work, and results are yielded.
-
-        `more` gives a target, or `None` when it has none for that vantage point at present; it is asked again after further
-        results. The loop ends when it has none for any and nothing is under way. `window` says how many tasks of a vantage
-        point may be under way.
-        """
-        return drive(self, kind, vps, more, window, deadline, label, params)
 
     def plan(
         self,
@@ -200,6 +167,25 @@ class Network(Known, NetworkCalls):
         about["ledger"]["accepted"] = len(inputs) * max(1, len(about["vps"]))
         return Measurement(self, about, stream, result_class(kind))
 
+    def _open(
+        self, kind: str, vps: Vps | None, deadline: Duration | None, label: str | None, params: dict[str, Any]
+    ) -> Feed[Any]:
+        asked = request(kind, params, vps=vps, deadline=deadline, label=label)
+        about, stream = self._connection.open(asked).wait()
+        return Feed(self, about, stream, result_class(kind))
+
+    def _drive(
+        self,
+        kind: str,
+        vps: str | Iterable[VantagePoint],
+        more: Callable[[VantagePoint], str | None],
+        window: int,
+        deadline: Duration | None,
+        label: str | None,
+        params: dict[str, Any],
+    ) -> Iterator[Any]:
+        return drive(self, kind, vps, more, window, deadline, label, params)
+
     def _one(
         self, kind: str, target: str | None, vp: VantagePoint, deadline: Duration | None, params: dict[str, Any]
     ) -> Result:
@@ -209,10 +195,12 @@ class Network(Known, NetworkCalls):
         about, records = self._connection.measure(asked, int(wait_s * 1000)).wait()
         make = result_class(kind)
         if records:
-            return make(records[-1], self)
+            result: Result = make(records[-1], self)
+            return result
         # The API waits less long than was asked: the result is followed.
         about, stream = self._connection.attach(about["id"]).wait()
-        return Measurement(self, about, stream, make).results()[-1]
+        result = Measurement(self, about, stream, make).results()[-1]
+        return result
 
 
 def _inputs(given: str | Iterable[str] | None) -> list[Any]:

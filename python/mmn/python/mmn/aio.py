@@ -298,22 +298,9 @@ class Network(Known, NetworkCalls):
         deadline: Duration | None = None,
         label: str | None = None,
         **params: Any,
-    ) -> AsyncMeasurement[Result]:
+    ) -> AsyncMeasurement[Any]:
         """Measures a kind of any name, also one that was plugged in a minute ago."""
         return self._many(kind, targets, vps, deadline, label, params)
-
-    def open(
-        self,
-        kind: str,
-        *,
-        vps: Vps | None = None,
-        deadline: Duration | None = None,
-        label: str | None = None,
-        **params: Any,
-    ) -> AsyncFeed[Any]:
-        """Opens a measurement that takes targets for as long as there are any, in constant memory."""
-        asked = request(kind, params, vps=vps, deadline=deadline, label=label)
-        return AsyncFeed(self, self._connection.open(asked), result_class(kind), None)
 
     async def measurement(self, id: str) -> AsyncMeasurement[Any]:
         """A measurement that is there already, from its first result on."""
@@ -349,6 +336,12 @@ class Network(Known, NetworkCalls):
             return AsyncMeasurement(self, self._connection.open(asked), result_class(kind), inputs)
         asked["inputs"] = inputs
         return AsyncMeasurement(self, self._connection.start(asked), result_class(kind), None)
+
+    def _open(
+        self, kind: str, vps: Vps | None, deadline: Duration | None, label: str | None, params: dict[str, Any]
+    ) -> AsyncFeed[Any]:
+        asked = request(kind, params, vps=vps, deadline=deadline, label=label)
+        return AsyncFeed(self, self._connection.open(asked), result_class(kind), None)
 
     async def _one(
         self, kind: str, target: str | None, vp: VantagePoint, deadline: Duration | None, params: dict[str, Any]

@@ -18,22 +18,47 @@ if TYPE_CHECKING:
     from .trace import TraceResult
     from .udp import UdpResult
 
-BUILT_IN = {"dns": "DnsResult", "http": "HttpResult", "multipath": "MultipathResult", "ping": "PingResult", "tcp": "TcpResult", "trace": "TraceResult", "udp": "UdpResult"}
+# The class of each kind's results. Its module is imported when it is wanted.
+BUILT_IN = {
+    "dns": "DnsResult",
+    "http": "HttpResult",
+    "multipath": "MultipathResult",
+    "ping": "PingResult",
+    "tcp": "TcpResult",
+    "trace": "TraceResult",
+    "udp": "UdpResult",
+}
 
-__all__ = ["BUILT_IN", "result_class", *BUILT_IN.values()]
+__all__ = [
+    "BUILT_IN",
+    "DnsResult",
+    "HttpResult",
+    "MultipathResult",
+    "PingResult",
+    "TcpResult",
+    "TraceResult",
+    "UdpResult",
+    "result_class",
+]
 
 
 def result_class(kind: str) -> type[Any]:
     """The class of a kind's results: `Result` for kinds that mmn was not built with."""
     name = BUILT_IN.get(kind)
-    return Result if name is None else __getattr__(name)
+    return Result if name is None else _imported(kind, name)
+
+
+def _imported(kind: str, name: str) -> type[Any]:
+    made = globals().get(name)
+    if made is None:
+        from importlib import import_module
+
+        made = globals()[name] = getattr(import_module(f"{__name__}.{kind}"), name)
+    return made  # type: ignore[no-any-return]
 
 
 def __getattr__(name: str) -> Any:
     for kind, of in BUILT_IN.items():
         if of == name:
-            from importlib import import_module
-
-            made = globals()[name] = getattr(import_module(f"{__name__}.{kind}"), name)
-            return made
+            return _imported(kind, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

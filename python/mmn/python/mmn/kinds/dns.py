@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypedDict
 
-from .._values import instant, instant_ns, octets
+from .._field import Octets, field
 from .._results import Piece, Result
-from ._field import field
+from .._values import instant, instant_ns, octets
 
 if TYPE_CHECKING:
     from datetime import datetime
+
     from .._request import Duration
 
 __all__ = ["DnsParams", "DnsResult"]
@@ -231,7 +232,7 @@ class DnsRecord(Piece):
     rdata: str = field("rdata")
     """The data in presentation format; `\\# length hex` (RFC 3597) where the type is unknown or the data is broken."""
 
-    data: Any | None = field("data")
+    data: Any = field("data")
     """The data of the commonest types in parts."""
 
 
@@ -240,7 +241,7 @@ class DnsNsid(Piece):
 
     __slots__ = ()
 
-    raw: bytes = field("raw", octets)
+    raw: Octets = field("raw", octets)
     """As it came."""
 
     text: str | None = field("text")
@@ -267,10 +268,10 @@ class DnsCookie(Piece):
 
     __slots__ = ()
 
-    client: bytes = field("client", octets)
+    client: Octets = field("client", octets)
     """The client's, 8 bytes."""
 
-    server: bytes | None = field("server", octets)
+    server: Octets | None = field("server", octets)
     """The server's, 8 to 32 bytes."""
 
 
@@ -285,7 +286,7 @@ class DnsExtendedError(Piece):
     name: str | None = field("name")
     """Its purpose, as registered."""
 
-    text: Any | None = field("text")
+    text: Any = field("text")
     """What the server adds."""
 
 
@@ -300,7 +301,7 @@ class DnsEdnsOption(Piece):
     name: str | None = field("name")
     """Its name, where it is registered."""
 
-    data: bytes = field("data", octets)
+    data: Octets = field("data", octets)
     """Its data."""
 
 
@@ -377,7 +378,10 @@ class DnsMessage(Piece):
 
 
 class DnsResult(Result):
-    """The exchange, and the answer where there was one."""
+    """The exchange, and the answer where there was one.
+
+    What is not *ok* has no body: its attributes are `None`, or empty.
+    """
 
     __slots__ = ()
 
@@ -416,7 +420,7 @@ class DnsResult(Result):
     ignored: DnsIgnored = field("ignored", DnsIgnored)
     """Datagrams and messages that came and were no answer."""
 
-    query: bytes = field("query", octets)
+    query: Octets = field("query", octets)
     """The query that was answered, or the last one, as it was sent."""
 
     query_bytes: int = field("query_bytes")
@@ -428,7 +432,7 @@ class DnsResult(Result):
     response: DnsMessage | None = field("response", DnsMessage)
     """The answer, decoded."""
 
-    raw: bytes | None = field("raw", octets)
+    raw: Octets | None = field("raw", octets)
     """The answer as it came."""
 
     rcode: int | None = field("rcode", summary=True)
