@@ -49,7 +49,7 @@ def test_many_as_they_arrive(up: Up) -> None:
         assert len(await measurement.results()) == 1
         assert (await measurement.ledger()).ok == 2
         with pytest.raises(mmn.ApiError):
-            await net.ping(ANSWERS, vps="ams1", count=0)
+            await net.measure("ping", ANSWERS, vps="ams1", count="three")
         async with net.ping([SILENT] * 3, vps="ams1", count=1, timeout=20) as left:
             pass
         taken = await net.measurement(left.id)
