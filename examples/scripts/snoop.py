@@ -28,7 +28,7 @@ with mmn.connect() as net:
     for r in net.dns(names, server=resolver, rd=False, nsid=True, retries=0, timeout="1s", vps="kind:dns"):
         if r.target is None or r.response is None or r.response.edns is None or r.response.edns.nsid is None:
             continue
-        site = r.response.edns.nsid.text or r.response.edns.nsid.hex
+        site = r.response.edns.nsid.text or "nameless"
         asked[r.target].add(site)
         if r.response.answer:
             left = min(record.ttl for record in r.response.answer)
