@@ -4,7 +4,7 @@ use std::future::Future;
 use std::path::PathBuf;
 
 use mmn_client::{Client, ClientError, Measure, Trust};
-use mmn_schema::api::{Measurement, MeasurementRequest, Page};
+use mmn_schema::api::{Measurement, MeasurementRequest, Page, ResultRecord};
 use mmn_schema::encoding::Encoding;
 use mmn_schema::id::MeasurementId;
 use mmn_schema::select::Selection;
@@ -130,7 +130,7 @@ impl Connection {
             let mut measured: Measurement = client.measure(&asked).await?;
             let records = measured.results.take().unwrap_or_default();
             let records = records.iter().map(written).collect::<Result<_, _>>()?;
-            Ok(Answer::Measured(written(&measured)?, records))
+            Ok(Answer::Measured(told(&measured)?, records))
         }))
     }
 
@@ -141,7 +141,7 @@ impl Connection {
         let (runtime, client) = (self.runtime, self.client.clone());
         Ok(Pending::of(runtime, async move {
             let about = client.measure(&Measure::new(&request)).await?;
-            Ok(Answer::Opened(written(&about)?, Shared::follow(runtime, &client, about.id)))
+            Ok(Answer::Opened(told(&about)?, Shared::follow(runtime, &client, about.id)))
         }))
     }
 
@@ -152,7 +152,7 @@ impl Connection {
         let (runtime, client) = (self.runtime, self.client.clone());
         Ok(Pending::of(runtime, async move {
             let feed = client.feed(&request).await?;
-            let about = written(feed.measurement())?;
+            let about = told(feed.measurement())?;
             Ok(Answer::Opened(about, Shared::feed(runtime, &client, feed)))
         }))
     }
@@ -164,7 +164,7 @@ impl Connection {
         let (runtime, client) = (self.runtime, self.client.clone());
         Ok(Pending::of(runtime, async move {
             let about = client.measurement(id).await?;
-            Ok(Answer::Opened(written(&about)?, Shared::follow(runtime, &client, id)))
+            Ok(Answer::Opened(told(&about)?, Shared::follow(runtime, &client, id)))
         }))
     }
 }
@@ -176,12 +176,18 @@ impl Connection {
     {
         self.runtime.check(py)?;
         let answer = question(self.client.clone());
-        Ok(Pending::of(self.runtime, async move { Ok(Answer::Value(written(&answer.await?)?)) }))
+        Ok(Pending::of(self.runtime, async move { Ok(Answer::Value(told(&answer.await?)?)) }))
     }
 }
 
-fn written<T: Serialize>(value: &T) -> Result<Vec<u8>, ClientError> {
-    Encoding::Cbor.encode(value).map_err(|error| ClientError::Answer(error.to_string()))
+/// A result in the form in which a stream brings it.
+fn written(record: &ResultRecord) -> Result<Vec<u8>, ClientError> {
+    Encoding::Cbor.encode(record).map_err(|error| ClientError::Answer(error.to_string()))
+}
+
+/// What the API says of something: as in JSON, in which addresses and the like are text.
+fn told<T: Serialize>(value: &T) -> Result<serde_json::Value, ClientError> {
+    serde_json::to_value(value).map_err(|error| ClientError::Answer(error.to_string()))
 }
 
 /// A request as a caller gives it.

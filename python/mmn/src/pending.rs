@@ -7,6 +7,7 @@ use mmn_client::ClientError;
 use pyo3::IntoPyObjectExt;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList};
+use serde_json::Value;
 
 use crate::runtime::{Runtime, locked};
 use crate::stream::{Shared, Stream};
@@ -14,12 +15,12 @@ use crate::{errors, value};
 
 /// What a question was answered with.
 pub(crate) enum Answer {
-    /// A value, in CBOR.
-    Value(Vec<u8>),
-    /// A measurement, in CBOR, and its results, in CBOR each.
-    Measured(Vec<u8>, Vec<Vec<u8>>),
-    /// A measurement, in CBOR, and the stream of its results.
-    Opened(Vec<u8>, Arc<Shared>),
+    /// A value.
+    Value(Value),
+    /// A measurement, and its results, in CBOR each.
+    Measured(Value, Vec<Vec<u8>>),
+    /// A measurement, and the stream of its results.
+    Opened(Value, Arc<Shared>),
 }
 
 type Outcome = Result<Answer, ClientError>;
@@ -104,13 +105,13 @@ pub(crate) fn limit(py: Python<'_>, seconds: Option<f64>) -> PyResult<Option<Dur
 
 fn given(py: Python<'_>, runtime: &'static Runtime, outcome: Outcome) -> PyResult<Py<PyAny>> {
     match outcome.map_err(|error| errors::of_client(py, &error))? {
-        Answer::Value(bytes) => value::of_cbor(py, &bytes),
+        Answer::Value(told) => value::of_json(py, &told),
         Answer::Measured(about, records) => {
             let records = PyList::new(py, records.iter().map(|record| PyBytes::new(py, record)))?;
-            (value::of_cbor(py, &about)?, records).into_py_any(py)
+            (value::of_json(py, &about)?, records).into_py_any(py)
         }
         Answer::Opened(about, shared) => {
-            (value::of_cbor(py, &about)?, Stream::of(runtime, shared)).into_py_any(py)
+            (value::of_json(py, &about)?, Stream::of(runtime, shared)).into_py_any(py)
         }
     }
 }

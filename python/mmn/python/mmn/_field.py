@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeAlias
 
 from ._native import Field
+
+# Bytes, by a name that no attribute has.
+Octets: TypeAlias = bytes
 
 
 def field(

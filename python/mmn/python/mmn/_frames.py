@@ -4,7 +4,7 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from typing import Any
 
     import pandas
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from ._results import Result
 
 # What every result has, by the names of the columns.
-ENVELOPE = {
+ENVELOPE: dict[str, Callable[[Result], Any]] = {
     "kind": lambda result: result.kind,
     "vp": lambda result: result.vp_name,
     "vp_id": lambda result: result.vp_id,
@@ -40,9 +40,12 @@ def to_arrow(results: Sequence[Result]) -> pyarrow.Table:
     """A table of pyarrow; instants are timestamps in UTC."""
     pa = _wanted("pyarrow")
     table = columns(results)
-    arrays: dict[str, Any] = {name: pa.array(values, _arrow_type(pa, values)) for name, values in table.items()}
+    arrays: dict[str, Any] = {}
+    for name, values in table.items():
+        arrays[name] = pa.array(_alike(values), _arrow_type(pa, values))
     arrays["started_at"] = arrays.pop("started_at_ns").cast(pa.int64()).cast(pa.timestamp("ns", tz="UTC"))
-    return pa.table(arrays)
+    made: pyarrow.Table = pa.table(arrays)
+    return made
 
 
 def _arrow_type(pa: Any, values: list[Any]) -> Any:
@@ -56,11 +59,7 @@ def _arrow_type(pa: Any, values: list[Any]) -> Any:
 def to_pandas(results: Sequence[Result]) -> pandas.DataFrame:
     """A frame of pandas; counts stay integers where some are missing."""
     pd = _wanted("pandas")
-    frame = pd.DataFrame(columns(results))
-    for name in frame.columns:
-        if not any(isinstance(value, (str, float)) for value in frame[name].dropna()[:1]):
-            continue
-    frame = frame.convert_dtypes()
+    frame: pandas.DataFrame = pd.DataFrame(columns(results)).convert_dtypes(convert_floating=False)
     frame["started_at"] = pd.to_datetime(frame.pop("started_at_ns"), unit="ns", utc=True)
     return frame
 
@@ -69,15 +68,17 @@ def to_polars(results: Sequence[Result]) -> polars.DataFrame:
     """A frame of polars; instants are datetimes in UTC."""
     pl = _wanted("polars")
     table = columns(results)
-    frame = pl.DataFrame(
-        [pl.Series(name, [float(v) if v is not None and _real(values) else v for v in values]) for name, values in table.items()]
-    )
+    frame = pl.DataFrame([pl.Series(name, _alike(values)) for name, values in table.items()])
     started = pl.from_epoch(pl.col("started_at_ns").cast(pl.Int64), time_unit="ns").dt.replace_time_zone("UTC")
-    return frame.with_columns(started.alias("started_at")).drop("started_at_ns")
+    made: polars.DataFrame = frame.with_columns(started.alias("started_at")).drop("started_at_ns")
+    return made
 
 
-def _real(values: list[Any]) -> bool:
-    return any(isinstance(value, float) for value in values)
+def _alike(values: list[Any]) -> list[Any]:
+    """Numbers of one type: real, where one of them is."""
+    if not any(isinstance(value, float) for value in values):
+        return values
+    return [None if value is None else float(value) for value in values]
 
 
 def _wanted(name: str) -> Any:

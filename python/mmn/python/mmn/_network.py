@@ -195,10 +195,12 @@ class Network(Known, NetworkCalls):
         about, records = self._connection.measure(asked, int(wait_s * 1000)).wait()
         make = result_class(kind)
         if records:
-            return make(records[-1], self)
+            result: Result = make(records[-1], self)
+            return result
         # The API waits less long than was asked: the result is followed.
         about, stream = self._connection.attach(about["id"]).wait()
-        return Measurement(self, about, stream, make).results()[-1]
+        result = Measurement(self, about, stream, make).results()[-1]
+        return result
 
 
 def _inputs(given: str | Iterable[str] | None) -> list[Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ._errors import UsageError
-from ._vps import VantagePoint
+from ._vps import Place
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -11,12 +11,10 @@ if TYPE_CHECKING:
     from datetime import timedelta
     from typing import Any, TypeAlias, Union
 
-    from .aio import VantagePoint as AsyncVantagePoint
-
     # A number of seconds, a text with a unit ("500ms", "1m", "PT1H"), or a timedelta.
     Duration: TypeAlias = Union[float, str, timedelta]
-    # A selection ("germany+eyeball"), a vantage point, or several.
-    Vps: TypeAlias = Union[str, VantagePoint, AsyncVantagePoint, Iterable[Union[VantagePoint, AsyncVantagePoint]]]
+    # A selection ("germany+eyeball"), a vantage point, or several, by themselves or by id.
+    Vps: TypeAlias = Union[str, Place, Iterable[Union[Place, str]]]
 
 # How long a task may take when the caller does not say, in seconds: what the anchor takes.
 DEADLINE_S = 30.0
@@ -58,7 +56,7 @@ def selection(vps: Vps) -> str | list[str]:
     """A choice of vantage points as the contract writes it."""
     if isinstance(vps, str):
         return vps
-    if isinstance(vps, VantagePoint):
+    if isinstance(vps, Place):
         return [vps.id]
     ids = [vp if isinstance(vp, str) else vp.id for vp in vps]
     if not ids:
@@ -98,7 +96,11 @@ def request(
 
 
 def _value(value: Any) -> Any:
-    """A parameter: what is a timedelta or an address becomes text."""
+    """A parameter: what is a timedelta or an address becomes text, and bytes base64."""
+    if isinstance(value, bytes):
+        from base64 import urlsafe_b64encode
+
+        return urlsafe_b64encode(value).rstrip(b"=").decode()
     if value is None or isinstance(value, (str, int, float, list, tuple, dict)):
         return value
     if hasattr(value, "total_seconds"):

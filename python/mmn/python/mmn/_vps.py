@@ -71,6 +71,11 @@ class Place:
         return self._location().get("city")
 
     @property
+    def place(self) -> str | None:
+        """City and country, as far as its host says: `Berlin, DE`."""
+        return ", ".join(filter(None, (self.city, self.country))) or None
+
+    @property
     def latitude(self) -> float | None:
         """Degrees north, WGS 84."""
         return self._location().get("latitude")
@@ -147,8 +152,8 @@ class Place:
     def __repr__(self) -> str:
         known = [repr(self.name)]
         if self._view is not None and "health" in self._view:
-            if self.city or self.country:
-                known.append(", ".join(filter(None, (self.city, self.country))))
+            if self.place:
+                known.append(self.place)
             if self.asn is not None:
                 known.append(f"AS{self.asn}")
             known.append(self.health)

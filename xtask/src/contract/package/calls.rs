@@ -165,7 +165,7 @@ fn method(text: &mut String, kind: &Kind<'_>, style: Style, of: Of) -> Result<()
         }
     });
     for (name, of, _) in &params {
-        writeln!(text, "        {name}: {of} | None = None,")?;
+        writeln!(text, "        {name}: {} | None = None,", of.replace("Octets", "bytes"))?;
     }
     text.push_str("        deadline: Duration | None = None,\n");
     let result = format!("{}Result", kind.prefix);

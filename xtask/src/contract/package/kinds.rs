@@ -135,7 +135,8 @@ fn head(kind: &Kind<'_>, text: &str) -> Result<String> {
     let typing: Vec<&str> = ["TYPE_CHECKING"].into_iter().chain(typing).chain(["TypedDict"]).collect();
     write!(head, "\nfrom __future__ import annotations\n\nfrom typing import {}\n\n", typing.join(", "))?;
     let results: Vec<&str> = ["Piece", "Result"].into_iter().filter(|name| uses(text, name)).collect();
-    writeln!(head, "from .._field import field\nfrom .._results import {}", results.join(", "))?;
+    let fields = if uses(text, "Octets") { "Octets, field" } else { "field" };
+    writeln!(head, "from .._field import {fields}\nfrom .._results import {}", results.join(", "))?;
     let values = ["instant", "instant_ns", "octets"].into_iter().filter(|name| uses(text, name));
     let values: Vec<&str> = values.collect();
     if !values.is_empty() {

@@ -138,7 +138,7 @@ impl<'k> Kind<'k> {
             all.push(match of.as_str().unwrap_or_default() {
                 "string" if object.contains_key("contentEncoding") => {
                     made.convert = Some("octets".to_owned());
-                    "bytes".to_owned()
+                    "Octets".to_owned()
                 }
                 "string" => "str".to_owned(),
                 "integer" => "int".to_owned(),
@@ -317,7 +317,7 @@ mod tests {
         );
         assert_eq!(
             typed(json!({ "type": "string", "contentEncoding": "base64url" })),
-            ("bytes".into(), "octets".into(), false)
+            ("Octets".into(), "octets".into(), false)
         );
         let at = &kind.members("Body").unwrap()[0];
         assert_eq!((at.typed.text.as_str(), at.default.as_deref()), ("datetime | None", None));

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypedDict
 
-from .._field import field
+from .._field import Octets, field
 from .._results import Piece, Result
 from .._values import instant, instant_ns, octets
 
@@ -241,7 +241,7 @@ class DnsNsid(Piece):
 
     __slots__ = ()
 
-    raw: bytes = field("raw", octets)
+    raw: Octets = field("raw", octets)
     """As it came."""
 
     text: str | None = field("text")
@@ -268,10 +268,10 @@ class DnsCookie(Piece):
 
     __slots__ = ()
 
-    client: bytes = field("client", octets)
+    client: Octets = field("client", octets)
     """The client's, 8 bytes."""
 
-    server: bytes | None = field("server", octets)
+    server: Octets | None = field("server", octets)
     """The server's, 8 to 32 bytes."""
 
 
@@ -301,7 +301,7 @@ class DnsEdnsOption(Piece):
     name: str | None = field("name")
     """Its name, where it is registered."""
 
-    data: bytes = field("data", octets)
+    data: Octets = field("data", octets)
     """Its data."""
 
 
@@ -420,7 +420,7 @@ class DnsResult(Result):
     ignored: DnsIgnored = field("ignored", DnsIgnored)
     """Datagrams and messages that came and were no answer."""
 
-    query: bytes = field("query", octets)
+    query: Octets = field("query", octets)
     """The query that was answered, or the last one, as it was sent."""
 
     query_bytes: int = field("query_bytes")
@@ -432,7 +432,7 @@ class DnsResult(Result):
     response: DnsMessage | None = field("response", DnsMessage)
     """The answer, decoded."""
 
-    raw: bytes | None = field("raw", octets)
+    raw: Octets | None = field("raw", octets)
     """The answer as it came."""
 
     rcode: int | None = field("rcode", summary=True)

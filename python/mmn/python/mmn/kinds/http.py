@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal, TypeAlias, TypedDict
 
-from .._field import field
+from .._field import Octets, field
 from .._results import Piece, Result
 from .._values import instant, instant_ns, octets
 
@@ -88,7 +88,7 @@ class HttpParams(TypedDict, total=False):
     keep_certificates: bool
     """Keep the last answer's certificates in the result (DER). Default: no."""
 
-    ech_config_list: bytes
+    ech_config_list: Octets
     """Encrypt the name of the URL's host by the first of these ECH configurations that can be used (`ECHConfigList`, as
     the host's HTTPS record has it, in base64), over TLS 1.3; absent: don't.
     """
@@ -158,7 +158,7 @@ class HttpCertificate(Piece):
 
     __slots__ = ()
 
-    sha256: bytes = field("sha256", octets)
+    sha256: Octets = field("sha256", octets)
     """SHA-256 of the whole."""
 
     subject: str | None = field("subject")
@@ -191,7 +191,7 @@ class HttpCertificate(Piece):
     key: str | None = field("key")
     """The kind of its key: `RSA 2048`, `EC P-256`, `Ed25519`."""
 
-    der: bytes | None = field("der", octets)
+    der: Octets | None = field("der", octets)
     """The whole, where that was asked for."""
 
 
@@ -242,7 +242,7 @@ class HttpHeader(Piece):
     value: str | None = field("value")
     """Its value, where that is UTF-8."""
 
-    bytes: bytes | None = field("bytes", octets)
+    bytes: Octets | None = field("bytes", octets)
     """Its value, where that is not."""
 
 
@@ -254,13 +254,13 @@ class HttpPayload(Piece):
     bytes: int = field("bytes")
     """Its length, as far as it was read."""
 
-    sha256: bytes = field("sha256", octets)
+    sha256: Octets = field("sha256", octets)
     """SHA-256 of what was read."""
 
     truncated: bool = field("truncated", default=False)
     """It was longer than what was to be read."""
 
-    content: bytes | None = field("content", octets)
+    content: Octets | None = field("content", octets)
     """Its beginning, where that was asked for."""
 
 
@@ -391,7 +391,7 @@ class HttpEchRejection(Piece):
     certificates: list[HttpCertificate] = field("certificates", HttpCertificate, each=True)
     """The certificates as the server sent them, its own first."""
 
-    ech_retry_configs: bytes | None = field("ech_retry_configs", octets)
+    ech_retry_configs: Octets | None = field("ech_retry_configs", octets)
     """The configurations that the server gave to try again with (an `ECHConfigList`); absent where it gave none. They are
     the server's own only where the certificate holds.
     """

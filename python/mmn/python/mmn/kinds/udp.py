@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal, TypeAlias, TypedDict
 
-from .._field import field
+from .._field import Octets, field
 from .._results import Piece, Result
 from .._values import instant, instant_ns, octets
 
@@ -294,7 +294,7 @@ class UdpReply(Piece):
     bytes: int = field("bytes")
     """The length of its payload in bytes."""
 
-    payload: bytes = field("payload", octets)
+    payload: Octets = field("payload", octets)
     """Its payload."""
 
     truncated: bool = field("truncated", default=False)
