@@ -25,6 +25,13 @@ _BY_ERRNO = {
     errno.EPERM: "unprivileged",
     errno.EACCES: "unprivileged",
 }
+_BY_CLASS = {
+    ConnectionRefusedError: "connection-refused",
+    ConnectionResetError: "connection-reset",
+    ConnectionAbortedError: "connection-reset",
+    BrokenPipeError: "connection-reset",
+    PermissionError: "unprivileged",
+}
 
 
 def of(error: BaseException) -> tuple[bool, str, str | None, bool]:
@@ -43,6 +50,8 @@ def of(error: BaseException) -> tuple[bool, str, str | None, bool]:
     if isinstance(error, (EOFError, asyncio.IncompleteReadError)):
         return False, "protocol", text, True
     if isinstance(error, OSError):
-        code = _BY_ERRNO.get(error.errno or 0)
+        # Whoever raises one by hand gives no number.
+        by_class = next((code for kind, code in _BY_CLASS.items() if isinstance(error, kind)), None)
+        code = _BY_ERRNO.get(error.errno or 0, by_class)
         return False, code or "system", text, code is not None
     return False, "internal", f"{type(error).__name__}: {error}", False
