@@ -4,9 +4,6 @@ import contextlib
 import json
 import os
 import pathlib
-import re
-import signal
-import socket
 import subprocess
 import sys
 import time
@@ -15,11 +12,14 @@ from typing import Any, TypeVar
 
 import mmn
 
+from .conftest import ROOT, Up
+
 T = TypeVar("T")
 
+__all__ = ["HERE", "PROGRAM", "ROOT", "Place", "place", "soon"]
+
 HERE = pathlib.Path(__file__).parent
-ROOT = HERE.parents[2]
-PROGRAM = os.environ.get("MMN", "mmn")
+PROGRAM = os.environ["MMN"]
 
 
 def soon(look: Callable[[], T | None], what: str, seconds: float = 30.0) -> T:
@@ -86,32 +86,11 @@ class Place:
 
 @contextlib.contextmanager
 def place(directory: pathlib.Path) -> Iterator[Place]:
-    """A network as long as it is wanted."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    words = [PROGRAM, "up", "--data", str(directory), "--listen", f"127.0.0.1:{port}"]
-    with open(directory / "up.out", "wb") as out:
-        up = subprocess.Popen(words, stdout=out, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL)
+    """A network of this machine as long as it is wanted."""
+    up = Up(directory)
     try:
-
-        def there() -> Place | None:
-            assert up.poll() is None, (directory / "up.out").read_text()
-            with contextlib.suppress(mmn.Error):
-                found = Place(directory)
-                return found if any("ping" in vp.kinds for vp in found.net.vps()) else None
-            return None
-
-        yield soon(there, "the network is up", 60)
+        found = Place(directory)
+        found.offered("ping")
+        yield found
     finally:
-        up.send_signal(signal.SIGTERM)
-        try:
-            up.wait(30)
-        except subprocess.TimeoutExpired:
-            up.kill()
-            raise
-
-
-def blocks(page: pathlib.Path, language: str) -> list[str]:
-    """The fenced blocks of a page in a language."""
-    return re.findall(rf"^```{language}[^\n]*\n(.*?)^```", page.read_text(), re.MULTILINE | re.DOTALL)
+        up.stop()

@@ -6,9 +6,11 @@ import signal
 from collections.abc import Iterator
 from typing import Any
 
-import mmn
 import pytest
-from module_place import HERE, Place, place, soon
+
+import mmn
+
+from .module_place import HERE, Place, place, soon
 
 MODULE = "module_odd"
 

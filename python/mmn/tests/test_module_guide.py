@@ -6,7 +6,7 @@ import re
 import subprocess
 import sys
 
-from module_place import PROGRAM, ROOT, place
+from .module_place import PROGRAM, ROOT, place
 
 GUIDE = ROOT / "docs" / "guides" / "python-modules.md"
 

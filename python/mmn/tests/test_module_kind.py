@@ -12,10 +12,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal, TypedDict
 
-import mmn.module
 import pytest
+
+import mmn.module
 from mmn.module import AsyncTask, Cost, Failed, Field, Refused, Task
-from module_place import ROOT
+
+from .module_place import ROOT
 
 
 class Colour(enum.Enum):
