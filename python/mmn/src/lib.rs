@@ -5,12 +5,15 @@
 //! whole batches. Nothing here knows a kind: the classes of kinds are generated (`python/mmn/kinds/`), and are made of
 //! [`record::Record`], [`record::Part`] and [`field::Field`].
 //!
+//! Modules of a network are another matter: see [`module`].
+//!
 //! Begin with `connection.rs`, what is asked; then `stream.rs`, what comes back; `record.rs`, a result.
 
 mod clock;
 mod connection;
 mod errors;
 mod field;
+mod module;
 mod pending;
 mod record;
 mod runtime;
@@ -29,5 +32,6 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<field::Field>()?;
     module.add_function(wrap_pyfunction!(record::decode, module)?)?;
     module.add_function(wrap_pyfunction!(record::decode_json, module)?)?;
-    module.add_function(wrap_pyfunction!(stream::wait_any, module)?)
+    module.add_function(wrap_pyfunction!(stream::wait_any, module)?)?;
+    module::add(module)
 }
