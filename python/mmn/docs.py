@@ -33,6 +33,8 @@ BASES = {
     "Measurement": ("_measurement.py", "Started"),
     "AsyncMeasurement": ("_measurement.py", "Started"),
     "Result": ("_native.pyi", "Record"),
+    "Task": ("module/__init__.py", "_Base"),
+    "AsyncTask": ("module/__init__.py", "_Base"),
 }
 
 
@@ -43,7 +45,7 @@ def read(file: str) -> dict[str, Definition]:
 
 
 def doc(node: Definition | ast.Module) -> str:
-    return ast.get_docstring(node) or ""
+    return (ast.get_docstring(node) or "").replace("``", "`")
 
 
 def first(text: str) -> str:
@@ -51,14 +53,27 @@ def first(text: str) -> str:
     return " ".join(text.split("\n\n")[0].split())
 
 
-def signature(node: ast.FunctionDef | ast.AsyncFunctionDef, name: str | None = None) -> str:
-    args = ast.parse(f"def f({ast.unparse(node.args)}): ...").body[0]
-    assert isinstance(args, ast.FunctionDef)
-    given = args.args
-    given.args = [arg for arg in given.args if arg.arg not in ("self", "cls")]
+def signature(node: ast.FunctionDef | ast.AsyncFunctionDef) -> str:
+    """How it is called, without `self`."""
+    args = node.args
+    given = [arg for arg in args.args if arg.arg not in ("self", "cls")]
+    defaults: list[ast.expr | None] = [None] * (len(given) - len(args.defaults)) + [*args.defaults]
+    told = [argument(arg, default) for arg, default in zip(given, defaults, strict=True)]
+    if args.vararg is not None:
+        told.append("*" + argument(args.vararg, None))
+    elif args.kwonlyargs:
+        told.append("*")
+    told += [argument(arg, default) for arg, default in zip(args.kwonlyargs, args.kw_defaults, strict=True)]
+    if args.kwarg is not None:
+        told.append("**" + argument(args.kwarg, None))
     returns = f" -> {ast.unparse(node.returns)}" if node.returns is not None else ""
     word = "await " if isinstance(node, ast.AsyncFunctionDef) and "Iterator" not in returns else ""
-    return f"{word}{name or node.name}({ast.unparse(given)}){returns}"
+    return f"{word}{node.name}({', '.join(told)}){returns}"
+
+
+def argument(arg: ast.arg, default: ast.expr | None) -> str:
+    annotation = f": {ast.unparse(arg.annotation)}" if arg.annotation is not None else ""
+    return arg.arg + annotation + (f" = {ast.unparse(default)}" if default is not None else "")
 
 
 def members(node: ast.ClassDef) -> Iterator[tuple[str, str, str]]:
@@ -72,13 +87,14 @@ def members(node: ast.ClassDef) -> Iterator[tuple[str, str, str]]:
         after = node.body[place + 1] if place + 1 < len(node.body) else None
         said = ""
         if isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant):
-            said = str(after.value.value).strip()
+            said = str(after.value.value).strip().replace("``", "`")
         if isinstance(item, ast.AnnAssign) and isinstance(item.target, ast.Name) and not item.target.id.startswith("_"):
             yield item.target.id, f"{item.target.id}: {ast.unparse(item.annotation)}", said
         if not isinstance(item, ast.FunctionDef | ast.AsyncFunctionDef) or item.name.startswith("_"):
             continue
         marks = {by.id for by in item.decorator_list if isinstance(by, ast.Name)}
-        if "overload" in marks or (node.name == "NetworkCalls" and item.name in KINDS):
+        is_setter = any(isinstance(by, ast.Attribute) for by in item.decorator_list)
+        if is_setter or "overload" in marks or (node.name == "NetworkCalls" and item.name in KINDS):
             continue
         if "property" in marks:
             assert item.returns is not None
