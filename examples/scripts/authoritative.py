@@ -11,7 +11,7 @@ with mmn.connect() as net:
     first = net.vps("kind:dns")[0]
     found = first.dns(zone, type="NS", server=resolver).response
     names = [record.rdata for record in found.answer if record.type == "NS"] if found else []
-    addresses = {}
+    addresses: dict[str, str] = {}
     for name in names:
         response = first.dns(name, type="A", server=resolver).response
         addresses.update({record.rdata: name for record in response.answer if record.type == "A"} if response else {})

@@ -10,7 +10,7 @@ with mmn.connect() as net:
     watcher = net.vp(name)
     while True:
         seen = watcher.ping(target, count=10, interval="20ms", timeout="1s")
-        if seen.loss is not None and seen.loss > 0.1:
+        if seen.loss > 0.1:
             break
 
     # Loss: who is near, and which way do they go?

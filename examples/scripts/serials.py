@@ -18,7 +18,7 @@ def rdata(response: DnsMessage | None, type: str) -> list[str]:
 
 with mmn.connect() as net:
     first = net.vps("kind:dns")[0]
-    servers = {}
+    servers: dict[str, str] = {}
     for name in rdata(first.dns(zone, type="NS", server=resolver).response, "NS"):
         for address in rdata(first.dns(name, type="A", server=resolver).response, "A"):
             servers[address] = name

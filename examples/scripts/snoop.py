@@ -15,7 +15,7 @@ resolver, authority, *names = sys.argv[1:]
 
 with mmn.connect() as net:
     first = net.vps("kind:dns")[0]
-    whole = {}
+    whole: dict[str, int] = {}
     for name in names:
         response = first.dns(name, server=authority, rd=False).response
         if response is None or not response.answer:

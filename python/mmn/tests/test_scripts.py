@@ -130,7 +130,7 @@ def test_anycast(up: Up, world: World) -> None:
     rows = run(up, "anycast.py", SERVER)
     identities = {dns["host"]: dns["identity"] for dns in world.plan["dns"]}
     sites = world.of_address(SERVER)
-    served = {}
+    served: dict[str, str] = {}
     for site, *vps in rows:
         for told in vps:
             name, rtt = told.split(" ", 1)
