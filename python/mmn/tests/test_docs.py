@@ -18,7 +18,7 @@ import pytest
 
 from .conftest import ROOT, Up
 
-PAGES = [ROOT / "docs/guides/python.md", ROOT / "docs/llms.txt"]
+PAGES = [ROOT / "README.md", ROOT / "docs/guides/python.md", ROOT / "docs/llms.txt"]
 BLOCK = re.compile(r"^```python\n(.*?)^```\n(?:\n```text\n(.*?)^```\n)?", re.MULTILINE | re.DOTALL)
 
 
@@ -47,7 +47,7 @@ def test_what_pages_show_is_so(page: pathlib.Path, up: Up, monkeypatch: pytest.M
     monkeypatch.setenv("MMN_DATA", str(up.data))
     known: dict[str, object] = {"__name__": "__main__"}
     shown = list(blocks(page))
-    assert len(shown) >= 4
+    assert shown
     for line, source, expected in shown:
         printed = run(page, line, source, known)
         if expected is not None:
