@@ -42,16 +42,22 @@ class Up:
                 return
         raise AssertionError(f"mmn up ended: {self.said}")
 
-    def child(self, role: str) -> int:
-        """The process id of a child, by the word of its command."""
-        listed = subprocess.run(
-            ["ps", "-o", "pid=,args=", "--ppid", str(self.process.pid)], capture_output=True, text=True, check=True
-        )
-        for line in listed.stdout.splitlines():
-            pid, _, arguments = line.strip().partition(" ")
-            if f" {role}" in arguments:
-                return int(pid)
-        raise AssertionError(f"there is no {role} among\n{listed.stdout}")
+    def child(self, *words: str) -> int:
+        """The process id of the descendant whose command holds these words."""
+        parents, below = {}, {self.process.pid}
+        for stat in pathlib.Path("/proc").glob("[0-9]*/stat"):
+            try:
+                parents[int(stat.parent.name)] = int(stat.read_text().rpartition(")")[2].split()[1])
+            except OSError:
+                continue
+        while more := {pid for pid, parent in parents.items() if parent in below} - below:
+            below |= more
+        said = {}
+        for pid in below - {self.process.pid}:
+            said[pid] = pathlib.Path(f"/proc/{pid}/cmdline").read_text().split("\0")
+        found = [pid for pid, command in said.items() if set(words) <= set(command)]
+        assert len(found) == 1, f"{words} is none or several of {said}"
+        return found[0]
 
     def url(self) -> str:
         """Where its API listens."""

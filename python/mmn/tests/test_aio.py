@@ -49,7 +49,7 @@ def test_many_as_they_arrive(up: Up) -> None:
         assert len(await measurement.results()) == 1
         assert (await measurement.ledger()).ok == 2
         with pytest.raises(mmn.ApiError):
-            await net.ping(ANSWERS, vps="ams1", count=0)
+            await net.measure("ping", ANSWERS, vps="ams1", count="three")
         async with net.ping([SILENT] * 3, vps="ams1", count=1, timeout=20) as left:
             pass
         taken = await net.measurement(left.id)
@@ -61,16 +61,16 @@ def test_many_as_they_arrive(up: Up) -> None:
 def test_an_open_measurement(up: Up) -> None:
     async def targets() -> AsyncIterator[str]:
         for _ in range(2000):
-            yield "224.0.0.1"
+            yield ANSWERS
 
     async def work(net: mmn.aio.Network) -> None:
-        async with net.open("ping", vps="ams1", count=1) as feed:
+        async with net.open("ping", vps="ams1", port=70) as feed:
             count = 0
             async for result in feed.run(targets()):
                 count += result.outcome == "refused"
             assert count == 2000 == len(feed)
-        async with net.open("ping", vps="ams1", count=1) as feed:
-            async for result in feed.run(["224.0.0.1"] * 20_000):
+        async with net.open("ping", vps="ams1", port=70) as feed:
+            async for result in feed.run([ANSWERS] * 20_000):
                 count += 1
             assert count == 22_000
 

@@ -21,9 +21,9 @@ from .conftest import ANSWERS, PATIENCE, SILENT, Up
 
 
 def test_results_arrive_and_account_for_every_task(net: mmn.Network) -> None:
-    targets = [ANSWERS, SILENT, "no-such-host", "224.0.0.1"]
-    measurement = net.ping(targets, vps="ams1, fra1, akl1", count=1, timeout="300ms", label="four")
-    assert len(measurement) == 12 and bool(measurement)
+    targets = [ANSWERS, SILENT, "no-such-host"]
+    measurement = net.ping(targets, vps="ams1, fra1, akl1", count=1, timeout="300ms", label="three")
+    assert len(measurement) == 9 and bool(measurement)
     assert sorted(vp.name for vp in measurement.vps) == ["akl1", "ams1", "fra1"]
     outcomes: Counter[tuple[str | None, str]] = Counter()
     tasks = set()
@@ -41,16 +41,15 @@ def test_results_arrive_and_account_for_every_task(net: mmn.Network) -> None:
         (ANSWERS, "ok"): 3,
         (SILENT, "ok"): 3,
         ("no-such-host", "failed"): 3,
-        ("224.0.0.1", "refused"): 3,
     }
-    assert len(tasks) == 12
+    assert len(tasks) == 9
     ledger = measurement.ledger
-    assert (ledger.accepted, ledger.ok, ledger.failed, ledger.refused, ledger.pending) == (12, 6, 3, 3, 0)
+    assert (ledger.accepted, ledger.ok, ledger.failed, ledger.refused, ledger.pending) == (9, 6, 3, 0, 0)
     assert ledger.reasons["failed"] == {"unresolvable": 3}
-    assert measurement.done and measurement.label == "four"
+    assert measurement.done and measurement.label == "three"
     # It can be read again, by anybody who knows its id.
     again = net.measurement(measurement.id)
-    assert len(again.results()) == 12
+    assert len(again.results()) == 9
 
 
 def test_a_loop_goes_on_where_it_was_left(net: mmn.Network) -> None:
@@ -84,7 +83,7 @@ def test_cancellation_ends_every_task(net: mmn.Network, vp: mmn.VantagePoint) ->
 
 
 def test_more_targets_than_a_request_holds(net: mmn.Network) -> None:
-    measurement = net.ping(["224.0.0.1"] * 12_000, vps="ams1", count=1)
+    measurement = net.ping([ANSWERS] * 12_000, vps="ams1", port=70)
     assert len(measurement) == 12_000
     assert Counter(r.outcome for r in measurement) == {"refused": 12_000}
 
@@ -92,9 +91,9 @@ def test_more_targets_than_a_request_holds(net: mmn.Network) -> None:
 def test_an_open_measurement_takes_targets_as_they_come(net: mmn.Network) -> None:
     def targets() -> Iterator[str]:
         for _ in range(3000):
-            yield "224.0.0.1"
+            yield ANSWERS
 
-    with net.open("ping", vps="ams1, fra1", count=1) as feed:
+    with net.open("ping", vps="ams1, fra1", port=70) as feed:
         results = list(feed.run(targets(), window=500))
     assert len(results) == 6000 == len(feed) and feed.given == 3000
     assert feed.ledger.refused == 6000
@@ -132,7 +131,7 @@ def test_vantage_points_say_when_they_want_more(net: mmn.Network) -> None:
 
 
 def test_a_driver_that_is_left_calls_its_work_off(net: mmn.Network) -> None:
-    driven = net.drive("ping", vps="ams1", more=lambda vp: "224.0.0.1", window=10, count=1)
+    driven = net.drive("ping", vps="ams1", more=lambda vp: ANSWERS, window=10, port=70)
     assert next(driven).outcome == "refused"
     driven.close()  # type: ignore[attr-defined]
 
@@ -192,8 +191,8 @@ import os, signal, sys, threading, time
 import mmn
 net = mmn.connect(data=sys.argv[1])
 vp = net.vp("ams1")
-print("ready", flush=True)
 try:
+    print("ready", flush=True)
     if sys.argv[2] == "sync":
         vp.ping("198.18.17.1", count=1, timeout=25)
     elif sys.argv[2] == "many":

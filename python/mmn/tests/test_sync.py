@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import pathlib
 import pickle
 import subprocess
@@ -82,16 +81,16 @@ def test_errors_name_the_vantage_point_and_the_reason(net: mmn.Network, vp: mmn.
     assert failed.value.result.target == "no-such-host"
 
     with pytest.raises(mmn.MeasurementRefused) as refused:
-        vp.ping("224.0.0.1", count=1)
-    assert refused.value.code == "policy" and "ams1" in str(refused.value)
+        vp.ping(ANSWERS, port=70)
+    assert refused.value.code == "parameters" and "ams1" in str(refused.value)
 
     with pytest.raises(mmn.MeasurementLost) as lost:
         vp.ping(SILENT, count=1, timeout=5, deadline="100ms")
     assert lost.value.code == "deadline"
 
     with pytest.raises(mmn.ApiError) as declined:
-        vp.ping(ANSWERS, count=0)
-    assert declined.value.status == 422 or declined.value.status == 400
+        vp.measure("ping", ANSWERS, count="three")
+    assert declined.value.status == 422 and declined.value.problem["errors"][0]["pointer"] == "/params/count"
     assert "count" in str(declined.value)
     with pytest.raises(mmn.ApiError) as unknown:
         vp.measure("pong", ANSWERS)
@@ -149,7 +148,6 @@ def test_plans_and_kinds(net: mmn.Network) -> None:
 
 
 def test_the_import_takes_nothing_that_is_not_needed() -> None:
-    heavy = "import sys, mmn; print(sorted({'asyncio', 'json', 're', 'pandas', 'pyarrow', 'polars', 'datetime'} & set(sys.modules)))"
-    environment = {**os.environ, "PYTHONNOUSERSITE": "1"}
-    told = subprocess.run([sys.executable, "-I", "-S", "-c", "import sys; sys.path[:] = " + repr(sys.path) + "; " + heavy], capture_output=True, text=True, check=True, env=environment)
-    assert told.stdout.strip() == "[]"
+    heavy = "import sys, mmn; print({'asyncio', 'json', 'datetime', 'pandas', 'polars', 'pyarrow'} & set(sys.modules))"
+    told = subprocess.run([sys.executable, "-c", heavy], capture_output=True, text=True, check=True)
+    assert told.stdout.strip() == "set()"

@@ -59,9 +59,16 @@ def _arrow_type(pa: Any, values: list[Any]) -> Any:
 def to_pandas(results: Sequence[Result]) -> pandas.DataFrame:
     """A frame of pandas; counts stay integers where some are missing."""
     pd = _wanted("pandas")
-    frame: pandas.DataFrame = pd.DataFrame(columns(results)).convert_dtypes(convert_floating=False)
+    table = {name: pd.Series(_alike(values), dtype=_pandas_type(values)) for name, values in columns(results).items()}
+    frame: pandas.DataFrame = pd.DataFrame(table)
     frame["started_at"] = pd.to_datetime(frame.pop("started_at_ns"), unit="ns", utc=True)
     return frame
+
+
+def _pandas_type(values: list[Any]) -> str:
+    if any(isinstance(value, float) for value in values):
+        return "float64"
+    return "Int64" if any(isinstance(value, int) for value in values) else "object"
 
 
 def to_polars(results: Sequence[Result]) -> polars.DataFrame:

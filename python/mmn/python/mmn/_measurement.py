@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import islice
 from typing import Generic, TypeVar
 
-from ._errors import UsageError, WaitTimeout
+from ._errors import Error, UsageError, WaitTimeout
 from ._native import Field
 from ._results import Piece, Result, Results
 
@@ -179,9 +179,15 @@ class Measurement(Started, Generic[R]):
         return self
 
     def __exit__(self, kind: object, error: object, trace: object) -> None:
-        if not self.done:
-            self.cancel()
-        self.close()
+        try:
+            if not self.done:
+                self.cancel()
+        except Error:
+            # What went wrong in the block is what its author wants to hear of.
+            if error is None:
+                raise
+        finally:
+            self.close()
 
     def to_arrow(self) -> Any:
         """All results as a table of pyarrow."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ._errors import UsageError
 from ._vps import Place
+from .kinds import DURATIONS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -77,7 +78,11 @@ def request(
 ) -> dict[str, Any]:
     """The request of a measurement, without its inputs. Parameters that are `None` take the kind's defaults."""
     asked: dict[str, Any] = {"kind": kind}
-    given = {name.rstrip("_"): _value(value) for name, value in params.items() if value is not None}
+    durations = DURATIONS.get(kind, frozenset())
+    given = {}
+    for name, value in params.items():
+        if value is not None:
+            given[name.rstrip("_")] = span(value) if name in durations else _value(value)
     if given:
         asked["params"] = given
     if vps is not None:

@@ -17,7 +17,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from ._aio_calls import NetworkCalls, VantagePointCalls
-from ._errors import UsageError, WaitTimeout, of_result
+from ._errors import Error, UsageError, WaitTimeout, of_result
 from ._measurement import CHUNK, Ledger, Started
 from ._network import MOST_AT_ONCE, Known, _inputs, connection
 from ._request import DEADLINE_S, request, seconds
@@ -186,9 +186,15 @@ class AsyncMeasurement(Started, Generic[R]):
         return self
 
     async def __aexit__(self, kind: object, error: object, trace: object) -> None:
-        if not self.done:
-            await self.cancel()
-        self.close()
+        try:
+            if not self.done:
+                await self.cancel()
+        except Error:
+            # What went wrong in the block is what its author wants to hear of.
+            if error is None:
+                raise
+        finally:
+            self.close()
 
 
 class AsyncFeed(AsyncMeasurement[R]):

@@ -70,13 +70,20 @@ pub(super) fn module(kind: &Kind<'_>) -> Result<String> {
 }
 
 /// The index of the modules.
-pub(super) fn index(all: &[Kind<'_>]) -> String {
+pub(super) fn index(all: &[Kind<'_>]) -> Result<String> {
     let imports: String =
         all.iter().map(|kind| format!("    from .{} import {}Result\n", kind.name, kind.prefix)).collect();
     let table: String =
         all.iter().map(|kind| format!("    \"{}\": \"{}Result\",\n", kind.name, kind.prefix)).collect();
     let names: String = all.iter().map(|kind| format!("    \"{}Result\",\n", kind.prefix)).collect();
-    format!(
+    let mut durations = String::new();
+    for kind in all {
+        let params = kind.params()?;
+        let names = params.iter().filter(|(_, of, _)| of == "Duration").map(|(name, ..)| format!("\"{name}\""));
+        let names: Vec<String> = names.collect();
+        writeln!(durations, "    \"{}\": frozenset(({},)),", kind.name, names.join(", "))?;
+    }
+    Ok(format!(
         "\"\"\"The kinds of measurement that mmn is built with: a module each, with the classes of its results.
 
 {GENERATED}
@@ -94,8 +101,13 @@ if TYPE_CHECKING:
 BUILT_IN = {{
 {table}}}
 
+# The parameters of each that are durations: a number of seconds will do for them.
+DURATIONS: dict[str, frozenset[str]] = {{
+{durations}}}
+
 __all__ = [
     \"BUILT_IN\",
+    \"DURATIONS\",
 {names}    \"result_class\",
 ]
 
@@ -121,7 +133,7 @@ def __getattr__(name: str) -> Any:
             return _imported(kind, name)
     raise AttributeError(f\"module {{__name__!r}} has no attribute {{name!r}}\")
 "
-    )
+    ))
 }
 
 fn head(kind: &Kind<'_>, text: &str) -> Result<String> {
@@ -178,7 +190,9 @@ fn result(text: &mut String, kind: &Kind<'_>) -> Result<()> {
     begin(text, &format!("{}Result", kind.prefix), "Result", &about)?;
     let members = kind.members(kind.result_type)?;
     for member in members.iter().filter(|member| !TAKEN.contains(&member.attribute.as_str())) {
-        attribute(text, member)?;
+        // What has no body has no list in it either.
+        let empty = member.typed.text.starts_with("list[").then(|| "[]".to_owned());
+        attribute(text, &Member { default: empty.or(member.default.clone()), ..member.clone() })?;
     }
     for number in kind.summary {
         let part = |name: &str| number.get(name).and_then(Value::as_str).unwrap_or_default();

@@ -32,7 +32,7 @@ pub(super) fn files() -> Result<BTreeMap<String, String>> {
     for kind in &all {
         files.insert(format!("{KINDS}/{}.py", kind.name), kinds::module(kind)?);
     }
-    files.insert(format!("{KINDS}/__init__.py"), kinds::index(&all));
+    files.insert(format!("{KINDS}/__init__.py"), kinds::index(&all)?);
     for style in [calls::Style::Sync, calls::Style::Async] {
         files.insert(format!("{PACKAGE}/{}.py", style.module()), calls::module(&all, style)?);
     }

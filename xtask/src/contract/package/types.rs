@@ -35,6 +35,7 @@ pub(super) struct Typed {
 }
 
 /// A field of an object.
+#[derive(Debug, Clone)]
 pub(super) struct Member {
     /// Its name in the contract, and in Python.
     pub(super) name: String,

@@ -29,8 +29,20 @@ BUILT_IN = {
     "udp": "UdpResult",
 }
 
+# The parameters of each that are durations: a number of seconds will do for them.
+DURATIONS: dict[str, frozenset[str]] = {
+    "dns": frozenset(("timeout",)),
+    "http": frozenset(("timeout", "phase_timeout",)),
+    "multipath": frozenset(("timeout", "wait",)),
+    "ping": frozenset(("interval", "timeout",)),
+    "tcp": frozenset(("rto",)),
+    "trace": frozenset(("timeout", "wait", "wait_hop", "local_stop_set_age",)),
+    "udp": frozenset(("interval", "timeout",)),
+}
+
 __all__ = [
     "BUILT_IN",
+    "DURATIONS",
     "DnsResult",
     "HttpResult",
     "MultipathResult",

@@ -414,7 +414,7 @@ class DnsResult(Result):
     limits held packets back.
     """
 
-    attempts: list[DnsAttempt] = field("attempts", DnsAttempt, each=True)
+    attempts: list[DnsAttempt] = field("attempts", DnsAttempt, each=True, default=[])
     """Every query that was sent, in order."""
 
     ignored: DnsIgnored = field("ignored", DnsIgnored)

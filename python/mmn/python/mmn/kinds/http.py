@@ -419,7 +419,7 @@ class HttpResult(Result):
     stopped: HttpStopped | None = field("stopped")
     """Why the last answer's redirect was not followed; absent when there was none."""
 
-    hops: list[HttpHop] = field("hops", HttpHop, each=True)
+    hops: list[HttpHop] = field("hops", HttpHop, each=True, default=[])
     """Each request and its answer: one, and one more a redirect."""
 
     ech_rejected: HttpEchRejection | None = field("ech_rejected", HttpEchRejection)

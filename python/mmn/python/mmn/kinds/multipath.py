@@ -493,13 +493,13 @@ class MultipathResult(Result):
     clock_stepped: bool = field("clock_stepped", default=False)
     """Civil time was set meanwhile: instants are in doubt, round trips are not."""
 
-    nodes: list[MultipathNode] = field("nodes", MultipathNode, each=True)
+    nodes: list[MultipathNode] = field("nodes", MultipathNode, each=True, default=[])
     """The nodes; the first is the source."""
 
-    links: list[MultipathLink] = field("links", MultipathLink, each=True)
+    links: list[MultipathLink] = field("links", MultipathLink, each=True, default=[])
     """The links between them, in the order of finding."""
 
-    diamonds: list[MultipathDiamond] = field("diamonds", MultipathDiamond, each=True)
+    diamonds: list[MultipathDiamond] = field("diamonds", MultipathDiamond, each=True, default=[])
     """Where ways part and meet again, from the first on."""
 
     unanswered: list[MultipathProbe] = field("unanswered", MultipathProbe, each=True, default=[])

@@ -699,7 +699,7 @@ class PingResult(Result):
     unasked: int = field("unasked", default=0)
     """Packets that claimed to be replies and were not: wrong cookie, or for no request of this task."""
 
-    replies: list[PingReply] = field("replies", PingReply, each=True)
+    replies: list[PingReply] = field("replies", PingReply, each=True, default=[])
     """Each request, in the order of sending."""
 
     rtt_min_ns: int | None = field("rtt_min_ns", summary=True)

@@ -326,7 +326,7 @@ class TcpResult(Result):
     conditions: TcpConditions = field("conditions", TcpConditions)
     """How the packets went through the vantage point's host."""
 
-    attempts: list[TcpAttempt] = field("attempts", TcpAttempt, each=True)
+    attempts: list[TcpAttempt] = field("attempts", TcpAttempt, each=True, default=[])
     """Each attempt, in the order of sending."""
 
     open: int | None = field("open", summary=True)

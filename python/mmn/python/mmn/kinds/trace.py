@@ -584,7 +584,7 @@ class TraceResult(Result):
     clock_stepped: bool = field("clock_stepped", default=False)
     """Civil time was set meanwhile: instants are in doubt, round trips are not."""
 
-    hops: list[TraceHop] = field("hops", TraceHop, each=True)
+    hops: list[TraceHop] = field("hops", TraceHop, each=True, default=[])
     """The hops, from the first on, or the lowest to which the way back led, up to the end of the path or the last that
     answered.
     """

@@ -411,7 +411,7 @@ class UdpResult(Result):
     conditions: UdpConditions = field("conditions", UdpConditions)
     """How the packets went through the vantage point's host."""
 
-    probes: list[UdpProbe] = field("probes", UdpProbe, each=True)
+    probes: list[UdpProbe] = field("probes", UdpProbe, each=True, default=[])
     """Each probe, in the order of sending."""
 
     rtt_min_ns: int | None = field("rtt_min_ns", summary=True)
