@@ -12,14 +12,14 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use mmn_node::clock;
-use mmn_probe::time::Nanos;
+use mmn_probe::time::{Instant, Nanos};
 
 use super::job::Job;
 
-/// A task that waits for longer has too few threads.
-const PATIENCE: Duration = Duration::from_millis(1);
-/// How often it is looked when all threads are at work.
-const AT_MOST: Duration = Duration::from_millis(50);
+/// How long is looked at what threads take before more are wanted.
+const WINDOW: Duration = Duration::from_millis(2);
+/// For how many windows those that are there are enough, once more of them took no more.
+const CONTENT: u32 = 50;
 /// How long all threads may be held by tasks that are over while others wait: then the module is no good any more.
 const HUNG: Nanos = Nanos::from_secs(20);
 
@@ -51,6 +51,52 @@ struct State {
     taken: u64,
     rung: bool,
     closed: bool,
+}
+
+impl State {
+    /// The first that waits, for a thread that has done with another.
+    fn pop(&mut self, done: Option<&Arc<Job>>) -> Option<Arc<Job>> {
+        if let Some(done) = done {
+            self.at_work.retain(|job| !Arc::ptr_eq(job, done));
+        }
+        let job = self.queue.pop_front()?;
+        self.taken += 1;
+        self.at_work.push(Arc::clone(&job));
+        Some(job)
+    }
+
+    /// Whether no thread takes a task any more, of `most`, since none has come back from one that is over.
+    fn is_stuck(&self, most: usize) -> bool {
+        self.at_work.len() >= most && self.at_work.iter().all(|job| job.is_over())
+    }
+}
+
+/// Whether more threads take more. Those that wait for the network do; those that compute only fight for the interpreter.
+#[derive(Debug, Default)]
+struct Climb {
+    /// How many tasks were taken in a window before there were more threads.
+    former: u64,
+    /// How many windows more there is nothing to try.
+    content: u32,
+}
+
+impl Climb {
+    /// After a window in which so many were taken, with so many still waiting: whether to try with more.
+    fn wants(&mut self, taken: u64, waiting: usize) -> bool {
+        self.content = self.content.saturating_sub(1);
+        if taken == 0 {
+            return waiting > 0;
+        }
+        if waiting as u64 <= 2 * taken || self.content > 0 {
+            return false;
+        }
+        if self.former > 0 && taken * 4 < self.former * 5 {
+            (self.former, self.content) = (0, CONTENT);
+            return false;
+        }
+        self.former = taken;
+        true
+    }
 }
 
 /// What the one who starts threads is to do.
@@ -146,7 +192,7 @@ impl Hall {
 
     /// The next task for a thread, at once; nothing when it has to wait for one.
     pub(super) fn take_now(&self, done: Option<&Arc<Job>>) -> Option<Arc<Job>> {
-        self.pop(&mut self.lock(), done)
+        self.lock().pop(done)
     }
 
     /// The next task for a thread; nothing at the end.
@@ -154,7 +200,7 @@ impl Hall {
         let mut state = self.lock();
         let mut done = done;
         loop {
-            if let Some(job) = self.pop(&mut state, done.take()) {
+            if let Some(job) = state.pop(done.take()) {
                 return Some(job);
             }
             if state.closed {
@@ -167,16 +213,6 @@ impl Hall {
         }
     }
 
-    fn pop(&self, state: &mut State, done: Option<&Arc<Job>>) -> Option<Arc<Job>> {
-        if let Some(done) = done {
-            state.at_work.retain(|job| !Arc::ptr_eq(job, done));
-        }
-        let job = state.queue.pop_front()?;
-        state.taken += 1;
-        state.at_work.push(Arc::clone(&job));
-        Some(job)
-    }
-
     /// A first thread is there.
     pub(super) fn joins(&self) {
         self.lock().threads += 1;
@@ -185,44 +221,45 @@ impl Hall {
     /// Waits until more threads are wanted, which count as there from now on.
     pub(super) fn wanted(&self) -> Wanted {
         let mut state = self.lock();
-        let mut stuck_since = None;
-        let mut patience = PATIENCE;
+        let mut climb = Climb::default();
+        // Since when nobody has come back, and how many tasks had been taken by then.
+        let mut stuck: Option<(Instant, u64)> = None;
         loop {
             if state.closed {
                 return Wanted::Closed;
             }
             if state.queue.is_empty() {
-                (stuck_since, patience) = (None, PATIENCE);
+                climb = Climb::default();
                 state = self.stirred.wait(state).unwrap_or_else(PoisonError::into_inner);
                 continue;
             }
-            let head = state.queue.front().map(Arc::as_ptr);
-            (state, _) = self.stirred.wait_timeout(state, patience).unwrap_or_else(PoisonError::into_inner);
-            if state.closed || state.queue.front().map(Arc::as_ptr) != head {
-                (stuck_since, patience) = (None, PATIENCE);
+            let before = state.taken;
+            let waited = self.stirred.wait_timeout_while(state, WINDOW, |state| !state.closed);
+            (state, _) = waited.unwrap_or_else(PoisonError::into_inner);
+            let taken = state.taken;
+            if state.closed || !climb.wants(taken - before, state.queue.len()) {
                 continue;
             }
-            // The same task as before is still the first. As many again as are at work.
+            // As many again as are at work.
             let wanted = (state.threads - state.idle).max(1).min(state.queue.len());
             let woken = wanted.min(state.idle);
-            (0..woken).for_each(|_| self.task.notify_one());
+            for _ in 0..woken {
+                self.task.notify_one();
+            }
             let begun = (wanted - woken).min(self.most.saturating_sub(state.threads));
             if begun > 0 {
                 state.threads += begun;
                 return Wanted::Threads(begun);
             }
-            let stuck = woken == 0 && state.at_work.len() >= self.most && state.at_work.iter().all(|job| job.is_over());
-            if woken == 0 {
-                patience = AT_MOST;
-            }
             let now = clock::monotonic();
-            if !stuck {
-                stuck_since = None;
-            } else if now.saturating_since(*stuck_since.get_or_insert(now)) > HUNG {
-                return Wanted::Nothing(format!(
-                    "all {} threads are held by functions that go on although their tasks are over",
-                    self.most
-                ));
+            stuck = match stuck {
+                _ if !state.is_stuck(self.most) => None,
+                Some((since, known)) if known == taken => Some((since, known)),
+                _ => Some((now, taken)),
+            };
+            if stuck.is_some_and(|(since, _)| now.saturating_since(since) > HUNG) {
+                let why = "threads are held by functions that go on although their tasks are over";
+                return Wanted::Nothing(format!("all {} {why}", self.most));
             }
         }
     }

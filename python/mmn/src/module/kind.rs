@@ -21,6 +21,8 @@ use super::job::{Job, perform};
 
 /// How many errors of one value are told.
 const MAX_ERRORS: usize = 5;
+/// How many characters of each.
+const MAX_ERROR: usize = 240;
 /// The most tasks of a kind at a time, as a manifest has it.
 const MAX_CONCURRENCY: u32 = 100_000;
 /// What a module answers when a result can't be told.
@@ -199,9 +201,22 @@ fn errors(schema: &Validator, value: &Value) -> Option<String> {
     for error in schema.iter_errors(value).take(MAX_ERRORS) {
         let path = error.instance_path().to_string();
         let path = path.trim_start_matches('/').replace('/', ".");
-        told.push(if path.is_empty() { error.to_string() } else { format!("{path}: {error}") });
+        // What is wrong is told with the value, of whatever length that is.
+        let error = shortened(error.to_string(), MAX_ERROR);
+        told.push(if path.is_empty() { error } else { format!("{path}: {error}") });
     }
     Some(told.join("; "))
+}
+
+/// A text of so many characters at most, its end instead of its middle where it has more.
+pub(super) fn shortened(text: String, most: usize) -> String {
+    if text.chars().count() <= most {
+        return text;
+    }
+    let (head, tail) = (most * 2 / 3, most / 3);
+    let rest: Vec<char> = text.chars().collect();
+    let end: String = rest.iter().skip(rest.len() - tail).collect();
+    format!("{}…{end}", text.chars().take(head).collect::<String>())
 }
 
 /// A kind in a module that runs.

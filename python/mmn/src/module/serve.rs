@@ -43,6 +43,7 @@ struct End {
 impl Served {
     /// Starts a module of these kinds, by the environment that a node gives.
     #[new]
+    #[expect(clippy::needless_pass_by_value, reason = "Python gives a list")]
     fn new(py: Python<'_>, kinds: Vec<Py<ModuleKind>>) -> PyResult<Self> {
         let kinds: Vec<Arc<Described>> = kinds.iter().map(|kind| Arc::clone(&kind.get().described)).collect();
         let module = std::env::var(env::MODULE).unwrap_or_default();
@@ -150,7 +151,9 @@ impl Served {
                     () = told => Ok(()),
                 }
             });
-            halls.iter().for_each(|hall| hall.close());
+            for hall in &halls {
+                hall.close();
+            }
             end.tell(how);
         };
         thread::Builder::new().name("mmn-module".to_owned()).spawn(run).map(drop)

@@ -16,8 +16,11 @@ use serde_json::Value;
 
 use super::asking::Question;
 use super::job::{Job, Over};
-use super::kind::ModuleKind;
+use super::kind::{ModuleKind, shortened};
 use super::value::{of_python, to_python};
+
+/// How many characters of what happened are told.
+const MAX_DETAIL: usize = 1_000;
 
 /// A task: one input, with the parameters that it shares with others, and a deadline.
 #[pyclass(frozen, module = "mmn._native")]
@@ -163,6 +166,7 @@ impl Task {
     /// Ends it without a result.
     fn _fail(&self, refused: bool, code: String, detail: Option<String>) {
         let outcome = if refused { Outcome::Refused } else { Outcome::Failed };
+        let detail = detail.map(|detail| shortened(detail, MAX_DETAIL));
         let reason = Reason { code: Cow::Owned(code), detail };
         self.job.end(Err(Failure { outcome, reason }));
     }

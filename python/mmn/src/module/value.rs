@@ -31,12 +31,13 @@ impl std::fmt::Display for Unwritable {
 }
 
 impl Unwritable {
-    fn below(mut self, step: impl ToString) -> Self {
-        self.path.push(step.to_string());
+    fn below(mut self, step: String) -> Self {
+        self.path.push(step);
         self
     }
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "what errors are mapped by")]
 fn unwritable(why: impl ToString) -> Unwritable {
     Unwritable { path: Vec::new(), why: why.to_string() }
 }
@@ -139,7 +140,7 @@ fn object<'py>(
             continue;
         }
         let name = name.to_cow().map_err(unwritable)?.into_owned();
-        let value = written(&value, depth + 1).map_err(|error| error.below(&name))?;
+        let value = written(&value, depth + 1).map_err(|error| error.below(name.clone()))?;
         map.insert(name, value);
     }
     Ok(Value::Object(map))
@@ -150,7 +151,7 @@ fn array<'py>(
     depth: usize,
 ) -> Result<Value, Unwritable> {
     let items = items.enumerate().map(|(at, item)| {
-        written(&item.map_err(unwritable)?, depth + 1).map_err(|error| error.below(at))
+        written(&item.map_err(unwritable)?, depth + 1).map_err(|error| error.below(at.to_string()))
     });
     items.collect::<Result<_, _>>().map(Value::Array)
 }
