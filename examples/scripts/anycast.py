@@ -13,8 +13,8 @@ served: defaultdict[str, list[tuple[int, str]]] = defaultdict(list)
 
 with mmn.connect() as net:
     for r in net.dns("id.server", class_="CH", type="TXT", server=address, vps="kind:dns", timeout="1s"):
-        if r.response is not None and r.rtt_ns is not None and r.response.answer:
-            served[r.response.answer[0].rdata.strip('"')].append((r.rtt_ns, str(r.vp_name)))
+        if r.answer and r.rtt_ns is not None:
+            served[r.answer[0].rdata.strip('"')].append((r.rtt_ns, str(r.vp_name)))
         else:
             print(f"{r.vp_name}: {r.reason or 'no answer'}", file=sys.stderr)
 

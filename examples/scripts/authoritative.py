@@ -9,12 +9,10 @@ zone, resolver = sys.argv[1], sys.argv[2] if len(sys.argv) > 2 else None
 with mmn.connect() as net:
     # One vantage point finds the servers …
     first = net.vps("kind:dns")[0]
-    found = first.dns(zone, type="NS", server=resolver).response
-    names = [record.rdata for record in found.answer if record.type == "NS"] if found else []
     addresses: dict[str, str] = {}
-    for name in names:
-        response = first.dns(name, type="A", server=resolver).response
-        addresses.update({record.rdata: name for record in response.answer if record.type == "A"} if response else {})
+    for server in first.dns(zone, type="NS", server=resolver).answer:
+        for record in first.dns(server.rdata, type="A", server=resolver).answer:
+            addresses[record.rdata] = server.rdata
 
     # … and all measure all of them at once, each with the question that it is there for.
     under_way = {

@@ -45,15 +45,15 @@ with mmn.connect() as network:
             ask(address, [of[0] for of in continents.values()])
         return wanted[vp].popleft() if wanted[vp] else None
 
-    for r in network.drive("ping", vps="kind:ping", more=more, window=2048, count=1, timeout="1s"):
-        address, here = str(r.target), known[str(r.target)]
+    for r in network.drive("ping", vps="kind:ping", more=more, count=1):
+        here = known[r.target]
         here.left -= 1
         if r.rtt and r.vp and (here.best is None or r.rtt.min_ns < here.best[0]):
             here.best = (r.rtt.min_ns, r.vp)
         if here.left == 0 and here.best and not here.again:
             here.again = True
-            ask(address, continents[here.best[1].continent][1:])
+            ask(r.target, continents[here.best[1].continent][1:])
         if here.left == 0:
-            del known[address]
+            del known[r.target]
             rtt_ns, nearest = here.best or (0, "-")
-            print(address, nearest, f"{rtt_ns / 1e6:.2f} ms", f"{rtt_ns / 2 * KM_PER_NS:.0f} km", sep="\t")
+            print(r.target, nearest, f"{rtt_ns / 1e6:.2f} ms", f"{rtt_ns / 2 * KM_PER_NS:.0f} km", sep="\t")

@@ -19,5 +19,4 @@ with mmn.connect() as net:
     nearest = [r.vp for r in near[:3] if r.vp is not None]
     print("loss", f"{seen.loss:.0%}", "seen from", watcher, sep="\t")
     for trace in net.trace(target, vps=nearest, attempts=3, timeout="1s"):
-        replies = [next((probe.reply for probe in hop.probes if probe.reply), None) for hop in trace.hops]
-        print("trace", trace.vp, *(reply.from_ if reply else "*" for reply in replies), sep="\t")
+        print("trace", trace.vp, *(hop.reply.from_ if hop.reply else "*" for hop in trace.hops), sep="\t")

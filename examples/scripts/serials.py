@@ -7,33 +7,27 @@ import sys
 from collections import Counter
 
 import mmn
-from mmn.kinds.dns import DnsMessage
 
 zone, resolver = sys.argv[1], sys.argv[2] if len(sys.argv) > 2 else None
-
-
-def rdata(response: DnsMessage | None, type: str) -> list[str]:
-    return [record.rdata for record in response.answer if record.type == type] if response else []
-
 
 with mmn.connect() as net:
     first = net.vps("kind:dns")[0]
     servers: dict[str, str] = {}
-    for name in rdata(first.dns(zone, type="NS", server=resolver).response, "NS"):
-        for address in rdata(first.dns(name, type="A", server=resolver).response, "A"):
-            servers[address] = name
+    for server in first.dns(zone, type="NS", server=resolver).answer:
+        for record in first.dns(server.rdata, type="A", server=resolver).answer:
+            servers[record.rdata] = server.rdata
 
     # Server, site and serial, and from how many vantage points they were seen so.
     seen: Counter[tuple[str, str, int]] = Counter()
     asked = {address: net.dns(zone, type="SOA", server=address, rd=False, nsid=True, vps="kind:dns") for address in servers}
     for address, measurement in asked.items():
         for r in measurement:
-            for soa in rdata(r.response, "SOA"):
-                edns = r.response.edns if r.response else None
-                site = edns.nsid.text if edns and edns.nsid else None
-                seen[servers[address], site or address, int(soa.split()[2])] += 1
+            edns = r.response.edns if r.response else None
+            site = edns.nsid.text if edns and edns.nsid else None
+            for soa in r.answer:
+                seen[servers[address], site or address, int(soa.rdata.split()[2])] += 1
 
 newest = max((serial for _, _, serial in seen), default=0)
-for (server, site, serial), count in sorted(seen.items()):
-    print(server, site, serial, f"from {count}", "" if serial == newest else "behind", sep="\t")
+for (name, site, serial), count in sorted(seen.items()):
+    print(name, site, serial, f"from {count}", "" if serial == newest else "behind", sep="\t")
 sys.exit(any(serial != newest for _, _, serial in seen))

@@ -17,21 +17,21 @@ with mmn.connect() as net:
     first = net.vps("kind:dns")[0]
     whole: dict[str, int] = {}
     for name in names:
-        response = first.dns(name, server=authority, rd=False).response
-        if response is None or not response.answer:
+        answer = first.dns(name, server=authority, rd=False).answer
+        if not answer:
             sys.exit(f"{authority} does not know {name}")
-        whole[name] = min(record.ttl for record in response.answer)
+        whole[name] = min(record.ttl for record in answer)
 
     # By name and site: when its caches were filled, to the second.
     filled: defaultdict[tuple[str, str], set[int]] = defaultdict(set)
     asked: defaultdict[str, set[str]] = defaultdict(set)
     for r in net.dns(names, server=resolver, rd=False, nsid=True, retries=0, timeout="1s", vps="kind:dns"):
-        if r.target is None or r.response is None or r.response.edns is None or r.response.edns.nsid is None:
+        if r.response is None or r.response.edns is None or r.response.edns.nsid is None:
             continue
         site = r.response.edns.nsid.text or "nameless"
         asked[r.target].add(site)
-        if r.response.answer:
-            left = min(record.ttl for record in r.response.answer)
+        if r.answer:
+            left = min(record.ttl for record in r.answer)
             filled[r.target, site].add(round(time.time()) - (whole[r.target] - left))
 
 for name in names:

@@ -16,7 +16,7 @@ with mmn.connect() as net:
     vp = net.vp(name)
 
     # How far away the link's ends are.
-    path = {probe.reply.from_: hop.ttl for hop in vp.trace(destination).hops for probe in hop.probes if probe.reply}
+    path = {hop.reply.from_: hop.ttl for hop in vp.trace(destination).hops if hop.reply}
     if far not in path or path[far] < 2:
         sys.exit(f"the way from {vp} to {destination} does not lead by {far}: {', '.join(path)}")
     ends = (path[far] - 1, path[far])
@@ -24,7 +24,7 @@ with mmn.connect() as net:
     for _ in range(rounds):
         began = time.time()
         trace = vp.trace(destination, first_hop=ends[0], max_ttl=ends[1], attempts=1, gap_limit=0, timeout="500ms")
-        rtt = {hop.ttl: probe.reply.rtt_ns for hop in trace.hops for probe in hop.probes if probe.reply}
+        rtt = {hop.ttl: hop.reply.rtt_ns for hop in trace.hops if hop.reply}
         near_ns, far_ns = rtt.get(ends[0]), rtt.get(ends[1])
         told = ["-" if ns is None else f"{ns / 1e6:.2f}" for ns in (near_ns, far_ns)]
         print(f"{began:.3f}", *told, sep="\t", flush=True)

@@ -33,6 +33,8 @@ BASES = {
     "Measurement": ("_measurement.py", "Started"),
     "AsyncMeasurement": ("_measurement.py", "Started"),
     "Result": ("_native.pyi", "Record"),
+    "TraceHop": ("_extras.py", "TraceHopExtras"),
+    "DnsResult": ("_extras.py", "DnsResultExtras"),
     "Task": ("module/__init__.py", "_Base"),
     "AsyncTask": ("module/__init__.py", "_Base"),
 }
