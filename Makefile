@@ -42,6 +42,7 @@ bench-scamper: setup ## Measure what speaks with scamper's world, in about half 
 
 bench-python: setup ## Measure the Python module, in a network namespace (as root), in about five minutes.
 	@exec env MMN_NATS_SERVER="$$(scripts/nats-server.sh)" scripts/bench-python.sh $(LINES)
+
 wheel: web ## Build the wheel for Python, with the command mmn in it, into dist/ (wants maturin).
 	@scripts/build-wheel.sh
 

@@ -15,6 +15,7 @@ receipts, results that are kept until somebody has them, cancellation, draining)
 its own, whatever the function does. The function runs in a thread, or, when it is ``async``, in one event loop.
 """
 
+# pyright: reportPrivateUsage=false
 from __future__ import annotations
 
 import asyncio
@@ -206,7 +207,7 @@ class Kind(Generic[P, R]):
         self._told = _Told(spec["name"])
         params, self._shapes = of_parameters(function)
         result, summary = of_result(function)
-        self._spec = spec | {"params": params, "result": result, "summary": summary, "asynchronous": self.is_async}
+        self._spec: dict[str, Any] = spec | {"params": params, "result": result, "summary": summary, "asynchronous": self.is_async}
         self._shared = all(shape.shared for shape in self._shapes.values())
         # What is wrong is told where it stands.
         self._described(0)
