@@ -120,7 +120,8 @@ impl Work {
                     .ok_or_else(|| Reason::new(code::UNSUPPORTED))
                     .and_then(|registered| prepare(*registered, &params));
                 let cost = |measure: Measure| {
-                    let unsaid = || Reason::with(code::UNSUPPORTED, format_args!("{kind} does not say what it costs"));
+                    let unsaid =
+                        || Reason::with(code::UNSUPPORTED, format_args!("{kind} does not say what it costs"));
                     measure.kind.cost().ok_or_else(unsaid)
                 };
                 match measure.and_then(cost).and_then(|cost| orders::quote(&policy, &kind, cost, &inputs)) {
