@@ -63,7 +63,7 @@ impl Work {
             if let Some(unavailable) = unavailable {
                 return Err(unavailable.reason);
             }
-            bulk::choose(prepare(*registered, params)?, many, lane)
+            bulk::choose(prepare(&**registered, params)?, many, lane)
         });
         if let Some(reply) = &message.reply {
             let accepted = matches!(receipt, Receipt::Accepted { .. });
@@ -117,7 +117,7 @@ impl Work {
                     .kinds
                     .get(&kind)
                     .ok_or_else(|| Reason::new(code::UNSUPPORTED))
-                    .and_then(|registered| prepare(*registered, &params));
+                    .and_then(|registered| prepare(&**registered, &params));
                 match measure.and_then(|measure| orders::quote(&policy, &kind, measure.kind.cost(), &inputs))
                 {
                     Ok(quote) => Controlled::Quoted(quote),
