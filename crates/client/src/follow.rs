@@ -111,7 +111,8 @@ impl Follow {
         }
         match socket::decoded(encoding, &frame)? {
             FromAnchor::Results { records, .. } => {
-                let written = Written::of(&records).map_err(|error| ClientError::Answer(error.to_string()))?;
+                let written =
+                    Written::of(&records).map_err(|error| ClientError::Answer(error.to_string()))?;
                 Ok(self.take(written))
             }
             // The records are kept: the credits that go out above bring them.

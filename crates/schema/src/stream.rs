@@ -231,9 +231,9 @@ impl Written {
 
     /// Each of them, in CBOR.
     pub fn iter(&self) -> impl Iterator<Item = &[u8]> {
-        self.records.iter().map(|(place, _)| {
-            self.frame.get(place.start as usize..place.end as usize).unwrap_or_default()
-        })
+        self.records
+            .iter()
+            .map(|(place, _)| self.frame.get(place.start as usize..place.end as usize).unwrap_or_default())
     }
 
     /// Leaves out those whose cursor is not after `after`, which moves on to the last of them. Parts have none and stay.
@@ -255,7 +255,10 @@ impl Written {
 }
 
 /// Passes over a record, and gives its cursor.
-#[expect(clippy::option_option, reason = "the outer one: whether it could be read; the inner one: whether it has any")]
+#[expect(
+    clippy::option_option,
+    reason = "the outer one: whether it could be read; the inner one: whether it has any"
+)]
 fn record(items: &mut Items<'_>) -> Option<Option<Cursor>> {
     let mut cursor = None;
     for _ in 0..items.map()? {

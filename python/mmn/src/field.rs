@@ -65,7 +65,10 @@ impl Field {
         if let Ok(record) = object.cast::<Record>() {
             let record = record.get();
             if self.summary {
-                return record.number(py, &self.name).transpose().map(|number| number.map(|n| n.into_bound(py)));
+                return record
+                    .number(py, &self.name)
+                    .transpose()
+                    .map(|number| number.map(|n| n.into_bound(py)));
             }
             // What did not end well may have no body.
             return match record.decoded(py)?.bind(py).cast::<PyDict>() {

@@ -174,7 +174,12 @@ impl Record {
         self.entry(py, "simulated").and_then(|bytes| Items::new(bytes).boolean()).unwrap_or(false)
     }
 
-    fn __richcmp__(&self, py: Python<'_>, other: &Bound<'_, PyAny>, operation: CompareOp) -> PyResult<Py<PyAny>> {
+    fn __richcmp__(
+        &self,
+        py: Python<'_>,
+        other: &Bound<'_, PyAny>,
+        operation: CompareOp,
+    ) -> PyResult<Py<PyAny>> {
         let Ok(other) = other.cast::<Self>() else { return Ok(py.NotImplemented()) };
         let same = self.bytes.as_bytes(py) == other.get().bytes.as_bytes(py);
         match operation {
@@ -214,7 +219,12 @@ impl Part {
         self.data.clone_ref(py)
     }
 
-    fn __richcmp__(&self, py: Python<'_>, other: &Bound<'_, PyAny>, operation: CompareOp) -> PyResult<Py<PyAny>> {
+    fn __richcmp__(
+        &self,
+        py: Python<'_>,
+        other: &Bound<'_, PyAny>,
+        operation: CompareOp,
+    ) -> PyResult<Py<PyAny>> {
         let Ok(other) = other.cast::<Self>() else { return Ok(py.NotImplemented()) };
         match operation {
             CompareOp::Eq | CompareOp::Ne => {

@@ -61,12 +61,8 @@ impl State {
 impl Shared {
     /// The results of a measurement.
     pub(crate) fn follow(runtime: &'static Runtime, client: &Client, id: MeasurementId) -> Arc<Self> {
-        let shared = Arc::new(Self {
-            runtime,
-            state: Mutex::default(),
-            taken: Notify::new(),
-            given: Notify::new(),
-        });
+        let shared =
+            Arc::new(Self { runtime, state: Mutex::default(), taken: Notify::new(), given: Notify::new() });
         let following = follow(Arc::clone(&shared), client.clone(), id);
         shared.run(following);
         shared

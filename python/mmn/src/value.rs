@@ -182,7 +182,9 @@ fn nested(value: &Bound<'_, PyAny>, depth: usize) -> PyResult<Json> {
     }
     if value.is_instance_of::<PyFloat>() {
         let number = serde_json::Number::from_f64(value.extract()?);
-        return number.map(Json::Number).ok_or_else(|| errors::usage(value.py(), "a number of the request is not finite"));
+        return number
+            .map(Json::Number)
+            .ok_or_else(|| errors::usage(value.py(), "a number of the request is not finite"));
     }
     if let Ok(mapping) = value.cast::<PyMapping>() {
         let mut entries = Map::new();

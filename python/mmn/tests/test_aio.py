@@ -25,7 +25,7 @@ def test_one_call_one_result(up: Up) -> None:
     async def work(net: mmn.aio.Network) -> None:
         vp = await net.vp("ams1")
         result = await vp.ping(ANSWERS, count=1)
-        assert result.received == 1 and result.vp is vp
+        assert result.received == 1 and result.vp == vp
         one, other = await asyncio.gather(vp.ping(ANSWERS, count=1), vp.trace(ANSWERS, attempts=1))
         assert one.ok and other.reached
         with pytest.raises(mmn.MeasurementFailed, match="ams1 to no-such-host"):

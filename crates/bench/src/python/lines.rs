@@ -71,7 +71,12 @@ pub(super) fn vps(bench: &Bench, report: &mut Report) -> anyhow::Result<()> {
     let file = world::file(&dir, VPS)?;
     let up = Up::lab(&bench.mmn, &file, &[OsStr::new("--lab-driver"), OsStr::new("in-process")])?;
     let found = measured(bench, "vps", Some(&up), u32::try_from(VPS)?)?;
-    report.exactly("results of one target from 1,000 vantage points", "", number(&found, "results")?, 1_000.0);
+    report.exactly(
+        "results of one target from 1,000 vantage points",
+        "",
+        number(&found, "results")?,
+        1_000.0,
+    );
     report.at_most("  the last of them, over the slowest RTT", "ms", number(&found, "over_ms")?, 250.0);
     report.yardstick("  the slowest RTT", "ms", number(&found, "slowest_ms")?);
     up.stop()

@@ -160,9 +160,7 @@ fn method(text: &mut String, kind: &Kind<'_>, style: Style, of: Of) -> Result<()
     writeln!(text, "\n    {waits}def {}(\n        self,", kind.name)?;
     text.push_str(match of {
         Of::VantagePoint => "        target: str,\n        *,\n",
-        Of::Network => {
-            "        targets: str | Iterable[str],\n        *,\n        vps: Vps | None = None,\n"
-        }
+        Of::Network => "        targets: str | Iterable[str],\n        *,\n        vps: Vps | None = None,\n",
     });
     for (name, of, _) in &params {
         writeln!(text, "        {name}: {} | None = None,", of.replace("Octets", "bytes"))?;
@@ -250,7 +248,9 @@ fn opening(text: &mut String, all: &[Kind<'_>], prefix: &str) -> Result<()> {
             of = kind.prefix
         )?;
     }
-    let plain = format!("self, kind: str, *, vps: Vps | None = None, deadline: Duration | None = None, label: str | None = None, **params: Any");
+    let plain = format!(
+        "self, kind: str, *, vps: Vps | None = None, deadline: Duration | None = None, label: str | None = None, **params: Any"
+    );
     write!(
         text,
         "

@@ -38,6 +38,9 @@ const TAKEN: &[&str] = &[
     "vp_name",
 ];
 
+/// Classes that have short ways of their own, in `_extras.py`: those whose names end in `Extras`.
+const EXTRAS: &[&str] = &["DnsResult", "TraceHop"];
+
 /// The module of a kind.
 pub(super) fn module(kind: &Kind<'_>) -> Result<String> {
     let mut names = kind.made_of(kind.params_type);
@@ -71,15 +74,22 @@ pub(super) fn module(kind: &Kind<'_>) -> Result<String> {
 
 /// The index of the modules.
 pub(super) fn index(all: &[Kind<'_>]) -> Result<String> {
-    let imports: String =
-        all.iter().map(|kind| format!("    from .{} import {}Result\n", kind.name, kind.prefix)).collect();
+    let mut imports = String::new();
+    for kind in all {
+        writeln!(imports, "    from .{} import (", kind.name)?;
+        for name in exported(kind) {
+            writeln!(imports, "        {name} as {name},")?;
+        }
+        imports.push_str("    )\n");
+    }
     let table: String =
         all.iter().map(|kind| format!("    \"{}\": \"{}Result\",\n", kind.name, kind.prefix)).collect();
     let names: String = all.iter().map(|kind| format!("    \"{}Result\",\n", kind.prefix)).collect();
     let mut durations = String::new();
     for kind in all {
         let params = kind.params()?;
-        let names = params.iter().filter(|(_, of, _)| of == "Duration").map(|(name, ..)| format!("\"{name}\""));
+        let names =
+            params.iter().filter(|(_, of, _)| of == "Duration").map(|(name, ..)| format!("\"{name}\""));
         let names: Vec<String> = names.collect();
         writeln!(durations, "    \"{}\": frozenset(({},)),", kind.name, names.join(", "))?;
     }
@@ -128,12 +138,23 @@ def _imported(kind: str, name: str) -> type[Any]:
 
 
 def __getattr__(name: str) -> Any:
-    for kind, of in BUILT_IN.items():
-        if of == name:
+    # The classes of a kind, and of the pieces of its results, begin with its name.
+    for kind in BUILT_IN:
+        if name.startswith(kind.capitalize()):
             return _imported(kind, name)
     raise AttributeError(f\"module {{__name__!r}} has no attribute {{name!r}}\")
 "
     ))
+}
+
+/// The classes of a kind.
+fn exported(kind: &Kind<'_>) -> Vec<String> {
+    let pieces = kind.made_of(kind.result_type);
+    let pieces = pieces.iter().filter(|name| *name != kind.result_type && kind.is_class(name));
+    let mut names: Vec<String> = pieces.map(|name| format!("{}{name}", kind.prefix)).collect();
+    names.extend([format!("{}Params", kind.prefix), format!("{}Result", kind.prefix)]);
+    names.sort();
+    names
 }
 
 fn head(kind: &Kind<'_>, text: &str) -> Result<String> {
@@ -147,6 +168,10 @@ fn head(kind: &Kind<'_>, text: &str) -> Result<String> {
     let typing: Vec<&str> = ["TYPE_CHECKING"].into_iter().chain(typing).chain(["TypedDict"]).collect();
     write!(head, "\nfrom __future__ import annotations\n\nfrom typing import {}\n\n", typing.join(", "))?;
     let results: Vec<&str> = ["Piece", "Result"].into_iter().filter(|name| uses(text, name)).collect();
+    let extras: Vec<String> = EXTRAS.iter().map(|class| format!("{class}Extras")).collect();
+    for extras in extras.iter().filter(|extras| uses(text, extras)) {
+        writeln!(head, "from .._extras import {extras}")?;
+    }
     let fields = if uses(text, "Octets") { "Octets, field" } else { "field" };
     writeln!(head, "from .._field import {fields}\nfrom .._results import {}", results.join(", "))?;
     let values = ["instant", "instant_ns", "octets"].into_iter().filter(|name| uses(text, name));
@@ -160,8 +185,8 @@ fn head(kind: &Kind<'_>, text: &str) -> Result<String> {
     }
     write!(
         head,
-        "    from .._request import Duration\n\n__all__ = [\"{0}Params\", \"{0}Result\"]\n",
-        kind.prefix
+        "    from .._request import Duration\n\n__all__ = [\n{}]\n",
+        exported(kind).iter().map(|name| format!("    \"{name}\",\n")).collect::<String>()
     )?;
     Ok(head)
 }
@@ -188,6 +213,9 @@ fn result(text: &mut String, kind: &Kind<'_>) -> Result<()> {
     let about = description(kind.schema(kind.result_type));
     let about = format!("{about}\n\nWhat is not *ok* has no body: its attributes are `None`, or empty.");
     begin(text, &format!("{}Result", kind.prefix), "Result", &about)?;
+    if kind.of_target {
+        text.push_str("\n    if TYPE_CHECKING:\n\n        @property\n        def target(self) -> str: ...\n");
+    }
     let members = kind.members(kind.result_type)?;
     for member in members.iter().filter(|member| !TAKEN.contains(&member.attribute.as_str())) {
         // What has no body has no list in it either.
@@ -212,7 +240,8 @@ fn result(text: &mut String, kind: &Kind<'_>) -> Result<()> {
 }
 
 fn begin(text: &mut String, class: &str, base: &str, about: &str) -> Result<()> {
-    writeln!(text, "\n\nclass {class}({base}):")?;
+    let extras = if EXTRAS.contains(&class) { format!("{class}Extras, ") } else { String::new() };
+    writeln!(text, "\n\nclass {class}({extras}{base}):")?;
     docstring(text, if about.is_empty() { "As the contract has it." } else { about }, "    ");
     text.push_str("\n    __slots__ = ()\n");
     Ok(())

@@ -22,6 +22,8 @@ pub(super) struct Kind<'k> {
     pub(super) params_type: &'k str,
     pub(super) result_type: &'k str,
     pub(super) summary: &'k [Value],
+    /// Whether what it measures is one target.
+    pub(super) of_target: bool,
     types: Map<String, Value>,
 }
 
@@ -75,6 +77,7 @@ impl<'k> Kind<'k> {
             description: description(info),
             params_type: text("/params/title")?,
             result_type: text("/result/title")?,
+            of_target: info["input"] == "target",
             summary: info["summary"].as_array().map_or(&[], Vec::as_slice),
             types: kind_types(info)?,
         })

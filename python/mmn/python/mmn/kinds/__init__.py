@@ -10,13 +10,127 @@ from typing import TYPE_CHECKING, Any
 from .._results import Result
 
 if TYPE_CHECKING:
-    from .dns import DnsResult
-    from .http import HttpResult
-    from .multipath import MultipathResult
-    from .ping import PingResult
-    from .tcp import TcpResult
-    from .trace import TraceResult
-    from .udp import UdpResult
+    from .dns import (
+        DnsAttempt as DnsAttempt,
+        DnsCookie as DnsCookie,
+        DnsEdns as DnsEdns,
+        DnsEdnsOption as DnsEdnsOption,
+        DnsExtendedError as DnsExtendedError,
+        DnsFlags as DnsFlags,
+        DnsIgnored as DnsIgnored,
+        DnsMessage as DnsMessage,
+        DnsNsid as DnsNsid,
+        DnsParams as DnsParams,
+        DnsQuestion as DnsQuestion,
+        DnsReason as DnsReason,
+        DnsRecord as DnsRecord,
+        DnsResult as DnsResult,
+        DnsStamps as DnsStamps,
+        DnsSubnet as DnsSubnet,
+    )
+    from .http import (
+        HttpCertificate as HttpCertificate,
+        HttpEchRejection as HttpEchRejection,
+        HttpFailedConnect as HttpFailedConnect,
+        HttpHeader as HttpHeader,
+        HttpHop as HttpHop,
+        HttpParams as HttpParams,
+        HttpPayload as HttpPayload,
+        HttpPhases as HttpPhases,
+        HttpReason as HttpReason,
+        HttpResult as HttpResult,
+        HttpTls as HttpTls,
+    )
+    from .multipath import (
+        MultipathClock as MultipathClock,
+        MultipathConditions as MultipathConditions,
+        MultipathDiamond as MultipathDiamond,
+        MultipathExtension as MultipathExtension,
+        MultipathHostInterface as MultipathHostInterface,
+        MultipathInterface as MultipathInterface,
+        MultipathLabel as MultipathLabel,
+        MultipathLink as MultipathLink,
+        MultipathNode as MultipathNode,
+        MultipathParams as MultipathParams,
+        MultipathProbe as MultipathProbe,
+        MultipathQuote as MultipathQuote,
+        MultipathReply as MultipathReply,
+        MultipathResult as MultipathResult,
+        MultipathStamps as MultipathStamps,
+        MultipathStop as MultipathStop,
+    )
+    from .ping import (
+        PingClock as PingClock,
+        PingConditions as PingConditions,
+        PingError as PingError,
+        PingExtension as PingExtension,
+        PingHostInterface as PingHostInterface,
+        PingIcmpTimestamps as PingIcmpTimestamps,
+        PingInterface as PingInterface,
+        PingIpStamp as PingIpStamp,
+        PingIpTimestamps as PingIpTimestamps,
+        PingIpdv as PingIpdv,
+        PingLabel as PingLabel,
+        PingParams as PingParams,
+        PingPdv as PingPdv,
+        PingPseudoMtu as PingPseudoMtu,
+        PingRegistered as PingRegistered,
+        PingReordering as PingReordering,
+        PingRepeat as PingRepeat,
+        PingReply as PingReply,
+        PingResult as PingResult,
+        PingRtt as PingRtt,
+        PingStamps as PingStamps,
+    )
+    from .tcp import (
+        TcpAttempt as TcpAttempt,
+        TcpClock as TcpClock,
+        TcpConditions as TcpConditions,
+        TcpError as TcpError,
+        TcpExtension as TcpExtension,
+        TcpHostInterface as TcpHostInterface,
+        TcpInterface as TcpInterface,
+        TcpLabel as TcpLabel,
+        TcpOffer as TcpOffer,
+        TcpParams as TcpParams,
+        TcpResult as TcpResult,
+        TcpStamps as TcpStamps,
+    )
+    from .trace import (
+        TraceClock as TraceClock,
+        TraceConditions as TraceConditions,
+        TraceDoubletree as TraceDoubletree,
+        TraceExtension as TraceExtension,
+        TraceHop as TraceHop,
+        TraceHostInterface as TraceHostInterface,
+        TraceInterface as TraceInterface,
+        TraceLabel as TraceLabel,
+        TraceMtuNote as TraceMtuNote,
+        TraceParams as TraceParams,
+        TracePathMtu as TracePathMtu,
+        TraceProbe as TraceProbe,
+        TraceQuote as TraceQuote,
+        TraceReply as TraceReply,
+        TraceResult as TraceResult,
+        TraceStamps as TraceStamps,
+        TraceStop as TraceStop,
+        TraceStoppedAt as TraceStoppedAt,
+    )
+    from .udp import (
+        UdpClock as UdpClock,
+        UdpConditions as UdpConditions,
+        UdpError as UdpError,
+        UdpExtension as UdpExtension,
+        UdpHostInterface as UdpHostInterface,
+        UdpInterface as UdpInterface,
+        UdpLabel as UdpLabel,
+        UdpParams as UdpParams,
+        UdpProbe as UdpProbe,
+        UdpReply as UdpReply,
+        UdpResult as UdpResult,
+        UdpRtt as UdpRtt,
+        UdpStamps as UdpStamps,
+    )
 
 # The class of each kind's results. Its module is imported when it is wanted.
 BUILT_IN = {
@@ -70,7 +184,8 @@ def _imported(kind: str, name: str) -> type[Any]:
 
 
 def __getattr__(name: str) -> Any:
-    for kind, of in BUILT_IN.items():
-        if of == name:
+    # The classes of a kind, and of the pieces of its results, begin with its name.
+    for kind in BUILT_IN:
+        if name.startswith(kind.capitalize()):
             return _imported(kind, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypedDict
 
+from .._extras import DnsResultExtras
 from .._field import Octets, field
 from .._results import Piece, Result
 from .._values import instant, instant_ns, octets
@@ -16,7 +17,24 @@ if TYPE_CHECKING:
 
     from .._request import Duration
 
-__all__ = ["DnsParams", "DnsResult"]
+__all__ = [
+    "DnsAttempt",
+    "DnsCookie",
+    "DnsEdns",
+    "DnsEdnsOption",
+    "DnsExtendedError",
+    "DnsFlags",
+    "DnsIgnored",
+    "DnsMessage",
+    "DnsNsid",
+    "DnsParams",
+    "DnsQuestion",
+    "DnsReason",
+    "DnsRecord",
+    "DnsResult",
+    "DnsStamps",
+    "DnsSubnet",
+]
 
 # Which addresses of a name to use.
 DnsFamily: TypeAlias = Literal["any", "ipv4", "ipv6"]
@@ -377,13 +395,18 @@ class DnsMessage(Piece):
     """What was wrong with the message; the sections hold what was read before."""
 
 
-class DnsResult(Result):
+class DnsResult(DnsResultExtras, Result):
     """The exchange, and the answer where there was one.
 
     What is not *ok* has no body: its attributes are `None`, or empty.
     """
 
     __slots__ = ()
+
+    if TYPE_CHECKING:
+
+        @property
+        def target(self) -> str: ...
 
     server: str | None = field("server")
     """The server as it was asked for; absent when it was the vantage point's own."""

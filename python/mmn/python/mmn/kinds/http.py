@@ -16,7 +16,19 @@ if TYPE_CHECKING:
 
     from .._request import Duration
 
-__all__ = ["HttpParams", "HttpResult"]
+__all__ = [
+    "HttpCertificate",
+    "HttpEchRejection",
+    "HttpFailedConnect",
+    "HttpHeader",
+    "HttpHop",
+    "HttpParams",
+    "HttpPayload",
+    "HttpPhases",
+    "HttpReason",
+    "HttpResult",
+    "HttpTls",
+]
 
 # A version of HTTP to ask for.
 HttpVersion: TypeAlias = Literal["auto", "1.1", "2"]
@@ -404,6 +416,11 @@ class HttpResult(Result):
     """
 
     __slots__ = ()
+
+    if TYPE_CHECKING:
+
+        @property
+        def target(self) -> str: ...
 
     url: str = field("url")
     """The URL that was asked for, its scheme filled in."""

@@ -16,7 +16,24 @@ if TYPE_CHECKING:
 
     from .._request import Duration
 
-__all__ = ["MultipathParams", "MultipathResult"]
+__all__ = [
+    "MultipathClock",
+    "MultipathConditions",
+    "MultipathDiamond",
+    "MultipathExtension",
+    "MultipathHostInterface",
+    "MultipathInterface",
+    "MultipathLabel",
+    "MultipathLink",
+    "MultipathNode",
+    "MultipathParams",
+    "MultipathProbe",
+    "MultipathQuote",
+    "MultipathReply",
+    "MultipathResult",
+    "MultipathStamps",
+    "MultipathStop",
+]
 
 # What probes are, and what differs from flow to flow.
 MultipathMethod: TypeAlias = Literal["udp_dport", "udp_sport", "icmp", "tcp", "tcp_ack"]
@@ -447,6 +464,11 @@ class MultipathResult(Result):
     """
 
     __slots__ = ()
+
+    if TYPE_CHECKING:
+
+        @property
+        def target(self) -> str: ...
 
     address: str = field("address")
     """The address to which the ways lead."""

@@ -16,7 +16,29 @@ if TYPE_CHECKING:
 
     from .._request import Duration
 
-__all__ = ["PingParams", "PingResult"]
+__all__ = [
+    "PingClock",
+    "PingConditions",
+    "PingError",
+    "PingExtension",
+    "PingHostInterface",
+    "PingIcmpTimestamps",
+    "PingInterface",
+    "PingIpStamp",
+    "PingIpTimestamps",
+    "PingIpdv",
+    "PingLabel",
+    "PingParams",
+    "PingPdv",
+    "PingPseudoMtu",
+    "PingRegistered",
+    "PingReordering",
+    "PingRepeat",
+    "PingReply",
+    "PingResult",
+    "PingRtt",
+    "PingStamps",
+]
 
 # What is sent, and with it what answers it.
 PingMethod: TypeAlias = Literal["icmp", "icmp_timestamp", "udp", "udp_dport", "udp_sport", "tcp_syn", "tcp_syn_sport", "tcp_ack", "tcp_ack_sport", "tcp_synack", "tcp_rst"]
@@ -604,6 +626,11 @@ class PingResult(Result):
     """
 
     __slots__ = ()
+
+    if TYPE_CHECKING:
+
+        @property
+        def target(self) -> str: ...
 
     address: str = field("address")
     """The address that was pinged."""

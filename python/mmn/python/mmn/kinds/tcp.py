@@ -16,7 +16,20 @@ if TYPE_CHECKING:
 
     from .._request import Duration
 
-__all__ = ["TcpParams", "TcpResult"]
+__all__ = [
+    "TcpAttempt",
+    "TcpClock",
+    "TcpConditions",
+    "TcpError",
+    "TcpExtension",
+    "TcpHostInterface",
+    "TcpInterface",
+    "TcpLabel",
+    "TcpOffer",
+    "TcpParams",
+    "TcpResult",
+    "TcpStamps",
+]
 
 # Which addresses of a name to use.
 TcpFamily: TypeAlias = Literal["any", "ipv4", "ipv6"]
@@ -295,6 +308,11 @@ class TcpResult(Result):
     """
 
     __slots__ = ()
+
+    if TYPE_CHECKING:
+
+        @property
+        def target(self) -> str: ...
 
     address: str = field("address")
     """The address that was asked."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal, TypeAlias, TypedDict
 
+from .._extras import TraceHopExtras
 from .._field import field
 from .._results import Piece, Result
 from .._values import instant, instant_ns
@@ -16,7 +17,26 @@ if TYPE_CHECKING:
 
     from .._request import Duration
 
-__all__ = ["TraceParams", "TraceResult"]
+__all__ = [
+    "TraceClock",
+    "TraceConditions",
+    "TraceDoubletree",
+    "TraceExtension",
+    "TraceHop",
+    "TraceHostInterface",
+    "TraceInterface",
+    "TraceLabel",
+    "TraceMtuNote",
+    "TraceParams",
+    "TracePathMtu",
+    "TraceProbe",
+    "TraceQuote",
+    "TraceReply",
+    "TraceResult",
+    "TraceStamps",
+    "TraceStop",
+    "TraceStoppedAt",
+]
 
 # What probes are.
 TraceMethod: TypeAlias = Literal["icmp", "udp", "tcp", "tcp_ack"]
@@ -380,7 +400,7 @@ class TraceProbe(Piece):
     """Why it did not leave."""
 
 
-class TraceHop(Piece):
+class TraceHop(TraceHopExtras, Piece):
     """A hop."""
 
     __slots__ = ()
@@ -535,6 +555,11 @@ class TraceResult(Result):
     """
 
     __slots__ = ()
+
+    if TYPE_CHECKING:
+
+        @property
+        def target(self) -> str: ...
 
     address: str = field("address")
     """The address to which the path leads."""

@@ -16,7 +16,21 @@ if TYPE_CHECKING:
 
     from .._request import Duration
 
-__all__ = ["UdpParams", "UdpResult"]
+__all__ = [
+    "UdpClock",
+    "UdpConditions",
+    "UdpError",
+    "UdpExtension",
+    "UdpHostInterface",
+    "UdpInterface",
+    "UdpLabel",
+    "UdpParams",
+    "UdpProbe",
+    "UdpReply",
+    "UdpResult",
+    "UdpRtt",
+    "UdpStamps",
+]
 
 # Which addresses of a name to use.
 UdpFamily: TypeAlias = Literal["any", "ipv4", "ipv6"]
@@ -356,6 +370,11 @@ class UdpResult(Result):
     """
 
     __slots__ = ()
+
+    if TYPE_CHECKING:
+
+        @property
+        def target(self) -> str: ...
 
     address: str = field("address")
     """The address that was probed."""
