@@ -127,7 +127,7 @@ pub(crate) fn run(arguments: &[OsString]) -> anyhow::Result<()> {
         }
     }
     module.kinds =
-        KINDS.iter().filter(|known| known.name() == kind).map(|kind| module::Kind(*kind)).collect();
+        KINDS.iter().filter(|known| known.name() == kind).map(|kind| module::Kind::from(*kind)).collect();
     let shutdown = CancellationToken::new();
     let mut builder = Builder::new_current_thread();
     builder.enable_all().build_local(LocalOptions::default())?.block_on(async {

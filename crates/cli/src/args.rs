@@ -61,6 +61,8 @@ pub(crate) enum Command {
     Why(cmd::why::Args),
     /// Watch results, or what happens in the network, as it happens
     Watch(cmd::watch::Args),
+    /// Look at the network as it is: vantage points, modules, measurements, live in this terminal
+    Top(cmd::top::Args),
     /// Call a measurement off
     Cancel(cmd::cancel::Args),
     /// Show which vantage points a selection matches
@@ -73,6 +75,8 @@ pub(crate) enum Command {
     Warts(cmd::warts::Args),
     /// Open sockets on which scamper's clients find the vantage points
     Mux(cmd::mux::Args),
+    /// Listen for daemons of scamper: each is a vantage point
+    Remote(Box<cmd::remote::Args>),
     /// Print a JSON Schema
     Schema(cmd::schema::Args),
     /// Make credentials and tokens

@@ -19,7 +19,7 @@ use mmn_node::module::Kind;
 use mmn_node::net::network::{Lab, Network};
 use mmn_node::net::simulated::Universe;
 use mmn_node::policy::Policy;
-use mmn_node::{Builtin, Config, Place, Simulated};
+use mmn_node::{Builtin, Config, Elsewhere, Place, Whereabouts};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::sync::oneshot;
 
@@ -103,7 +103,7 @@ pub(crate) fn serve(
             World::There(_) => None,
         };
         tracing::info!(driver = driver.name(), why, "the world");
-        let kinds: Vec<Kind> = kinds(driver).map(Kind).collect();
+        let kinds: Vec<Kind> = kinds(driver).map(Kind::from).collect();
         let mut lab_ended = std::pin::pin!(ended(lab));
         let (mut nodes, mut starting) = (FuturesUnordered::new(), FuturesUnordered::new());
         for (vp, name) in plan.vps.pairs().map(|(vp, _)| vp).zip(names(&plan)) {
@@ -111,7 +111,7 @@ pub(crate) fn serve(
                 World::Here(universe) => Network::Universe(universe.clone(), vp),
                 World::There(lab) => lab.network(vp),
             };
-            let simulated = Simulated { network, kinds: kinds.clone() };
+            let elsewhere = Elsewhere { what: Whereabouts::Simulated(network), kinds: kinds.clone() };
             let config = Config {
                 dir: base.dir.join(name),
                 creds: base.creds.join(name),
@@ -119,7 +119,7 @@ pub(crate) fn serve(
                 policy: policy.clone(),
                 place: place(&plan, vp),
                 watch: false,
-                simulated: Some(simulated),
+                elsewhere: Some(elsewhere),
                 ..base.clone()
             };
             let (ready, is_ready) = oneshot::channel();

@@ -21,6 +21,7 @@ mod session;
 mod style;
 mod table;
 mod targets;
+mod top;
 mod units;
 mod up;
 mod view;

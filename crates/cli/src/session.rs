@@ -72,6 +72,15 @@ where
     F: FnMut(Option<String>) -> P,
     P: Future<Output = Result<Page<T>, mmn_client::ClientError>>,
 {
+    Ok(all_of(&mut page).await?)
+}
+
+/// As [`all`], for those who tell errors of the API apart.
+pub(crate) async fn all_of<T, F, P>(mut page: F) -> Result<Vec<T>, mmn_client::ClientError>
+where
+    F: FnMut(Option<String>) -> P,
+    P: Future<Output = Result<Page<T>, mmn_client::ClientError>>,
+{
     let mut items = Vec::new();
     let mut after = None;
     loop {

@@ -29,11 +29,22 @@ impl Style {
         Self { painted: false }
     }
 
+    /// Colours.
+    #[cfg(test)]
+    pub(crate) const fn painted() -> Self {
+        Self { painted: true }
+    }
+
     /// Colours, unless `NO_COLOR` is set and not empty (no-color.org) or the terminal is dumb.
     pub(crate) fn for_terminal() -> Self {
         let set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
         let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
         Self { painted: !set("NO_COLOR") && !dumb }
+    }
+
+    /// Whether there are colours.
+    pub(crate) const fn is_painted(self) -> bool {
+        self.painted
     }
 
     /// The text in the colour of its tone.

@@ -116,46 +116,52 @@ impl Table {
 
     /// The line of titles.
     pub(crate) fn header(&self, width: Option<usize>, style: Style) -> String {
-        let cells = self.columns.iter().map(|c| Cell::new(c.title.clone()).tone(Tone::Head)).collect();
-        self.line(&Row { cells, tail: None }, width, style)
+        self.line(&self.title_row(), width, style)
+    }
+
+    /// The titles as pieces.
+    pub(crate) fn titles(&self, width: Option<usize>) -> Vec<Cell> {
+        self.pieces(&self.title_row(), width)
+    }
+
+    fn title_row(&self) -> Row {
+        let titles = self.columns.iter().map(|column| Cell::new(column.title.clone()).tone(Tone::Head));
+        titles.collect::<Vec<_>>().into()
     }
 
     /// A row as a line of at most `width` characters.
     pub(crate) fn line(&self, row: &Row, width: Option<usize>, style: Style) -> String {
+        let pieces = self.pieces(row, width);
+        let mut line: String = pieces.iter().map(|piece| style.paint(&piece.text, piece.tone)).collect();
+        line.truncate(line.trim_end_matches(' ').len());
+        line
+    }
+
+    /// A row as pieces that stand one behind the other, the room between cells among them.
+    pub(crate) fn pieces(&self, row: &Row, width: Option<usize>) -> Vec<Cell> {
         let widths = self.fitted(width);
-        let mut line = String::new();
+        let mut pieces = Vec::new();
+        let blank = |room: usize| Cell { text: " ".repeat(room), tone: Tone::Plain };
         let mut used = 0;
-        let last = match &row.tail {
-            Some(_) => usize::MAX,
-            None => widths.iter().rposition(|width| *width > 0).unwrap_or(0),
-        };
-        for ((at, column), (cell, &room)) in
-            self.columns.iter().enumerate().zip(row.cells.iter().zip(&widths))
-        {
+        for (column, (cell, &room)) in self.columns.iter().zip(row.cells.iter().zip(&widths)) {
             if room == 0 {
                 continue;
             }
             if used > 0 {
-                line.push_str("  ");
+                pieces.push(blank(GAP));
                 used += GAP;
             }
             let text = cut(&cell.text, room);
-            let pad = room.saturating_sub(text.width());
-            let (before, after) = if column.right { (pad, 0) } else { (0, pad) };
-            line.extend(std::iter::repeat_n(' ', before));
-            line.push_str(&style.paint(&text, cell.tone));
-            if at != last {
-                line.extend(std::iter::repeat_n(' ', after));
-            }
+            let pad = blank(room.saturating_sub(text.width()));
+            let cell = Cell { text, tone: cell.tone };
+            pieces.extend(if column.right { [pad, cell] } else { [cell, pad] });
             used += room;
         }
         if let Some(tail) = &row.tail {
             let room = width.map_or(usize::MAX, |width| width.saturating_sub(used + GAP));
-            line.push_str("  ");
-            line.push_str(&style.paint(&cut(&tail.text, room), tail.tone));
+            pieces.extend([blank(GAP), Cell { text: cut(&tail.text, room), tone: tail.tone }]);
         }
-        line.truncate(line.trim_end_matches(' ').len());
-        line
+        pieces
     }
 
     /// The width of each column; 0 leaves it out.

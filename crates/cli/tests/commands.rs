@@ -207,6 +207,7 @@ fn help_is_as_it_was() {
         &["ping", "--help"],
         &["results", "--help"],
         &["run", "--help"],
+        &["top", "--help"],
         &["up", "--help"],
         &["creds", "--help"],
         &["lab", "--help"],

@@ -22,11 +22,14 @@ pub struct ApiFile {
     /// The certificate that the API shows, when clients can not know it otherwise: a PEM file.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tls_ca: Option<std::path::PathBuf>,
+    /// Where the network's own nats-server listens, for roles of this machine that join; absent where it is one of others.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub nats: Option<String>,
 }
 
-impl Client {
-    /// A client of the `mmn up` that runs on `data_dir`, with the token that lies there.
-    pub fn discover(data_dir: &Path) -> Result<Self, ClientError> {
+impl ApiFile {
+    /// Reads that of the `mmn up` that runs on `data_dir`.
+    pub fn read(data_dir: &Path) -> Result<Self, ClientError> {
         let path = data_dir.join(API_FILE);
         let bytes = match std::fs::read(&path) {
             Ok(bytes) => bytes,
@@ -35,8 +38,15 @@ impl Client {
             }
             Err(source) => return Err(ClientError::File { path, source }),
         };
-        let api: ApiFile = serde_json::from_slice(&bytes)
-            .map_err(|error| ClientError::File { path, source: io::Error::other(error) })?;
+        serde_json::from_slice(&bytes)
+            .map_err(|error| ClientError::File { path, source: io::Error::other(error) })
+    }
+}
+
+impl Client {
+    /// A client of the `mmn up` that runs on `data_dir`, with the token that lies there.
+    pub fn discover(data_dir: &Path) -> Result<Self, ClientError> {
+        let api = ApiFile::read(data_dir)?;
         let path = data_dir.join(TOKEN_FILE);
         let token = match std::fs::read_to_string(&path) {
             Ok(token) => Some(token),
@@ -57,7 +67,7 @@ mod tests {
         let error = Client::discover(dir.path()).unwrap_err();
         assert!(matches!(error, ClientError::NotRunning { .. }), "{error}");
 
-        let api = ApiFile { url: "http://127.0.0.1:8677".into(), pid: 1, tls_ca: None };
+        let api = ApiFile { url: "http://127.0.0.1:8677".into(), pid: 1, tls_ca: None, nats: None };
         std::fs::write(dir.path().join(API_FILE), serde_json::to_vec(&api).unwrap()).unwrap();
         std::fs::create_dir(dir.path().join("creds")).unwrap();
         std::fs::write(dir.path().join(TOKEN_FILE), "secret\n").unwrap();

@@ -15,6 +15,7 @@ mod events;
 mod feed;
 mod follow;
 mod http;
+mod metrics;
 mod socket;
 mod transport;
 
@@ -27,6 +28,7 @@ pub use error::ClientError;
 pub use events::{Events, Happened};
 pub use feed::Feed;
 pub use follow::{Follow, Followed, Passed};
+pub use metrics::{Metrics, Sample};
 pub use transport::Trust;
 
 use http::Http;

@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use mmn_client::{ApiFile, Client, Trust};
+use mmn_client::{ApiFile, Client, Metrics, Trust};
 use mmn_node::Place;
 use mmn_node::policy::{BitRate, Policy, Prefix, PrefixError};
 use serde::Serialize;
@@ -47,6 +47,17 @@ pub(crate) fn anchor_config(bytes: &[u8]) {
     if let Some(written) = written(&config) {
         assert_eq!(toml::from_str::<mmn_anchor::Config>(&written).as_ref(), Ok(&config), "{written}");
     }
+}
+
+/// What an anchor counts, as text.
+pub(crate) fn metrics(bytes: &[u8]) {
+    let text = String::from_utf8_lossy(bytes);
+    let name =
+        text.split(['{', ' ', '\n']).find(|name| name.starts_with("mmn_")).unwrap_or("mmn_up").to_owned();
+    let metrics = Metrics::of(text);
+    let count = metrics.samples(&name).inspect(|sample| assert!(sample.value.is_finite())).count();
+    assert_eq!(metrics.sum(&name).is_some(), count > 0);
+    assert!(metrics.by(&name, "outcome").len() <= count);
 }
 
 /// `api.json`, and the same text as the URL of an API.

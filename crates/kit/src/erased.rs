@@ -46,6 +46,27 @@ pub trait Registered: Sync {
     }
 }
 
+impl<K: Registered + ?Sized> Registered for &K {
+    fn name(&self) -> &'static str {
+        (**self).name()
+    }
+    fn module(&self) -> &'static str {
+        (**self).module()
+    }
+    fn info(&self) -> KindInfo {
+        (**self).info()
+    }
+    fn prepare(&self, params: &Body) -> Result<Box<dyn Measurement>, Failure> {
+        (**self).prepare(params)
+    }
+    fn self_test(&self) -> Option<Trial> {
+        (**self).self_test()
+    }
+    fn concurrency(&self) -> Option<u32> {
+        (**self).concurrency()
+    }
+}
+
 /// Says which interface of this host has an address: see [`Context::interface_of`].
 pub type InterfaceOf<'a> = dyn Fn(IpAddr) -> Option<Interface> + 'a;
 

@@ -20,6 +20,9 @@ use crate::trace::{MAX_ATTEMPTS, MAX_SIZE, Reply, SELF_TEST_PORT, Status};
 #[cfg(feature = "run")]
 mod run;
 
+#[cfg(feature = "run")]
+pub use run::{diamonds, levels};
+
 /// The most probes of one task: their records fit one message.
 pub const MAX_PROBES: u32 = 4_096;
 

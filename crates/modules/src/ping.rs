@@ -27,7 +27,9 @@ mod result;
 mod run;
 
 #[cfg(feature = "run")]
-pub(crate) use measured::{icmp_error, nothing_left, rtt, send_error, tcp_flags};
+pub(crate) use measured::{icmp_error, nothing_left, send_error, tcp_flags};
+#[cfg(feature = "run")]
+pub use measured::{of_samples, rtt};
 pub use result::{
     Body, End, Error, IcmpTimestamps, IpStamp, IpTimestamps, Ipdv, Pdv, Protocol, PseudoMtu, Registered,
     Reordering, Repeat, Reply, Rtt, Status,

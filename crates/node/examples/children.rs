@@ -58,6 +58,6 @@ fn config(dir: PathBuf, url: &str, creds: PathBuf) -> std::io::Result<Config> {
         place: Place::default(),
         watch: true,
         silence: DEFAULT_SILENCE,
-        simulated: None,
+        elsewhere: None,
     })
 }

@@ -1,6 +1,7 @@
 //! What a node is told: by the command line ([`Config`]), and by the files of its directory ([`Place`] is `node.toml`).
 
 use std::ffi::OsString;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -10,6 +11,7 @@ use mmn_schema::id::VpId;
 use mmn_schema::subject::Prefix;
 use mmn_schema::vp::{Location, VantagePoint};
 use serde::{Deserialize, Serialize};
+use tokio_util::sync::CancellationToken;
 
 use crate::host;
 use crate::module::Kind;
@@ -48,17 +50,67 @@ pub struct Config {
     pub watch: bool,
     /// How long a module's process may run without being heard on the bus until that is told.
     pub silence: Duration,
-    /// The simulated world that the vantage point is in; none: this host.
-    pub simulated: Option<Simulated>,
+    /// Where the vantage point is; none: this host.
+    pub elsewhere: Option<Elsewhere>,
 }
 
-/// A vantage point of a simulated world. Its modules have no processes of their own: they run in the node's.
+/// A vantage point that is not this host. Its modules have no processes of their own: they run in the node's.
 #[derive(Debug, Clone)]
-pub struct Simulated {
-    /// Its network there.
-    pub network: Network,
+pub struct Elsewhere {
+    /// What it is.
+    pub what: Whereabouts,
     /// The kinds that it offers. One module has all of them: where there are many vantage points each costs a connection.
     pub kinds: Vec<Kind>,
+}
+
+/// What a vantage point is that is not this host.
+#[derive(Debug, Clone)]
+pub enum Whereabouts {
+    /// One of a simulated world: its network there.
+    Simulated(Network),
+    /// A program of others, which measures by sockets of its own and is commanded by this process.
+    Remote(Remote),
+}
+
+/// A program of others that makes a vantage point.
+#[derive(Debug, Clone)]
+pub struct Remote {
+    /// The addresses that it is known by.
+    pub addresses: Vec<IpAddr>,
+    /// How many tasks of each kind it is given at a time.
+    pub concurrency: u32,
+    /// Cancelled when it is gone without a word. The node ends then, and says no goodbye: the vantage point is lost.
+    pub lost: CancellationToken,
+}
+
+impl Elsewhere {
+    /// The network that its sockets would be in.
+    pub(crate) fn network(&self) -> Network {
+        match &self.what {
+            Whereabouts::Simulated(network) => network.clone(),
+            Whereabouts::Remote(_) => Network::Own,
+        }
+    }
+
+    /// What is said of it as of any other program of others.
+    pub(crate) const fn remote(&self) -> Option<&Remote> {
+        match &self.what {
+            Whereabouts::Simulated(_) => None,
+            Whereabouts::Remote(remote) => Some(remote),
+        }
+    }
+
+    /// Whether it is part of a simulated world.
+    pub(crate) const fn is_simulated(&self) -> bool {
+        matches!(self.what, Whereabouts::Simulated(_))
+    }
+
+    fn addresses(&self) -> Option<Vec<IpAddr>> {
+        match &self.what {
+            Whereabouts::Simulated(network) => network.addresses(),
+            Whereabouts::Remote(remote) => Some(remote.addresses.clone()),
+        }
+    }
 }
 
 /// Long enough for a module to start on a busy machine.
@@ -208,7 +260,7 @@ impl Place {
     }
 
     /// The vantage point as the network sees it.
-    pub(crate) fn vantage_point(&self, id: VpId, simulated: Option<&Simulated>) -> VantagePoint {
+    pub(crate) fn vantage_point(&self, id: VpId, elsewhere: Option<&Elsewhere>) -> VantagePoint {
         VantagePoint {
             id,
             name: self.name.clone(),
@@ -221,9 +273,9 @@ impl Place {
             },
             asn: self.asn,
             as_name: self.as_name.clone(),
-            addresses: simulated.and_then(|at| at.network.addresses()).unwrap_or_else(host::addresses),
+            addresses: elsewhere.and_then(Elsewhere::addresses).unwrap_or_else(host::addresses),
             tags: self.tags.clone(),
-            simulated: simulated.is_some(),
+            simulated: elsewhere.is_some_and(Elsewhere::is_simulated),
         }
     }
 

@@ -10,7 +10,7 @@
 //! `unsafe` are in [`net`]; time is read in [`clock`] alone.
 //!
 //! Both are written for a current-thread runtime: kinds' futures are not `Send`. In a simulated world a node and its modules
-//! share one process with those of many other vantage points ([`Simulated`]).
+//! share one process with those of many other vantage points, and so do those of programs of others ([`Elsewhere`]).
 //!
 //! Begin with [`module`], then `module/desk` (the rules of taking and owing as a pure state machine), then
 //! [`supervisor`](run).
@@ -27,5 +27,7 @@ pub mod net;
 pub mod policy;
 mod supervisor;
 
-pub use config::{Builtin, Config, ConfigError, DEFAULT_LOCAL_KEY, DEFAULT_SILENCE, Place, Simulated};
+pub use config::{
+    Builtin, Config, ConfigError, DEFAULT_LOCAL_KEY, DEFAULT_SILENCE, Elsewhere, Place, Remote, Whereabouts,
+};
 pub use supervisor::{NodeError, Ready, run};

@@ -49,7 +49,7 @@ fn start_with(server: &TestServer, name: &str, kinds: &[&'static dyn mmn_kit::Re
         prefix: Prefix::default(),
         vp,
         instance: instance.clone(),
-        kinds: kinds.iter().copied().map(Kind).collect(),
+        kinds: kinds.iter().copied().map(Kind::from).collect(),
         simulated: false,
         node: None,
     };

@@ -7,7 +7,7 @@ import pathlib
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from typing import Any, TypeVar
 
 import mmn
@@ -85,7 +85,7 @@ class Place:
 
 
 @contextlib.contextmanager
-def place(directory: pathlib.Path) -> Iterator[Place]:
+def place(directory: pathlib.Path) -> Generator[Place, None, None]:
     """A network of this machine as long as it is wanted."""
     config = directory / "anchor.toml"
     # Those who fail again and again are given nothing for a while: here that is what is tried.

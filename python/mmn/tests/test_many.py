@@ -161,8 +161,9 @@ def test_what_a_stranger_wrote_is_no_html(net: mmn.Network, vp: mmn.VantagePoint
 
 
 def test_tables(net: mmn.Network) -> None:
-    pandas, polars = pytest.importorskip("pandas"), pytest.importorskip("polars")
-    pytest.importorskip("pyarrow")
+    import pandas
+    import polars
+
     results = net.ping([ANSWERS, SILENT, "no-such-host"], vps="ams1, fra1", count=1, timeout="300ms").results()
     arrow = results.to_arrow()
     assert arrow.num_rows == 6 and str(arrow.schema.field("rtt_min_ns").type) == "int64"

@@ -171,6 +171,11 @@ def test_a_flood_of_words_is_held_up_and_shown(up: Place) -> None:
     assert up.ask("odd-sum", left=1).ok
 
 
+def test_what_tasks_would_cost_is_said_or_not_known(up: Place) -> None:
+    assert up.net.plan("odd-sum", vps="all", left=1)["packets"] == 0
+    assert "packets" not in up.net.plan("odd-nap", vps="all")
+
+
 def test_a_drain_lets_tasks_end(up: Place) -> None:
     measurement = up.net.measure("odd-name", ["a"], vps="all", deadline="30s", nap=1.0)
     soon(lambda: up.running(MODULE) == 1, "a task is performed")

@@ -1,5 +1,6 @@
 """What a decorated function says of itself, and how it is tried without a network."""
 
+# pyright: reportPrivateUsage=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 import asyncio
 import datetime
 import enum

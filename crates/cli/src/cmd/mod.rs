@@ -15,11 +15,13 @@ pub(crate) mod modules;
 pub(crate) mod mux;
 pub(crate) mod node;
 pub(crate) mod open;
+pub(crate) mod remote;
 pub(crate) mod results;
 pub(crate) mod roles;
 pub(crate) mod run;
 pub(crate) mod schema;
 pub(crate) mod select;
+pub(crate) mod top;
 pub(crate) mod up;
 pub(crate) mod vps;
 pub(crate) mod warts;
@@ -49,12 +51,14 @@ pub(crate) fn run_command(session: &mut Session, command: Command) -> Result<Exi
         Command::Ledger(args) => in_runtime(ledger::run(session, &args)),
         Command::Why(args) => in_runtime(why::run(session, &args)),
         Command::Watch(args) => in_runtime(watch::run(session, &args)),
+        Command::Top(args) => in_runtime(top::run(session, &args)),
         Command::Cancel(args) => in_runtime(cancel::run(session, &args)),
         Command::Select(args) => in_runtime(select::run(session, &args)),
         Command::Doctor(args) => doctor::run(session, &args),
         Command::Lab(args) => lab::run(session, args),
         Command::Warts(args) => warts::run(session, args),
         Command::Mux(args) => mux::run(session, &args),
+        Command::Remote(args) => remote::run(session, &args),
         Command::Schema(args) => in_runtime(schema::run(session, &args)),
         Command::Creds(args) => creds::run(session, args),
         Command::Completions(args) => completions::run(session, &args),

@@ -74,7 +74,8 @@ pub(crate) fn state(state: ModuleState) -> Cell {
     Cell::new(word).tone(tone)
 }
 
-const fn circuit(state: CircuitState) -> &'static str {
+/// What a circuit lets through, in a word.
+pub(crate) const fn circuit(state: CircuitState) -> &'static str {
     match state {
         CircuitState::Closed => "closed",
         CircuitState::Open => "open",

@@ -95,7 +95,7 @@ pub(crate) fn config(dir: PathBuf, urls: Vec<String>, creds: PathBuf, tls: Tls) 
         place: Place::default(),
         watch: true,
         silence: DEFAULT_SILENCE,
-        simulated: None,
+        elsewhere: None,
     }
 }
 

@@ -84,7 +84,8 @@ fn row(vp: &VpView) -> Row {
     .into()
 }
 
-fn detail(vp: &VpView) -> Vec<String> {
+/// One vantage point in lines, its name first.
+pub(crate) fn detail(vp: &VpView) -> Vec<String> {
     let point = &vp.vantage_point;
     let mut lines = vec![format!("{} ({})", table::one_line(&point.name), point.id)];
     let mut field = |name: &str, value: String| {

@@ -192,7 +192,9 @@ mod tests {
         let temp = tempfile::tempdir().unwrap();
         let path = temp.path().join("mmn");
         let first = DataDir::hold(&path).unwrap();
-        first.publish(&ApiFile { url: "http://127.0.0.1:1".into(), pid: 1, tls_ca: None }).unwrap();
+        first
+            .publish(&ApiFile { url: "http://127.0.0.1:1".into(), pid: 1, tls_ca: None, nats: None })
+            .unwrap();
         let failure = DataDir::hold(&path).unwrap_err();
         for part in [&format!("process {},", std::process::id()), "since 2", "http://127.0.0.1:1"] {
             assert!(failure.text.contains(part), "{}", failure.text);

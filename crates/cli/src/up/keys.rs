@@ -94,7 +94,7 @@ pub(crate) fn new_node(dir: &Path, keys: &Keyset, name: &str) -> Result<VpId, Fa
 }
 
 /// Eight characters that nobody else has.
-fn word() -> String {
+pub(crate) fn word() -> String {
     let mut text = data_encoding::BASE32_NOPAD.encode(&rand::random::<[u8; 5]>());
     text.make_ascii_lowercase();
     text

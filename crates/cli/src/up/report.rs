@@ -236,7 +236,7 @@ mod tests {
 
     fn told(vp: Option<&VpView>, waits_for: Option<&str>, silent: &[&str]) -> String {
         let (mut printer, out, _) = printer(None);
-        let api = ApiFile { url: "http://127.0.0.1:8677".into(), pid: 1, tls_ca: None };
+        let api = ApiFile { url: "http://127.0.0.1:8677".into(), pid: 1, tls_ca: None, nats: None };
         let command = Command { program: "/opt/mmn/bin/mmn".into(), data: Some(quoted("/tmp/a dir")) };
         let silent: Vec<_> = silent.iter().map(|&kind| kind.to_owned()).collect();
         let page = vp.map(|_| "http://127.0.0.1:8677/#code=mfrggzdfmztwq2lk");

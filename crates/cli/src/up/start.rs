@@ -90,7 +90,12 @@ async fn network(args: &Args, dir: &DataDir, lab: Option<&World>) -> Result<Netw
     // Started again, it listens where its clients know it.
     pin_port(&mut anchor, &url);
     let url = reachable(&url);
-    let api = ApiFile { url, pid: std::process::id(), tls_ca: absolute(args.tls.tls_cert.as_deref()) };
+    let api = ApiFile {
+        url,
+        pid: std::process::id(),
+        tls_ca: absolute(args.tls.tls_cert.as_deref()),
+        nats: nats.is_some().then(|| nats_url.clone()),
+    };
     dir.publish(&api)?;
     Ok(Network { nats, nats_url, anchor: (anchor, running), api, node_creds })
 }

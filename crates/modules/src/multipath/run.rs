@@ -222,7 +222,7 @@ fn probe(sample: &Sample<'_>) -> Probe {
 }
 
 /// The number of nodes at each TTL.
-fn levels(nodes: &[Node]) -> BTreeMap<u8, u32> {
+pub fn levels(nodes: &[Node]) -> BTreeMap<u8, u32> {
     let mut levels = BTreeMap::new();
     for node in nodes {
         *levels.entry(node.ttl).or_insert(0) += 1;
@@ -230,7 +230,8 @@ fn levels(nodes: &[Node]) -> BTreeMap<u8, u32> {
     levels
 }
 
-fn diamonds(nodes: &[Node]) -> Vec<Diamond> {
+/// Where ways part and meet again.
+pub fn diamonds(nodes: &[Node]) -> Vec<Diamond> {
     let mut diamonds: Vec<Diamond> = Vec::new();
     let mut parted: Option<Diamond> = None;
     let mut single = 0;

@@ -104,6 +104,31 @@ pub(super) fn measured(found: &Found<'_>) -> Result<Measured<Body>, Failure> {
     Ok(Measured { answered: Some(body.received > 0), summary, body })
 }
 
+/// What a ping found that others performed, by what is known of each request in the order of sending: the result is of the
+/// same form as that of one that was performed here.
+pub fn of_samples(
+    params: &Params,
+    input: &str,
+    target: IpAddr,
+    (samples, repeats): (&[Sample], &[ping::Repeat]),
+    end: Option<ping::End>,
+    conditions: &Conditions,
+) -> Result<Measured<Body>, Failure> {
+    measured(&Found {
+        params,
+        input,
+        target,
+        samples,
+        repeats,
+        extensions: &[],
+        unasked: Unasked::default(),
+        end,
+        seed: None,
+        pseudo_mtu: None,
+        conditions,
+    })
+}
+
 /// Why nothing left: as the first probe was told.
 pub(crate) fn nothing_left<'a>(fates: impl IntoIterator<Item = &'a Fate>) -> Failure {
     let reason = fates.into_iter().find_map(|fate| match fate {
@@ -141,7 +166,7 @@ fn stamps(sample: &Sample) -> Option<Stamps> {
 }
 
 /// Numbers of round trips, which are in order; absent where there are none.
-pub(crate) fn rtt(stats: &stats::Summary, sorted_ns: &[u64]) -> Option<Rtt> {
+pub fn rtt(stats: &stats::Summary, sorted_ns: &[u64]) -> Option<Rtt> {
     let finite = stats.finite?;
     let quantile = |quantile: Option<stats::Quantile>| quantile.and_then(stats::Quantile::finite);
     let percentile = |percent, of_at_least| {

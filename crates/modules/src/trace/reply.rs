@@ -205,7 +205,7 @@ mod made {
 
     impl Extension {
         /// Of the objects of a structure as they stand on the wire.
-        pub(crate) fn all(objects: &[u8]) -> Vec<Self> {
+        pub fn all(objects: &[u8]) -> Vec<Self> {
             extension::objects(objects).map(|object| Self::of(&object)).collect()
         }
 

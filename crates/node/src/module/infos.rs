@@ -10,7 +10,7 @@ use mmn_schema::announce::KindInfo;
 static INFOS: Mutex<BTreeMap<&'static str, KindInfo>> = Mutex::new(BTreeMap::new());
 
 /// What a kind says of itself. Its schemas are shared by all who ask.
-pub(super) fn info(kind: &'static dyn Registered) -> KindInfo {
+pub(super) fn info(kind: &dyn Registered) -> KindInfo {
     let mut infos = INFOS.lock().unwrap_or_else(PoisonError::into_inner);
     infos.entry(kind.name()).or_insert_with(|| kind.info()).clone()
 }

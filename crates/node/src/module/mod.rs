@@ -23,6 +23,7 @@ use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use mmn_bus::connect::{Connect, ConnectError, Tls};
@@ -95,13 +96,34 @@ pub struct ModuleArgs {
     pub node: Option<UnixStream>,
 }
 
-/// A kind that a program has.
-#[derive(Clone, Copy)]
-pub struct Kind(pub &'static dyn Registered);
+/// A kind that a program has, or that this process commands elsewhere.
+#[derive(Clone)]
+pub struct Kind(Arc<dyn Registered + Send>);
+
+impl Kind {
+    /// One that may be shared, and dropped.
+    pub fn new(kind: impl Registered + Send + 'static) -> Self {
+        Self(Arc::new(kind))
+    }
+}
+
+impl std::ops::Deref for Kind {
+    type Target = dyn Registered;
+
+    fn deref(&self) -> &Self::Target {
+        &*self.0
+    }
+}
+
+impl From<&'static dyn Registered> for Kind {
+    fn from(kind: &'static dyn Registered) -> Self {
+        Self::new(kind)
+    }
+}
 
 impl std::fmt::Debug for Kind {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(self.0.name())
+        f.write_str(self.name())
     }
 }
 
@@ -143,7 +165,7 @@ impl ModuleArgs {
         // Anything but a socket (a terminal, /dev/null) is no node.
         let node = node.filter(|socket| socket.peer_addr().is_ok());
         Ok(Self {
-            kinds: kinds.iter().copied().filter(|kind| kind.module() == module).map(Kind).collect(),
+            kinds: kinds.iter().copied().filter(|kind| kind.module() == module).map(Kind::from).collect(),
             module,
             simulated: false,
             urls: need(env::NATS_URL)?.split(',').map(str::to_owned).collect(),
@@ -193,10 +215,9 @@ pub(crate) async fn run_here(
     shutdown: CancellationToken,
 ) -> Result<(), ModuleError> {
     let offered = &endowment.settings.kinds;
-    let kinds: Vec<&'static dyn Registered> = args
+    let kinds: Vec<Kind> = args
         .kinds
-        .iter()
-        .map(|kind| kind.0)
+        .into_iter()
         .filter(|kind| offered.is_empty() || offered.iter().any(|name| name.as_str() == kind.name()))
         .collect();
     if kinds.is_empty() {
@@ -240,14 +261,11 @@ pub(crate) async fn run_here(
     Ok(())
 }
 
-fn concurrency(
-    kinds: &[&'static dyn Registered],
-    given: &BTreeMap<KindName, u32>,
-) -> BTreeMap<KindName, u32> {
+fn concurrency(kinds: &[Kind], given: &BTreeMap<KindName, u32>) -> BTreeMap<KindName, u32> {
     kinds
         .iter()
         .map(|kind| {
-            let name = infos::info(*kind).name;
+            let name = infos::info(&**kind).name;
             let of_style = if kind.module() == PACKET { CONCURRENCY_PACKETS } else { CONCURRENCY_SESSIONS };
             let default = || kind.concurrency().unwrap_or(of_style);
             let concurrency = given.get(&name).copied().unwrap_or_else(default).max(1);

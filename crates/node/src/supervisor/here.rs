@@ -1,10 +1,12 @@
-//! A module without a process of its own: a task of the node's, for vantage points of a simulated world.
+//! A module without a process of its own: a task of the node's, for vantage points that are not this host.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::AsFd;
 use std::time::Duration;
 
 use mmn_probe::time::Instant;
+use mmn_schema::id::KindName;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
@@ -12,8 +14,9 @@ use super::Shared;
 use super::child::{FAMILIES, Plan, Sockets, StartError, step};
 use super::ids::Lease;
 use super::life::End;
+use super::manifest::Manifest;
 use crate::clock;
-use crate::config::Simulated;
+use crate::config::Elsewhere;
 use crate::module::settings::{Change, Endowment, Settings};
 use crate::module::{self, ModuleArgs, PACKET};
 use crate::net::network::Network;
@@ -38,22 +41,23 @@ pub(super) struct Here {
 
 impl Here {
     /// Starts a module. Must be called on a runtime for local tasks.
-    pub(super) fn start(shared: &Shared, at: &Simulated, plan: Plan<'_>) -> Result<Self, StartError> {
+    pub(super) fn start(shared: &Shared, at: &Elsewhere, plan: Plan<'_>) -> Result<Self, StartError> {
         let name = plan.manifest.builtin.as_deref().unwrap_or(plan.module).to_owned();
         let config = &shared.config;
         let page = shared.page.as_fd().try_clone_to_owned().map_err(step("the page of the limits"))?;
+        let network = at.network();
         let wants_sockets =
-            at.kinds.iter().any(|kind| kind.0.module() == PACKET) && matches!(at.network, Network::Lab(_));
+            at.kinds.iter().any(|kind| kind.module() == PACKET) && matches!(network, Network::Lab(_));
         let ids = wants_sockets.then(|| shared.ids.lease(false)).flatten();
         let mut endowment = Endowment {
             settings: Settings {
                 kinds: plan.manifest.kinds.clone(),
-                concurrency: plan.manifest.concurrency.clone(),
+                concurrency: concurrency(at, plan.manifest),
                 policy: Policy::clone(&shared.policy.borrow()),
                 ..Settings::default()
             },
             page: Some(page),
-            network: at.network.clone(),
+            network,
             ..Endowment::default()
         };
         if let Some(lease) = &ids {
@@ -62,7 +66,7 @@ impl Here {
         let args = ModuleArgs {
             kinds: at.kinds.clone(),
             module: name,
-            simulated: true,
+            simulated: at.is_simulated(),
             urls: config.urls.clone(),
             creds: plan.creds.clone(),
             tls: config.tls.clone(),
@@ -128,6 +132,16 @@ impl Here {
             self.ended().await;
         }
     }
+}
+
+/// Tasks at a time, by what a manifest says, and else by what the vantage point can hold.
+fn concurrency(at: &Elsewhere, manifest: &Manifest) -> BTreeMap<KindName, u32> {
+    let of_all = at.remote().map(|remote| remote.concurrency);
+    let names = at.kinds.iter().filter_map(|kind| kind.name().parse().ok());
+    let mut given: BTreeMap<KindName, u32> =
+        names.zip(std::iter::repeat(of_all)).filter_map(|(name, of_all)| Some((name, of_all?))).collect();
+    given.extend(manifest.concurrency.clone());
+    given
 }
 
 /// Opens sockets in the network of a lease: of each family those for whole packets, or else what ordinary users may open.

@@ -14,7 +14,7 @@ use crate::policy::Policy;
 pub(super) enum Life {
     /// A process without privileges.
     Child(Box<Child>),
-    /// A task in a simulated world.
+    /// A task for a vantage point elsewhere.
     Here(Here),
 }
 
@@ -30,7 +30,7 @@ pub(super) struct End {
 impl Life {
     /// Begins one, where the vantage point is.
     pub(super) fn start(shared: &Shared, plan: Plan<'_>) -> Result<Self, StartError> {
-        match &shared.config.simulated {
+        match &shared.config.elsewhere {
             Some(at) => Here::start(shared, at, plan).map(Self::Here),
             None => Child::start(shared, plan).map(|child| Self::Child(Box::new(child))),
         }

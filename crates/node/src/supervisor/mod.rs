@@ -44,7 +44,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::clock;
-use crate::config::{self, Config, ConfigError, Place};
+use crate::config::{self, Config, ConfigError, Elsewhere, Place};
 use crate::context::limits;
 use crate::herald::{Herald, encoding_of, headers};
 use crate::host;
@@ -140,8 +140,8 @@ pub async fn run(
     let config =
         config.absolute().map_err(|source| ConfigError::File { path: config.dir.clone(), source })?;
     // With every privilege that there is: they get larger buffers than what is opened later.
-    let ids = match &config.simulated {
-        Some(at) => ids::Ids::of(at.network.clone()),
+    let ids = match &config.elsewhere {
+        Some(at) => ids::Ids::of(at.network()),
         None => ids::Ids::stocked(),
     };
     match limit_capabilities() {
@@ -177,7 +177,7 @@ pub async fn run(
         Arc::new(Shared { vp, bus, page, policy, ids, reports, haste: CancellationToken::new(), config });
     let started_at = Timestamp::from_unix_ns(clock::wall().0);
     let node = Node {
-        vantage_point: place.vantage_point(shared.vp.clone(), shared.config.simulated.as_ref()),
+        vantage_point: place.vantage_point(shared.vp.clone(), shared.config.elsewhere.as_ref()),
         place,
         instance: name,
         boot: BootId(u64::try_from(started_at.unix_ns() / 1_000).unwrap_or(0)),
@@ -270,6 +270,9 @@ impl Node {
         shutdown: CancellationToken,
     ) -> Result<(), NodeError> {
         let (mut discover, mut orders, mut heartbeats) = self.subscribe().await?;
+        // Nothing cancels the token of a vantage point that can't be lost so.
+        let remote = self.shared.config.elsewhere.as_ref().and_then(Elsewhere::remote);
+        let lost = remote.map_or_else(CancellationToken::new, |remote| remote.lost.clone());
         let mut link = self.shared.bus.link();
         link.mark_changed();
         let mut barrier: BoxFuture<'static, Result<(), BarrierError>> = std::future::pending().boxed();
@@ -280,6 +283,10 @@ impl Node {
             tokio::select! {
                 biased;
                 () = shutdown.cancelled() => break,
+                () = lost.cancelled() => {
+                    self.announced = false;
+                    break;
+                }
                 Some(report) = reports.recv() => {
                     self.modules.reported(&report);
                     self.changed = true;
@@ -345,8 +352,8 @@ impl Node {
     fn look(&mut self) {
         self.looks += 1;
         if self.looks.is_multiple_of(LOOKS_PER_ADDRESSES) {
-            let simulated = self.shared.config.simulated.as_ref();
-            let now = self.place.vantage_point(self.shared.vp.clone(), simulated);
+            let elsewhere = self.shared.config.elsewhere.as_ref();
+            let now = self.place.vantage_point(self.shared.vp.clone(), elsewhere);
             self.changed |= now != self.vantage_point;
             self.vantage_point = now;
         }

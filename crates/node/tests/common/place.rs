@@ -62,7 +62,7 @@ pub fn config(server: &TestServer, dir: &Path, creds: &Path) -> Config {
         place: Place::default(),
         watch: true,
         silence: DEFAULT_SILENCE,
-        simulated: None,
+        elsewhere: None,
     }
 }
 

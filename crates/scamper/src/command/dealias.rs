@@ -225,7 +225,7 @@ mod tests {
     #[test]
     fn probes_are_options_within_an_option() {
         let text =
-            "dealias -m radargun -p '-i 192.0.2.1 -P icmp-echo' -p '-d 9 -i 192.0.2.2 -P udp' -q 3 -W 0.02s";
+            "dealias -m radargun -p '-i 192.0.2.1 -P icmp-echo' -p '-d 9 -i 192.0.2.2 -P udp' -q 3 -W 20";
         let dealias = Dealias::parse(text.strip_prefix("dealias ").unwrap()).unwrap();
         assert_eq!(dealias.probes.len(), 2);
         assert_eq!(dealias.to_string(), text);

@@ -7,7 +7,7 @@ use super::*;
 /// Commands as scripts write them, and as they are written here.
 const COMMANDS: &[(&str, &str)] = &[
     ("ping 192.0.2.1", "ping 192.0.2.1"),
-    ("PING  -c 1   -W 1.0s 2001:db8::1 ", "ping -c 1 -W 1s 2001:db8::1"),
+    ("PING  -c 1   -W 1.0s 2001:db8::1 ", "ping -c 1 -W 1 2001:db8::1"),
     (
         "ping -R -c 4 -i 0.050000s -O dl -O mss=1400 -P TCP-syn -z 0x10 192.0.2.1",
         "ping -c 4 -i 0.05s -O dl -O mss=1400 -P tcp-syn -R -z 16 192.0.2.1",
@@ -23,7 +23,7 @@ const COMMANDS: &[(&str, &str)] = &[
     ("ping -B 'c0ffee' 192.0.2.1", "ping -B c0ffee 192.0.2.1"),
     (
         "trace -P icmp-paris -w 2s -q 1 -W 5 -MQT 192.0.2.1",
-        "trace -M -P icmp-paris -q 1 -Q -T -w 2s -W 0.05s 192.0.2.1",
+        "trace -M -P icmp-paris -q 1 -Q -T -w 2 -W 5 192.0.2.1",
     ),
     (
         "trace -c 95 -d 0x10 -f 2 -g 3 -G 2 -H 0.5s -l 0 -m 30 -N 3 -o 0 -O ptr -O const-payload -z 192.0.2.5 -z 192.0.2.6 -Z set 192.0.2.1",
@@ -31,11 +31,11 @@ const COMMANDS: &[(&str, &str)] = &[
     ),
     (
         "tracelb -c 99 -P icmp-echo -q 3 -Q 500 -w 5 -W 25 192.0.2.1",
-        "tracelb -c 99 -P icmp-echo -q 3 -Q 500 -w 5s -W 0.25s 192.0.2.1",
+        "tracelb -c 99 -P icmp-echo -q 3 -Q 500 -w 5 -W 25 192.0.2.1",
     ),
     (
         "host -r -t ns -s 192.0.2.53 -W 2s -R 0 example.net",
-        "host -r -R 0 -s 192.0.2.53 -t NS -W 2s example.net",
+        "host -r -R 0 -s 192.0.2.53 -t NS -W 2 example.net",
     ),
     (
         "host -T -c CHAOS -O nsid -O ecs=192.0.2.0/24 -O mqtypes=A,AAAA -t TXT id.server",
@@ -44,7 +44,7 @@ const COMMANDS: &[(&str, &str)] = &[
     ("host -t PTR 192.0.2.1", "host -t PTR 192.0.2.1"),
     (
         "http -H 'Accept: text/html' -H \"X: it's\" -m 10s -O insecure -u 'https://example.net/' 192.0.2.80",
-        "http -H 'Accept: text/html' -H 'X: it\\'s' -m 10s -O insecure -u https://example.net/ 192.0.2.80",
+        "http -H 'Accept: text/html' -H 'X: it\\'s' -m 10 -O insecure -u https://example.net/ 192.0.2.80",
     ),
     (
         "udpprobe -d 53 -p 00ff -c 3 -o 2 -O exitfirst 192.0.2.1",
@@ -53,20 +53,20 @@ const COMMANDS: &[(&str, &str)] = &[
     ("dealias 192.0.2.1", "dealias 192.0.2.1"),
     (
         "dealias -m ally -p '-P icmp-echo' -q 5 -W 1000 -f 200 -O inseq 192.0.2.1 192.0.2.2",
-        "dealias -f 200 -m ally -O inseq -p '-P icmp-echo' -q 5 -W 1s 192.0.2.1 192.0.2.2",
+        "dealias -f 200 -m ally -O inseq -p '-P icmp-echo' -q 5 -W 1000 192.0.2.1 192.0.2.2",
     ),
     ("dealias -m prefixscan 192.0.2.1 192.0.2.2/30", "dealias -m prefixscan 192.0.2.1 192.0.2.2/30"),
     (
         "dealias -m midardisc -@ 1700000000.5 -S 0.5:0:1 -p '-P udp -i 192.0.2.1' -p '-i 192.0.2.2 -t 9' ",
         "dealias -@ 1700000000.5s -m midardisc -p '-i 192.0.2.1 -P udp' -p '-i 192.0.2.2 -t 9' -S 0.5s:0:1",
     ),
-    ("neighbourdisc -F -i eth0 -w 500 192.0.2.1", "neighbourdisc -F -i eth0 -w 0.5s 192.0.2.1"),
+    ("neighbourdisc -F -i eth0 -w 500 192.0.2.1", "neighbourdisc -F -i eth0 -w 500 192.0.2.1"),
     ("owamp -c 5 -d TX -i 0.1 -O zero 192.0.2.1", "owamp -c 5 -d tx -i 0.1 -O zero 192.0.2.1"),
     (
         "sniff -S 192.0.2.1 -c 5 -G 10 icmp[icmpid] == 0x20",
-        "sniff -c 5 -G 10s -S 192.0.2.1 icmp[icmpid] == 32",
+        "sniff -c 5 -G 10 -S 192.0.2.1 icmp[icmpid] == 32",
     ),
-    ("sting -c 10 -i 100 -m 50 192.0.2.1", "sting -c 10 -i 0.1s -m 0.05s 192.0.2.1"),
+    ("sting -c 10 -i 100 -m 50 192.0.2.1", "sting -c 10 -i 100 -m 50 192.0.2.1"),
     (
         "tbit -t pmtud -p http -u http://example.net/ -o -5 -O sack 192.0.2.1",
         "tbit -o -5 -O sack -p http -t pmtud -u http://example.net/ 192.0.2.1",

@@ -15,6 +15,8 @@ const RECORD: usize = 256 << 20;
 pub struct Client {
     lines: Lines,
     format: Format,
+    /// The longest record that is read, in characters.
+    limit: usize,
     block: Option<Block>,
     waiting: VecDeque<Waiting>,
     next: u64,
@@ -77,12 +79,19 @@ impl Client {
         Self {
             lines: Lines::new(LINE),
             format: Format::Warts,
+            limit: RECORD,
             block: None,
             waiting: VecDeque::new(),
             next: 0,
             said: VecDeque::new(),
             out: Vec::new(),
         }
+    }
+
+    /// Reads records of up to so many characters: what is longer is an error.
+    #[must_use]
+    pub fn with_limit(self, characters: usize) -> Self {
+        Self { limit: characters.min(RECORD), ..self }
     }
 
     /// Attaches.
@@ -176,8 +185,8 @@ impl Client {
         let no_answer = || ControlError::NoAnswer(line.to_owned());
         let mut words = text.split(' ').filter(|word| !word.is_empty());
         let left: usize = words.next().and_then(|word| word.parse().ok()).ok_or_else(no_answer)?;
-        if left > RECORD {
-            return Err(ControlError::TooLong { length: left, limit: RECORD });
+        if left > self.limit {
+            return Err(ControlError::TooLong { length: left, limit: self.limit });
         }
         let mut block = Block { id: None, in_progress: false, left, text: Vec::new() };
         for word in words {

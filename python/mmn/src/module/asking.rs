@@ -27,7 +27,9 @@ impl Ask {
     /// Answers it. Whoever asked may be gone.
     pub(super) async fn put_to(self, context: &dyn Context) {
         let answer = match &self.question {
-            Question::Resolve(host, family) => context.resolve(host, *family).await.map(|found| found.addresses),
+            Question::Resolve(host, family) => {
+                context.resolve(host, *family).await.map(|found| found.addresses)
+            }
             Question::Check(address) => context.check(*address).map(|()| Vec::new()),
             Question::Pace(address, packets, bytes) => {
                 context.pace(*address, *packets, *bytes).await.map(|()| Vec::new())
@@ -53,7 +55,10 @@ impl Question {
             }
         }
         if addresses.is_empty() {
-            return Err(Failure::failed(code::ADDRESS_FAMILY, format_args!("{host} has none of that family")));
+            return Err(Failure::failed(
+                code::ADDRESS_FAMILY,
+                format_args!("{host} has none of that family"),
+            ));
         }
         Ok(addresses)
     }

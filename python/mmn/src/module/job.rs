@@ -146,7 +146,11 @@ impl Job {
 }
 
 /// Has Python perform a task. When this future is dropped, the task is called off.
-pub(super) async fn perform(job: Arc<Job>, hall: &Hall, context: &dyn Context) -> Result<Measured<Body>, Failure> {
+pub(super) async fn perform(
+    job: Arc<Job>,
+    hall: &Hall,
+    context: &dyn Context,
+) -> Result<Measured<Body>, Failure> {
     hall.put(Arc::clone(&job));
     let mut guard = Guard { job: &job, hall, ended: false };
     let mut asked = FuturesUnordered::new();

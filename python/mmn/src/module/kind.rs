@@ -7,7 +7,8 @@ use std::sync::{Arc, OnceLock};
 use futures::FutureExt;
 use jsonschema::Validator;
 use mmn_kit::{
-    Body, Context, Cost, FarEnd, Failure, LocalBoxFuture, Measured, Measurement, Number, Registered, Summary, Trial, code,
+    Body, Context, Cost, Failure, FarEnd, LocalBoxFuture, Measured, Measurement, Number, Registered, Summary,
+    Trial, code,
 };
 use mmn_schema::announce::{InputShape, KindInfo, SchemaVersion, SharedSchema, SummaryField};
 use mmn_schema::dispatch::Input;
@@ -75,7 +76,8 @@ impl ModuleKind {
 
     /// Says what is wrong with parameters, as JSON; nothing when they fit.
     fn check(&self, params: &str) -> PyResult<Option<String>> {
-        let params = serde_json::from_str(params).map_err(|error| PyValueError::new_err(error.to_string()))?;
+        let params =
+            serde_json::from_str(params).map_err(|error| PyValueError::new_err(error.to_string()))?;
         Ok(errors(&self.described.params, &params))
     }
 }
@@ -154,7 +156,11 @@ impl Described {
             InputShape::Targets => (matches!(input, Input::Targets(_)), "a list of targets"),
             InputShape::Peer => (matches!(input, Input::Peer { .. }), "a vantage point"),
         };
-        if fits { Ok(()) } else { Err(Failure::refused(code::PARAMETERS, format_args!("{} takes {what}", self.text))) }
+        if fits {
+            Ok(())
+        } else {
+            Err(Failure::refused(code::PARAMETERS, format_args!("{} takes {what}", self.text)))
+        }
     }
 
     /// What a function gave, as it travels; or why it does not fit what the kind says of itself.
@@ -165,7 +171,10 @@ impl Described {
         let summary = self.summary_of(&result);
         let body = Body::from_json(result).map_err(|error| error.to_string())?;
         if body.cbor().len() > MAX_RESULT {
-            return Err(format!("{} bytes, more than the {MAX_RESULT} that a message holds", body.cbor().len()));
+            return Err(format!(
+                "{} bytes, more than the {MAX_RESULT} that a message holds",
+                body.cbor().len()
+            ));
         }
         Ok(Measured { answered, summary, body })
     }
@@ -188,7 +197,10 @@ impl fmt::Debug for Described {
 
 impl fmt::Debug for Prepared {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Prepared").field("kind", &self.kind.text).field("params", &self.params).finish_non_exhaustive()
+        f.debug_struct("Prepared")
+            .field("kind", &self.kind.text)
+            .field("params", &self.params)
+            .finish_non_exhaustive()
     }
 }
 
@@ -250,7 +262,8 @@ impl Registered for Offered {
         let task = move |_: SocketAddr| {
             let params = Value::Object(Map::new());
             let prepared = Prepared { kind: Arc::clone(&kind), params, arguments: OnceLock::new() };
-            let measuring = Measuring { prepared: Arc::new(prepared), hall: Arc::clone(&hall), self_test: true };
+            let measuring =
+                Measuring { prepared: Arc::new(prepared), hall: Arc::clone(&hall), self_test: true };
             Ok((Box::new(measuring) as Box<dyn Measurement>, Input::Nothing))
         };
         Some(Trial { far_end: FarEnd::Host, task: Box::new(task) })
@@ -286,8 +299,7 @@ impl Measurement for Measuring {
             if !self.self_test {
                 self.prepared.kind.check_input(input)?;
             }
-            let job =
-                Job::new(Arc::clone(&self.prepared), input.clone(), context.deadline(), self.self_test);
+            let job = Job::new(Arc::clone(&self.prepared), input.clone(), context.deadline(), self.self_test);
             perform(Arc::new(job), &self.hall, context).await
         }
         .boxed_local()

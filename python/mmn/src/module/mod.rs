@@ -34,6 +34,8 @@ pub(crate) fn add(module: &Bound<'_, PyModule>) -> PyResult<()> {
 /// The seconds that a duration in a request means: `500ms`, `1m 30s`, `PT1H`.
 #[pyfunction]
 fn span_to_seconds(text: &str) -> PyResult<f64> {
-    let span: Span = text.parse().map_err(|error: mmn_schema::time::TimeError| PyValueError::new_err(error.to_string()))?;
+    let span: Span = text
+        .parse()
+        .map_err(|error: mmn_schema::time::TimeError| PyValueError::new_err(error.to_string()))?;
     Ok(Duration::from_nanos(span.as_ns()).as_secs_f64())
 }

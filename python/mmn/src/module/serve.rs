@@ -48,11 +48,17 @@ impl Served {
         let kinds: Vec<Arc<Described>> = kinds.iter().map(|kind| Arc::clone(&kind.get().described)).collect();
         let module = std::env::var(env::MODULE).unwrap_or_default();
         if module == TAKEN {
-            return Err(PyValueError::new_err(format!("a module can't be called {TAKEN}: that is one of mmn's own")));
+            return Err(PyValueError::new_err(format!(
+                "a module can't be called {TAKEN}: that is one of mmn's own"
+            )));
         }
         let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(FILTER));
         // Whoever has set up logging before keeps it.
-        let _ = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_ansi(false).try_init();
+        let _ = tracing_subscriber::fmt()
+            .with_env_filter(filter)
+            .with_writer(io::stderr)
+            .with_ansi(false)
+            .try_init();
         let of_threads = kinds.iter().filter(|kind| !kind.asynchronous).map(|kind| kind.concurrency as usize);
         // One more for a self-test.
         let threads = Arc::new(Hall::of_threads(of_threads.sum::<usize>() + 1));
@@ -66,8 +72,7 @@ impl Served {
                 &*Box::leak(Box::new(Offered { kind, hall, module })) as &'static dyn Registered
             })
             .collect();
-        let args =
-            ModuleArgs::from_env(&offered).map_err(|error| PyRuntimeError::new_err(chain(&error)))?;
+        let args = ModuleArgs::from_env(&offered).map_err(|error| PyRuntimeError::new_err(chain(&error)))?;
         let served = Self { threads, of_loop, stop: CancellationToken::new(), end: Arc::default() };
         py.detach(|| served.start(args)).map_err(PyOSError::new_err)?;
         Ok(served)
@@ -116,7 +121,8 @@ impl Served {
 
     /// Waits until it has ended, at most so many seconds. Gives whether it has; raises what it ended by.
     fn wait(&self, py: Python<'_>, seconds: f64) -> PyResult<bool> {
-        let longest = Duration::try_from_secs_f64(seconds).map_err(|error| PyValueError::new_err(error.to_string()))?;
+        let longest =
+            Duration::try_from_secs_f64(seconds).map_err(|error| PyValueError::new_err(error.to_string()))?;
         match py.detach(|| self.end.wait(longest)) {
             None => Ok(false),
             Some(Ok(())) => Ok(true),
@@ -168,8 +174,10 @@ impl End {
 
     fn wait(&self, longest: Duration) -> Option<Result<(), String>> {
         let how = self.how.lock().unwrap_or_else(PoisonError::into_inner);
-        let (how, _) =
-            self.told.wait_timeout_while(how, longest, |how| how.is_none()).unwrap_or_else(PoisonError::into_inner);
+        let (how, _) = self
+            .told
+            .wait_timeout_while(how, longest, |how| how.is_none())
+            .unwrap_or_else(PoisonError::into_inner);
         how.clone()
     }
 }

@@ -93,7 +93,8 @@ impl Task {
 
     /// Waits so many seconds, or until the task is over. Says whether it is.
     fn _wait(&self, py: Python<'_>, seconds: f64) -> PyResult<bool> {
-        let longest = Duration::try_from_secs_f64(seconds).map_err(|error| PyValueError::new_err(error.to_string()))?;
+        let longest =
+            Duration::try_from_secs_f64(seconds).map_err(|error| PyValueError::new_err(error.to_string()))?;
         Ok(py.detach(|| self.job.wait(longest)))
     }
 
@@ -114,7 +115,12 @@ impl Task {
 
     /// Asks for the addresses of a name. Like the others it gives `None` when the task is over, and else texts, or the
     /// outcome, code and detail of a failure.
-    fn _resolve<'py>(&self, py: Python<'py>, host: String, family: &str) -> PyResult<Option<Bound<'py, PyAny>>> {
+    fn _resolve<'py>(
+        &self,
+        py: Python<'py>,
+        host: String,
+        family: &str,
+    ) -> PyResult<Option<Bound<'py, PyAny>>> {
         let family = match family {
             "any" => Family::Any,
             "ipv4" => Family::Ipv4,
@@ -144,9 +150,17 @@ impl Task {
     fn _end(&self, result: &Bound<'_, PyAny>) -> Option<String> {
         let answered = self.job.answered();
         let kind = &self.job.prepared.kind;
-        let result = if self.job.self_test { Ok(Value::Null) } else { of_python(result).map_err(|why| why.to_string()) };
+        let result = if self.job.self_test {
+            Ok(Value::Null)
+        } else {
+            of_python(result).map_err(|why| why.to_string())
+        };
         let measured = match (self.job.self_test, result) {
-            (true, _) => Ok(mmn_kit::Measured { answered, summary: mmn_kit::Summary::default(), body: mmn_kit::Body::null() }),
+            (true, _) => Ok(mmn_kit::Measured {
+                answered,
+                summary: mmn_kit::Summary::default(),
+                body: mmn_kit::Body::null(),
+            }),
             (false, Ok(result)) => kind.measured(result, answered),
             (false, Err(why)) => Err(why),
         };
@@ -176,7 +190,8 @@ impl Task {
         let Some(end) = self.job.take_end() else { return Ok(None) };
         let ended = match end {
             Ok(measured) => {
-                let body = measured.body.to_json().map_err(|error| PyRuntimeError::new_err(error.to_string()))?;
+                let body =
+                    measured.body.to_json().map_err(|error| PyRuntimeError::new_err(error.to_string()))?;
                 let summary = serde_json::to_value(&measured.summary).unwrap_or_default();
                 let (body, summary) = (to_python(py, &body)?, to_python(py, &summary)?);
                 ("ok", None::<String>, None::<String>, body, summary).into_pyobject(py)?

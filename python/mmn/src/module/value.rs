@@ -6,7 +6,8 @@ use pyo3::IntoPyObjectExt;
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{
-    PyBool, PyBytes, PyDateTime, PyDict, PyFloat, PyFrozenSet, PyInt, PyList, PyMapping, PySet, PyString, PyTuple, PyType,
+    PyBool, PyBytes, PyDateTime, PyDict, PyFloat, PyFrozenSet, PyInt, PyList, PyMapping, PySet, PyString,
+    PyTuple, PyType,
 };
 use serde_json::{Map, Number, Value};
 
@@ -66,7 +67,9 @@ fn written(value: &Bound<'_, PyAny>, depth: usize) -> Result<Value, Unwritable> 
     if let Ok(real) = value.cast::<PyFloat>() {
         let real = real.value();
         let number = Number::from_f64(real);
-        return number.map(Value::Number).ok_or_else(|| unwritable(format_args!("{real} is no number of JSON")));
+        return number
+            .map(Value::Number)
+            .ok_or_else(|| unwritable(format_args!("{real} is no number of JSON")));
     }
     if let Ok(entries) = value.cast::<PyDict>() {
         return object(entries.iter().map(Ok), depth, false);
@@ -80,7 +83,8 @@ fn written(value: &Bound<'_, PyAny>, depth: usize) -> Result<Value, Unwritable> 
 fn other(value: &Bound<'_, PyAny>, depth: usize) -> Result<Value, Unwritable> {
     let py = value.py();
     let kind = value.get_type();
-    if value.hasattr(intern!(py, "__dataclass_fields__")).unwrap_or(false) && value.cast::<PyType>().is_err() {
+    if value.hasattr(intern!(py, "__dataclass_fields__")).unwrap_or(false) && value.cast::<PyType>().is_err()
+    {
         return data_class(value, depth);
     }
     // An enumeration before the texts and integers that it may be besides.
@@ -96,7 +100,8 @@ fn other(value: &Bound<'_, PyAny>, depth: usize) -> Result<Value, Unwritable> {
     if let Ok(bytes) = value.cast::<PyBytes>() {
         return Ok(Value::String(BASE64URL_NOPAD.encode(bytes.as_bytes())));
     }
-    if value.cast::<PyTuple>().is_ok() || value.cast::<PySet>().is_ok() || value.cast::<PyFrozenSet>().is_ok() {
+    if value.cast::<PyTuple>().is_ok() || value.cast::<PySet>().is_ok() || value.cast::<PyFrozenSet>().is_ok()
+    {
         return array(value.try_iter().map_err(unwritable)?, depth);
     }
     if value.cast::<PyDateTime>().is_ok() {

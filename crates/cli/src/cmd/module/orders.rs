@@ -85,8 +85,11 @@ pub(super) async fn add(session: &mut Session, args: &AddArgs) -> Result<Exit, F
     let (text, beside) = match &args.manifest {
         None if args.command.is_empty() => {
             let Some(script) = &script else {
-                return Err(Failure::misused(format!("{}: no file of Python, and what runs is not said", args.name))
-                    .hint("--manifest FILE, or `-- COMMAND…`, says what runs"));
+                return Err(Failure::misused(format!(
+                    "{}: no file of Python, and what runs is not said",
+                    args.name
+                ))
+                .hint("--manifest FILE, or `-- COMMAND…`, says what runs"));
             };
             (script.manifest(args.python.as_deref())?, std::env::current_dir()?)
         }

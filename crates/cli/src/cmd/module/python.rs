@@ -71,7 +71,9 @@ mod tests {
         let script = Script::named(file.to_str().unwrap()).unwrap();
         let manifest: toml::Table = script.manifest(Some(Path::new("pypy3"))).unwrap().parse().unwrap();
         let expected: toml::Table =
-            format!("command = [\"pypy3\", {:?}]\nsettings = true", file.display().to_string()).parse().unwrap();
+            format!("command = [\"pypy3\", {:?}]\nsettings = true", file.display().to_string())
+                .parse()
+                .unwrap();
         assert_eq!(manifest, expected);
         let gone = Script::named("gone.py").unwrap().manifest(None).unwrap_err();
         assert!(gone.text.contains("gone.py"), "{gone:?}");

@@ -53,7 +53,7 @@ pub(super) fn run(session: &mut Session, args: &ServeArgs) -> Result<Exit, Failu
     });
     let module = ModuleArgs {
         module: builtins.iter().map(|one| one.module.as_str()).collect::<Vec<_>>().join("-"),
-        kinds: kinds.map(|kind| Kind(*kind)).collect(),
+        kinds: kinds.map(|kind| Kind::from(*kind)).collect(),
         simulated: false,
         urls,
         creds,

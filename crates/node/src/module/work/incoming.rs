@@ -64,7 +64,7 @@ impl Work {
             if let Some(unavailable) = unavailable {
                 return Err(unavailable.reason);
             }
-            bulk::choose(prepare(*registered, params)?, many, lane)
+            bulk::choose(prepare(&**registered, params)?, many, lane)
         });
         if let Some(reply) = &message.reply {
             let accepted = matches!(receipt, Receipt::Accepted { .. });
@@ -118,9 +118,10 @@ impl Work {
                     .kinds
                     .get(&kind)
                     .ok_or_else(|| Reason::new(code::UNSUPPORTED))
-                    .and_then(|registered| prepare(*registered, &params));
+                    .and_then(|registered| prepare(&**registered, &params));
                 let cost = |measure: Measure| {
-                    let unsaid = || Reason::with(code::UNSUPPORTED, format_args!("{kind} does not say what it costs"));
+                    let unsaid =
+                        || Reason::with(code::UNSUPPORTED, format_args!("{kind} does not say what it costs"));
                     measure.kind.cost().ok_or_else(unsaid)
                 };
                 match measure.and_then(cost).and_then(|cost| orders::quote(&policy, &kind, cost, &inputs)) {

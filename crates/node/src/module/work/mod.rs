@@ -38,6 +38,7 @@ use mmn_schema::subject::{Prefix, Subject, filter};
 use mmn_schema::time::Timestamp;
 use tokio::sync::mpsc;
 
+use super::Kind;
 use super::desk::{Desk, Ended, Identity, Now, Origin, Room, Started, Ticket};
 use super::infos::info;
 use super::outbox::Outbox;
@@ -62,7 +63,7 @@ pub(super) struct Outfit {
     pub(super) module: String,
     pub(super) vp: VpId,
     pub(super) instance: InstanceId,
-    pub(super) kinds: Vec<&'static dyn Registered>,
+    pub(super) kinds: Vec<Kind>,
     /// Whether its network is part of a simulated Internet.
     pub(super) simulated: bool,
     pub(super) room: Room,
@@ -101,7 +102,7 @@ type Performance = Abortable<LocalBoxFuture<'static, (Ticket, Ended)>>;
 
 pub(super) struct Work {
     outfit: Outfit,
-    kinds: BTreeMap<KindName, &'static dyn Registered>,
+    kinds: BTreeMap<KindName, Kind>,
     infos: Vec<KindInfo>,
     desk: Desk<Measure>,
     trials: Trials,
@@ -129,9 +130,9 @@ impl Work {
     pub(super) async fn new(mut outfit: Outfit) -> Result<Self, async_nats::SubscribeError> {
         let started_at = Timestamp::from_unix_ns(clock::wall().0);
         let boot = BootId(u64::try_from(started_at.unix_ns() / 1_000).unwrap_or(0));
-        let infos: Vec<KindInfo> = outfit.kinds.iter().map(|kind| info(*kind)).collect();
+        let infos: Vec<KindInfo> = outfit.kinds.iter().map(|kind| info(&**kind)).collect();
         let kinds: BTreeMap<_, _> =
-            infos.iter().map(|info| info.name.clone()).zip(outfit.kinds.iter().copied()).collect();
+            infos.iter().map(|info| info.name.clone()).zip(outfit.kinds.iter().cloned()).collect();
         let sockets = std::mem::take(&mut outfit.sockets);
         let trials =
             Trials::new(kinds.keys().cloned(), sockets, outfit.site.ports(), outfit.site.network().is_own());

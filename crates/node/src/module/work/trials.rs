@@ -15,6 +15,7 @@ use mmn_schema::outcome::{Reason, code};
 
 use super::PACKET;
 use crate::context::Site;
+use crate::module::Kind;
 use crate::module::infos::info;
 use crate::module::self_test::{hosts, test};
 use crate::module::settings::Gift;
@@ -85,7 +86,7 @@ impl Trials {
     }
 
     /// Tests all kinds that need no socket, and all sockets that wait.
-    pub(super) fn begin(&mut self, kinds: &BTreeMap<KindName, &'static dyn Registered>) {
+    pub(super) fn begin(&mut self, kinds: &BTreeMap<KindName, Kind>) {
         if self.running.is_some() {
             self.again = true;
             return;
@@ -94,9 +95,11 @@ impl Trials {
             self.running = Some(std::future::ready(self.all_well(kinds)).boxed_local());
             return;
         }
-        let (packet, session): (Vec<_>, Vec<_>) =
-            kinds.iter().map(|(name, kind)| (name.clone(), *kind)).partition(|(_, kind)| needs_socket(*kind));
-        let packet: Rc<[&'static dyn Registered]> = packet.into_iter().map(|(_, kind)| kind).collect();
+        let (packet, session): (Vec<_>, Vec<_>) = kinds
+            .iter()
+            .map(|(name, kind)| (name.clone(), kind.clone()))
+            .partition(|(_, kind)| needs_socket(&**kind));
+        let packet: Rc<[Kind]> = packet.into_iter().map(|(_, kind)| kind).collect();
         let ports = self.ports;
         let clones = self.sockets.iter().map(Gift::try_clone);
         let sockets = clones.map(|socket| {
@@ -116,9 +119,9 @@ impl Trials {
         );
     }
 
-    fn all_well(&self, kinds: &BTreeMap<KindName, &'static dyn Registered>) -> Findings {
+    fn all_well(&self, kinds: &BTreeMap<KindName, Kind>) -> Findings {
         let names = |packet: bool| {
-            let of_module = kinds.iter().filter(move |(_, kind)| needs_socket(**kind) == packet);
+            let of_module = kinds.iter().filter(move |(_, kind)| needs_socket(&***kind) == packet);
             of_module.map(|(name, _)| name.clone())
         };
         Findings {
@@ -142,7 +145,7 @@ impl Trials {
     pub(super) fn judge(
         &mut self,
         findings: Findings,
-        kinds: &BTreeMap<KindName, &'static dyn Registered>,
+        kinds: &BTreeMap<KindName, Kind>,
         has_sockets: bool,
     ) -> Judged {
         let before = (self.kinds.clone(), self.ordinary.clone());
@@ -171,7 +174,7 @@ impl Trials {
             Some(reason) if passed.is_empty() && !has_sockets => Verdict::Failed(reason),
             _ => Verdict::Passed,
         };
-        for (name, _) in kinds.iter().filter(|(_, kind)| needs_socket(**kind)) {
+        for (name, _) in kinds.iter().filter(|(_, kind)| needs_socket(&***kind)) {
             self.kinds.insert(name.clone(), of_sockets.clone());
         }
         for (name, found) in findings.kinds {
@@ -223,16 +226,14 @@ fn failed(error: &dyn std::fmt::Display) -> Reason {
     Reason::with(code::SELF_TEST, format_args!("the self-test could not be done: {error}"))
 }
 
-async fn test_sessions(
-    kinds: Vec<(KindName, &'static dyn Registered)>,
-) -> Vec<(KindName, Result<(), Reason>)> {
+async fn test_sessions(kinds: Vec<(KindName, Kind)>) -> Vec<(KindName, Result<(), Reason>)> {
     let site = Site::loopback(Vec::new(), None).map(Rc::new).map_err(|error| failed(&error));
     let host = hosts().next();
     let tests = kinds.into_iter().map(|(name, kind)| {
         let site = site.clone();
         async move {
             let result = match (site, host) {
-                (Ok(site), Some(host)) => test(kind, &site, host).await,
+                (Ok(site), Some(host)) => test(&*kind, &site, host).await,
                 (Err(reason), _) => Err(reason),
                 (_, None) => Ok(()),
             };
@@ -243,23 +244,19 @@ async fn test_sessions(
 }
 
 /// Sockets pass when every kind that uses it does; what every process may open itself whichever kinds do with it.
-async fn test_socket(
-    kinds: &[&'static dyn Registered],
-    socket: Gift,
-    ports: Option<IdRange>,
-) -> Result<Vec<KindName>, Reason> {
+async fn test_socket(kinds: &[Kind], socket: Gift, ports: Option<IdRange>) -> Result<Vec<KindName>, Reason> {
     let (v6, whole) = (socket.v6(), socket.is_whole());
     let Some(host) = hosts().find(|host: &IpAddr| host.is_ipv6() == v6) else {
         // Of the node's sockets that says nothing.
-        let all = || kinds.iter().map(|kind| info(*kind).name).collect();
+        let all = || kinds.iter().map(|kind| info(&**kind).name).collect();
         return if whole { Ok(all()) } else { Err(failed(&"no loopback interface")) };
     };
     let site = Rc::new(Site::loopback(vec![socket], ports).map_err(|error| failed(&error))?);
     let mut passed = Vec::new();
     let mut none = failed(&"no kinds");
     for kind in kinds {
-        match test(*kind, &site, host).await {
-            Ok(()) => passed.push(info(*kind).name),
+        match test(&**kind, &site, host).await {
+            Ok(()) => passed.push(info(&**kind).name),
             Err(reason) if whole => return Err(reason),
             Err(reason) => {
                 tracing::debug!(v6, %reason, "a kind needs sockets of the node's");

@@ -36,8 +36,9 @@ pub(super) fn record(params: &Params, record: &ResultRecord) -> Result<Host, Unt
     };
     let sent: Vec<_> = body.attempts.iter().filter(|attempt| attempt.sent_at.is_some()).collect();
     at_most(&sent, usize::from(u8::MAX), "queries of a host")?;
-    let answered =
-        sent.iter().rposition(|attempt| attempt.response_bytes.is_some() && attempt.error.is_none());
+    // Whoever decoded the answer elsewhere may not know how long it was.
+    let told = |attempt: &&Attempt| attempt.response_bytes.is_some() || attempt.rtt_ns.is_some();
+    let answered = sent.iter().rposition(|attempt| told(attempt) && attempt.error.is_none());
     let queries = sent.iter().enumerate().map(|(at, attempt)| {
         let message = body.response.as_ref().filter(|_| Some(at) == answered);
         query(attempt, message)

@@ -15,6 +15,7 @@ receipts, results that are kept until somebody has them, cancellation, draining)
 its own, whatever the function does. The function runs in a thread, or, when it is ``async``, in one event loop.
 """
 
+# pyright: reportPrivateUsage=false
 from __future__ import annotations
 
 import asyncio
@@ -206,7 +207,7 @@ class Kind(Generic[P, R]):
         self._told = _Told(spec["name"])
         params, self._shapes = of_parameters(function)
         result, summary = of_result(function)
-        self._spec = spec | {"params": params, "result": result, "summary": summary, "asynchronous": self.is_async}
+        self._spec: dict[str, Any] = spec | {"params": params, "result": result, "summary": summary, "asynchronous": self.is_async}
         self._shared = all(shape.shared for shape in self._shapes.values())
         # What is wrong is told where it stands.
         self._described(0)
@@ -308,6 +309,9 @@ class Kind(Generic[P, R]):
             self._told.line(wrong)
 
     def _failed(self, task: _native.Task, error: BaseException) -> None:
+        if isinstance(error, TaskOver):
+            # Whoever called it off, or the deadline, ends it.
+            return
         refused, code, detail, expected = _reason(error)
         task._fail(refused, code, detail)
         if not expected and not task.cancelled:
@@ -459,28 +463,32 @@ def _reason(error: BaseException) -> tuple[bool, str, str | None, bool]:
 
 
 class _Told:
-    """Tells what is wrong with a function, but not more than a line or a traceback a second."""
+    """Tells what is wrong with a function, but of each kind of mistake not more than once a second."""
 
     def __init__(self, name: str) -> None:
         self._name = name
-        self._last = float("-inf")
-        self._kept = 0
+        # When each was told last, and how many were not since then.
+        self._last: dict[str, tuple[float, int]] = {}
         self._lock = threading.Lock()
 
     def line(self, text: str) -> None:
-        self._tell(text, None)
+        self._tell("", text, None)
 
     def traceback(self, error: BaseException) -> None:
-        self._tell(f"the function raised {type(error).__name__}", error)
+        text = f"the function raised {type(error).__name__}"
+        self._tell(text, text, error)
 
-    def _tell(self, text: str, error: BaseException | None) -> None:
+    def _tell(self, which: str, text: str, error: BaseException | None) -> None:
         import logging
 
         with self._lock:
             now = time.monotonic()
-            if now - self._last < 1.0:
-                self._kept += 1
+            last, kept = self._last.get(which, (float("-inf"), 0))
+            if now - last < 1.0:
+                self._last[which] = (last, kept + 1)
                 return
-            kept, self._kept, self._last = self._kept, 0, now
+            if len(self._last) > 100:
+                self._last.clear()
+            self._last[which] = (now, 0)
         others = f" ({kept} more were not told)" if kept else ""
         logging.getLogger("mmn.module").error("%s: %s%s", self._name, text, others, exc_info=error)

@@ -3,6 +3,7 @@
 The native half does what a module owes. Here tasks are only taken, performed and given back. Begin with `main`.
 """
 
+# pyright: reportPrivateUsage=false
 from __future__ import annotations
 
 import asyncio
