@@ -90,6 +90,14 @@ pub(crate) fn api_answer(bytes: &[u8]) {
 pub(crate) fn stream(bytes: &[u8]) {
     round_trip::<stream::FromClient>(bytes);
     round_trip::<stream::FromAnchor>(bytes);
+    // What is passed on as it is written is what a full reading gives, where that can read it.
+    if let Some(written) = stream::Written::read(&bytes.to_vec().into())
+        && let Ok(read) = Encoding::Cbor.decode::<stream::FromAnchor>(bytes)
+    {
+        let stream::FromAnchor::Results { records, .. } = read else { panic!("{read:?} has no records") };
+        assert_eq!(written.decode().unwrap(), records);
+        assert_eq!(stream::Written::of(&records).unwrap().decode().unwrap(), records);
+    }
 }
 
 pub(crate) fn body(bytes: &[u8]) {

