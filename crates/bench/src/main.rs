@@ -1,4 +1,4 @@
-//! `make bench`, `make bench-spine`, `make bench-engine`, `make bench-lab` and `make bench-scamper`: run the built `mmn` as a
+//! `make bench`, `make bench-spine`, `make bench-engine`, `make bench-lab`, `make bench-scamper` and `make bench-python`: run the built `mmn` as a
 //! person would and print each figure beside its yardstick of the same run.
 //!
 //! It measures from outside (processes, HTTP, WebSocket, NATS), changes nothing, and stops what it started. A figure
@@ -6,7 +6,7 @@
 //!
 //! `mmn-bench [MMN]` is the first of them, `mmn-bench spine [--mmn MMN] [--quick] [LINE…]` the second (`spine/mod.rs`),
 //! `mmn-bench engine …` the third (`engine/mod.rs`), `mmn-bench lab …` the fourth (`lab/mod.rs`),
-//! `mmn-bench scamper …` the fifth (`scamper/mod.rs`).
+//! `mmn-bench scamper …` the fifth (`scamper/mod.rs`), `mmn-bench python …` the sixth (`python/mod.rs`).
 
 #![expect(
     clippy::indexing_slicing,
@@ -25,6 +25,7 @@ mod nats;
 mod noop;
 mod ping;
 mod processes;
+mod python;
 mod report;
 mod scamper;
 mod socket;
@@ -61,6 +62,10 @@ fn main() -> anyhow::Result<()> {
         [what, more @ ..] if what == "scamper" => {
             started::clean_up_when_interrupted()?;
             scamper::run(more)?
+        }
+        [what, more @ ..] if what == "python" => {
+            started::clean_up_when_interrupted()?;
+            python::run(more)?
         }
         more => {
             started::clean_up_when_interrupted()?;

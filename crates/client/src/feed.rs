@@ -77,8 +77,16 @@ impl Feed {
                 }
                 Err(error) => {
                     self.socket = None;
-                    self.patience.wait(error).await?;
-                    if self.was_accepted().await? {
+                    // Whoever died may need a while until it can be asked.
+                    let mut broken = error;
+                    let accepted = loop {
+                        self.patience.wait(broken).await?;
+                        match self.was_accepted().await {
+                            Ok(accepted) => break accepted,
+                            Err(error) => broken = error,
+                        }
+                    };
+                    if accepted {
                         let count = rest.len().min(self.chunk());
                         rest = rest.get(count..).unwrap_or_default();
                     }

@@ -2,9 +2,9 @@
 
 use mmn_schema::api::{Cursor, Ledger, ResultRecord};
 use mmn_schema::id::MeasurementId;
-use mmn_schema::stream::{FromAnchor, FromClient};
+use mmn_schema::stream::{FromAnchor, FromClient, Written};
 
-use crate::socket::{Patience, Socket};
+use crate::socket::{self, Patience, Socket};
 use crate::{Client, ClientError};
 
 /// How many records may be on their way.
@@ -36,6 +36,15 @@ pub enum Followed {
     Done(Ledger),
 }
 
+/// What a subscription brings to those who pass records on.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Passed {
+    /// Records as they are written, in the order of their cursors; parts have none and stand where they came.
+    Records(Written),
+    /// All records were handed out and the measurement is done.
+    Done(Ledger),
+}
+
 impl Client {
     /// Follows a measurement's results: those kept after `after` (absent: from the first), then those to come.
     pub fn follow(&self, measurement: MeasurementId, after: Option<Cursor>) -> Follow {
@@ -55,6 +64,17 @@ impl Follow {
     ///
     /// It fails when the API declines, or can not be reached for half a minute.
     pub async fn next(&mut self) -> Result<Followed, ClientError> {
+        match self.next_written().await? {
+            Passed::Records(written) => {
+                let records = written.decode().map_err(|error| ClientError::Answer(error.to_string()))?;
+                Ok(Followed::Records(records))
+            }
+            Passed::Done(ledger) => Ok(Followed::Done(ledger)),
+        }
+    }
+
+    /// As [`next`](Self::next), for records as they are written.
+    pub async fn next_written(&mut self) -> Result<Passed, ClientError> {
         loop {
             match self.step().await {
                 Ok(Some(followed)) => return Ok(followed),
@@ -72,7 +92,7 @@ impl Follow {
         self.after
     }
 
-    async fn step(&mut self) -> Result<Option<Followed>, ClientError> {
+    async fn step(&mut self) -> Result<Option<Passed>, ClientError> {
         if self.socket.is_none() {
             let mut socket = self.client.socket().await?;
             let (measurement, after) = (self.measurement, self.after);
@@ -85,12 +105,15 @@ impl Follow {
             let credits = std::mem::take(&mut self.used);
             socket.send(&FromClient::Credit { id: ID, credits }).await?;
         }
-        match socket.receive().await? {
+        let (encoding, frame) = socket.receive_frame().await?;
+        if let Some(written) = Written::read(&frame) {
+            return Ok(self.take(written));
+        }
+        match socket::decoded(encoding, &frame)? {
             FromAnchor::Results { records, .. } => {
-                self.patience.renew();
-                self.used = self.used.saturating_add(u32::try_from(records.len()).unwrap_or(u32::MAX));
-                let records = fresh(records, &mut self.after);
-                Ok((!records.is_empty()).then_some(Followed::Records(records)))
+                let written =
+                    Written::of(&records).map_err(|error| ClientError::Answer(error.to_string()))?;
+                Ok(self.take(written))
             }
             // The records are kept: the credits that go out above bring them.
             FromAnchor::Behind { .. } => {
@@ -100,24 +123,17 @@ impl Follow {
                 }
                 Ok(None)
             }
-            FromAnchor::Done { ledger, .. } => Ok(Some(Followed::Done(ledger))),
+            FromAnchor::Done { ledger, .. } => Ok(Some(Passed::Done(ledger))),
             FromAnchor::Problem { problem, .. } => Err(ClientError::Problem(Box::new(problem))),
             _ => Ok(None),
         }
     }
-}
 
-/// The records after `after`, which moves on to the last of them.
-fn fresh(records: Vec<ResultRecord>, after: &mut Option<Cursor>) -> Vec<ResultRecord> {
-    records
-        .into_iter()
-        .filter(|record| match (record.cursor, *after) {
-            (Some(cursor), Some(last)) if cursor <= last => false,
-            (Some(cursor), _) => {
-                *after = Some(cursor);
-                true
-            }
-            (None, _) => true,
-        })
-        .collect()
+    /// What of these was not handed out before.
+    fn take(&mut self, mut written: Written) -> Option<Passed> {
+        self.patience.renew();
+        self.used = self.used.saturating_add(u32::try_from(written.len()).unwrap_or(u32::MAX));
+        written.keep_after(&mut self.after);
+        (!written.is_empty()).then_some(Passed::Records(written))
+    }
 }

@@ -27,7 +27,7 @@ pub use discover::{API_FILE, ApiFile, TOKEN_FILE};
 pub use error::ClientError;
 pub use events::{Events, Happened};
 pub use feed::Feed;
-pub use follow::{Follow, Followed};
+pub use follow::{Follow, Followed, Passed};
 pub use metrics::{Metrics, Sample};
 pub use transport::Trust;
 

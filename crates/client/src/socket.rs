@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use futures::{SinkExt, StreamExt};
 use mmn_schema::encoding::Encoding;
 use mmn_schema::stream::{FromAnchor, FromClient};
@@ -63,6 +64,12 @@ impl Socket {
 
     /// The next message. A call that is dropped before its end loses none.
     pub(crate) async fn receive(&mut self) -> Result<FromAnchor, ClientError> {
+        let (encoding, frame) = self.receive_frame().await?;
+        decoded(encoding, &frame)
+    }
+
+    /// The next message as it is written. A call that is dropped before its end loses none.
+    pub(crate) async fn receive_frame(&mut self) -> Result<(Encoding, Bytes), ClientError> {
         loop {
             let Ok(next) = tokio::time::timeout(QUIET, self.stream.next()).await else {
                 if self.asked {
@@ -77,18 +84,22 @@ impl Socket {
                 None => return Err(ClientError::Broken("the API closed it".into(), None)),
                 Some(message) => message.map_err(ClientError::broken)?,
             };
-            let decoded = match &message {
-                Message::Binary(bytes) => Encoding::Cbor.decode(bytes),
-                Message::Text(text) => Encoding::Json.decode(text.as_bytes()),
+            match message {
+                Message::Binary(bytes) => return Ok((Encoding::Cbor, bytes)),
+                Message::Text(text) => return Ok((Encoding::Json, text.into())),
                 Message::Close(_) => {
                     return Err(ClientError::Broken("the API closed it".into(), None));
                 }
                 // The library answers pings itself.
-                _ => continue,
-            };
-            return decoded.map_err(|error| ClientError::Answer(error.to_string()));
+                _ => {}
+            }
         }
     }
+}
+
+/// A message.
+pub(crate) fn decoded(encoding: Encoding, frame: &[u8]) -> Result<FromAnchor, ClientError> {
+    encoding.decode(frame).map_err(|error| ClientError::Answer(error.to_string()))
 }
 
 impl std::fmt::Debug for Socket {

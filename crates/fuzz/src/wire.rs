@@ -7,7 +7,7 @@ use mmn_schema::encoding::Encoding;
 use mmn_schema::select::Selection;
 use mmn_schema::subject::{Prefix, Subject};
 use mmn_schema::time::{Span, Timestamp};
-use mmn_schema::{announce, api, body, control, dispatch, enrol, event, id, problem, rest, stream};
+use mmn_schema::{announce, api, body, control, dispatch, enrol, event, id, problem, rest, status, stream};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -80,6 +80,9 @@ pub(crate) fn api_answer(bytes: &[u8]) {
     round_trip::<rest::Selected>(bytes);
     round_trip::<rest::WhoAmI>(bytes);
     round_trip::<rest::SignInCode>(bytes);
+    round_trip::<status::NetworkStatus>(bytes);
+    round_trip::<status::Availability>(bytes);
+    round_trip::<status::AvailabilityTable>(bytes);
     round_trip::<problem::Problem>(bytes);
     round_trip::<event::Event>(bytes);
 }
@@ -87,6 +90,14 @@ pub(crate) fn api_answer(bytes: &[u8]) {
 pub(crate) fn stream(bytes: &[u8]) {
     round_trip::<stream::FromClient>(bytes);
     round_trip::<stream::FromAnchor>(bytes);
+    // What is passed on as it is written is what a full reading gives, where that can read it.
+    if let Some(written) = stream::Written::read(&bytes.to_vec().into())
+        && let Ok(read) = Encoding::Cbor.decode::<stream::FromAnchor>(bytes)
+    {
+        let stream::FromAnchor::Results { records, .. } = read else { panic!("{read:?} has no records") };
+        assert_eq!(written.decode().unwrap(), records);
+        assert_eq!(stream::Written::of(&records).unwrap().decode().unwrap(), records);
+    }
 }
 
 pub(crate) fn body(bytes: &[u8]) {

@@ -62,6 +62,10 @@ pub trait Context {
     /// Whether the site's policy allows packets to `address`.
     fn check(&self, address: IpAddr) -> Result<(), Failure>;
 
+    /// Waits until the site's limits let so many packets of so many bytes, IP headers included, go to `to`, after a check:
+    /// for whoever sends them by other means than this context. Refuses with *limits* where the deadline comes first.
+    fn pace(&self, to: IpAddr, packets: u64, bytes: u64) -> LocalBoxFuture<'_, Result<(), Failure>>;
+
     /// Opens a TCP connection, after a check and within the site's limits.
     fn connect(&self, to: SocketAddr) -> LocalBoxFuture<'_, Result<Box<dyn ByteStream>, Failure>>;
 

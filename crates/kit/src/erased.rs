@@ -38,6 +38,12 @@ pub trait Registered: Sync {
     fn self_test(&self) -> Option<Trial> {
         None
     }
+
+    /// How many tasks of it an instance performs at a time unless its manifest says otherwise; absent where that is as of
+    /// others of its style.
+    fn concurrency(&self) -> Option<u32> {
+        None
+    }
 }
 
 impl<K: Registered + ?Sized> Registered for &K {
@@ -56,6 +62,9 @@ impl<K: Registered + ?Sized> Registered for &K {
     fn self_test(&self) -> Option<Trial> {
         (**self).self_test()
     }
+    fn concurrency(&self) -> Option<u32> {
+        (**self).concurrency()
+    }
 }
 
 /// Says which interface of this host has an address: see [`Context::interface_of`].
@@ -63,8 +72,8 @@ pub type InterfaceOf<'a> = dyn Fn(IpAddr) -> Option<Interface> + 'a;
 
 /// A kind with its parameters: ready to be performed on inputs.
 pub trait Measurement {
-    /// What one task costs at most.
-    fn cost(&self) -> Cost;
+    /// What one task costs at most; absent where the kind can't say.
+    fn cost(&self) -> Option<Cost>;
 
     /// What one probe of it looks like, where a task is no more than that and may go in bulk.
     fn bulk(&self) -> Option<BulkTask> {
@@ -192,8 +201,8 @@ impl<K: PacketKind> PreparedPacket<K> {
 }
 
 impl<K: PacketKind> Measurement for PreparedPacket<K> {
-    fn cost(&self) -> Cost {
-        K::cost(&self.params)
+    fn cost(&self) -> Option<Cost> {
+        Some(K::cost(&self.params))
     }
 
     fn bulk(&self) -> Option<BulkTask> {
@@ -254,8 +263,8 @@ impl<K: PacketKind> Measurement for PreparedPacket<K> {
 }
 
 impl<K: SessionKind> Measurement for PreparedSession<K> {
-    fn cost(&self) -> Cost {
-        K::cost(&self.0)
+    fn cost(&self) -> Option<Cost> {
+        Some(K::cost(&self.0))
     }
 
     fn run<'a>(

@@ -5,11 +5,16 @@
 //! keeps nothing for a client that is behind (the records are in JetStream), and says so with
 //! [`FromAnchor::Behind`]. In the other direction the anchor grants credits for inputs of an open measurement.
 
+use std::ops::Range;
+
+use bytes::Bytes;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::api::{Cursor, Ledger, Measurement, MeasurementRequest, ResultRecord};
+use crate::cbor::Items;
 use crate::dispatch::Input;
+use crate::encoding::{DecodeError, Encoding};
 use crate::event::Event;
 use crate::id::MeasurementId;
 use crate::problem::Problem;
@@ -66,6 +71,9 @@ pub enum FromClient {
         /// So many events may be sent before more credits come; what comes meanwhile is counted and dropped, and
         /// the count is told.
         credits: u32,
+        /// Leave out what happens to measurements: a connection that measures need not be woken by its own.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        but_measurements: bool,
     },
     /// More records, or events, may be sent.
     Credit {
@@ -163,4 +171,105 @@ pub enum FromAnchor {
         /// What.
         problem: Problem,
     },
+}
+
+/// The records of [`FromAnchor::Results`] as they are written, for those who pass them on or look at few of their fields.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Written {
+    frame: Bytes,
+    /// Where each record stands, and its cursor.
+    records: Vec<(Range<u32>, Option<Cursor>)>,
+}
+
+impl Written {
+    /// The records of a message in CBOR; `None` where it is another, or is written as mmn's own parts don't.
+    pub fn read(frame: &Bytes) -> Option<Self> {
+        let mut items = Items::new(frame);
+        if items.map()? != 1 || items.text()? != "results" {
+            return None;
+        }
+        let mut records = Vec::new();
+        for _ in 0..items.map()? {
+            if items.text()? != "records" {
+                items.skip()?;
+                continue;
+            }
+            let count = items.array()?;
+            // What a message claims to hold is not believed before it is read.
+            records.reserve(usize::try_from(count).ok()?.min(frame.len() / 24));
+            for _ in 0..count {
+                let start = u32::try_from(items.position()).ok()?;
+                let cursor = record(&mut items)?;
+                records.push((start..u32::try_from(items.position()).ok()?, cursor));
+            }
+        }
+        items.is_at_end().then(|| Self { frame: frame.clone(), records })
+    }
+
+    /// Writes records.
+    pub fn of(records: &[ResultRecord]) -> Result<Self, DecodeError> {
+        let mut frame = Vec::new();
+        let mut places = Vec::with_capacity(records.len());
+        let end = |frame: &Vec<u8>| {
+            u32::try_from(frame.len()).map_err(|_| DecodeError::Cbor("4 GiB of records".to_owned()))
+        };
+        for record in records {
+            let start = end(&frame)?;
+            let written = Encoding::Cbor.append(record, &mut frame);
+            written.map_err(|error| DecodeError::Cbor(error.to_string()))?;
+            places.push((start..end(&frame)?, record.cursor));
+        }
+        Ok(Self { frame: frame.into(), records: places })
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.records.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.records.is_empty()
+    }
+
+    /// Each of them, in CBOR.
+    pub fn iter(&self) -> impl Iterator<Item = &[u8]> {
+        self.records
+            .iter()
+            .map(|(place, _)| self.frame.get(place.start as usize..place.end as usize).unwrap_or_default())
+    }
+
+    /// Leaves out those whose cursor is not after `after`, which moves on to the last of them. Parts have none and stay.
+    pub fn keep_after(&mut self, after: &mut Option<Cursor>) {
+        self.records.retain(|(_, cursor)| match (*cursor, *after) {
+            (Some(cursor), Some(last)) if cursor <= last => false,
+            (Some(cursor), _) => {
+                *after = Some(cursor);
+                true
+            }
+            (None, _) => true,
+        });
+    }
+
+    /// The records themselves.
+    pub fn decode(&self) -> Result<Vec<ResultRecord>, DecodeError> {
+        self.iter().map(|record| Encoding::Cbor.decode(record)).collect()
+    }
+}
+
+/// Passes over a record, and gives its cursor.
+#[expect(
+    clippy::option_option,
+    reason = "the outer one: whether it could be read; the inner one: whether it has any"
+)]
+fn record(items: &mut Items<'_>) -> Option<Option<Cursor>> {
+    let mut cursor = None;
+    for _ in 0..items.map()? {
+        if items.text()? == "cursor" {
+            cursor = Some(items.text()?.parse().ok()?);
+        } else {
+            items.skip()?;
+        }
+    }
+    Some(cursor)
 }

@@ -7,12 +7,14 @@
 //! | `contract/v1/openapi.json` | the routes of `mmn-anchor` |
 //! | `contract/v1/mmn.ts` | the same schemas ([`typescript`]) |
 //! | `contract/v1/mmn_types.py` | the same, and those of the kinds ([`python`]) |
+//! | `python/mmn/python/mmn/kinds/*.py`, `_calls.py`, `_aio_calls.py` | the schemas of the kinds ([`package`]) |
 //! | `contract/v1/proto/*.proto` | the schemas of the kinds, and `numbers.json`, to which is only added ([`proto`]) |
 //! | `contract/v1/recorded/*.json` | [`samples`], once: a recorded message is never written again |
 //! | `docs/reference/messages.md` | schemas and subjects ([`reference`]) |
 
 mod compatible;
 mod messages;
+mod package;
 mod proto;
 mod python;
 mod reference;
@@ -121,6 +123,7 @@ fn generated(root: &Path) -> Result<BTreeMap<String, String>> {
     files.insert("contract/v1/openapi.json".to_owned(), pretty(&mmn_anchor::api::openapi())?);
     files.insert(numbers, proto.text()?);
     files.insert("contract/v1/mmn_types.py".to_owned(), python.text());
+    files.extend(package::files()?);
     files.insert("contract/v1/mmn.ts".to_owned(), typescript::file(&types)?);
     files.insert("docs/reference/messages.md".to_owned(), reference::page(&types)?);
     Ok(files)
@@ -133,10 +136,14 @@ fn pretty(value: &Value) -> Result<String> {
 /// Files in the generated folders that nothing makes.
 fn stale(root: &Path, files: &BTreeMap<String, String>) -> Result<Vec<PathBuf>> {
     let mut stale = Vec::new();
-    for folder in [SCHEMAS, KINDS, PROTO] {
+    for folder in [SCHEMAS, KINDS, PROTO, package::KINDS] {
         let Ok(entries) = fs::read_dir(root.join(folder)) else { continue };
         for entry in entries {
             let path = entry?.path();
+            // What Python leaves beside its sources is no file of the tree.
+            if path.is_dir() {
+                continue;
+            }
             let relative = path.strip_prefix(root)?.to_string_lossy().into_owned();
             if !files.contains_key(&relative) {
                 stale.push(path);

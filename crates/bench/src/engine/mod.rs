@@ -9,7 +9,7 @@ mod flight;
 mod mda;
 mod measured;
 mod peers;
-mod place;
+pub(crate) mod place;
 pub(crate) mod rate;
 mod replies;
 pub(crate) mod rtt;

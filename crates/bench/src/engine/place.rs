@@ -16,7 +16,7 @@ use crate::clock;
 use crate::started::Started;
 
 /// The argument of who runs inside the near namespace.
-pub(super) const INSIDE: &str = "--inside";
+pub(crate) const INSIDE: &str = "--inside";
 
 /// What the far end of [`target`] answers for: 1,048,576 addresses.
 pub(super) const TARGETS: &str = "10.16.0.0/12";
@@ -25,15 +25,15 @@ pub(super) const BEYOND: &str = "10.32.0.0/12";
 
 /// A namespace, held by a process.
 #[derive(Debug)]
-pub(super) struct Namespace(Started);
+pub(crate) struct Namespace(Started);
 
 /// What the near namespace needs before anything else.
-pub(super) fn settle() -> anyhow::Result<()> {
+pub(crate) fn settle() -> anyhow::Result<()> {
     ip(&["link", "set", "lo", "up"])
 }
 
 /// A host on one link.
-pub(super) fn target(mmn: &Path) -> anyhow::Result<Namespace> {
+pub(crate) fn target(mmn: &Path) -> anyhow::Result<Namespace> {
     let host = Namespace::new(mmn)?;
     ip(&["link", "add", "near0", "type", "veth", "peer", "name", "far0", "netns", &host.pid()])?;
     join("near0", "10.200.0.1/24", &host, "far0", "10.200.0.2/24")?;

@@ -11,7 +11,7 @@ mod namespaces;
 mod ready;
 mod saturated;
 mod truth;
-mod world;
+pub(crate) mod world;
 
 use std::ffi::OsString;
 

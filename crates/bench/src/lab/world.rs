@@ -37,7 +37,7 @@ pub(super) fn plan(vps: usize) -> anyhow::Result<Plan> {
 }
 
 /// The file of such a world.
-pub(super) fn file(dir: &Dir, vps: usize) -> anyhow::Result<PathBuf> {
+pub(crate) fn file(dir: &Dir, vps: usize) -> anyhow::Result<PathBuf> {
     let path = dir.path().join("world.toml");
     std::fs::write(&path, text(vps)?)?;
     Ok(path)

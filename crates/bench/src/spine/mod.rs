@@ -11,7 +11,7 @@ mod fair;
 mod jitter;
 mod load;
 mod makespan;
-mod network;
+pub(crate) mod network;
 mod proxy;
 mod restart;
 mod saturated;

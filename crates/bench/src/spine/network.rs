@@ -6,7 +6,7 @@ use crate::up::{Setup, Up};
 
 /// A module of this program, as its manifest says.
 #[derive(Debug, Clone)]
-pub(super) struct Module {
+pub(crate) struct Module {
     pub(super) name: &'static str,
     pub(super) kind: &'static str,
     pub(super) instances: usize,
@@ -17,7 +17,7 @@ pub(super) struct Module {
 
 impl Module {
     /// Instances of the kind `noop`.
-    pub(super) const fn noop(instances: usize, concurrency: u32) -> Self {
+    pub(crate) const fn noop(instances: usize, concurrency: u32) -> Self {
         Self { name: "noop", kind: "noop", instances, concurrency, sleep_ms: None }
     }
 
@@ -45,7 +45,7 @@ impl Module {
 }
 
 /// Modules of this program and no others, with room for as many requests as a machine can make.
-pub(super) fn setup(modules: &[Module]) -> anyhow::Result<Setup> {
+pub(crate) fn setup(modules: &[Module]) -> anyhow::Result<Setup> {
     let manifests = modules.iter().map(|module| Ok((module.name.to_owned(), module.manifest()?)));
     Ok(Setup {
         modules: manifests.collect::<anyhow::Result<_>>()?,

@@ -3,6 +3,7 @@
 mod check;
 mod manifest;
 mod orders;
+mod python;
 mod serve;
 
 use clap::{Args as ClapArgs, Subcommand};

@@ -164,11 +164,13 @@ fn parameters_out_of_range_are_refused_by_name() {
 
 #[test]
 fn costs_are_counted() {
-    let cost =
-        prepare("ping", json!({ "count": 5, "interval": "1s", "timeout": "2s", "size": 56 })).unwrap().cost();
+    let cost = prepare("ping", json!({ "count": 5, "interval": "1s", "timeout": "2s", "size": 56 }))
+        .unwrap()
+        .cost()
+        .unwrap();
     assert_eq!((cost.packets, cost.bytes, cost.duration_ns), (5, 5 * 104, 6_000_000_000));
     let of = |kind, params| {
-        let cost = prepare(kind, params).unwrap().cost();
+        let cost = prepare(kind, params).unwrap().cost().unwrap();
         (cost.packets, cost.bytes)
     };
     assert_eq!(of("ping", json!({ "method": "icmp_timestamp", "count": 1 })), (1, 40));
@@ -177,22 +179,28 @@ fn costs_are_counted() {
     assert_eq!(of("ping", json!({ "record_route": true, "count": 1 })), (1, 60 + 8 + 56));
     assert_eq!(of("udp", json!({ "text": "hello", "count": 2 })), (2, 2 * 53));
     assert_eq!(of("tcp", json!({ "retries": 0, "family": "ipv4" })), (2, 120));
-    let cost = prepare("tcp", json!({})).unwrap().cost();
+    let cost = prepare("tcp", json!({})).unwrap().cost().unwrap();
     assert_eq!((cost.packets, cost.duration_ns), (4, 7_000_000_000));
     let cost = prepare("trace", json!({ "max_ttl": 10, "attempts": 3, "timeout": "1s", "size": 12 }))
         .unwrap()
-        .cost();
+        .cost()
+        .unwrap();
     assert_eq!((cost.packets, cost.bytes, cost.duration_ns), (30, 30 * 60, 6_500_000_000));
     let back = json!({ "max_ttl": 10, "attempts": 1, "first_hop": 6, "doubletree": true, "size": 12 });
     assert_eq!(of("trace", back), (10, 10 * 60));
     assert_eq!(of("trace", json!({ "max_ttl": 10, "confidence": 95, "size": 12 })), (2_400, 2_400 * 60));
     assert_eq!(of("ping", json!({ "count": 2, "pseudo_mtu": 1_280 })), (4, 2 * 104 + 2 * 1_280));
-    let cost =
-        prepare("multipath", json!({ "max_probes": 100, "max_ttl": 5, "timeout": "1s" })).unwrap().cost();
+    let cost = prepare("multipath", json!({ "max_probes": 100, "max_ttl": 5, "timeout": "1s" }))
+        .unwrap()
+        .cost()
+        .unwrap();
     assert_eq!((cost.packets, cost.bytes, cost.duration_ns), (100, 100 * 80, 12_000_000_000));
-    let cost = prepare("dns", json!({ "retries": 1, "no_fallback": true, "timeout": "1s" })).unwrap().cost();
+    let cost = prepare("dns", json!({ "retries": 1, "no_fallback": true, "timeout": "1s" }))
+        .unwrap()
+        .cost()
+        .unwrap();
     assert_eq!((cost.packets, cost.duration_ns), (2, 2_000_000_000));
-    let cost = prepare("http", json!({ "follow_redirects": false, "max_body": 0 })).unwrap().cost();
+    let cost = prepare("http", json!({ "follow_redirects": false, "max_body": 0 })).unwrap().cost().unwrap();
     assert_eq!((cost.packets, cost.duration_ns), (12, 30_000_000_000));
 }
 

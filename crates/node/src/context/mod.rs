@@ -312,6 +312,17 @@ impl Context for TaskContext {
         self.site.check(address)
     }
 
+    fn pace(&self, to: IpAddr, packets: u64, bytes: u64) -> LocalBoxFuture<'_, Result<(), Failure>> {
+        async move {
+            self.site.check(to)?;
+            let since = clock::monotonic();
+            let paced = self.site.pace(to, packets, bytes, self.deadline).await;
+            add(&self.held, since);
+            paced
+        }
+        .boxed_local()
+    }
+
     fn connect(&self, to: SocketAddr) -> LocalBoxFuture<'_, Result<Box<dyn ByteStream>, Failure>> {
         async move {
             self.site.check(to.ip())?;

@@ -266,8 +266,9 @@ fn concurrency(kinds: &[Kind], given: &BTreeMap<KindName, u32>) -> BTreeMap<Kind
         .iter()
         .map(|kind| {
             let name = infos::info(&**kind).name;
-            let default = if kind.module() == PACKET { CONCURRENCY_PACKETS } else { CONCURRENCY_SESSIONS };
-            let concurrency = given.get(&name).copied().unwrap_or(default).max(1);
+            let of_style = if kind.module() == PACKET { CONCURRENCY_PACKETS } else { CONCURRENCY_SESSIONS };
+            let default = || kind.concurrency().unwrap_or(of_style);
+            let concurrency = given.get(&name).copied().unwrap_or_else(default).max(1);
             (name, concurrency)
         })
         .collect()

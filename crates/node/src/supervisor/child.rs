@@ -291,9 +291,17 @@ impl Drop for Child {
 }
 
 impl Shared {
-    /// Whether a module gets sockets and settings: those of this program, and those of others that the policy names.
+    /// Whether a module gets settings: those of this program, those of others that take them, and those that get sockets.
     fn gives(&self, plan: Plan<'_>) -> bool {
-        !plan.manifest.is_foreign() || self.policy.borrow().sockets_for.iter().any(|name| name == plan.module)
+        !plan.manifest.is_foreign() || plan.manifest.settings || self.gives_sockets(plan)
+    }
+
+    /// Whether a module gets sockets: that of this program whose kinds need them, and those of others that the policy names.
+    fn gives_sockets(&self, plan: Plan<'_>) -> bool {
+        match &plan.manifest.builtin {
+            Some(builtin) => builtin == PACKET,
+            None => self.policy.borrow().sockets_for.iter().any(|name| name == plan.module),
+        }
     }
 }
 
@@ -363,8 +371,8 @@ impl Sockets {
 
 impl Gifts {
     fn collect(shared: &Shared, plan: Plan<'_>) -> Self {
-        let Manifest { builtin, kinds, concurrency, .. } = plan.manifest;
-        let wants_sockets = builtin.as_deref().is_none_or(|builtin| builtin == PACKET);
+        let Manifest { kinds, concurrency, .. } = plan.manifest;
+        let wants_sockets = shared.gives_sockets(plan);
         let ids = wants_sockets.then(|| shared.ids.lease(plan.manifest.is_foreign())).flatten();
         let sockets = ids.as_ref().map(|lease| Sockets::open(lease, &FAMILIES)).unwrap_or_default();
         let (descriptions, _) = sockets.of_first_message();

@@ -20,6 +20,10 @@ pub(crate) struct Manifest {
     /// The module of this program that it runs, instead of a command.
     #[serde(default)]
     pub(crate) builtin: Option<String>,
+    /// Whether a module that is not part of mmn takes the node's settings on its standard input: the site's policy and its
+    /// limits, and changes of the policy. Those made with a kit of mmn do.
+    #[serde(default)]
+    pub(crate) settings: bool,
     /// Whether it runs at all; `false` in a manifest with a built-in's name turns that off.
     #[serde(default = "yes")]
     pub(crate) enabled: bool,
@@ -94,6 +98,7 @@ impl Manifest {
             command: Vec::new(),
             args: Vec::new(),
             builtin: Some(builtin.module.clone()),
+            settings: true,
             enabled: true,
             instances: 1,
             kinds: builtin.kinds.iter().filter_map(|kind| kind.parse().ok()).collect(),
@@ -184,12 +189,13 @@ mod tests {
             command = ["python3", "echo.py"]
             instances = 2
             concurrency = { echo = 4 }
+            settings = true
             [limits]
             memory_mib = 256
             "#,
         )
         .unwrap();
-        assert!(manifest.is_foreign());
+        assert!(manifest.is_foreign() && manifest.settings);
         assert!(manifest.limits.rlimits().contains(&("as".to_owned(), 256 << 20)));
         assert!(Manifest::from_toml("enabled = false").is_ok());
     }

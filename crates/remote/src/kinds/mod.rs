@@ -191,8 +191,8 @@ struct Prepared<K: Form> {
 }
 
 impl<K: Form> Measurement for Prepared<K> {
-    fn cost(&self) -> Cost {
-        K::cost(&self.params)
+    fn cost(&self) -> Option<Cost> {
+        Some(K::cost(&self.params))
     }
 
     fn run<'a>(

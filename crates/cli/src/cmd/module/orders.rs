@@ -8,7 +8,7 @@ use mmn_schema::announce::ModuleStatus;
 use mmn_schema::control::{NodeAnswer, NodeOrder};
 use mmn_schema::id::InstanceId;
 
-use super::manifest;
+use super::{manifest, python};
 use crate::args::ApiArgs;
 use crate::cmd::modules;
 use crate::failure::{Exit, Failure};
@@ -38,11 +38,16 @@ pub(super) struct ListArgs {
 /// `mmn module add`
 #[derive(Debug, ClapArgs)]
 pub(super) struct AddArgs {
-    /// The module's name
+    /// The module's name; or a file of Python that runs `mmn.module`, whose name without `.py` becomes the module's
+    #[arg(value_name = "NAME|FILE.py")]
     name: String,
     /// Its manifest (TOML)
-    #[arg(long, short, value_name = "FILE", required_unless_present = "command")]
+    #[arg(long, short, value_name = "FILE")]
     manifest: Option<PathBuf>,
+    /// The Python that runs the file [default: that of the active virtual environment or beside this program, else
+    /// `python3`]
+    #[arg(long, value_name = "PROGRAM", conflicts_with_all = ["manifest", "command"])]
+    python: Option<PathBuf>,
     /// Its command, instead of a manifest
     #[arg(last = true, value_name = "COMMAND", conflicts_with = "manifest")]
     command: Vec<String>,
@@ -76,7 +81,18 @@ pub(super) async fn list(session: &mut Session, args: &ListArgs) -> Result<Exit,
 }
 
 pub(super) async fn add(session: &mut Session, args: &AddArgs) -> Result<Exit, Failure> {
+    let script = python::Script::named(&args.name);
     let (text, beside) = match &args.manifest {
+        None if args.command.is_empty() => {
+            let Some(script) = &script else {
+                return Err(Failure::misused(format!(
+                    "{}: no file of Python, and what runs is not said",
+                    args.name
+                ))
+                .hint("--manifest FILE, or `-- COMMAND…`, says what runs"));
+            };
+            (script.manifest(args.python.as_deref())?, std::env::current_dir()?)
+        }
         Some(path) => {
             let wrong = |error| Failure::misused(format!("{}: {error}", path.display()));
             let beside = std::path::absolute(path).map_err(wrong)?;
@@ -97,7 +113,11 @@ pub(super) async fn add(session: &mut Session, args: &AddArgs) -> Result<Exit, F
     for path in made {
         session.printer.faint(&format!("the module gets {}", path.display()));
     }
-    order(session, &args.at, NodeOrder::Add { name: args.name.clone(), manifest }).await
+    let name = match script {
+        Some(script) if args.manifest.is_none() && args.command.is_empty() => script.module,
+        _ => args.name.clone(),
+    };
+    order(session, &args.at, NodeOrder::Add { name, manifest }).await
 }
 
 pub(super) async fn remove(session: &mut Session, args: &NameArgs) -> Result<Exit, Failure> {

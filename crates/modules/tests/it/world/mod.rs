@@ -296,6 +296,10 @@ impl Context for World {
         .boxed_local()
     }
 
+    fn pace(&self, to: IpAddr, _: u64, _: u64) -> LocalBoxFuture<'_, Result<(), Failure>> {
+        async move { self.check(to) }.boxed_local()
+    }
+
     fn name_of(&self, address: IpAddr, _: Instant) -> LocalBoxFuture<'_, Option<String>> {
         async move {
             self.asked.borrow_mut().push(address);

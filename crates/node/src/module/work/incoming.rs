@@ -13,6 +13,7 @@ use crate::clock;
 use crate::herald::encoding_of;
 use crate::module::desk::Way;
 use crate::module::orders;
+use crate::module::perform::Measure;
 
 /// One line of the log for what can't be read, in this time.
 const GARBAGE_LOG_NS: u64 = 10_000_000_000;
@@ -96,7 +97,7 @@ impl Work {
                 match self.desk.cancel(now(), epoch, measurement, indices.as_deref()) {
                     Ok((tasks, stopped)) => {
                         self.forget_in_bulk(&stopped);
-                        self.forget_driven(&stopped);
+                        self.end_called_off(&stopped);
                         for ticket in stopped {
                             if let Some(stop) = self.stops.remove(&ticket) {
                                 stop.abort();
@@ -118,8 +119,12 @@ impl Work {
                     .get(&kind)
                     .ok_or_else(|| Reason::new(code::UNSUPPORTED))
                     .and_then(|registered| prepare(&**registered, &params));
-                match measure.and_then(|measure| orders::quote(&policy, &kind, measure.kind.cost(), &inputs))
-                {
+                let cost = |measure: Measure| {
+                    let unsaid =
+                        || Reason::with(code::UNSUPPORTED, format_args!("{kind} does not say what it costs"));
+                    measure.kind.cost().ok_or_else(unsaid)
+                };
+                match measure.and_then(cost).and_then(|cost| orders::quote(&policy, &kind, cost, &inputs)) {
                     Ok(quote) => Controlled::Quoted(quote),
                     Err(reason) => Controlled::Refused { reason },
                 }
