@@ -234,7 +234,7 @@ impl App {
                 }
                 self.modules.read(modules);
             }
-            News::Measurements(measurements) => self.measurements.read(measurements),
+            News::Measurements(measurements) => self.measurements.read(&measurements),
             News::Vp(vp) => {
                 if let Some(Opened::Vp(page)) = self.opened.last_mut() {
                     page.read(*vp);

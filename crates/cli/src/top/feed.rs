@@ -207,7 +207,7 @@ impl Line<'_> {
                     Err(_) => return Ok(()),
                 },
             };
-            let Some(told) = self.take(answer)? else { continue };
+            let Some(told) = self.take(answer) else { continue };
             if self.news.send(told).await.is_err() {
                 return Ok(());
             }
@@ -226,11 +226,11 @@ impl Line<'_> {
         self.conversation.say(&FromClient::Subscribe { id, measurement, after, credits: CREDITS })
     }
 
-    fn take(&mut self, answer: FromAnchor) -> Result<Option<News>, ClientError> {
+    fn take(&mut self, answer: FromAnchor) -> Option<News> {
         let subscription = &mut *self.subscription;
         let of = subscription.of;
         let is_its = |id: u64| id == subscription.id;
-        Ok(match (answer, of) {
+        match (answer, of) {
             (FromAnchor::Event { event, dropped, .. }, _) => {
                 self.used += 1;
                 Some(News::Event(event, dropped))
@@ -258,7 +258,7 @@ impl Line<'_> {
             (FromAnchor::Problem { id: Some(id), .. }, _) if id != EVENTS => None,
             (FromAnchor::Problem { problem, .. }, _) => Some(News::Failed(problem.to_string())),
             _ => None,
-        })
+        }
     }
 
     /// Gives back the credits of what was handed over.

@@ -61,7 +61,7 @@ fn vp(index: usize) -> VpView {
     serde_json::from_value(json!({
         "vantage_point": {
             "id": VpId::derive("U", &name), "name": name, "location": { "city": place.0, "country": place.1 },
-            "asn": 64_500 + index % 4, "tags": if index % 2 == 0 { json!(["eyeball"]) } else { json!([]) },
+            "asn": 64_500 + index % 4, "tags": if index.is_multiple_of(2) { json!(["eyeball"]) } else { json!([]) },
             "simulated": index == 1,
         },
         "health": health, "kinds": ["dns", "http", "ping", "trace"],

@@ -286,7 +286,9 @@ fn full(view: &dyn View, record: &ResultRecord, width: usize) -> Vec<Vec<Cell>> 
         lines.extend(table::lines(columns, &[row], Some(width), Style::plain()).into_iter().map(plain));
     }
     if let Some(first) = lines.first_mut() {
-        first.iter_mut().for_each(|cell| cell.tone = Tone::Head);
+        for cell in first {
+            cell.tone = Tone::Head;
+        }
     }
     lines.push(Vec::new());
     let mut field = |name: &str, value: Cell| {

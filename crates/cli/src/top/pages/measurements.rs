@@ -72,7 +72,7 @@ impl Measurements {
         Self { all: None, shown: Vec::new(), filter: Filter::default(), list: Listing::new(columns) }
     }
 
-    pub(crate) fn read(&mut self, measurements: Vec<Measurement>) {
+    pub(crate) fn read(&mut self, measurements: &[Measurement]) {
         let chosen = self.chosen();
         self.all = Some(measurements.iter().map(Msm::from).collect());
         self.select();

@@ -44,7 +44,9 @@ impl Page for VpPage {
         };
         let mut lines: Vec<Vec<Cell>> = vps::detail(vp).into_iter().map(|line| vec![line.into()]).collect();
         if let Some(first) = lines.first_mut() {
-            first.iter_mut().for_each(|cell| cell.tone = Tone::Head);
+            for cell in first {
+                cell.tone = Tone::Head;
+            }
         }
         // The state comes with its sign.
         if let Some(state) = lines.get_mut(1) {

@@ -83,7 +83,7 @@ impl Vps {
         }
         self.all = Some(all);
         self.select();
-        self.go_to(chosen);
+        self.go_to(chosen.as_ref());
     }
 
     /// The vantage point that keys act on.
@@ -92,9 +92,9 @@ impl Vps {
         Some(self.all.as_ref()?.get(at)?.point.id.clone())
     }
 
-    fn go_to(&mut self, chosen: Option<VpId>) {
+    fn go_to(&mut self, chosen: Option<&VpId>) {
         let all = self.all.as_deref().unwrap_or_default();
-        let is = |at: &usize| all.get(*at).is_some_and(|vp| Some(&vp.point.id) == chosen.as_ref());
+        let is = |at: &usize| all.get(*at).is_some_and(|vp| Some(&vp.point.id) == chosen);
         if let Some(at) = self.shown.iter().position(is) {
             self.list.go_to(at);
         }
