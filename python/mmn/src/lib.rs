@@ -9,6 +9,8 @@
 //!
 //! Begin with `connection.rs`, what is asked; then `stream.rs`, what comes back; `record.rs`, a result.
 
+#![expect(clippy::needless_pass_by_value, reason = "what Python calls is given values of its own")]
+
 mod clock;
 mod connection;
 mod errors;

@@ -128,6 +128,7 @@ def test_vantage_points_say_when_they_want_more(net: mmn.Network) -> None:
         rtts[name] = min(rtts.get(name, result.rtt_min_ns), result.rtt_min_ns)
     assert count == 18
     assert set(rtts) == {"ams1", "fra1", "lon1"} and min(asked.values()) >= 6
+    assert net.limits()["pending_tasks"] == 0
 
 
 def test_a_driver_that_is_left_calls_its_work_off(net: mmn.Network) -> None:

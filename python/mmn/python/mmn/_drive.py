@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ._errors import UsageError
+from ._errors import Error, UsageError
 from ._measurement import Feed
 from ._native import wait_any
 from ._request import request
@@ -62,11 +62,24 @@ def drive(
             # A result may have made work for any vantage point.
             wanting = [position for position, count in enumerate(under_way) if count < window]
     finally:
-        ended = not any(under_way)
-        for feed in feeds:
-            feed.finish()
-            if not ended:
+        _end(net, feeds, make, ended=not any(under_way))
+
+
+def _end(net: Network, feeds: list[Feed[Any]], make: Callable[[bytes, Any], Any], *, ended: bool) -> None:
+    """Ends the measurements: what is under way is called off."""
+    for feed in feeds:
+        feed.finish()
+    for feed in feeds:
+        try:
+            if ended:
+                while feed._stream.take(make, net) is not None:
+                    pass
+            else:
                 feed.cancel()
+        except Error:
+            # Whoever left the loop, or was told of an error there, wants no other one. Tasks end by their deadlines.
+            pass
+        finally:
             feed.close()
 
 
