@@ -1,6 +1,6 @@
 # One front door. Each target is a script of scripts/ or one line of cargo.
 .DEFAULT_GOAL := help
-.PHONY: help setup web build run test bench bench-spine bench-engine bench-lab bench-scamper bench-python wheel contract check fmt
+.PHONY: help setup web build run test bench bench-spine bench-engine bench-lab bench-scamper bench-python bench-web wheel contract check fmt
 
 export CARGO_TERM_COLOR ?= auto
 # Where rustup puts a toolchain, for a shell that was started before.
@@ -37,8 +37,11 @@ bench-engine: setup ## Measure the packets, in network namespaces (as root), in 
 bench-lab: setup ## Measure the simulated Internet, in about four minutes.
 	@exec env MMN_NATS_SERVER="$$(scripts/nats-server.sh)" scripts/bench-lab.sh $(LINES)
 
-bench-scamper: setup ## Measure what speaks with scamper's world, in about half a minute.
+bench-scamper: setup ## Measure what speaks with scamper's world, in about a minute.
 	@exec env MMN_NATS_SERVER="$$(scripts/nats-server.sh)" scripts/bench-scamper.sh $(LINES)
+
+bench-web: setup ## Measure the dashboard in Chromium, in about three minutes.
+	@exec env MMN_NATS_SERVER="$$(scripts/nats-server.sh)" scripts/bench-web.sh $(LINES)
 
 bench-python: setup ## Measure the Python module, in a network namespace (as root), in about five minutes.
 	@exec env MMN_NATS_SERVER="$$(scripts/nats-server.sh)" scripts/bench-python.sh $(LINES)

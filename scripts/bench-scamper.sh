@@ -3,6 +3,7 @@
 # single lines.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+venv=$(scripts/pyscamper.sh release)
 cargo build --release --locked --package mmn --package mmn-bench
 target=$(cd "${CARGO_TARGET_DIR:-target}" && pwd)
-exec "$target/release/mmn-bench" scamper --mmn "$target/release/mmn" "$@"
+exec "$target/release/mmn-bench" scamper --mmn "$target/release/mmn" --python "$venv/bin/python" "$@"

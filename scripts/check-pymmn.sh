@@ -9,8 +9,9 @@ venv=$(dirname "$python")
 cache=$(mktemp -d)
 trap 'rm -rf "$cache"' EXIT
 
-(cd python/mmn && "$venv/mypy" --strict --cache-dir="$cache" --python-executable "$python" -p mmn -p tests)
-(cd python/mmn && "$venv/pyright" --pythonpath "$python" python/mmn tests)
+(cd python/mmn && "$venv/mypy" --strict --cache-dir="$cache" --python-executable "$python" -p mmn -p tests
+    "$venv/mypy" --strict --cache-dir="$cache" --python-executable "$python" docs.py ../../examples/scripts/*.py)
+(cd python/mmn && "$venv/pyright" --pythonpath "$python" python/mmn tests docs.py ../../examples/scripts)
 # What the types say of the native half, and what it is.
 (cd "$cache" && "$venv/stubtest" mmn._native --allowlist "$OLDPWD/python/mmn/tests/stubtest.txt" --concise)
 

@@ -6,8 +6,8 @@ import { defineConfig } from '@playwright/test';
 export default defineConfig({
   testDir: 'tests',
   outputDir: 'test-results/run',
-  // One network serves all tests, in their order.
-  workers: 1,
+  // Each worker has a network of its own, which serves the tests of a file in their order.
+  workers: 2,
   timeout: 90_000,
   expect: { timeout: 20_000 },
   reporter: [['list']],

@@ -21,6 +21,53 @@ export type Announcement = {
   role: Role;
 };
 
+/** When a vantage point was there: the answer to `GET /api/v1/vps/{id}/availability`. */
+export type Availability = {
+  /** Which one. */
+  vp: VpId;
+  /** When the first slice begins, by the anchor's clock. */
+  start: Timestamp;
+  /** How long a slice is, in nanoseconds. */
+  slice_ns: number;
+  /** The slices in order; the last one is not over. */
+  slices: Array<AvailabilitySlice>;
+};
+
+/**
+ * How many seconds of a slice a vantage point was how. What is left of the slice nobody has seen: no anchor was there, or it
+ * was not known yet.
+ */
+export type AvailabilitySlice = {
+  /** At work. */
+  up_s: number;
+  /** Heard of, with something wrong; or not heard of for longer than it should be. */
+  degraded_s: number;
+  /** Taken for gone. */
+  lost_s: number;
+  /** Gone of its own will. */
+  stopped_s: number;
+};
+
+/** When a vantage point was there, in a word. */
+export type AvailabilityStrip = {
+  /** Which one. */
+  vp: VpId;
+  /** A letter for each slice, the worst that was seen in it: `u` up, `d` degraded, `l` lost, `s` stopped, `-` nobody saw. */
+  strip: string;
+  /** For which part of the time that was seen it was up or degraded; absent when nothing was seen. */
+  up_ratio?: number | null;
+};
+
+/** When all vantage points were there: the answer to `GET /api/v1/availability`. */
+export type AvailabilityTable = {
+  /** When the first slice begins, by the anchor's clock. */
+  start: Timestamp;
+  /** How long a slice is, in nanoseconds. */
+  slice_ns: number;
+  /** The vantage points, by id. */
+  vps: Array<AvailabilityStrip>;
+};
+
 /** a value whose shape the kind defines; in CBOR a byte string that holds it */
 export type Body = unknown;
 
@@ -288,6 +335,8 @@ export type FromClient = {
      * the count is told.
      */
     credits: number;
+    /** Leave out what happens to measurements: a connection that measures need not be woken by its own. */
+    but_measurements?: boolean;
   };
 } | {
   credit: {
@@ -406,6 +455,16 @@ export type KindInfo = {
 /** a kind */
 export type KindName = string;
 
+/** A kind, as far as everybody may know. */
+export type KindStatus = {
+  /** Its name. */
+  kind: KindName;
+  /** How many vantage points offer it now. */
+  vps: number;
+  /** Tasks of it that ended in a second, since somebody last asked. */
+  results_per_s?: number | null;
+};
+
 /** A kind as clients see it, over all vantage points. */
 export type KindView = {
   /** The kind as its newest instance describes it. */
@@ -476,6 +535,18 @@ export type Load = {
   rss_bytes?: number | null;
   /** Processor time used in this life, in nanoseconds. */
   cpu_ns?: number | null;
+  /** Which process says so: several instances may share one. A number drawn at its start. */
+  process?: number | null;
+  /** Bytes that the process has got from NATS, the protocol's own left out. */
+  nats_received_bytes?: number | null;
+  /** Bytes that it has sent there. */
+  nats_sent_bytes?: number | null;
+  /** A node: bytes that the interfaces of its network have got, loopback left out. */
+  interface_received_bytes?: number | null;
+  /** A node: bytes that they have sent. */
+  interface_sent_bytes?: number | null;
+  /** A node: bytes of probes that it has let its modules send, with their IP headers. */
+  probe_sent_bytes?: number | null;
 };
 
 /** Where a vantage point is. */
@@ -626,6 +697,8 @@ export type ModuleView = {
   out: number;
   /** Its last heartbeat. */
   heartbeat?: Heartbeat | null;
+  /** What its process uses; in a lab several instances may share one. */
+  usage?: Usage | null;
   /** When it was last heard, by the anchor's clock. */
   last_seen_at: Timestamp;
 };
@@ -634,6 +707,46 @@ export type ModuleView = {
 export type MoreInputs = {
   /** The inputs. */
   inputs: Array<Input>;
+};
+
+/**
+ * How the network is doing: the answer to `GET /api/v1/status`. It is made once a second at most. Where the public page is
+ * on, those who are not signed in are told it, too, without the names of vantage points and instances.
+ */
+export type NetworkStatus = {
+  /** When it was made, by the anchor's clock. */
+  at: Timestamp;
+  /** Since when this anchor counts. */
+  since: Timestamp;
+  /** Whether anybody may see it. */
+  public_page: boolean;
+  /**
+   * The processes that say what they use, at most 100: the anchor and the server first, then those that use the most
+   * processor time.
+   */
+  processes: Array<Process>;
+  /** How many more there are. */
+  processes_left_out: number;
+  /** How many vantage points there are, by health. */
+  vps: { [key: string]: number };
+  /** How many instances of modules there are, by health. */
+  instances: { [key: string]: number };
+  /** In how many countries vantage points are. */
+  countries: number;
+  /** In how many autonomous systems. */
+  ases: number;
+  /** The kinds that can be measured. */
+  kinds: Array<KindStatus>;
+  /** Measurements that were accepted. */
+  measurements_total: number;
+  /** Measurements that are open or run. */
+  measurements_open: number;
+  /** The account of all tasks. */
+  ledger: Ledger;
+  /** Tasks that ended in a second, over the last ones. */
+  results_per_s?: number | null;
+  /** The newest of the measurements that everybody may see, at most 20. */
+  public: Array<PublicMeasurement>;
 };
 
 /** The answer to a `NodeOrder`. */
@@ -767,6 +880,49 @@ export type Problem = {
   retry_after_s?: number | null;
   /** The fields that are wrong. */
   errors?: Array<FieldError>;
+};
+
+/** A process of the network. */
+export type Process = {
+  /** What it is. */
+  role: ProcessRole;
+  /** The module that it runs. */
+  module?: string | null;
+  /** Its vantage point; absent where it serves several. */
+  vp?: VpId | null;
+  /** The name of that vantage point. */
+  vp_name?: string | null;
+  /** The instances that it runs, at most 16. */
+  instances?: Array<InstanceId>;
+  /** Whether it is part of a simulated Internet. */
+  simulated?: boolean;
+  /** How it is, where others judge that. */
+  health?: Health | null;
+  /** What it uses. */
+  usage: Usage;
+};
+
+/** What a process is. */
+export type ProcessRole = "anchor" | "nats-server" | "node" | "module";
+
+/** A measurement that everybody may see. */
+export type PublicMeasurement = {
+  /** Its id. */
+  id: MeasurementId;
+  /** What is measured. */
+  kind: KindName;
+  /** The client's own word for it. */
+  label?: string | null;
+  /** What it is doing. */
+  state: MeasurementState;
+  /** When it was accepted. */
+  accepted_at: Timestamp;
+  /** When its last task ended. */
+  done_at?: Timestamp | null;
+  /** From how many vantage points. */
+  vps: number;
+  /** The account of its tasks. */
+  ledger: Ledger;
 };
 
 /** What tasks would cost at one vantage point. */
@@ -924,13 +1080,13 @@ export type Role = {
   node: NodeInfo;
 } | "bye";
 
-/** Sums of a measurement's summaries over an interval, per vantage point. */
+/** Sums of a measurement's summaries over an interval: per vantage point, or over all of them where that was asked for. */
 export type Rollup = {
   /** Which measurement. */
   measurement: MeasurementId;
-  /** Which vantage point; absent for tasks that were never sent to one. */
+  /** Which vantage point; absent for tasks that were never sent to one, and in sums over all. */
   vp?: VpId | null;
-  /** The start of the interval, by the anchor's clock. */
+  /** The start of the interval, by the anchor's clock: results are in the one in which they were kept. */
   start: Timestamp;
   /** Its length in nanoseconds. */
   interval_ns: number;
@@ -938,13 +1094,13 @@ export type Rollup = {
   outcomes: { [key: string]: number };
   /** Of the ok tasks, those that the network answered. */
   answered: number;
-  /** Each number of the summaries. */
+  /** Each number of the summaries, and `duration_ns`: how long the tasks took. */
   numbers: { [key: string]: RollupNumber };
   /** Whether it comes from a simulated Internet. */
   simulated?: boolean;
 };
 
-/** A number of the summaries over an interval. Quartiles are exact up to a relative error of 1 %. */
+/** A number of the summaries over an interval. Quantiles are exact up to a relative error of 1 %. */
 export type RollupNumber = {
   /** In how many records it stood. */
   count: number;
@@ -960,6 +1116,8 @@ export type RollupNumber = {
   q3: number;
   /** The greatest. */
   max: number;
+  /** Where they were asked for: the numbers at equal steps of the way from the least to the greatest, both included. */
+  quantiles?: Array<number>;
 };
 
 export type Schema = { [key: string]: unknown } | boolean;
@@ -1243,6 +1401,24 @@ export type UnavailableKind = {
   mend?: string | null;
 };
 
+/** What a process uses. Rates are means over the last five seconds or so; what is not measured is absent. */
+export type Usage = {
+  /** Processor time, in percent of one processor. */
+  cpu_percent?: number | null;
+  /** Resident memory in bytes. */
+  rss_bytes?: number | null;
+  /** What it gets from NATS, the protocol's own bytes left out. */
+  nats_received_bytes_per_s?: number | null;
+  /** What it sends there. */
+  nats_sent_bytes_per_s?: number | null;
+  /** What the interfaces of a node's network get, loopback left out, whoever it is for. */
+  interface_received_bytes_per_s?: number | null;
+  /** What they send. */
+  interface_sent_bytes_per_s?: number | null;
+  /** Probes that a node has let its modules send, with their IP headers. */
+  probe_sent_bytes_per_s?: number | null;
+};
+
 /** A place to measure from: one network namespace on one host. */
 export type VantagePoint = {
   /** Its identity, which no change of name or address touches. */
@@ -1283,6 +1459,8 @@ export type VpView = {
   unavailable: Array<UnavailableKind>;
   /** The modules that its node supervises. */
   modules: Array<ModuleStatus>;
+  /** What its node uses. */
+  usage?: Usage | null;
   /** When anything was last heard from it, by the anchor's clock. */
   last_seen_at: Timestamp;
 };

@@ -41,6 +41,66 @@ class Announcement(TypedDict):
     """What the announcer is."""
 
 
+class Availability(TypedDict):
+    """When a vantage point was there: the answer to `GET /api/v1/vps/{id}/availability`."""
+
+    vp: "VpId"
+    """Which one."""
+
+    start: "Timestamp"
+    """When the first slice begins, by the anchor's clock."""
+
+    slice_ns: int
+    """How long a slice is, in nanoseconds."""
+
+    slices: list["AvailabilitySlice"]
+    """The slices in order; the last one is not over."""
+
+
+class AvailabilitySlice(TypedDict):
+    """How many seconds of a slice a vantage point was how. What is left of the slice nobody has seen: no anchor was there, or it
+    was not known yet.
+    """
+
+    up_s: int
+    """At work."""
+
+    degraded_s: int
+    """Heard of, with something wrong; or not heard of for longer than it should be."""
+
+    lost_s: int
+    """Taken for gone."""
+
+    stopped_s: int
+    """Gone of its own will."""
+
+
+class AvailabilityStrip(TypedDict):
+    """When a vantage point was there, in a word."""
+
+    vp: "VpId"
+    """Which one."""
+
+    strip: str
+    """A letter for each slice, the worst that was seen in it: `u` up, `d` degraded, `l` lost, `s` stopped, `-` nobody saw."""
+
+    up_ratio: NotRequired[Union[float, None]]
+    """For which part of the time that was seen it was up or degraded; absent when nothing was seen."""
+
+
+class AvailabilityTable(TypedDict):
+    """When all vantage points were there: the answer to `GET /api/v1/availability`."""
+
+    start: "Timestamp"
+    """When the first slice begins, by the anchor's clock."""
+
+    slice_ns: int
+    """How long a slice is, in nanoseconds."""
+
+    vps: list["AvailabilityStrip"]
+    """The vantage points, by id."""
+
+
 # a value whose shape the kind defines; in CBOR a byte string that holds it
 Body: TypeAlias = Any
 
@@ -483,6 +543,9 @@ class FromClientEvents(TypedDict):
     the count is told.
     """
 
+    but_measurements: NotRequired[bool]
+    """Leave out what happens to measurements: a connection that measures need not be woken by its own."""
+
 
 class FromClientEventsTagged(TypedDict):
     """Send what happens in the network, from now on."""
@@ -664,6 +727,19 @@ class KindInfo(TypedDict):
 KindName: TypeAlias = str
 
 
+class KindStatus(TypedDict):
+    """A kind, as far as everybody may know."""
+
+    kind: "KindName"
+    """Its name."""
+
+    vps: int
+    """How many vantage points offer it now."""
+
+    results_per_s: NotRequired[Union[float, None]]
+    """Tasks of it that ended in a second, since somebody last asked."""
+
+
 class KindView(TypedDict):
     """A kind as clients see it, over all vantage points."""
 
@@ -762,6 +838,24 @@ class Load(TypedDict):
 
     cpu_ns: NotRequired[Union[int, None]]
     """Processor time used in this life, in nanoseconds."""
+
+    process: NotRequired[Union[int, None]]
+    """Which process says so: several instances may share one. A number drawn at its start."""
+
+    nats_received_bytes: NotRequired[Union[int, None]]
+    """Bytes that the process has got from NATS, the protocol's own left out."""
+
+    nats_sent_bytes: NotRequired[Union[int, None]]
+    """Bytes that it has sent there."""
+
+    interface_received_bytes: NotRequired[Union[int, None]]
+    """A node: bytes that the interfaces of its network have got, loopback left out."""
+
+    interface_sent_bytes: NotRequired[Union[int, None]]
+    """A node: bytes that they have sent."""
+
+    probe_sent_bytes: NotRequired[Union[int, None]]
+    """A node: bytes of probes that it has let its modules send, with their IP headers."""
 
 
 class Location(TypedDict):
@@ -949,6 +1043,9 @@ class ModuleView(TypedDict):
     heartbeat: NotRequired[Union["Heartbeat", None]]
     """Its last heartbeat."""
 
+    usage: NotRequired[Union["Usage", None]]
+    """What its process uses; in a lab several instances may share one."""
+
     last_seen_at: "Timestamp"
     """When it was last heard, by the anchor's clock."""
 
@@ -958,6 +1055,59 @@ class MoreInputs(TypedDict):
 
     inputs: list["Input"]
     """The inputs."""
+
+
+class NetworkStatus(TypedDict):
+    """How the network is doing: the answer to `GET /api/v1/status`. It is made once a second at most. Where the public page is
+    on, those who are not signed in are told it, too, without the names of vantage points and instances.
+    """
+
+    at: "Timestamp"
+    """When it was made, by the anchor's clock."""
+
+    since: "Timestamp"
+    """Since when this anchor counts."""
+
+    public_page: bool
+    """Whether anybody may see it."""
+
+    processes: list["Process"]
+    """The processes that say what they use, at most 100: the anchor and the server first, then those that use the most
+    processor time.
+    """
+
+    processes_left_out: int
+    """How many more there are."""
+
+    vps: dict[str, int]
+    """How many vantage points there are, by health."""
+
+    instances: dict[str, int]
+    """How many instances of modules there are, by health."""
+
+    countries: int
+    """In how many countries vantage points are."""
+
+    ases: int
+    """In how many autonomous systems."""
+
+    kinds: list["KindStatus"]
+    """The kinds that can be measured."""
+
+    measurements_total: int
+    """Measurements that were accepted."""
+
+    measurements_open: int
+    """Measurements that are open or run."""
+
+    ledger: "Ledger"
+    """The account of all tasks."""
+
+    results_per_s: NotRequired[Union[float, None]]
+    """Tasks that ended in a second, over the last ones."""
+
+    public: list["PublicMeasurement"]
+    """The newest of the measurements that everybody may see, at most 20."""
 
 
 class NodeAnswerDone(TypedDict):
@@ -1164,6 +1314,66 @@ class Problem(TypedDict):
 
     errors: NotRequired[list["FieldError"]]
     """The fields that are wrong."""
+
+
+class Process(TypedDict):
+    """A process of the network."""
+
+    role: "ProcessRole"
+    """What it is."""
+
+    module: NotRequired[Union[str, None]]
+    """The module that it runs."""
+
+    vp: NotRequired[Union["VpId", None]]
+    """Its vantage point; absent where it serves several."""
+
+    vp_name: NotRequired[Union[str, None]]
+    """The name of that vantage point."""
+
+    instances: NotRequired[list["InstanceId"]]
+    """The instances that it runs, at most 16."""
+
+    simulated: NotRequired[bool]
+    """Whether it is part of a simulated Internet."""
+
+    health: NotRequired[Union["Health", None]]
+    """How it is, where others judge that."""
+
+    usage: "Usage"
+    """What it uses."""
+
+
+# What a process is.
+ProcessRole: TypeAlias = Literal["anchor", "nats-server", "node", "module"]
+
+
+class PublicMeasurement(TypedDict):
+    """A measurement that everybody may see."""
+
+    id: "MeasurementId"
+    """Its id."""
+
+    kind: "KindName"
+    """What is measured."""
+
+    label: NotRequired[Union[str, None]]
+    """The client's own word for it."""
+
+    state: "MeasurementState"
+    """What it is doing."""
+
+    accepted_at: "Timestamp"
+    """When it was accepted."""
+
+    done_at: NotRequired[Union["Timestamp", None]]
+    """When its last task ended."""
+
+    vps: int
+    """From how many vantage points."""
+
+    ledger: "Ledger"
+    """The account of its tasks."""
 
 
 class Quote(TypedDict):
@@ -1401,16 +1611,16 @@ Role: TypeAlias = Union["RoleModuleTagged", "RoleNodeTagged", Literal["bye"]]
 
 
 class Rollup(TypedDict):
-    """Sums of a measurement's summaries over an interval, per vantage point."""
+    """Sums of a measurement's summaries over an interval: per vantage point, or over all of them where that was asked for."""
 
     measurement: "MeasurementId"
     """Which measurement."""
 
     vp: NotRequired[Union["VpId", None]]
-    """Which vantage point; absent for tasks that were never sent to one."""
+    """Which vantage point; absent for tasks that were never sent to one, and in sums over all."""
 
     start: "Timestamp"
-    """The start of the interval, by the anchor's clock."""
+    """The start of the interval, by the anchor's clock: results are in the one in which they were kept."""
 
     interval_ns: int
     """Its length in nanoseconds."""
@@ -1422,14 +1632,14 @@ class Rollup(TypedDict):
     """Of the ok tasks, those that the network answered."""
 
     numbers: dict[str, "RollupNumber"]
-    """Each number of the summaries."""
+    """Each number of the summaries, and `duration_ns`: how long the tasks took."""
 
     simulated: NotRequired[bool]
     """Whether it comes from a simulated Internet."""
 
 
 class RollupNumber(TypedDict):
-    """A number of the summaries over an interval. Quartiles are exact up to a relative error of 1 %."""
+    """A number of the summaries over an interval. Quantiles are exact up to a relative error of 1 %."""
 
     count: int
     """In how many records it stood."""
@@ -1451,6 +1661,9 @@ class RollupNumber(TypedDict):
 
     max: float
     """The greatest."""
+
+    quantiles: NotRequired[list[float]]
+    """Where they were asked for: the numbers at equal steps of the way from the least to the greatest, both included."""
 
 
 Schema: TypeAlias = Union[dict[str, Any], bool]
@@ -1828,6 +2041,31 @@ class UnavailableKind(TypedDict):
     """A command that mends it."""
 
 
+class Usage(TypedDict):
+    """What a process uses. Rates are means over the last five seconds or so; what is not measured is absent."""
+
+    cpu_percent: NotRequired[Union[float, None]]
+    """Processor time, in percent of one processor."""
+
+    rss_bytes: NotRequired[Union[int, None]]
+    """Resident memory in bytes."""
+
+    nats_received_bytes_per_s: NotRequired[Union[float, None]]
+    """What it gets from NATS, the protocol's own bytes left out."""
+
+    nats_sent_bytes_per_s: NotRequired[Union[float, None]]
+    """What it sends there."""
+
+    interface_received_bytes_per_s: NotRequired[Union[float, None]]
+    """What the interfaces of a node's network get, loopback left out, whoever it is for."""
+
+    interface_sent_bytes_per_s: NotRequired[Union[float, None]]
+    """What they send."""
+
+    probe_sent_bytes_per_s: NotRequired[Union[float, None]]
+    """Probes that a node has let its modules send, with their IP headers."""
+
+
 class VantagePoint(TypedDict):
     """A place to measure from: one network namespace on one host."""
 
@@ -1884,6 +2122,9 @@ class VpView(TypedDict):
 
     modules: list["ModuleStatus"]
     """The modules that its node supervises."""
+
+    usage: NotRequired[Union["Usage", None]]
+    """What its node uses."""
 
     last_seen_at: "Timestamp"
     """When anything was last heard from it, by the anchor's clock."""

@@ -1,4 +1,4 @@
-import { expect, look, start, test, type Network } from './network';
+import { expect, look, test, type Network } from './network';
 
 type Accepted = { id: string };
 const measure = (network: Network, request: unknown, wait = true) =>
@@ -72,22 +72,55 @@ test('results go on where a cut stream stopped', async ({ signedIn: page, networ
   await expect(page.getByRole('img', { name: 'Ledger: 24 cancelled' })).toBeVisible();
 });
 
-test('traces have a table of hops, and answers of DNS are grouped', async ({ signedIn: page, network }) => {
-  const trace = await measure(network, { kind: 'trace', inputs: ['target005'], from: 'continent:EU' });
-  await page.goto(`${network.url}/measurements/${trace.id}`);
+test('traces are a graph that goes through time, and a table of hops', async ({ signedIn: page, network }) => {
+  const { id } = await network.api<Accepted>('/api/v1/measurements', { kind: 'trace', open: true, from: 'continent:EU' });
+  for (const part of [{ inputs: ['target005'] }, { inputs: ['target005'] }]) {
+    await network.api(`/api/v1/measurements/${id}/inputs`, part);
+    await expect.poll(async () => (await network.api<{ ledger: { pending: number } }>(`/api/v1/measurements/${id}`)).ledger.pending).toBe(0);
+  }
+  await network.api(`/api/v1/measurements/${id}/close`, {});
+  await page.goto(`${network.url}/measurements/${id}`);
   await expect(page.getByRole('columnheader', { name: 'Hop' })).toBeVisible();
   await expect(page.getByText(/hops, reached/)).toBeVisible();
+  const graph = page.getByRole('region', { name: 'Paths' }).getByRole('img');
+  await expect(graph).toHaveAccessibleName(/^5 paths from 5 vantage points, 5 of them reached the target/);
   await look(page, 'trace');
+  // At the first instant one vantage point had begun, at the last all have come a second time.
+  const scrubber = page.getByRole('slider');
+  await scrubber.focus();
+  await scrubber.press('Home');
+  await expect(graph).toHaveAccessibleName(/^[1-4] paths? from/);
+  await scrubber.press('End');
+  await expect(graph).toHaveAccessibleName(/^5 paths from 5 vantage points/);
+  await page.getByRole('button', { name: 'Newest' }).click();
+  await expect(page.getByRole('button', { name: 'Newest' })).toBeDisabled();
+});
+
+test('a long history is drawn from sums, with the newest results beside it', async ({ signedIn: page, network }) => {
+  const inputs = Array.from({ length: 100 }, (_, n) => `198.18.16.${n + 1}`);
+  const { id } = await measure(network, { kind: 'ping', inputs, from: 'all', params: { count: 1, timeout: '300ms' } });
+  await page.goto(`${network.url}/measurements/${id}`);
+  await expect(page.getByTestId('seen')).toHaveText('the newest 1,000 of 2,400 results');
+  await expect(page.getByText('the plots are of the anchor’s sums')).toBeVisible();
+  await expect(page.locator('figure canvas')).toBeVisible();
+  const rows = page.getByRole('region', { name: 'By vantage point' });
+  await expect(rows.getByRole('row').filter({ hasText: 'ams1' })).toContainText('100');
+  await expect(page.getByRole('status').first()).toHaveText('complete');
+  await look(page, 'history');
+});
+
+test('answers of DNS are grouped', async ({ signedIn: page, network }) => {
   const dns = await measure(network, { kind: 'dns', inputs: ['example.test'], params: { server: '198.18.250.53', type: 'SOA' }, from: 'all' });
   await page.goto(`${network.url}/measurements/${dns.id}`);
   await expect(page.getByRole('heading', { name: /Answers by difference/ })).toBeVisible();
   await look(page, 'dns');
 });
 
-test('a kind without a view of its own is readable', async ({ signedIn: page, network }) => {
+test('the branches of a multipath trace are drawn, its numbers read', async ({ signedIn: page, network }) => {
   const { id } = await measure(network, { kind: 'multipath', inputs: ['target005'], from: 'ams1' });
   await page.goto(`${network.url}/measurements/${id}`);
   await expect(page.getByRole('columnheader', { name: 'diamonds' })).toBeVisible();
+  await expect(page.getByRole('region', { name: 'Paths' }).getByRole('img')).toHaveAccessibleName(/^1 path from 1 vantage point, 1 of them reached/);
   await look(page, 'multipath');
 });
 
@@ -95,30 +128,21 @@ test('a public measurement is seen by everybody, a private one is not', async ({
   const request = { kind: 'ping', inputs: ['target000'], from: 'ams1', params: { count: 2, interval: '20ms' } };
   const open = await measure(network, { ...request, visibility: 'public' });
   const closed = await measure(network, request);
+  // Its link is what the button copies; a fresh browser opens it.
+  const own = await browser.newContext({ permissions: ['clipboard-read', 'clipboard-write'] });
+  const owner = await own.newPage();
+  await owner.goto(await network.link());
+  await expect(owner.getByRole('heading', { name: /Overview/ })).toBeVisible();
+  await owner.goto(`${network.url}/measurements/${open.id}`);
+  await owner.getByRole('button', { name: 'Copy link' }).click();
+  const link = await owner.evaluate(() => navigator.clipboard.readText());
+  await own.close();
   const context = await browser.newContext();
   const page = await context.newPage();
-  await page.goto(`${network.url}/measurements/${open.id}`);
+  await page.goto(link);
   await expect(page.getByTestId('seen')).toHaveText('1');
   await expect(page.getByRole('button', { name: 'Cancel' })).toHaveCount(0);
   await page.goto(`${network.url}/measurements/${closed.id}`);
   await expect(page.getByText('it is not yours to see')).toBeVisible();
   await context.close();
-});
-
-test('exchanges of HTTP fall through their phases', async ({ browser }) => {
-  // The simulated Internet has no HTTP in a process of its own; this machine has the network's API.
-  const { network, end } = await start(false);
-  const context = await browser.newContext();
-  try {
-    const { id } = await measure(network, { kind: 'http', inputs: [`${network.url}/healthz`, `${network.url}/problems/timeout`] });
-    const page = await context.newPage();
-    await page.goto(await network.link());
-    await expect(page.getByRole('heading', { name: /Overview/ })).toBeVisible();
-    await page.goto(`${network.url}/measurements/${id}`);
-    await expect(page.getByRole('img', { name: /connect .*first byte/ })).toHaveCount(2);
-    await look(page, 'http');
-  } finally {
-    await context.close();
-    await end();
-  }
 });

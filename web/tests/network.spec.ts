@@ -27,6 +27,7 @@ test('vantage points are found by the grammar of selections', async ({ signedIn:
   await expect(page.getByRole('heading', { name: /ams1/ })).toBeVisible();
   await expect(page.getByText('198.18.0.3')).toBeVisible();
   await expect(page.getByText(/packets a second over all modules/)).toBeVisible();
+  await expect(page.getByRole('img', { name: /of the time that was seen|nobody saw/ })).toBeVisible();
   await look(page, 'vantage-point');
 });
 

@@ -83,6 +83,11 @@ impl Breaker {
         }
     }
 
+    /// Whether another trial may follow one of which nothing was heard.
+    pub(crate) fn is_unheard(&self, now: Instant) -> bool {
+        matches!(self.state, State::HalfOpen { trial: Some(at) } if now.saturating_duration_since(at) >= TRIAL)
+    }
+
     /// Something was sent there: if it is the trial, nothing more goes until its end is known.
     pub(crate) fn sent(&mut self, now: Instant) {
         if let State::HalfOpen { trial } = &mut self.state {
@@ -187,6 +192,24 @@ mod tests {
 
     fn ms(ms: u64) -> Duration {
         Duration::from_millis(ms)
+    }
+
+    #[test]
+    fn a_trial_that_is_not_heard_of_is_followed_by_another() {
+        let (mut breaker, start) = (Breaker::default(), crate::clock::now());
+        for _ in 0..5 {
+            breaker.failure(start, &RULES, 0.0);
+        }
+        let open = start + ms(1_000);
+        assert_eq!(breaker.tick(open), Some(Change::HalfOpened));
+        assert_eq!((breaker.gate(open), breaker.is_unheard(open)), (Gate::Trial, false));
+        breaker.sent(open);
+        let later = open + TRIAL;
+        assert_eq!((breaker.gate(later - ms(1)), breaker.is_unheard(later - ms(1))), (Gate::Shut, false));
+        assert_eq!((breaker.gate(later), breaker.is_unheard(later)), (Gate::Trial, true));
+        breaker.sent(later);
+        assert_eq!((breaker.gate(later), breaker.is_unheard(later)), (Gate::Shut, false));
+        assert_eq!(breaker.success(later, 1), Some(Change::Closed));
     }
 
     #[test]

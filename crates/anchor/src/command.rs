@@ -2,18 +2,22 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use mmn_schema::api::{
     Coverage, KindView, Ledger, Limits, Measurement, MeasurementRequest, ModuleView, PlannedVp, ResultRecord,
-    Rollup, VpView,
+    VpView,
 };
 use mmn_schema::body::Body;
 use mmn_schema::dispatch::Input;
 use mmn_schema::encoding::Encoding;
-use mmn_schema::id::{InstanceId, KindName, MeasurementId, TaskId, Tenant};
+use mmn_schema::id::{InstanceId, KindName, MeasurementId, TaskId, Tenant, VpId};
 use mmn_schema::problem::Problem;
+use mmn_schema::status::NetworkStatus;
 use tokio::sync::{broadcast, oneshot};
 
+use crate::availability::Book;
 use crate::handle::{Accepted, Anchor, Appended, InputCredits, Viewer};
+use crate::history::History;
 use crate::metrics::Metrics;
 use crate::store::record::Fresh;
 use crate::trace::TaskState;
@@ -80,9 +84,10 @@ pub(crate) enum Command {
         task: TaskId,
         reply: Reply<Option<TaskState>>,
     },
-    Rollups {
+    /// `None`: it is to be read from the store.
+    History {
         measurement: MeasurementId,
-        reply: Reply<Vec<Rollup>>,
+        reply: Reply<Option<Historical>>,
     },
     Vps {
         reply: Reply<Vec<VpView>>,
@@ -95,6 +100,14 @@ pub(crate) enum Command {
     },
     Limits {
         reply: Reply<Limits>,
+    },
+    /// Of one vantage point, or of all.
+    Availability {
+        vp: Option<VpId>,
+        reply: Reply<Book>,
+    },
+    Status {
+        reply: Reply<Box<NetworkStatus>>,
     },
     Metrics {
         reply: Reply<Box<Metrics>>,
@@ -178,6 +191,15 @@ pub(crate) enum Once {
     Whole(Vec<ResultRecord>, Ledger),
     /// It has parts, which nobody waits with: what is told from now on, and nothing was kept before.
     Live(broadcast::Receiver<Live>),
+}
+
+/// The sums of a measurement over its time.
+#[derive(Debug)]
+pub(crate) enum Historical {
+    /// It runs.
+    Running(History),
+    /// It ended: as they are written down.
+    Ended(Bytes),
 }
 
 /// A part of the list of measurements that are in memory.

@@ -49,6 +49,8 @@ pub struct BusConfig {
     pub key: Option<PathBuf>,
     /// How many servers of a cluster keep each stream.
     pub replicas: usize,
+    /// A file with the process id of a server on this machine; absent: what it uses is not known.
+    pub pid_file: Option<PathBuf>,
 }
 
 impl Default for BusConfig {
@@ -61,6 +63,7 @@ impl Default for BusConfig {
             cert: None,
             key: None,
             replicas: 1,
+            pid_file: None,
         }
     }
 }
@@ -86,6 +89,8 @@ pub struct ApiConfig {
     pub max_wait_ms: u64,
     /// The largest body of a request in bytes.
     pub max_body_bytes: usize,
+    /// Whether anybody may see how the network is doing, without names: what the public page shows.
+    pub public_page: bool,
 }
 
 impl Default for ApiConfig {
@@ -99,6 +104,7 @@ impl Default for ApiConfig {
             max_requests_per_s: 20_000,
             max_wait_ms: 300_000,
             max_body_bytes: 32 * 1024 * 1024,
+            public_page: false,
         }
     }
 }

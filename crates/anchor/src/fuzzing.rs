@@ -8,6 +8,9 @@ use serde::de::DeserializeOwned;
 
 pub use crate::api::fuzzing::{fields, query, question, request_body, token};
 
+use crate::availability::Book;
+use crate::history::History;
+use crate::history::answer::{Interval, RollupAsk};
 use crate::ledger::inputs::Inputs;
 use crate::store::record::{Accept, Done, Kept, KeptBatch, Roll, Step};
 
@@ -26,6 +29,16 @@ pub fn kept(bytes: &[u8]) {
         let _ = (done.weight(), done.view());
     }
     let _ = again::<Roll>(bytes);
+    if let Ok(history) = History::read(bytes) {
+        for (merge, interval) in
+            [(false, Interval::Finest), (true, Interval::Ns(60_000_000_000)), (true, Interval::All)]
+        {
+            let ask = RollupAsk { merge, interval, quantiles: 3, ..RollupAsk::default() };
+            let _ = history.answer(MeasurementId::new(1, &[7; 10]), &ask);
+        }
+    }
+    let book = Book::restored(&[bytes.to_vec()]);
+    let _ = (book.table(144, 5), Book::restored(&book.pages()));
     if let Some(batch) = again::<KeptBatch>(bytes) {
         let kept = Kept { measurement: MeasurementId::new(1, &[7; 10]), seq: 1, batch };
         assert_eq!(kept.results().count() as u64, kept.batch.len());

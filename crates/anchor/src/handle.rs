@@ -6,7 +6,6 @@
 //!
 //! Begin at [`Anchor::accept`].
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,10 +17,12 @@ use mmn_schema::dispatch::Input;
 use mmn_schema::event::Event;
 use mmn_schema::id::{KindName, MeasurementId, TaskId, Tenant, VpId};
 use mmn_schema::problem::Problem;
-use mmn_schema::time::Timestamp;
+use mmn_schema::status::{Availability, AvailabilityTable, NetworkStatus};
 use tokio::sync::{broadcast, oneshot, watch};
 
-use crate::command::{self, Command, Follow, Once, Wait};
+use crate::command::{self, Command, Follow, Historical, Once, Wait};
+use crate::history::History;
+use crate::history::answer::RollupAsk;
 use crate::metrics::Metrics;
 use crate::problems;
 use crate::reader::ResultReader;
@@ -269,33 +270,46 @@ impl Anchor {
         ResultReader::open(self.clone(), viewer.clone(), measurement, after).await
     }
 
+    /// A reader of a measurement's newest results: at least `last` of them, as far as there are so many.
+    pub async fn reader_of_the_newest(
+        &self,
+        viewer: &Viewer,
+        measurement: MeasurementId,
+        last: u64,
+    ) -> Result<ResultReader, Problem> {
+        ResultReader::of_the_newest(self.clone(), viewer.clone(), measurement, last).await
+    }
+
     /// What happened to one task, hop by hop.
     pub async fn trace(&self, viewer: &Viewer, task: TaskId) -> Result<TaskTrace, Problem> {
         crate::trace::trace(self, &self.shared, viewer, task).await
     }
 
-    /// The rollups of a measurement whose interval begins in `from..to`, by time and vantage point; of one vantage
-    /// point when it is given.
+    /// The sums of a measurement's results, by time and vantage point. However many results there are, it takes about as
+    /// long: nothing of them is read.
     pub async fn rollups(
         &self,
         viewer: &Viewer,
         measurement: MeasurementId,
-        vp: Option<VpId>,
-        from: Option<Timestamp>,
-        to: Option<Timestamp>,
+        ask: RollupAsk,
     ) -> Result<Vec<Rollup>, Problem> {
         self.measurement(viewer, measurement).await?;
-        let live = self.ask(|reply| Command::Rollups { measurement, reply }).await?;
-        let mut all: BTreeMap<_, Rollup> = BTreeMap::new();
-        for rollup in self.shared.store()?.rollups(measurement).await?.into_iter().chain(live) {
-            let wanted = vp.as_ref().is_none_or(|vp| rollup.vp.as_ref() == Some(vp))
-                && from.is_none_or(|from| rollup.start >= from)
-                && to.is_none_or(|to| rollup.start < to);
-            if wanted {
-                all.insert((rollup.start, rollup.vp.clone()), rollup);
-            }
-        }
-        Ok(all.into_values().collect())
+        let history = match self.ask(|reply| Command::History { measurement, reply }).await? {
+            Some(history) => history,
+            None => match self.shared.store()?.history(measurement).await? {
+                Some(bytes) => Historical::Ended(bytes),
+                None => return Ok(Vec::new()),
+            },
+        };
+        // What is asked may take a while to make, of many vantage points.
+        let made = tokio::task::spawn_blocking(move || {
+            let history = match history {
+                Historical::Running(history) => history,
+                Historical::Ended(bytes) => History::read(&bytes).map_err(problems::storage_away)?,
+            };
+            Ok(history.answer(measurement, &ask))
+        });
+        made.await.map_err(problems::storage_away)?
     }
 
     /// All vantage points, by name.
@@ -343,10 +357,41 @@ impl Anchor {
         self.shared.events.subscribe()
     }
 
+    /// The same but for what happens to measurements: nobody is woken by those.
+    pub fn events_but_measurements(&self) -> broadcast::Receiver<Arc<Event>> {
+        self.shared.rarer.subscribe()
+    }
+
     /// Gives an order to the node of a vantage point, and waits at most 30 s for its answer.
     pub async fn node_order(&self, vp: &VpId, order: NodeOrder) -> Result<NodeAnswer, Problem> {
         self.vp(vp.as_str()).await?;
         crate::quote::node_order(&self.shared, vp, &order).await
+    }
+
+    /// When a vantage point was there: the last `all` slices, of which `group` each are told as one.
+    pub(crate) async fn availability(
+        &self,
+        vp: VpId,
+        all: usize,
+        group: usize,
+    ) -> Result<Availability, Problem> {
+        let book = self.ask(|reply| Command::Availability { vp: Some(vp.clone()), reply }).await?;
+        Ok(book.of(vp, all, group))
+    }
+
+    /// The same of all, in a word each.
+    pub(crate) async fn availability_table(
+        &self,
+        all: usize,
+        group: usize,
+    ) -> Result<AvailabilityTable, Problem> {
+        let book = self.ask(|reply| Command::Availability { vp: None, reply }).await?;
+        tokio::task::spawn_blocking(move || book.table(all, group)).await.map_err(problems::storage_away)
+    }
+
+    /// How the network is doing, with all names.
+    pub async fn status(&self) -> Result<NetworkStatus, Problem> {
+        Ok(*self.ask(|reply| Command::Status { reply }).await?)
     }
 
     /// Whether the anchor can take work. Never fails and never waits.

@@ -20,6 +20,7 @@ pub mod reader;
 
 mod actor;
 mod admission;
+mod availability;
 mod breaker;
 mod clock;
 mod command;
@@ -27,6 +28,7 @@ mod dispatch;
 mod garbage;
 mod gauge;
 mod health;
+mod history;
 mod lease;
 mod ledger;
 mod list;
@@ -38,17 +40,19 @@ mod quote;
 mod recovery;
 mod registry;
 mod rise;
-mod rollup;
 mod run;
 mod shared;
 mod sketch;
+mod status;
 mod store;
 mod trace;
+mod usage;
 
 #[cfg(feature = "testing")]
 pub use clock::shifted::advance;
 pub use config::Config;
 pub use handle::{Accepted, Anchor, Appended, InputCredits, PageRequest, Readiness, Viewer};
+pub use history::answer::{Interval, RollupAsk};
 pub use metrics::Metrics;
 pub use reader::{Next, ResultReader};
 pub use run::{Ready, RunError, run};

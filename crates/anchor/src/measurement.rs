@@ -15,10 +15,10 @@ use tokio::sync::{broadcast, oneshot, watch};
 use crate::command::{Entered, Follow, Live, Once, Reply};
 use crate::dispatch::lane::LaneId;
 use crate::handle::Appended;
+use crate::history::History;
 use crate::ledger::account::Account;
 use crate::ledger::inputs::Inputs;
 use crate::ledger::queue::Queue;
-use crate::rollup::Rollups;
 use crate::store::group::SMALL_TASKS;
 use crate::store::parcel::Parcel;
 use crate::store::record::{Accept, Dispatched, Entry, Meta, Note};
@@ -52,7 +52,7 @@ pub(crate) struct Running {
     /// Whether the first group's acceptance is acknowledged.
     pub(crate) durable: bool,
     pub(crate) keep: Keep,
-    pub(crate) rollups: Rollups,
+    pub(crate) history: History,
     pub(crate) live: Option<broadcast::Sender<Live>>,
     /// Who follows it, when it has one task and comes whole.
     pub(crate) once: Option<oneshot::Sender<Once>>,
@@ -149,7 +149,7 @@ impl Running {
             held: None,
             durable: false,
             keep: Keep::default(),
-            rollups: Rollups::default(),
+            history: History::default(),
             live: None,
             once: None,
             askers: Vec::new(),

@@ -25,6 +25,20 @@ pub(crate) fn read() -> Process {
     }
 }
 
+/// Processor time and memory alone, of a process by its id, or of `self`.
+pub(crate) fn brief(pid: &str) -> Process {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    of(&stat, "", rustix::param::clock_ticks_per_second(), rustix::param::page_size() as u64)
+}
+
+impl Process {
+    /// Processor time in nanoseconds.
+    pub(crate) fn cpu_ns(&self) -> Option<u64> {
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it is not negative")]
+        self.cpu_s.map(|seconds| (seconds * 1e9) as u64)
+    }
+}
+
 /// The fields of `/proc/PID/stat` (`proc_pid_stat(5)`), and the time of the boot in `/proc/stat`.
 fn of(stat: &str, boot: &str, ticks_per_s: u64, page_bytes: u64) -> Process {
     // The second field is the name in parentheses, which may hold spaces and parentheses.

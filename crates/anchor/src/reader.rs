@@ -83,6 +83,29 @@ impl ResultReader {
         Ok(reader)
     }
 
+    /// A reader that begins with one of the newest records: at least `last` are left to read of those that are kept, or
+    /// all, and not many more. It looks back in growing steps, so that it costs the same however many there are.
+    pub(crate) async fn of_the_newest(
+        anchor: Anchor,
+        viewer: Viewer,
+        measurement: MeasurementId,
+        last: u64,
+    ) -> Result<Self, Problem> {
+        let mut reader = Self::open(anchor, viewer, measurement, None).await?;
+        let store = reader.anchor.shared().store()?;
+        let Some(newest) = store.last_kept(measurement).await?.map(Fresh::from) else { return Ok(reader) };
+        let wanted = (newest.before + newest.records.len() as u64).saturating_sub(last);
+        let (mut from, mut back) = (newest, 1);
+        while from.before > wanted {
+            let Some(seq) = from.seq.checked_sub(back).filter(|seq| *seq > 0) else { return Ok(reader) };
+            let Some(kept) = store.next_kept(measurement, seq).await? else { return Ok(reader) };
+            (from, back) = (kept.into(), back * 2);
+        }
+        reader.taken = from.seq.saturating_sub(1);
+        reader.seen = Some(from.before);
+        Ok(reader)
+    }
+
     /// A reader of a measurement that has just been accepted: it has missed nothing of `live`.
     pub(crate) fn from_the_first(
         anchor: Anchor,

@@ -24,7 +24,7 @@ use crate::ledger::account::Offer;
 use crate::measurement::Running;
 use crate::problems;
 use crate::store::fence::Fence;
-use crate::store::record::{Accept, Chunk, Done, KeptBatch, Meta, Roll, Step};
+use crate::store::record::{Accept, Chunk, Done, KeptBatch, Meta, Step};
 use crate::store::{Store, group, kept_of};
 
 /// What was found.
@@ -54,8 +54,6 @@ struct Partial {
     groups: Vec<Gathered>,
     closed: bool,
     cancelled: bool,
-    /// Up to this sequence in RES its records are in rollups that are written.
-    through: u64,
 }
 
 /// A group of inputs, as far as it was found.
@@ -134,12 +132,8 @@ pub(crate) async fn recover(
                         recovered.evicted = seq;
                     }
                 }),
-                Log::Roll => Encoding::Cbor.decode(&part).map(|roll: Roll| {
-                    if let Some(partial) = partials.get_mut(&id) {
-                        partial.through = partial.through.max(roll.through);
-                    }
-                }),
-                Log::Res => Ok(()),
+                // The history of one that runs is made anew of its results.
+                Log::Roll | Log::Res => Ok(()),
             };
             if let Err(error) = result {
                 tracing::error!(%error, subject, seq, "LEDGER holds a message that can't be read");
@@ -159,26 +153,25 @@ pub(crate) async fn recover(
             recovered.brief.push((seq, id));
         }
     }
-    let mut small: BTreeMap<u64, HashMap<MeasurementId, (Running, u64)>> = BTreeMap::new();
+    let mut small: BTreeMap<u64, HashMap<MeasurementId, Running>> = BTreeMap::new();
     for (id, partial) in partials {
-        let through = partial.through;
         let Some(mut running) = partial.resume(now, at) else { continue };
         if running.is_small() {
-            small.entry(id.unix_s()).or_default().insert(id, (running, through));
+            small.entry(id.unix_s()).or_default().insert(id, running);
             continue;
         }
         while let Some(kept) = store.next_kept(id, running.keep.last + 1).await? {
-            replay(&mut running, kept.seq, &kept.batch, through);
+            replay(&mut running, kept.seq, &kept.batch);
         }
         recovered.running.push(running);
     }
     for (second, mut small) in small {
         for (seq, id, batch) in store.shared_in(second).await? {
-            if let Some((running, through)) = small.get_mut(&id) {
-                replay(running, seq, &batch, *through);
+            if let Some(running) = small.get_mut(&id) {
+                replay(running, seq, &batch);
             }
         }
-        recovered.running.extend(small.into_values().map(|(running, _)| running));
+        recovered.running.extend(small.into_values());
     }
     // A key leads somewhere only when its measurement was accepted as a whole.
     let known: HashSet<_> = recovered.running.iter().map(|running| running.meta.id).collect();
@@ -316,7 +309,7 @@ impl Partial {
 }
 
 /// Closes the tasks whose records a message keeps.
-fn replay(running: &mut Running, seq: u64, batch: &KeptBatch, through: u64) {
+fn replay(running: &mut Running, seq: u64, batch: &KeptBatch) {
     running.keep.last = seq;
     for section in &batch.sections {
         for entry in &section.entries {
@@ -324,13 +317,7 @@ fn replay(running: &mut Running, seq: u64, batch: &KeptBatch, through: u64) {
             if running.account.offer(record.index) == Offer::First {
                 let (outcome, reason) = (record.outcome, record.reason.as_ref());
                 running.account.close(record.index, outcome, reason, record.answered);
-                if seq > through {
-                    let sums = running.rollups.of(section.received_at, section.vp.as_ref());
-                    sums.add_record(record);
-                    if section.simulated {
-                        sums.mark_simulated();
-                    }
-                }
+                running.history.add_record(section, record);
             }
         }
     }

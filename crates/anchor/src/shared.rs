@@ -29,6 +29,8 @@ pub(crate) struct Shared {
     pub(crate) prefix: Prefix,
     pub(crate) commands: mpsc::Sender<Command>,
     pub(crate) events: broadcast::Sender<Arc<Event>>,
+    /// Those that are not of a measurement.
+    pub(crate) rarer: broadcast::Sender<Arc<Event>>,
     pub(crate) readiness: watch::Sender<Readiness>,
     pub(crate) tallies: Tallies,
     /// Where NATS is, for people.
@@ -73,6 +75,7 @@ impl Shared {
             prefix,
             commands,
             events: broadcast::Sender::new(EVENTS),
+            rarer: broadcast::Sender::new(EVENTS),
             readiness: watch::Sender::new(readiness),
             tallies: Tallies::default(),
             nats,

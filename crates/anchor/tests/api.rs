@@ -20,5 +20,7 @@ mod rest;
 mod session;
 #[path = "api/socket.rs"]
 mod socket;
+#[path = "api/status.rs"]
+mod status;
 #[path = "api/tls.rs"]
 mod tls;

@@ -4,6 +4,7 @@ mod common;
 
 use common::module::{Behaviour, FakeModule};
 use common::{TestAnchor, eventually, request, tenant, viewer};
+use mmn_anchor::{Interval, RollupAsk};
 use mmn_bus::testing::TestServer;
 use mmn_schema::api::{Health, MeasurementState};
 use mmn_schema::dispatch::Input;
@@ -178,9 +179,42 @@ async fn an_anchor_that_dies_loses_nothing_and_doubles_nothing() {
     let done = anchor.done(id).await;
     assert_eq!(done.ledger.ok, 40_000);
     anchor.each(id).await;
-    let rollups = anchor.anchor.rollups(&viewer(), id, None, None, None).await.unwrap();
-    let summed: u64 = rollups.iter().map(|rollup| rollup.outcomes[&Outcome::Ok]).sum();
-    assert_eq!(summed, 40_000);
+    // Sums are rebuilt of what is kept while it runs, and read from the store afterwards.
+    let summed = async |anchor: &TestAnchor| {
+        let rollups = anchor.anchor.rollups(&viewer(), id, RollupAsk::default()).await.unwrap();
+        rollups.iter().map(|rollup| rollup.outcomes[&Outcome::Ok]).sum::<u64>()
+    };
+    assert_eq!(summed(&anchor).await, 40_000);
+    anchor.stop().await.unwrap();
+    let few = |config: &mut mmn_anchor::Config| config.ledger.closed_in_memory = 0;
+    let anchor = TestAnchor::start_with(&server, "a1", few).await;
+    assert_eq!(summed(&anchor).await, 40_000);
+}
+
+#[tokio::test]
+async fn a_history_that_is_too_large_for_one_message_is_kept_in_several() {
+    let server = TestServer::start().await;
+    // Messages are a small part of what there is room for.
+    let small = |config: &mut mmn_anchor::Config| config.ledger.max_bytes = 100_000;
+    let anchor = TestAnchor::start_with(&server, "a1", small).await;
+    let mut modules = Vec::new();
+    for number in 0..80 {
+        let (vp, name) = (format!("v{number}"), format!("noop-{number}"));
+        modules.push(FakeModule::start(&server, &vp, &name, Behaviour::default()).await);
+        anchor.offers(&vp, "noop").await;
+    }
+    let id = anchor.anchor.accept(&tenant(), request(3, "all"), None).await.unwrap().measurement.id;
+    anchor.done(id).await;
+    let merged = RollupAsk { interval: Interval::All, merge: true, ..RollupAsk::default() };
+    let each = RollupAsk { merge: false, ..merged.clone() };
+    let before = anchor.anchor.rollups(&viewer(), id, each.clone()).await.unwrap();
+    assert_eq!(before.len(), 80);
+    anchor.stop().await.unwrap();
+    drop(modules);
+    let anchor = TestAnchor::start(&server).await;
+    assert_eq!(anchor.anchor.rollups(&viewer(), id, each).await.unwrap(), before);
+    let all = anchor.anchor.rollups(&viewer(), id, merged).await.unwrap();
+    assert_eq!((all.len(), all[0].outcomes[&Outcome::Ok]), (1, 240));
 }
 
 #[tokio::test]

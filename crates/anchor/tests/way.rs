@@ -4,7 +4,7 @@ mod common;
 
 use common::module::{Behaviour, FakeModule};
 use common::{LONG, TestAnchor, request, tenant, viewer, vp};
-use mmn_anchor::Viewer;
+use mmn_anchor::{RollupAsk, Viewer};
 use mmn_bus::testing::TestServer;
 use mmn_schema::api::MeasurementState;
 use mmn_schema::outcome::Outcome;
@@ -32,7 +32,7 @@ async fn one_task_goes_all_the_way() {
         ["accepted", "dispatched", "acknowledged", "started", "ended", "received", "kept", "closed"]
     );
     assert_eq!(trace.outcome, Some(Outcome::Ok));
-    let rollups = anchor.anchor.rollups(&viewer(), measurement.id, None, None, None).await.unwrap();
+    let rollups = anchor.anchor.rollups(&viewer(), measurement.id, RollupAsk::default()).await.unwrap();
     assert_eq!(rollups.len(), 1);
     assert_eq!(rollups[0].numbers["rtt_min_ns"].count, 1);
 }
@@ -52,7 +52,7 @@ async fn a_private_measurement_is_its_tenants_alone() {
         for viewer in [&other, &Viewer::Public] {
             assert_eq!(anchor.anchor.measurement(viewer, id).await.is_ok(), visible);
             assert_eq!(anchor.anchor.reader(viewer, id, None).await.is_ok(), visible);
-            assert_eq!(anchor.anchor.rollups(viewer, id, None, None, None).await.is_ok(), visible);
+            assert_eq!(anchor.anchor.rollups(viewer, id, RollupAsk::default()).await.is_ok(), visible);
         }
     }
 }

@@ -13,6 +13,8 @@ use crate::report::Report;
 pub(crate) struct Bench {
     /// The program that is measured.
     pub(crate) mmn: PathBuf,
+    /// A Python that has the module `scamper`, where a line asks for it.
+    pub(crate) python: PathBuf,
     /// Whether what lasts is shortened.
     pub(crate) quick: bool,
 }
@@ -38,12 +40,14 @@ pub(crate) const fn line(
 /// Runs the lines that the arguments name.
 pub(crate) fn run(lines: &[Line], arguments: &[OsString]) -> anyhow::Result<Report> {
     let mut mmn = std::env::current_exe()?.with_file_name("mmn");
+    let mut python = PathBuf::from("python3");
     let mut quick = false;
     let mut names = Vec::new();
     let mut arguments = arguments.iter();
     while let Some(argument) = arguments.next() {
         match argument.to_str() {
             Some("--mmn") => mmn = arguments.next().context("--mmn wants a path")?.into(),
+            Some("--python") => python = arguments.next().context("--python wants a path")?.into(),
             Some("--quick") => quick = true,
             Some(name) if lines.iter().any(|line| line.name == name) => names.push(name.to_owned()),
             _ => {
@@ -54,7 +58,7 @@ pub(crate) fn run(lines: &[Line], arguments: &[OsString]) -> anyhow::Result<Repo
     }
     let mmn = std::path::absolute(mmn)?;
     anyhow::ensure!(mmn.is_file(), "{} is not there: cargo build --release", mmn.display());
-    let bench = Bench { mmn, quick };
+    let bench = Bench { mmn, python, quick };
     let mut report = Report::new();
     let cpus = std::thread::available_parallelism()?;
     report.note(&format!("{} on {cpus} processors, everything on them", bench.mmn.display()));

@@ -99,7 +99,7 @@ impl RawNats {
         })
     }
 
-    fn round(&self) -> anyhow::Result<Vec<Duration>> {
+    pub(crate) fn round(&self) -> anyhow::Result<Vec<Duration>> {
         self.runtime.block_on(async {
             let payload = bytes_of_a_task();
             let mut samples = Vec::with_capacity(RAW);

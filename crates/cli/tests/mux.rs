@@ -159,11 +159,16 @@ fn commands_of_scamper_are_measured_from_a_simulated_vantage_point() {
 
     client.control.ask("ping -c none 198.18.16.1");
     assert!(client.refusal().ends_with("-c takes a number, not 'none'"));
-    // A ping that would take a minute is called off with the channel's last word still to come.
+    // A ping that would take a minute is called off with the channel's last word still to come. Its first reply is there when
+    // that of a later one is.
     client.control.ask("ping -c 60 198.18.16.1");
+    client.control.ask("ping -c 1 -o 1 198.18.16.1");
+    let Record::Ping(later) = client.record() else { panic!() };
+    assert_eq!(later.stop_reason, Some(1), "{later:?}");
     client.control.halt(3);
     let Record::Ping(ping) = client.record() else { panic!() };
     assert_eq!(ping.stop_reason, Some(3), "{ping:?}");
+    assert!(!ping.replies.is_empty(), "what it found until then: {ping:?}");
     client.control.done();
     while !client.closed {
         client.turn();

@@ -14,6 +14,7 @@ const ID: u64 = 1;
 #[derive(Debug)]
 pub struct Events {
     client: Client,
+    but_measurements: bool,
     socket: Option<Socket>,
     patience: Patience,
     used: u32,
@@ -32,7 +33,17 @@ pub enum Happened {
 impl Client {
     /// Watches what happens in the network from now on.
     pub fn events(&self) -> Events {
-        Events { client: self.clone(), socket: None, patience: Patience::default(), used: 0, began: false }
+        self.watch(false)
+    }
+
+    /// The same but for what happens to measurements.
+    pub fn events_but_measurements(&self) -> Events {
+        self.watch(true)
+    }
+
+    fn watch(&self, but_measurements: bool) -> Events {
+        let (client, patience) = (self.clone(), Patience::default());
+        Events { client, but_measurements, socket: None, patience, used: 0, began: false }
     }
 }
 
@@ -55,7 +66,8 @@ impl Events {
     async fn step(&mut self) -> Result<Option<Happened>, ClientError> {
         if self.socket.is_none() {
             let mut socket = self.client.socket().await?;
-            socket.send(&FromClient::Events { id: ID, credits: CREDITS }).await?;
+            let but_measurements = self.but_measurements;
+            socket.send(&FromClient::Events { id: ID, credits: CREDITS, but_measurements }).await?;
             self.used = 0;
             self.socket = Some(socket);
             if std::mem::replace(&mut self.began, true) {

@@ -7,7 +7,7 @@ use mmn_schema::encoding::Encoding;
 use mmn_schema::select::Selection;
 use mmn_schema::subject::{Prefix, Subject};
 use mmn_schema::time::{Span, Timestamp};
-use mmn_schema::{announce, api, body, control, dispatch, enrol, event, id, problem, rest, stream};
+use mmn_schema::{announce, api, body, control, dispatch, enrol, event, id, problem, rest, status, stream};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -80,6 +80,9 @@ pub(crate) fn api_answer(bytes: &[u8]) {
     round_trip::<rest::Selected>(bytes);
     round_trip::<rest::WhoAmI>(bytes);
     round_trip::<rest::SignInCode>(bytes);
+    round_trip::<status::NetworkStatus>(bytes);
+    round_trip::<status::Availability>(bytes);
+    round_trip::<status::AvailabilityTable>(bytes);
     round_trip::<problem::Problem>(bytes);
     round_trip::<event::Event>(bytes);
 }

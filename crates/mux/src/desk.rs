@@ -3,7 +3,7 @@
 //! Bytes of the client, answers of the anchor and changes of the roster go in; bytes for the client and questions for the
 //! anchor come out. Commands wait here until they are put to the anchor: those of a channel that follow each other with
 //! the same parameters go together in one measurement, and channels take turns. Nobody waits for that on a timer: they gather
-//! only while the anchor has yet to accept two measurements like them.
+//! only while the anchor has yet to accept as many like them, and while the site's limits are busy (`pace.rs`).
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
@@ -17,10 +17,11 @@ use mmn_schema::id::{KindName, MeasurementId};
 use mmn_schema::select::Selection;
 use mmn_schema::stream::{FromAnchor, FromClient};
 use mmn_schema::time::Span;
-use mmn_translate::request::Wanted;
+use mmn_translate::request::{Cost, Wanted};
 use mmn_warts::{Reader, Record, json};
 use serde_json::Value;
 
+use crate::pace::{Load, Pace};
 use crate::record::{self, Why};
 use crate::roster::{Place, Roster};
 
@@ -30,16 +31,16 @@ const MAX_TASKS: usize = 20_000;
 const MAX_UNREAD: usize = 4 << 20;
 /// The most questions that the anchor has not accepted yet.
 const MAX_UNACCEPTED: usize = 128;
-/// The same of a channel's commands that go together: while so many are on their way, those that come gather for the next.
-const MAX_ALIKE: usize = 2;
+/// So many commands of a channel that could go together go at once, each by itself; beyond that they gather.
+const MAX_SINGLE: usize = 4;
 /// The most measurements that are under way.
 const MAX_MEASUREMENTS: usize = 512;
 /// The most tasks of a measurement.
 const MAX_GROUP: usize = 1_024;
 /// What may take longer is a measurement of its own, which can be called off by itself.
 const BRIEF: Duration = Duration::from_secs(15);
-/// What a task may take beyond its own waits.
-const GRACE: Duration = Duration::from_secs(30);
+/// What a task may take beyond its own waits: there may be others whom the limits of its site hold back.
+const GRACE: Duration = Duration::from_secs(60);
 /// The longest deadline.
 const MAX_DEADLINE: Duration = Duration::from_secs(3_600);
 
@@ -79,6 +80,7 @@ struct Channel {
     waiting: VecDeque<Task>,
     /// Those that were put to the anchor and have not ended.
     under_way: usize,
+    pace: Pace,
     last: u32,
     done: bool,
     /// What was put to the anchor last.
@@ -90,6 +92,7 @@ struct Channel {
 struct Run {
     number: u64,
     key: Option<(KindName, BTreeMap<String, Value>)>,
+    /// How many of its commands the anchor has not accepted yet.
     unaccepted: usize,
 }
 
@@ -107,6 +110,16 @@ struct Task {
     wanted: Wanted,
 }
 
+impl Task {
+    fn duration(&self) -> Duration {
+        Duration::from_nanos(self.wanted.cost.duration_ns)
+    }
+
+    fn load(&self) -> Load {
+        Load::of(&self.command, &self.wanted.cost)
+    }
+}
+
 /// Commands that are one measurement.
 #[derive(Debug)]
 struct Group {
@@ -114,6 +127,8 @@ struct Group {
     /// Of which run of its channel.
     run: u64,
     asked: mmn_translate::results::Asked,
+    /// What each may cost.
+    cost: Cost,
     /// By their place among the inputs; what has ended is gone.
     tasks: Vec<Option<(u32, Command)>>,
     left: usize,
@@ -183,18 +198,33 @@ impl Desk {
 
     /// Takes what the client sent.
     pub(crate) fn receive(&mut self, now_s: u32, octets: &[u8]) -> Result<(), OutOfStep> {
+        let mut heard = Vec::new();
         if let Face::Mux(mux) = &mut self.face {
             mux.receive(octets)?;
             while let Some(asked) = self.next_asked() {
                 match asked {
                     mux::Asked::Open { channel, instance } => self.open_at(channel, instance, now_s),
-                    mux::Asked::Data { channel, octets } => self.lines(channel, &octets, now_s),
+                    mux::Asked::Data { channel, octets } => {
+                        self.lines(channel, &octets, now_s);
+                        if heard.last() != Some(&channel) {
+                            heard.push(channel);
+                        }
+                    }
                 }
             }
         } else {
             self.lines(1, octets, now_s);
+            heard.push(1);
         }
         self.dispatch(now_s);
+        for number in heard {
+            // What gathers is to become more, for those who ask one by one.
+            if let Some(channel) = self.channels.get_mut(&number)
+                && channel.gathers(&self.roster)
+            {
+                channel.control.more();
+            }
+        }
         self.collect();
         Ok(())
     }
@@ -308,6 +338,7 @@ impl Desk {
             attach,
             waiting,
             under_way: 0,
+            pace: Pace::default(),
             last: 0,
             done: false,
             run: Run::default(),
@@ -424,7 +455,7 @@ impl Desk {
             // Others share its measurement, which is brief: it goes on, and what comes of this task is not told.
             group.left -= 1;
             self.tasks = self.tasks.saturating_sub(1);
-            channel.under_way = channel.under_way.saturating_sub(1);
+            channel.ended(&command, &group.cost);
             channel.send(Some(id), &record::nothing(&command, Why::Halted, "halted"));
         }
     }
@@ -433,7 +464,7 @@ impl Desk {
     fn dispatch(&mut self, now_s: u32) {
         while self.unaccepted < MAX_UNACCEPTED && self.groups.len() < MAX_MEASUREMENTS {
             // The next channel after the one that was served last.
-            let waits = |(_, channel): &(&u32, &Channel)| channel.is_due();
+            let waits = |(_, channel): &(&u32, &Channel)| channel.is_due(&self.roster);
             let next = self.channels.range(self.turn.saturating_add(1)..).find(waits);
             let next = next.or_else(|| self.channels.iter().find(waits));
             let Some((&number, _)) = next else { return };
@@ -456,15 +487,19 @@ impl Desk {
             self.settle(number, now_s);
             return;
         };
+        let duration = first.duration();
+        channel.pace.begin(&first.load());
         let Task { id, command, wanted } = first;
         let (mut inputs, mut tasks) = (vec![wanted.input.clone()], vec![Some((id, command))]);
-        while wanted.duration <= BRIEF
+        while duration <= BRIEF
             && tasks.len() < MAX_GROUP
             && let Some(next) = channel.waiting.front()
             && next.wanted.kind == wanted.kind
             && next.wanted.params == wanted.params
+            && channel.pace.has_room(place.limits.as_ref(), &next.load())
             && let Some(next) = channel.waiting.pop_front()
         {
+            channel.pace.begin(&next.load());
             inputs.push(next.wanted.input);
             tasks.push(Some((next.id, next.command)));
         }
@@ -474,16 +509,16 @@ impl Desk {
             let key = Some((wanted.kind.clone(), wanted.params.clone()));
             channel.run = Run { number: channel.run.number + 1, key, unaccepted: 0 };
         }
-        channel.run.unaccepted += 1;
+        channel.run.unaccepted += left;
         let run = channel.run.number;
         if channel.waiting.is_empty() {
             channel.control.more();
         }
         self.last_question += 1;
-        let deadline = (wanted.duration + GRACE).min(MAX_DEADLINE);
+        let deadline = (duration + GRACE).min(MAX_DEADLINE);
         let request = MeasurementRequest {
-            kind: wanted.kind,
-            params: Some(wanted.params),
+            kind: wanted.kind.clone(),
+            params: Some(wanted.params.clone()),
             inputs,
             from: Selection::ids([place.id.clone()]).ok(),
             deadline: Some(Span::from_millis(u64::try_from(deadline.as_millis()).unwrap_or(u64::MAX))),
@@ -498,8 +533,8 @@ impl Desk {
             idempotency_key: None,
             credits: Some(u32::try_from(left).unwrap_or(u32::MAX).saturating_add(1)),
         });
-        let group =
-            Group { channel: number, run, asked: wanted.asked, tasks, left, measurement: None, off: false };
+        let Wanted { asked, cost, .. } = wanted;
+        let group = Group { channel: number, run, asked, cost, tasks, left, measurement: None, off: false };
         self.groups.insert(self.last_question, group);
         self.unaccepted += 1;
     }
@@ -513,7 +548,7 @@ impl Desk {
         let number = group.channel;
         let record = record::of(&command, &group.asked, result);
         if let Some(channel) = self.channels.get_mut(&number) {
-            channel.under_way = channel.under_way.saturating_sub(1);
+            channel.ended(&command, &group.cost);
             channel.send(Some(task), &record);
         }
         self.settle(number, now_s);
@@ -530,7 +565,7 @@ impl Desk {
         for (task, command) in group.tasks.into_iter().flatten() {
             self.tasks = self.tasks.saturating_sub(1);
             if let Some(channel) = self.channels.get_mut(&group.channel) {
-                channel.under_way = channel.under_way.saturating_sub(1);
+                channel.ended(&command, &group.cost);
                 channel.send(Some(task), &record::nothing(&command, why, said));
             }
         }
@@ -591,11 +626,31 @@ impl Desk {
 
 impl Channel {
     /// Whether something waits that is to be put to the anchor now.
-    fn is_due(&self) -> bool {
+    fn is_due(&self, roster: &Roster) -> bool {
         self.waiting.front().is_some_and(|task| {
-            let gathers = task.wanted.duration <= BRIEF && self.run.is_of(&task.wanted);
-            !gathers || self.run.unaccepted < MAX_ALIKE || self.waiting.len() >= MAX_GROUP
+            let alike = task.duration() <= BRIEF && self.run.is_of(&task.wanted);
+            let unaccepted = if alike { self.run.unaccepted } else { 0 };
+            let enough = unaccepted < MAX_SINGLE || self.waiting.len() > unaccepted.min(MAX_GROUP - 1);
+            enough && self.may_begin(task, roster)
         })
+    }
+
+    /// Whether something waits for others like it, and for nothing else.
+    fn gathers(&self, roster: &Roster) -> bool {
+        let next = self.waiting.front().filter(|_| self.waiting.len() < MAX_GROUP);
+        next.is_some_and(|task| self.may_begin(task, roster))
+    }
+
+    /// Whether the limits of the site let a task begin. One that has departed is asked nothing: that is told at once.
+    fn may_begin(&self, task: &Task, roster: &Roster) -> bool {
+        let place = roster.get(&self.instance);
+        place.is_none_or(|place| self.pace.has_room(place.limits.as_ref(), &task.load()))
+    }
+
+    /// A command that was put to the anchor has ended.
+    fn ended(&mut self, command: &Command, cost: &Cost) {
+        self.under_way = self.under_way.saturating_sub(1);
+        self.pace.end(&Load::of(command, cost));
     }
 
     fn send(&mut self, id: Option<u32>, record: &Record) {
@@ -616,7 +671,7 @@ fn accepted(channels: &mut BTreeMap<u32, Channel>, group: &Group) {
     if let Some(channel) = channels.get_mut(&group.channel)
         && channel.run.number == group.run
     {
-        channel.run.unaccepted = channel.run.unaccepted.saturating_sub(1);
+        channel.run.unaccepted = channel.run.unaccepted.saturating_sub(group.tasks.len());
     }
 }
 

@@ -11,6 +11,7 @@
 
 mod clock;
 mod desk;
+mod pace;
 mod record;
 mod roster;
 mod serve;

@@ -13,6 +13,8 @@ use mmn_schema::id::VpId;
 use mmn_translate::request::Allowed;
 use tokio::sync::watch;
 
+use crate::pace::Limits;
+
 /// Changes that no event tells of are seen after so long.
 const REFRESH: Duration = Duration::from_secs(15);
 /// Before it asks again where asking failed.
@@ -28,6 +30,8 @@ pub(crate) struct Place {
     /// What can be measured from there now.
     pub(crate) kinds: Vec<String>,
     pub(crate) allowed: Allowed,
+    /// What its site lets leave, where that is known.
+    pub(crate) limits: Option<Limits>,
     pub(crate) simulated: bool,
     /// What clients are told of it.
     pub(crate) told: Vp,
@@ -68,7 +72,7 @@ impl Numbers {
 
 /// Keeps a roster true until everybody who reads it is gone.
 pub(crate) async fn keep(client: Client, mut numbers: Numbers, roster: watch::Sender<Roster>) {
-    let mut events = client.events();
+    let mut events = client.events_but_measurements();
     loop {
         // What happens while the list is read is heard after it.
         let pause = tokio::select! {
@@ -81,7 +85,7 @@ pub(crate) async fn keep(client: Client, mut numbers: Numbers, roster: watch::Se
                     }
                 }
                 if happened.is_err() {
-                    events = client.events();
+                    events = client.events_but_measurements();
                     PAUSE
                 } else if told {
                     Duration::ZERO
@@ -185,6 +189,7 @@ fn place(number: u32, view: &VpView) -> Place {
         allowed: Allowed {
             packet_sockets: view.policy.as_ref().is_some_and(|policy| policy.allow_packet_sockets),
         },
+        limits: view.policy.as_ref().map(Limits::of),
         simulated: vp.simulated,
         told,
     }

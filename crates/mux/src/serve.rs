@@ -10,7 +10,7 @@ use futures::FutureExt;
 use mmn_client::{Client, ClientError, Conversation};
 use mmn_scamper::mux;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{UnixListener, UnixStream};
+use tokio::net::{UnixListener, UnixSocket, UnixStream};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -21,6 +21,8 @@ use crate::roster::{self, Numbers, Roster};
 
 /// The most clients at a time; further ones are turned away.
 const MAX_CLIENTS: usize = 512;
+/// How many clients may wait to be taken on.
+const BACKLOG: u32 = 1_024;
 /// How much is read from a client at once.
 const CHUNK: usize = 64 << 10;
 /// How many answers of the anchor are taken before a client is written to.
@@ -214,6 +216,13 @@ impl Clients {
             for question in desk.questions() {
                 anchor.say(&question)?;
             }
+            // It leaves before the client is told that its commands are taken: that is no news to wait for.
+            if let Some(Err(error)) = anchor.flush().now_or_never() {
+                tracing::debug!(
+                    error = &error as &dyn std::error::Error,
+                    "the anchor, which is heard of next"
+                );
+            }
             if desk.has_ended() && desk.out().is_empty() {
                 break Ok(());
             }
@@ -305,9 +314,14 @@ fn listen(path: &Path) -> Result<UnixListener, ServeError> {
         }
         std::fs::remove_file(path).map_err(failed)?;
     }
-    let listener = UnixListener::bind(path).map_err(failed)?;
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).map_err(failed)?;
-    Ok(listener)
+    let socket = UnixSocket::new_stream().and_then(|socket| socket.bind(path).map(|()| socket)).map_err(failed)?;
+    // Until it listens nobody can connect, whatever mode it was made with.
+    let listening = std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))
+        .and_then(|()| socket.listen(BACKLOG));
+    listening.map_err(|source| {
+        let _ = std::fs::remove_file(path);
+        failed(source)
+    })
 }
 
 /// A folder for this user alone, made where it is not there.

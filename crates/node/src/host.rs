@@ -2,16 +2,65 @@
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket};
+use std::sync::LazyLock;
+use std::sync::atomic::Ordering::Relaxed;
+
+use async_nats::Client;
+use mmn_schema::announce::Load;
+
+/// What this process uses, as a heartbeat tells it; what can't be read is absent.
+pub(crate) fn load(client: &Client) -> Load {
+    let Vitals { rss_bytes, cpu_ns } = vitals();
+    let statistics = client.statistics();
+    Load {
+        rss_bytes,
+        cpu_ns,
+        process: Some(process()),
+        nats_received_bytes: Some(statistics.in_bytes.load(Relaxed)),
+        nats_sent_bytes: Some(statistics.out_bytes.load(Relaxed)),
+        ..Load::default()
+    }
+}
+
+/// The number of this process. It is small enough for whoever has no integers but reals.
+fn process() -> u64 {
+    static PROCESS: LazyLock<u64> = LazyLock::new(|| rand::random_range(1..1 << 53));
+    *PROCESS
+}
+
+/// Bytes that the interfaces of this network have got and sent, loopback left out.
+pub(crate) fn interface_bytes() -> Option<(u64, u64)> {
+    net_dev(&std::fs::read_to_string("/proc/self/net/dev").ok()?)
+}
+
+/// The sums of a table of interfaces (`proc_pid_net(5)`): after the name bytes that were received, seven other counters,
+/// and bytes that were sent.
+fn net_dev(text: &str) -> Option<(u64, u64)> {
+    let mut sums = None;
+    for line in text.lines() {
+        let Some((name, counters)) = line.split_once(':').filter(|(name, _)| name.trim() != "lo") else {
+            continue;
+        };
+        let mut counters = counters.split_ascii_whitespace().map(str::parse::<u64>);
+        let (Some(Ok(received)), Some(Ok(sent))) = (counters.next(), counters.nth(7)) else {
+            tracing::debug!(name, "an interface's counters can't be read");
+            continue;
+        };
+        let (all_received, all_sent) = sums.unwrap_or((0_u64, 0_u64));
+        sums = Some((all_received.saturating_add(received), all_sent.saturating_add(sent)));
+    }
+    sums
+}
 
 /// Resident memory and processor time of this process.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Vitals {
-    pub(crate) rss_bytes: Option<u64>,
-    pub(crate) cpu_ns: Option<u64>,
+struct Vitals {
+    rss_bytes: Option<u64>,
+    cpu_ns: Option<u64>,
 }
 
 /// Reads the vitals; what can't be read is absent.
-pub(crate) fn vitals() -> Vitals {
+fn vitals() -> Vitals {
     let rss_bytes = std::fs::read_to_string("/proc/self/statm")
         .ok()
         .and_then(|text| text.split_ascii_whitespace().nth(1)?.parse::<u64>().ok())
@@ -84,6 +133,15 @@ mod tests {
         assert_eq!(fib_trie(fib), BTreeSet::from([Ipv4Addr::new(10, 1, 2, 3)]));
         let v6 = "20010db8000000000000000000000005 02 40 00 80 eth0\ngarbage\n";
         assert_eq!(if_inet6(v6), BTreeSet::from(["2001:db8::5".parse().unwrap()]));
+    }
+
+    #[test]
+    fn bytes_of_interfaces_are_summed_without_loopback() {
+        let text = "Inter-|   Receive      |  Transmit\n face |bytes    packets errs drop fifo frame compressed multicast|bytes\n    \
+                    lo:     900       9    0    0    0     0          0         0      900       9    0    0    0     0       0          0\n  \
+                    eth0: 1000 1 0 0 0 0 0 0 50 1 0 0 0 0 0 0\nwg0:7 1 0 0 0 0 0 0 2 1 0 0 0 0 0 0\nbad: x\n";
+        assert_eq!(net_dev(text), Some((1007, 52)));
+        assert_eq!(net_dev("no table"), None);
     }
 
     #[test]

@@ -356,6 +356,24 @@ pub struct Load {
     /// Processor time used in this life, in nanoseconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cpu_ns: Option<u64>,
+    /// Which process says so: several instances may share one. A number drawn at its start.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub process: Option<u64>,
+    /// Bytes that the process has got from NATS, the protocol's own left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub nats_received_bytes: Option<u64>,
+    /// Bytes that it has sent there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub nats_sent_bytes: Option<u64>,
+    /// A node: bytes that the interfaces of its network have got, loopback left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub interface_received_bytes: Option<u64>,
+    /// A node: bytes that they have sent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub interface_sent_bytes: Option<u64>,
+    /// A node: bytes of probes that it has let its modules send, with their IP headers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub probe_sent_bytes: Option<u64>,
 }
 
 /// What the kernel says of the clock (adjtimex).

@@ -14,6 +14,7 @@ use crate::dispatch::Input;
 use crate::id::{BootId, InstanceId, KindName, MeasurementId, TaskId, Tenant, VpId};
 use crate::outcome::{Outcome, Reason, Summary};
 use crate::select::Selection;
+use crate::status::Usage;
 use crate::time::{Span, Timestamp};
 use crate::vp::{PolicySummary, VantagePoint};
 
@@ -447,6 +448,9 @@ pub struct VpView {
     pub unavailable: Vec<UnavailableKind>,
     /// The modules that its node supervises.
     pub modules: Vec<ModuleStatus>,
+    /// What its node uses.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub usage: Option<Usage>,
     /// When anything was last heard from it, by the anchor's clock.
     pub last_seen_at: Timestamp,
 }
@@ -505,12 +509,15 @@ pub struct ModuleView {
     /// Its last heartbeat.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub heartbeat: Option<Heartbeat>,
+    /// What its process uses; in a lab several instances may share one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub usage: Option<Usage>,
     /// When it was last heard, by the anchor's clock.
     pub last_seen_at: Timestamp,
 }
 
 /// How an instance is, as the anchor sees it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Health {
     /// It has announced itself and is not ready yet.
@@ -572,15 +579,15 @@ pub struct KindView {
     pub vps: u64,
 }
 
-/// Sums of a measurement's summaries over an interval, per vantage point.
+/// Sums of a measurement's summaries over an interval: per vantage point, or over all of them where that was asked for.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Rollup {
     /// Which measurement.
     pub measurement: MeasurementId,
-    /// Which vantage point; absent for tasks that were never sent to one.
+    /// Which vantage point; absent for tasks that were never sent to one, and in sums over all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub vp: Option<VpId>,
-    /// The start of the interval, by the anchor's clock.
+    /// The start of the interval, by the anchor's clock: results are in the one in which they were kept.
     pub start: Timestamp,
     /// Its length in nanoseconds.
     pub interval_ns: u64,
@@ -588,15 +595,15 @@ pub struct Rollup {
     pub outcomes: BTreeMap<Outcome, u64>,
     /// Of the ok tasks, those that the network answered.
     pub answered: u64,
-    /// Each number of the summaries.
+    /// Each number of the summaries, and `duration_ns`: how long the tasks took.
     pub numbers: BTreeMap<String, RollupNumber>,
     /// Whether it comes from a simulated Internet.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub simulated: bool,
 }
 
-/// A number of the summaries over an interval. Quartiles are exact up to a relative error of 1 %.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
+/// A number of the summaries over an interval. Quantiles are exact up to a relative error of 1 %.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct RollupNumber {
     /// In how many records it stood.
     pub count: u64,
@@ -612,6 +619,9 @@ pub struct RollupNumber {
     pub q3: f64,
     /// The greatest.
     pub max: f64,
+    /// Where they were asked for: the numbers at equal steps of the way from the least to the greatest, both included.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub quantiles: Vec<f64>,
 }
 
 /// The anchor's limits: `GET /api/v1/limits`.

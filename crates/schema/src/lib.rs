@@ -28,6 +28,7 @@ pub mod problem;
 pub mod rest;
 pub mod select;
 pub mod skim;
+pub mod status;
 pub mod stream;
 pub mod subject;
 pub mod time;

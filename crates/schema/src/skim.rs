@@ -52,6 +52,8 @@ pub struct Skim {
     pub reason: Option<Box<Reason>>,
     /// Whether the network answered.
     pub answered: Option<bool>,
+    /// How long it took, in nanoseconds.
+    pub duration_ns: u64,
     /// Where the record stands in the payload.
     pub record: Range<u32>,
     /// Where its numbers stand in the payload: a map of names and numbers. Empty: it has none.
@@ -158,7 +160,7 @@ fn skim(payload: &Bytes) -> Option<Skimmed> {
 fn one(items: &mut Items<'_>, payload: &[u8]) -> Option<Skim> {
     let at = |items: &Items<'_>| u32::try_from(items.position()).ok();
     let start = at(items)?;
-    let (mut index, mut outcome, mut started, mut took) = (None, None, false, false);
+    let (mut index, mut outcome, mut started, mut took) = (None, None, false, None);
     let (mut attempt, mut last, mut reason, mut answered, mut summary) = (0, true, None, None, 0..0);
     let mut seen = Seen::default();
     for _ in 0..items.map()? {
@@ -181,7 +183,7 @@ fn one(items: &mut Items<'_>, payload: &[u8]) -> Option<Skim> {
             }
             "answered" => answered = Some(items.boolean()?),
             "started_at" => started = items.integer().map(|_| true)?,
-            "duration_ns" => took = items.unsigned().map(|_| true)?,
+            "duration_ns" => took = Some(items.unsigned()?),
             "queued_ns" => drop(items.unsigned()?),
             "summary" => {
                 let from = at(items)?;
@@ -196,9 +198,10 @@ fn one(items: &mut Items<'_>, payload: &[u8]) -> Option<Skim> {
             _ => items.skip()?,
         }
     }
-    (started && took).then_some(())?;
+    started.then_some(())?;
+    let (index, outcome, duration_ns) = (index?, outcome?, took?);
     let record = start..at(items)?;
-    Some(Skim { index: index?, attempt, last, outcome: outcome?, reason, answered, record, summary })
+    Some(Skim { index, attempt, last, outcome, reason, answered, duration_ns, record, summary })
 }
 
 /// The names of a map so far: one that comes twice makes it nobody's business but the full decoder's.

@@ -71,6 +71,9 @@ pub enum FromClient {
         /// So many events may be sent before more credits come; what comes meanwhile is counted and dropped, and
         /// the count is told.
         credits: u32,
+        /// Leave out what happens to measurements: a connection that measures need not be woken by its own.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        but_measurements: bool,
     },
     /// More records, or events, may be sent.
     Credit {

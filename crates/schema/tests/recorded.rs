@@ -11,7 +11,7 @@ use std::path::Path;
 
 use data_encoding::HEXLOWER;
 use mmn_schema::encoding::{self, Encoding};
-use mmn_schema::{announce, api, control, dispatch, enrol, event, problem, rest, select, stream};
+use mmn_schema::{announce, api, control, dispatch, enrol, event, problem, rest, select, status, stream};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -67,6 +67,9 @@ const MESSAGES: &[(&str, Replay)] = messages![
     rest::Status,
     rest::WhoAmI,
     select::Selection,
+    status::Availability,
+    status::AvailabilityTable,
+    status::NetworkStatus,
     stream::FromAnchor,
     stream::FromClient,
 ];

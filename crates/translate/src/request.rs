@@ -10,12 +10,13 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::Duration;
 
+pub use mmn_kit::Cost;
 use mmn_kit::Kind;
 use mmn_modules::{dns, http, multipath, ping, trace, udp};
 use mmn_scamper::Command;
 use mmn_scamper::command::{
     Host, HostOption, HostType, Http, HttpOption, IpTimestamp, Ping, PingMethod, PingOption, Trace,
-    TraceMethod, TraceOption, Tracelb, TracelbMethod, UdpProbe, UdpProbeOption,
+    TraceMethod, TraceOption, Tracelb, TracelbMethod, TracelbOption, UdpProbe, UdpProbeOption,
 };
 use mmn_schema::dispatch::Input;
 use mmn_schema::id::KindName;
@@ -36,8 +37,8 @@ pub struct Wanted {
     pub input: Input,
     /// The parameters, all of them, which results are translated by.
     pub asked: Asked,
-    /// How long it may take at most: from the first packet to the end of the last wait.
-    pub duration: Duration,
+    /// What it may cost at most. Its time is from the first packet to the end of the last wait.
+    pub cost: Cost,
 }
 
 /// What a site allows of what scamper's commands may ask for.
@@ -128,15 +129,9 @@ impl Given {
         let wrong = |error: String| Unserved::Params(error);
         let params: K::Params = serde_json::from_value(object).map_err(|error| wrong(error.to_string()))?;
         K::check(&params).map_err(wrong)?;
-        let duration = Duration::from_nanos(K::cost(&params).duration_ns);
+        let cost = K::cost(&params);
         let kind = K::NAME.parse().map_err(|_| Unserved::Kind(K::NAME))?;
-        Ok(Wanted {
-            kind,
-            params: self.0,
-            input: Input::Target(input),
-            asked: asked(Box::new(params)),
-            duration,
-        })
+        Ok(Wanted { kind, params: self.0, input: Input::Target(input), asked: asked(Box::new(params)), cost })
     }
 }
 
@@ -264,9 +259,10 @@ fn of_trace(trace: &Trace, allowed: Allowed) -> Result<Wanted, Unserved> {
         match option {
             TraceOption::ConstantPayload => given.set("constant_payload", true),
             TraceOption::NoBackward => given.set("no_backward", true),
-            TraceOption::Names => return Err(names()),
+            TraceOption::Names => given.set("names", true),
             TraceOption::Back => {
-                return Err(Unserved::Option { option: "-O back", why: "there is no trace of the way back" });
+                let why = "a trace goes from its first hop onward, and back by a stop set alone (-Z)";
+                return Err(Unserved::Option { option: "-O back", why });
             }
             TraceOption::Link | TraceOption::Raw => {}
         }
@@ -313,10 +309,12 @@ fn of_trace(trace: &Trace, allowed: Allowed) -> Result<Wanted, Unserved> {
 }
 
 fn of_tracelb(trace: &Tracelb, allowed: Allowed) -> Result<Wanted, Unserved> {
-    if !trace.options.is_empty() {
-        return Err(names());
-    }
     let mut given = Given::default();
+    for option in &trace.options {
+        match option {
+            TracelbOption::Names => given.set("names", true),
+        }
+    }
     let method = match trace.method.unwrap_or(TracelbMethod::UdpDport) {
         TracelbMethod::UdpDport => multipath::Method::UdpDport,
         TracelbMethod::UdpSport => multipath::Method::UdpSport,
@@ -383,11 +381,11 @@ fn of_http(http: &Http) -> Result<Wanted, Unserved> {
     for option in &http.options {
         match option {
             HttpOption::Insecure => given.set("verify", false),
-            HttpOption::Grease | HttpOption::EchConfigs(_) => {
-                return Err(Unserved::Option {
-                    option: "-O grease, ecl",
-                    why: "there is no Encrypted Client Hello",
-                });
+            HttpOption::Grease => given.set("ech_grease", true),
+            HttpOption::EchConfigs(configs) => {
+                let octets = data_encoding::BASE64.decode(configs.as_bytes());
+                let octets = octets.map_err(|error| Unserved::Params(format!("-O ecl: {error}")))?;
+                given.set("ech_config_list", mmn_kit::Octets(octets));
             }
         }
     }
@@ -451,10 +449,6 @@ fn stream(packets: Option<u8>) -> Result<(), Unserved> {
     }
 }
 
-const fn names() -> Unserved {
-    Unserved::Option { option: "-O ptr", why: "names are asked for with host, from the same vantage point" }
-}
-
 fn hex(octets: &[u8]) -> String {
     data_encoding::HEXLOWER.encode(octets)
 }
@@ -498,6 +492,11 @@ mod tests {
         );
         assert_eq!(params("trace -z 192.0.2.9 -Z x 192.0.2.1")["trace"]["doubletree"], true);
         assert_eq!(params("tracelb -P icmp-echo 192.0.2.1")["multipath"]["method"], "icmp");
+        assert_eq!(params("trace -O ptr 192.0.2.1")["trace"]["names"], true);
+        assert_eq!(params("tracelb -O ptr 192.0.2.1")["multipath"]["names"], true);
+        assert_eq!(params("host -W 0.25 example.net")["dns"]["timeout"], "250000us");
+        let greased = params("http -O grease -u https://example.net 192.0.2.80");
+        assert_eq!(greased["http"]["ech_grease"], true);
         assert_eq!(
             params("host -r -t NS -s 192.0.2.53 example.net"),
             json!({"dns": {
@@ -534,7 +533,13 @@ mod tests {
                 "trace -r 192.0.2.9 192.0.2.1",
                 "-r: the policy of the site does not allow packet sockets, which a router of one's own choice takes",
             ),
-            ("trace -O ptr 192.0.2.1", "-O ptr: names are asked for with host, from the same vantage point"),
+            (
+                "trace -O back 192.0.2.1",
+                "-O back: a trace goes from its first hop onward, and back by a stop set alone (-Z)",
+            ),
+            ("ping -d 7 192.0.2.1", "-d: requests are told apart by ICMP sequence numbers"),
+            ("host -O mqtypes=A,AAAA example.net", "-O mqtypes: ask for each type by itself"),
+            ("http -O ecl=! -u https://example.net 192.0.2.1", "-O ecl: invalid length at 0"),
             ("ping -y 1 192.0.2.1", "-y: a result comes whole"),
         ] {
             assert_eq!(wanted(text).unwrap_err().to_string(), reason, "{text}");

@@ -47,3 +47,29 @@ fn all_that_scamper_says_is_said() {
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
+
+#[test]
+fn what_newer_releases_say_is_said() {
+    let json = |file: &[u8], wanted: &str| {
+        let mut reader = Reader::new(file);
+        let mut found = Vec::new();
+        while let Some(record) = reader.read().unwrap() {
+            found.extend(json::value(&record, reader.tables()).filter(|value| value["type"] == wanted));
+        }
+        assert!(!found.is_empty(), "{wanted}");
+        found
+    };
+    for ping in json(include_bytes!("data/ping.warts"), "ping") {
+        assert_eq!(ping["no_responses"], Value::Array(Vec::new()));
+    }
+    let traces = json(include_bytes!("data/trace.warts"), "trace");
+    let searches: Vec<_> = traces.iter().filter(|trace| !trace["pmtud"].is_null()).collect();
+    assert!(!searches.is_empty());
+    for trace in searches {
+        let (probes, replies) =
+            (&trace["pmtud"]["probec"], trace["pmtud"]["hops"].as_array().map_or(0, Vec::len));
+        assert!(probes.as_u64().is_some_and(|probes| probes <= replies as u64), "{trace}");
+    }
+    let flags = traces.iter().filter_map(|trace| trace["hops"].as_array()).flatten().map(|hop| &hop["flags"]);
+    assert!(flags.filter_map(Value::as_array).all(|flags| flags.iter().all(Value::is_string)));
+}

@@ -31,6 +31,8 @@ fn seconds(seconds: Option<u8>) -> Duration {
 result! {
     /// The resolution of aliases.
     ScamperDealias(Dealias) {
+        numbers {}
+        addresses {}
         #[getter]
         fn startat(&self) -> Option<SystemTime> {
             match &self.item.body.method_data {

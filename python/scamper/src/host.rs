@@ -10,7 +10,7 @@ use mmn_warts::records::host::{Host, Query, Rr};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 
-use crate::addr::{ScamperAddr, addr};
+use crate::addr::ScamperAddr;
 use crate::host_rr::{ScamperHostMX, ScamperHostRR, ScamperHostTXT, is_opt};
 use crate::item::{Items, iter_of, known, result, text, time};
 
@@ -49,14 +49,11 @@ fn number(name: &str) -> PyResult<u16> {
 result! {
     /// A question to a DNS server.
     ScamperHost(Host) {
-        #[getter]
-        fn src(&self) -> Option<ScamperAddr> {
-            addr(self.item.body.src.as_ref())
-        }
-        /// The server.
-        #[getter]
-        fn dst(&self) -> Option<ScamperAddr> {
-            addr(self.item.body.dst.as_ref())
+        numbers { qtype_num: u16 = qtype or 0; }
+        addresses {
+            src = src;
+            /// The server.
+            dst = dst;
         }
         #[getter]
         fn wait_timeout(&self) -> Duration {
@@ -70,10 +67,6 @@ result! {
         fn stop_reason_str(&self) -> String {
             let reason = self.item.body.stop.unwrap_or(0);
             names::host_stop(reason).map_or_else(|| reason.to_string(), str::to_lowercase)
-        }
-        #[getter]
-        fn qtype_num(&self) -> u16 {
-            self.item.body.qtype.unwrap_or(0)
         }
         #[getter]
         fn qtype(&self) -> String {

@@ -60,6 +60,8 @@ fn dictionary<'py>(py: Python<'py>, header: &str) -> PyResult<Option<Bound<'py, 
 result! {
     /// A request by HTTP and its response.
     ScamperHttp(Http) {
+        numbers { sport: u16 = sport or 0; }
+        addresses {}
         #[getter]
         fn stop_reason(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
             crate::enums::member(py, "ScamperHttpStop", self.item.body.stop.unwrap_or(0).into())
@@ -76,10 +78,6 @@ result! {
         #[getter]
         fn dst(&self) -> Option<ScamperAddr> {
             addr(self.item.body.dst.as_ref().map(|address| &address.0))
-        }
-        #[getter]
-        fn sport(&self) -> u16 {
-            self.item.body.sport.unwrap_or(0)
         }
         #[getter]
         fn dport(&self) -> u16 {

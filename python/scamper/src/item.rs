@@ -80,9 +80,17 @@ impl<T: Clone + Into<Record>> Item<T> {
     }
 }
 
-/// A result: a class over a record, what all of them have, and its own methods.
+/// A result: a class over a record, what all of them have, properties that are a field of the record and no more, and its own
+/// methods.
 macro_rules! result {
-    ($(#[doc = $doc:literal])+ $class:ident($body:ty) { $($methods:tt)* }) => {
+    (
+        $(#[doc = $doc:literal])+
+        $class:ident($body:ty) {
+            numbers { $($(#[doc = $number_doc:literal])* $number:ident: $type:ident = $field:ident or $absent:literal;)* }
+            addresses { $($(#[doc = $address_doc:literal])* $address:ident = $of:ident;)* }
+            $($methods:tt)*
+        }
+    ) => {
         $(#[doc = $doc])+
         #[pyclass(frozen, module = "scamper")]
         pub(crate) struct $class {
@@ -122,6 +130,20 @@ macro_rules! result {
             fn start(&self) -> Option<std::time::SystemTime> {
                 crate::item::time(self.item.body.start)
             }
+            $(
+                $(#[doc = $number_doc])*
+                #[getter]
+                fn $number(&self) -> $type {
+                    self.item.body.$field.unwrap_or($absent)
+                }
+            )*
+            $(
+                $(#[doc = $address_doc])*
+                #[getter]
+                fn $address(&self) -> Option<crate::addr::ScamperAddr> {
+                    crate::addr::addr(self.item.body.$of.as_ref())
+                }
+            )*
             /// A line of JSON.
             fn to_json(&self) -> Option<String> {
                 self.item.json()

@@ -11,7 +11,7 @@ use mmn_warts::records::tbit::{Packet, Part, Tbit};
 use mmn_warts::values::{Data, Time};
 use pyo3::prelude::*;
 
-use crate::addr::{ScamperAddr, addr};
+use crate::addr::ScamperAddr;
 use crate::item::{Items, iter, octets, result, text, time};
 
 pub(crate) fn add(module: &Bound<'_, PyModule>) -> PyResult<()> {
@@ -30,13 +30,11 @@ fn captured(sniff: &Sniff, at: usize) -> Option<ScamperSniffPkt> {
 result! {
     /// A capture of packets.
     ScamperSniff(Sniff) {
+        numbers { limit_pkt_count: u32 = limit_pktc or 0; icmp_id: u16 = icmpid or 0; }
+        addresses { src = src; }
         #[getter]
         fn stop_reason(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
             crate::enums::member(py, "ScamperSniffStop", self.item.body.stop_reason.unwrap_or(0).into())
-        }
-        #[getter]
-        fn src(&self) -> Option<ScamperAddr> {
-            addr(self.item.body.src.as_ref())
         }
         /// When it ended.
         #[getter]
@@ -44,16 +42,8 @@ result! {
             time(self.item.body.finish)
         }
         #[getter]
-        fn limit_pkt_count(&self) -> u32 {
-            self.item.body.limit_pktc.unwrap_or(0)
-        }
-        #[getter]
         fn limit_time(&self) -> Duration {
             Duration::from_secs(self.item.body.limit_time.unwrap_or(0).into())
-        }
-        #[getter]
-        fn icmp_id(&self) -> u16 {
-            self.item.body.icmpid.unwrap_or(0)
         }
         #[getter]
         fn pkt_count(&self) -> usize {
@@ -93,14 +83,12 @@ impl ScamperSniffPkt {
 result! {
     /// A test of a TCP server.
     ScamperTbit(Tbit) {
-        #[getter]
-        fn src(&self) -> Option<ScamperAddr> {
-            addr(self.item.body.src.as_ref())
+        numbers {
+            client_mss: u16 = client_mss or 0;
+            client_wscale: u8 = wscale or 0;
+            client_ipttl: u8 = ttl or 255;
         }
-        #[getter]
-        fn dst(&self) -> Option<ScamperAddr> {
-            addr(self.item.body.dst.as_ref())
-        }
+        addresses { src = src; dst = dst; }
         /// What was found.
         #[getter]
         fn result(&self) -> String {
@@ -109,18 +97,6 @@ result! {
         #[getter]
         fn pkt_count(&self) -> usize {
             self.item.body.pkts.len()
-        }
-        #[getter]
-        fn client_mss(&self) -> u16 {
-            self.item.body.client_mss.unwrap_or(0)
-        }
-        #[getter]
-        fn client_wscale(&self) -> u8 {
-            self.item.body.wscale.unwrap_or(0)
-        }
-        #[getter]
-        fn client_ipttl(&self) -> u8 {
-            self.item.body.ttl.unwrap_or(255)
         }
         fn __iter__(&self) -> Items {
             let item = Arc::clone(&self.item);
@@ -173,10 +149,16 @@ impl ScamperTbitPkt {
 
 result! {
     /// The discovery of a neighbour.
-    ScamperNeighbourdisc(Neighbourdisc) {}
+    ScamperNeighbourdisc(Neighbourdisc) {
+        numbers {}
+        addresses {}
+    }
 }
 
 result! {
     /// A measurement of loss by TCP.
-    ScamperSting(Sting) {}
+    ScamperSting(Sting) {
+        numbers {}
+        addresses {}
+    }
 }

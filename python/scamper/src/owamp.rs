@@ -21,6 +21,16 @@ pub(crate) fn add(module: &Bound<'_, PyModule>) -> PyResult<()> {
 result! {
     /// A measurement of one-way delay.
     ScamperOwamp(Owamp) {
+        numbers {
+            dport: u16 = dport or 861;
+            attempts: u32 = attempts or 10;
+            dscp: u8 = dscp or 0;
+            probe_size: u16 = pktsize or 42;
+            ttl: u8 = ttl or 255;
+            udp_sport: u16 = udp_sport or 0;
+            udp_dport: u16 = udp_dport or 0;
+        }
+        addresses {}
         #[getter]
         fn src(&self) -> Option<ScamperAddr> {
             addr(self.item.body.src.as_ref().map(|address| &address.0))
@@ -28,10 +38,6 @@ result! {
         #[getter]
         fn dst(&self) -> Option<ScamperAddr> {
             addr(self.item.body.dst.as_ref().map(|address| &address.0))
-        }
-        #[getter]
-        fn dport(&self) -> u16 {
-            self.item.body.dport.unwrap_or(861)
         }
         #[getter]
         fn startat(&self) -> Option<SystemTime> {
@@ -51,32 +57,8 @@ result! {
             names::owamp_result(result).map_or_else(|| result.to_string(), str::to_owned)
         }
         #[getter]
-        fn attempts(&self) -> u32 {
-            self.item.body.attempts.unwrap_or(10)
-        }
-        #[getter]
-        fn dscp(&self) -> u8 {
-            self.item.body.dscp.unwrap_or(0)
-        }
-        #[getter]
         fn direction_str(&self) -> &'static str {
             names::owamp_dir(self.item.body.dir.unwrap_or(0)).unwrap_or("unknown")
-        }
-        #[getter]
-        fn probe_size(&self) -> u16 {
-            self.item.body.pktsize.unwrap_or(42)
-        }
-        #[getter]
-        fn ttl(&self) -> u8 {
-            self.item.body.ttl.unwrap_or(255)
-        }
-        #[getter]
-        fn udp_sport(&self) -> u16 {
-            self.item.body.udp_sport.unwrap_or(0)
-        }
-        #[getter]
-        fn udp_dport(&self) -> u16 {
-            self.item.body.udp_dport.unwrap_or(0)
         }
         #[getter]
         fn sched_count(&self) -> usize {

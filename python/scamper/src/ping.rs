@@ -134,14 +134,18 @@ fn plus(seconds: Option<u8>, micros: Option<u32>) -> Duration {
 result! {
     /// A ping.
     ScamperPing(Ping) {
-        #[getter]
-        fn src(&self) -> Option<ScamperAddr> {
-            addr(self.item.body.src.as_ref())
+        numbers {
+            /// How many probes were to be sent.
+            attempts: u16 = probe_count or 0;
+            probe_size: u16 = probe_size or 0;
+            probe_ttl: u8 = probe_ttl or 0;
+            probe_tos: u8 = probe_tos or 0;
+            stop_count: u16 = stop_count or 0;
+            reply_pmtu: u16 = reply_pmtu or 0;
+            /// How many probes were sent.
+            probe_count: u16 = ping_sent or 0;
         }
-        #[getter]
-        fn dst(&self) -> Option<ScamperAddr> {
-            addr(self.item.body.dst.as_ref())
-        }
+        addresses { src = src; dst = dst; }
         #[getter]
         fn rtr(&self) -> Option<ScamperAddr> {
             addr(self.item.body.rtr.as_ref().map(|router| &router.0))
@@ -155,26 +159,9 @@ result! {
             let reason = self.item.body.stop_reason.unwrap_or(0);
             names::ping_stop(reason).map_or_else(|| reason.to_string(), str::to_owned)
         }
-        /// How many probes were to be sent.
-        #[getter]
-        fn attempts(&self) -> u16 {
-            self.item.body.probe_count.unwrap_or(0)
-        }
-        #[getter]
-        fn probe_size(&self) -> u16 {
-            self.item.body.probe_size.unwrap_or(0)
-        }
         #[getter]
         fn payload(&self) -> Option<std::borrow::Cow<'_, [u8]>> {
             octets(self.item.body.data.as_ref())
-        }
-        #[getter]
-        fn probe_ttl(&self) -> u8 {
-            self.item.body.probe_ttl.unwrap_or(0)
-        }
-        #[getter]
-        fn probe_tos(&self) -> u8 {
-            self.item.body.probe_tos.unwrap_or(0)
         }
         #[getter]
         fn probe_sport(&self) -> Option<u16> {
@@ -206,19 +193,6 @@ result! {
         fn probe_tsaddrs(&self) -> Option<Vec<ScamperAddr>> {
             let addresses = self.item.body.probe_tsps.as_ref()?;
             Some(addresses.0.iter().cloned().map(ScamperAddr).collect())
-        }
-        #[getter]
-        fn stop_count(&self) -> u16 {
-            self.item.body.stop_count.unwrap_or(0)
-        }
-        #[getter]
-        fn reply_pmtu(&self) -> u16 {
-            self.item.body.reply_pmtu.unwrap_or(0)
-        }
-        /// How many probes were sent.
-        #[getter]
-        fn probe_count(&self) -> u16 {
-            self.item.body.ping_sent.unwrap_or(0)
         }
         #[getter]
         fn wait_probe(&self) -> Duration {

@@ -35,6 +35,21 @@ fn hop(trace: &Trace, ttl: usize) -> Option<ScamperTraceHop> {
 result! {
     /// A trace.
     ScamperTrace(Trace) {
+        numbers {
+            hop_count: u16 = hop_count or 0;
+            attempts: u8 = attempts or 0;
+            hoplimit: u8 = hoplimit or 0;
+            squeries: u8 = squeries or 1;
+            gaplimit: u8 = gaplimit or 0;
+            gapaction: u8 = gapaction or 0;
+            firsthop: u8 = firsthop or 1;
+            tos: u8 = tos or 0;
+            confidence: u8 = confidence or 0;
+            probe_size: u16 = probe_size or 0;
+            offset: u16 = offset or 0;
+            probe_count: u16 = probec or 0;
+        }
+        addresses { src = src; dst = dst; }
         #[getter]
         fn stop_reason(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
             crate::enums::member(py, "ScamperTraceStop", self.stopped().into())
@@ -45,20 +60,8 @@ result! {
             names::trace_stop(reason).map_or_else(|| reason.to_string(), str::to_lowercase)
         }
         #[getter]
-        fn src(&self) -> Option<ScamperAddr> {
-            addr(self.item.body.src.as_ref())
-        }
-        #[getter]
-        fn dst(&self) -> Option<ScamperAddr> {
-            addr(self.item.body.dst.as_ref())
-        }
-        #[getter]
         fn rtr(&self) -> Option<ScamperAddr> {
             addr(self.item.body.rtr.as_ref().map(|router| &router.0))
-        }
-        #[getter]
-        fn hop_count(&self) -> u16 {
-            self.item.body.hop_count.unwrap_or(0)
         }
         #[getter]
         fn stop_hop(&self) -> u16 {
@@ -68,48 +71,12 @@ result! {
             }
         }
         #[getter]
-        fn attempts(&self) -> u8 {
-            self.item.body.attempts.unwrap_or(0)
-        }
-        #[getter]
-        fn hoplimit(&self) -> u8 {
-            self.item.body.hoplimit.unwrap_or(0)
-        }
-        #[getter]
-        fn squeries(&self) -> u8 {
-            self.item.body.squeries.unwrap_or(1)
-        }
-        #[getter]
-        fn gaplimit(&self) -> u8 {
-            self.item.body.gaplimit.unwrap_or(0)
-        }
-        #[getter]
-        fn gapaction(&self) -> u8 {
-            self.item.body.gapaction.unwrap_or(0)
-        }
-        #[getter]
-        fn firsthop(&self) -> u8 {
-            self.item.body.firsthop.unwrap_or(1)
-        }
-        #[getter]
-        fn tos(&self) -> u8 {
-            self.item.body.tos.unwrap_or(0)
-        }
-        #[getter]
         fn wait_probe(&self) -> Duration {
             Duration::from_millis(u64::from(self.item.body.wait_probe.unwrap_or(0)) * 10)
         }
         #[getter]
         fn wait_timeout(&self) -> Duration {
             Duration::from_secs(self.item.body.wait.unwrap_or(0).into())
-        }
-        #[getter]
-        fn confidence(&self) -> u8 {
-            self.item.body.confidence.unwrap_or(0)
-        }
-        #[getter]
-        fn probe_size(&self) -> u16 {
-            self.item.body.probe_size.unwrap_or(0)
         }
         /// Not in the file's format of this release.
         #[getter]
@@ -129,14 +96,6 @@ result! {
             let body = &self.item.body;
             let carries = body.probe_type == Some(4) && flags(body) & CHECKSUM_IN_DPORT != 0;
             carries.then(|| body.dport.unwrap_or(0))
-        }
-        #[getter]
-        fn offset(&self) -> u16 {
-            self.item.body.offset.unwrap_or(0)
-        }
-        #[getter]
-        fn probe_count(&self) -> u16 {
-            self.item.body.probec.unwrap_or(0)
         }
         #[getter]
         fn pmtud(&self) -> Option<ScamperTracePmtud> {

@@ -23,17 +23,19 @@ pub(crate) fn add(module: &Bound<'_, PyModule>) -> PyResult<()> {
 result! {
     /// A trace of all paths.
     ScamperTracelb(Tracelb) {
+        numbers {
+            attempts: u8 = attempts or 0;
+            gaplimit: u8 = gaplimit or 0;
+            firsthop: u8 = firsthop or 0;
+            tos: u8 = tos or 0;
+            confidence: u8 = confidence or 0;
+            probe_count: u32 = probec or 0;
+            probe_size: u16 = probe_size or 0;
+        }
+        addresses { src = src; dst = dst; }
         #[getter]
         fn method(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
             crate::enums::member(py, "ScamperTracelbMethod", self.item.body.probe_type.unwrap_or(0).into())
-        }
-        #[getter]
-        fn src(&self) -> Option<ScamperAddr> {
-            addr(self.item.body.src.as_ref())
-        }
-        #[getter]
-        fn dst(&self) -> Option<ScamperAddr> {
-            addr(self.item.body.dst.as_ref())
         }
         #[getter]
         fn rtr(&self) -> Option<ScamperAddr> {
@@ -48,40 +50,12 @@ result! {
             self.item.body.links.len()
         }
         #[getter]
-        fn attempts(&self) -> u8 {
-            self.item.body.attempts.unwrap_or(0)
-        }
-        #[getter]
-        fn gaplimit(&self) -> u8 {
-            self.item.body.gaplimit.unwrap_or(0)
-        }
-        #[getter]
-        fn firsthop(&self) -> u8 {
-            self.item.body.firsthop.unwrap_or(0)
-        }
-        #[getter]
-        fn tos(&self) -> u8 {
-            self.item.body.tos.unwrap_or(0)
-        }
-        #[getter]
         fn wait_probe(&self) -> Duration {
             Duration::from_millis(u64::from(self.item.body.wait_probe.unwrap_or(0)) * 10)
         }
         #[getter]
         fn wait_timeout(&self) -> Duration {
             Duration::from_secs(self.item.body.wait_timeout.unwrap_or(0).into())
-        }
-        #[getter]
-        fn confidence(&self) -> u8 {
-            self.item.body.confidence.unwrap_or(0)
-        }
-        #[getter]
-        fn probe_count(&self) -> u32 {
-            self.item.body.probec.unwrap_or(0)
-        }
-        #[getter]
-        fn probe_size(&self) -> u16 {
-            self.item.body.probe_size.unwrap_or(0)
         }
         #[getter]
         fn probe_sport(&self) -> Option<u16> {

@@ -38,6 +38,13 @@ fn probe(measurement: &Udpprobe, at: usize) -> Option<ScamperUdpprobeProbe> {
 result! {
     /// Datagrams sent to a target and what came back.
     ScamperUdpprobe(Udpprobe) {
+        numbers {
+            dport: u16 = dport or 0;
+            /// How many probes were to be sent.
+            attempts: u8 = probe_count or 1;
+            probe_sent: u8 = probe_sent or 1;
+        }
+        addresses {}
         #[getter]
         fn stop_reason(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
             crate::enums::member(py, "ScamperUdpprobeStop", self.item.body.stop.unwrap_or(0).into())
@@ -60,15 +67,6 @@ result! {
             self.item.body.sport.or(self.item.body.p0_sport).unwrap_or(0)
         }
         #[getter]
-        fn dport(&self) -> u16 {
-            self.item.body.dport.unwrap_or(0)
-        }
-        /// How many probes were to be sent.
-        #[getter]
-        fn attempts(&self) -> u8 {
-            self.item.body.probe_count.unwrap_or(1)
-        }
-        #[getter]
         fn stop_count(&self) -> u8 {
             self.item.body.stop_count.unwrap_or(self.item.body.flags.unwrap_or(0) & 1)
         }
@@ -83,10 +81,6 @@ result! {
         #[getter]
         fn payload(&self) -> Option<Cow<'_, [u8]>> {
             octets(self.item.body.data.as_ref())
-        }
-        #[getter]
-        fn probe_sent(&self) -> u8 {
-            self.item.body.probe_sent.unwrap_or(1)
         }
         fn probe(&self, i: usize) -> Option<ScamperUdpprobeProbe> {
             probe(&self.item.body, i)

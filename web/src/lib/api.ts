@@ -1,17 +1,20 @@
 // The calls of the API that the page makes. The session's cookie says who asks; nothing here holds a token.
 
 import type {
+  Availability,
   KindView,
-  Ledger,
   Measurement,
   MeasurementId,
   MeasurementRequest,
   ModuleView,
+  NetworkStatus,
   NodeAnswer,
   NodeOrder,
   Page,
   Plan,
   Problem,
+  ResultRecord,
+  Rollup,
   Selected,
   SignIn,
   VpView,
@@ -74,7 +77,8 @@ export const api = {
   signOut: () => call<void>('DELETE', v1('/session')),
 
   vps: async () => (await call<Page<VpView>>('GET', v1('/vps'))).items,
-  vp: (id: string) => call<VpView>('GET', v1(`/vps/${of(id)}`)),
+  availability: (vp: string) => call<Availability>('GET', v1(`/vps/${of(vp)}/availability`)),
+  status: () => call<NetworkStatus>('GET', v1('/status')),
   modules: async () => (await call<Page<ModuleView>>('GET', v1('/modules'))).items,
   kinds: async () => (await call<Page<KindView>>('GET', v1('/kinds'))).items,
   select: (select: string, signal?: AbortSignal) =>
@@ -87,8 +91,12 @@ export const api = {
     call<Measurement>('POST', v1('/measurements'), request, { headers: { 'Idempotency-Key': key } }),
   measurements: (after?: string) =>
     call<Page<Measurement>>('GET', v1(`/measurements?limit=50${after ? `&after=${of(after)}` : ''}`)),
+  /** The newest final results, in the order in which they came. */
+  newest: (id: MeasurementId, last: number) =>
+    call<Page<ResultRecord>>('GET', v1(`/measurements/${of(id)}/results?format=json&last=${last}`)),
   measurement: (id: MeasurementId) => call<Measurement>('GET', v1(`/measurements/${of(id)}`)),
-  ledger: (id: MeasurementId) => call<Ledger>('GET', v1(`/measurements/${of(id)}/ledger`)),
+  rollups: (id: MeasurementId, query: Record<string, string>) =>
+    call<Page<Rollup>>('GET', v1(`/measurements/${of(id)}/rollups?${new URLSearchParams(query)}`)),
   cancel: (id: MeasurementId) => call<Measurement>('DELETE', v1(`/measurements/${of(id)}`)),
 
   metrics: () => call<string>('GET', '/metrics'),

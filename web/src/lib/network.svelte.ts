@@ -1,5 +1,5 @@
 // The network as the anchor sees it: vantage points, modules, kinds, events. Events come over a stream; on each of them, and every few
-// seconds besides, the lists are read again.
+// seconds besides, the lists are read again, the less often the longer they are.
 
 import { api, problem } from './api';
 import type { Event, KindView, ModuleView, Problem, VpView } from './contract';
@@ -9,6 +9,11 @@ import { openStream, type Stream, type StreamState } from './stream';
 const KEPT_EVENTS = 200;
 const KEPT_RATES = 120;
 const EVERY_MS = 5000;
+/** Readings that follow upon events are apart by so much, */
+const APART_MS = 300;
+/** and by so many times what one takes; those that follow upon time by more. */
+const APART_TIMES = 10;
+const EVERY_TIMES = 100;
 const METRICS_EVERY_MS = 2000;
 const WANTED = new Set(['mmn_tasks_ended_total', 'mmn_tasks_pending', 'mmn_kind_tasks_ended_total']);
 
@@ -33,6 +38,8 @@ class Network {
   private reading = false;
   private measuring = false;
   private again = false;
+  private readAt = -Infinity;
+  private tookMs = 0;
   private last: { at: number; ended: number } | undefined;
 
   /** Keeps it up to date for as long as somebody looks; call what it gives to let go. */
@@ -68,7 +75,7 @@ class Network {
     });
     const visible = (act: () => unknown) => () => void (document.hidden || act());
     this.timers = [
-      window.setInterval(visible(() => this.read()), EVERY_MS),
+      window.setInterval(visible(() => performance.now() - this.readAt > this.tookMs * EVERY_TIMES && this.read()), EVERY_MS),
       window.setInterval(visible(() => this.measure()), METRICS_EVERY_MS),
     ];
     void this.read();
@@ -81,13 +88,14 @@ class Network {
     this.last = undefined;
   }
 
-  /** Reads the lists, one reading at a time: what happens meanwhile makes one more. */
+  /** Reads the lists, one reading at a time. */
   private async read(): Promise<void> {
     if (this.reading) {
       this.again = true;
       return;
     }
     this.reading = true;
+    const begun = performance.now();
     try {
       [this.vps, this.modules, this.kinds] = await Promise.all([api.vps(), api.modules(), api.kinds()]);
       this.loaded = true;
@@ -95,11 +103,15 @@ class Network {
     } catch (error) {
       this.failed = problem(error);
     }
-    this.reading = false;
-    if (this.again && this.users > 0) {
+    this.readAt = performance.now();
+    this.tookMs = this.readAt - begun;
+    // What happens meanwhile makes one more.
+    setTimeout(() => {
+      this.reading = false;
+      if (!this.again || this.users === 0) return;
       this.again = false;
-      setTimeout(() => void this.read(), 300);
-    }
+      void this.read();
+    }, Math.max(APART_MS, this.tookMs * APART_TIMES));
   }
 
   private async measure(): Promise<void> {

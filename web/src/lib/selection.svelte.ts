@@ -12,6 +12,9 @@ export class Selecting {
   /** The character that is wrong, from 0. */
   position = $state<number | undefined>(undefined);
 
+  /** The selection that all of this is about. */
+  text = $state('');
+
   private asking: AbortController | undefined;
 
   async ask(text: string): Promise<void> {
@@ -22,6 +25,7 @@ export class Selecting {
       this.coverage = undefined;
       this.error = undefined;
       this.position = undefined;
+      this.text = text;
       return;
     }
     const asking = new AbortController();
@@ -34,11 +38,13 @@ export class Selecting {
       this.coverage = selected.coverage;
       this.error = undefined;
       this.position = undefined;
+      this.text = text;
     } catch (error) {
       if (asking.signal.aborted) return;
       const wrong = error instanceof ApiError ? error.problem.errors?.[0] : undefined;
       this.error = wrong?.detail ?? (error as Error).message;
       this.position = wrong?.position ?? undefined;
+      this.text = text;
     }
   }
 }

@@ -93,3 +93,15 @@ export function ticks(most: number, about: number): number[] {
   for (let at = 0; at <= most + step / 1e6; at += step) found.push(at);
   return found;
 }
+
+/** What has the same key stands together, in the order of coming. (`Map.groupBy` is younger than the Node that builds this.) */
+export function grouped<K, T>(items: Iterable<T>, keyOf: (item: T) => K): Map<K, T[]> {
+  const found = new Map<K, T[]>();
+  for (const item of items) {
+    const key = keyOf(item);
+    const group = found.get(key);
+    if (group) group.push(item);
+    else found.set(key, [item]);
+  }
+  return found;
+}

@@ -2,7 +2,7 @@
 // behind the last cursor that was handed out, so that none is missed and none comes twice. Pure but for the socket and the timer,
 // which are given.
 
-import type { Event, FromAnchor, FromClient, Ledger, MeasurementId, Problem, ResultRecord } from './contract';
+import type { Cursor, Event, FromAnchor, FromClient, Ledger, MeasurementId, Problem, ResultRecord } from './contract';
 
 /** What it needs of a WebSocket. */
 export type Socket = {
@@ -23,7 +23,8 @@ export type Listener = {
   problem?: (problem: Problem) => void;
 };
 
-export type Subscribed = { results: MeasurementId } | 'events';
+/** Results may begin behind one that was read before. */
+export type Subscribed = { results: MeasurementId; after?: Cursor } | 'events';
 
 /** So many records may be on their way. */
 export const CREDITS = 2000;
@@ -35,7 +36,7 @@ export class Stream {
   private timer: unknown;
   private tries = 0;
   private spent = 0;
-  private after: string | undefined;
+  private after: Cursor | undefined;
   private over = false;
 
   constructor(
@@ -45,6 +46,7 @@ export class Stream {
     private readonly later: (act: () => void, ms: number) => unknown,
     private readonly forget: (timer: unknown) => void,
   ) {
+    if (what !== 'events') this.after = what.after;
     this.connect();
   }
 

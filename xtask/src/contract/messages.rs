@@ -3,7 +3,7 @@
 use anyhow::Result;
 use data_encoding::HEXLOWER;
 use mmn_schema::encoding::Encoding;
-use mmn_schema::{announce, api, control, dispatch, enrol, event, problem, rest, select, stream};
+use mmn_schema::{announce, api, control, dispatch, enrol, event, problem, rest, select, status, stream};
 use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::Serialize;
@@ -79,6 +79,9 @@ messages! {
         rest::SignIn,
         rest::SignInCode,
         rest::Status,
+        status::NetworkStatus,
+        status::Availability,
+        status::AvailabilityTable,
         select::Selection,
         problem::Problem,
     }

@@ -9,7 +9,7 @@ use tokio::sync::watch;
 
 use super::Actor;
 use crate::clock;
-use crate::command::{Command, Listed, Watch};
+use crate::command::{Command, Historical, Listed, Watch};
 use crate::handle::{InputCredits, Viewer};
 use crate::ledger::account::State;
 use crate::measurement::Running;
@@ -40,16 +40,19 @@ impl Actor {
             }
             Command::Watch { viewer, id, reply } => drop(reply.send(Ok(self.watch(&viewer, id)))),
             Command::Task { viewer, task, reply } => drop(reply.send(self.task(&viewer, task))),
-            Command::Rollups { measurement, reply } => {
+            Command::History { measurement, reply } => {
                 let running = self.running.get(&measurement);
-                let current = running.map(|running| running.rollups.current(measurement));
-                let ended = || self.ended.get(measurement).map(|done| done.rollups.clone());
-                let _ = reply.send(Ok(current.or_else(ended).unwrap_or_default()));
+                // Rows are shared: what is given out is copied when it changes, a row at a time.
+                let running = running.map(|running| Historical::Running(running.history.clone()));
+                let ended = || self.ended.history(measurement).map(Historical::Ended);
+                let _ = reply.send(Ok(running.or_else(ended)));
             }
             Command::Vps { reply } => drop(reply.send(Ok(self.registry.vp_views(now)))),
             Command::Modules { reply } => drop(reply.send(Ok(self.registry.module_views(now)))),
             Command::Kinds { reply } => drop(reply.send(Ok(self.registry.kind_views()))),
             Command::Limits { reply } => drop(reply.send(Ok(self.limits()))),
+            Command::Availability { vp, reply } => drop(reply.send(Ok(self.shelf.book.copy(vp.as_ref())))),
+            Command::Status { reply } => drop(reply.send(Ok(Box::new(self.status(now))))),
             Command::Metrics { reply } => drop(reply.send(Ok(Box::new(self.metrics())))),
         }
     }
@@ -63,7 +66,7 @@ impl Actor {
         viewer.may_see(&done.meta.tenant, done.meta.visibility).then(|| done.view())
     }
 
-    fn list(&self, viewer: &Viewer, before: Option<MeasurementId>, limit: usize) -> Listed {
+    pub(super) fn list(&self, viewer: &Viewer, before: Option<MeasurementId>, limit: usize) -> Listed {
         let older = |id: &MeasurementId| before.is_none_or(|before| *id < before);
         let mut running: Vec<_> = self
             .running

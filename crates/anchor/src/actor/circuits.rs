@@ -103,6 +103,8 @@ impl Actor {
     pub(super) fn half_open(&mut self, now: Instant) {
         let tripped = self.registry.half_open(now);
         self.on_tripped(tripped);
+        // Else what waits there would wait for its deadline.
+        self.dirty.extend(self.registry.unheard(now));
     }
 
     /// Who sends garbage all the time fails, each second.

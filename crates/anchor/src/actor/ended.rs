@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use mmn_schema::id::{MeasurementId, Tenant};
 use mmn_schema::time::Timestamp;
 use rustc_hash::FxHashMap;
@@ -21,14 +22,25 @@ pub(super) struct Ended {
     bytes: usize,
     /// Up to this sequence they are no longer in memory.
     evicted: u64,
+    /// The latest histories that are too large to be told with the end, as they are written down.
+    histories: VecDeque<(MeasurementId, Bytes)>,
 }
 
+/// The most bytes of histories that are remembered.
+const MAX_HISTORIES_BYTES: usize = 32 * 1024 * 1024;
 /// The most bytes that measurements which ended take in memory.
 const MAX_ENDED_BYTES: usize = 16 * 1024 * 1024;
 
 impl Ended {
     pub(super) fn new(most: usize) -> Self {
-        Self { by_id: BTreeMap::new(), order: VecDeque::new(), most, bytes: 0, evicted: 0 }
+        Self {
+            by_id: BTreeMap::new(),
+            order: VecDeque::new(),
+            most,
+            bytes: 0,
+            evicted: 0,
+            histories: VecDeque::new(),
+        }
     }
 
     /// Enters one whose end is not kept yet: it stays until it is.
@@ -56,6 +68,22 @@ impl Ended {
 
     pub(super) fn get(&self, id: MeasurementId) -> Option<&Arc<Done>> {
         self.by_id.get(&id)
+    }
+
+    /// Remembers a history as it is written down. It is being written: who asks at once is answered, too.
+    pub(super) fn remember(&mut self, id: MeasurementId, history: Bytes) {
+        self.histories.push_back((id, history));
+        let mut bytes: usize = self.histories.iter().map(|(_, history)| history.len()).sum();
+        while bytes > MAX_HISTORIES_BYTES && self.histories.len() > 1 {
+            bytes -= self.histories.pop_front().map_or(0, |(_, history)| history.len());
+        }
+    }
+
+    /// The history of one as it is written down, where it is in memory.
+    pub(super) fn history(&self, id: MeasurementId) -> Option<Bytes> {
+        let own = self.get(id).and_then(|done| done.own_history());
+        let large = || self.histories.iter().find(|(of, _)| *of == id).map(|(_, history)| history);
+        own.or_else(large).cloned()
     }
 
     /// The newest first, older than `before`.

@@ -4,39 +4,39 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use mmn_schema::api::Measurement;
+use mmn_schema::body::Body;
 use mmn_schema::id::MeasurementId;
 use mmn_schema::subject::{Log, Subject};
+use mmn_schema::time::Timestamp;
 
 use super::keep::message_bytes;
 use super::{Actor, Tag};
 use crate::clock;
 use crate::command::{Live, Once};
+use crate::history::History;
 use crate::store::record::{Done, Roll};
 
 /// How many ends wait for the next tick at most.
 const MAX_DONES: usize = 2048;
-/// How many rollups go into one message.
-const MAX_ROLLUPS: usize = 500;
+/// A history of so few bytes is told with the end of its measurement, where that is a small part of a message.
+const SMALL_HISTORY: usize = 16 * 1024;
 
 impl Actor {
     pub(super) fn finish_if_over(&mut self, id: MeasurementId) {
         if !self.running.get(&id).is_some_and(crate::measurement::Running::is_over) {
             return;
         }
-        let small = self.running.get(&id).is_some_and(|running| running.rollups.len() <= MAX_ROLLUPS);
-        if !small {
-            self.write_rollups(id);
-        }
         let Some(mut running) = self.running.remove(&id) else {
             return;
         };
         Self::leave_waiting(&mut self.registry.lanes, &running);
+        let done_at = clock::wall();
         let done = Arc::new(Done {
-            rollups: running.rollups.take(id),
+            history: self.write_history(id, &running.history, done_at),
             meta: Arc::clone(&running.meta),
             ledger: running.account.ledger().clone(),
             cancelled: running.cancelled.is_some(),
-            done_at: clock::wall(),
+            done_at,
         });
         self.ends.add(&done.meta.kind, &done.ledger);
         if let Some(took) = done.done_at.since_ns(done.meta.accepted_at) {
@@ -98,18 +98,27 @@ impl Actor {
         self.push_group(Tag::Dones(ids), Log::Done, parts, false);
     }
 
-    /// Writes the rollups of an interval that is over, or of a measurement that is.
-    pub(super) fn write_rollups(&mut self, id: MeasurementId) {
-        let Some(running) = self.running.get_mut(&id) else {
-            return;
+    /// Writes a history in messages of its own, unless it is small enough to be told with the end. Gives what is told there.
+    fn write_history(&mut self, id: MeasurementId, history: &History, done_at: Timestamp) -> Body {
+        let written = match history.write() {
+            Ok(written) => Bytes::from(written),
+            Err(error) => {
+                tracing::error!(%error, %id, "a history can't be written");
+                return Body::null();
+            }
         };
-        let through = running.keep.last;
-        let rollups = running.rollups.take(id);
-        for (number, part) in rollups.chunks(MAX_ROLLUPS).enumerate() {
-            let start = part.first().map(|rollup| rollup.start.unix_ns()).unwrap_or_default();
-            let roll = Roll { rollups: part.to_vec(), through };
-            let name = format!("{id}-o-{start}-{through}-{number}");
-            self.write(Tag::Roll, &Subject::Log(Log::Roll, id), name, &roll);
+        let most = message_bytes(self.config.ledger.max_bytes);
+        if written.len() <= SMALL_HISTORY.min(most / 4) {
+            return Body::from_cbor(written);
         }
+        let of = done_at.unix_ns();
+        let parts = written.len().div_ceil(most);
+        for part in 0..parts {
+            let bytes = written.slice(part * most..written.len().min((part + 1) * most));
+            let roll = Roll { of, part, parts, bytes: Body::from_cbor(bytes) };
+            self.write(Tag::Roll, &Subject::Log(Log::Roll, id), format!("{id}-o-{of}-{part}"), &roll);
+        }
+        self.ended.remember(id, written);
+        Body::null()
     }
 }

@@ -12,11 +12,19 @@ use crate::metrics::{MAX_ROWS, Metrics, ModuleRow, VpRow, health_label, urgency}
 impl Actor {
     /// All counters and gauges at this moment.
     pub(super) fn metrics(&self) -> Metrics {
+        let mut metrics = self.sums();
+        metrics.garbage_total.clone_from(self.garbage.counts());
+        self.registry.gauge(&mut metrics, clock::now());
+        self.rows(&mut metrics);
+        metrics
+    }
+
+    /// The same without what is of single modules and vantage points.
+    pub(super) fn sums(&self) -> Metrics {
         let mut metrics = self.counters.clone();
         metrics.measurements_open = self.running.len() as u64;
         metrics.tasks_pending = self.pending;
         metrics.retries_waiting = self.retries.len() as u64;
-        metrics.garbage_total.clone_from(self.garbage.counts());
         metrics.writes_unacknowledged = self.writes.len() as u64;
         metrics.dispatch_stalled = self.stalled;
         metrics.storage_full = self.refusal().is_some();
@@ -29,8 +37,6 @@ impl Actor {
         }
         let running = self.running.values().map(|running| (&running.meta.kind, running.account.ledger()));
         self.ends.enter(&mut metrics, running);
-        self.registry.gauge(&mut metrics, clock::now());
-        self.rows(&mut metrics);
         metrics
     }
 

@@ -196,9 +196,6 @@ impl Actor {
 
     fn on_results_kept(&mut self, id: MeasurementId, seq: u64) {
         let at = clock::wall();
-        if self.running.get(&id).is_some_and(|running| running.rollups.is_over(at)) {
-            self.write_rollups(id);
-        }
         let Some(running) = self.running.get_mut(&id) else {
             return;
         };
@@ -223,10 +220,8 @@ impl Actor {
         };
         let mut closed = 0;
         for parcel in &writing.parcels {
-            let sums = running.rollups.of(at, parcel.head.vp.as_ref());
-            if parcel.head.simulated {
-                sums.mark_simulated();
-            }
+            let performed = parcel.head.instance.is_some();
+            let mut sums = running.history.at(at, parcel.head.vp.as_ref(), parcel.head.simulated);
             for Final { skim, .. } in &parcel.finals {
                 let (outcome, answered) = (skim.outcome, skim.answered);
                 if running.account.close(skim.index, outcome, skim.reason.as_deref(), answered) {
@@ -235,10 +230,12 @@ impl Actor {
                     if !running.attempts.is_empty() {
                         running.attempts.remove(&skim.index);
                     }
-                    sums.add(outcome, answered, skim.numbers(&parcel.payload));
+                    let took = performed.then_some(skim.duration_ns);
+                    sums.add(outcome, answered, took, skim.numbers(&parcel.payload));
                 }
             }
         }
+        running.history.bound();
         self.pending -= closed;
         if let Some(took) = at.since_ns(running.meta.accepted_at) {
             self.counters.result_latency.observe(Duration::from_nanos(took), closed);

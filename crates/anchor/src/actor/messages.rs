@@ -70,6 +70,7 @@ impl Actor {
                 point.node.as_mut().filter(|node| node.name == instance && node.boot == heartbeat.boot)
         {
             node.liveness.beat(now, heartbeat.state, self.registry.bounds);
+            node.meter.beat(&heartbeat.load, now);
             point.seen_at = at;
             return;
         }

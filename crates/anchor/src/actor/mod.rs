@@ -21,6 +21,8 @@ mod pressure;
 mod restore;
 mod results;
 mod retry;
+mod shelf;
+mod status;
 mod sync;
 mod tick;
 
@@ -122,6 +124,8 @@ pub(crate) struct Actor {
     pending: u64,
     counters: Metrics,
     ends: Ends,
+    watch: status::Watch,
+    shelf: shelf::Shelf,
     garbage: Garbage,
     ticks: u64,
     discovered: Option<Instant>,
@@ -167,7 +171,7 @@ enum Tag {
     Kept(MeasurementId),
     /// Final records of small measurements.
     Results(Vec<MeasurementId>),
-    /// Rollups.
+    /// A part of a history.
     Roll,
     /// The ends of measurements.
     Dones(Vec<MeasurementId>),
@@ -305,6 +309,8 @@ impl Actor {
             pending: 0,
             counters: Metrics { epoch: epoch.0, active: true, ..Metrics::default() },
             ends: Ends::default(),
+            watch: status::Watch::default(),
+            shelf: shelf::Shelf::new(clock::now()),
             garbage: Garbage::default(),
             ticks: 0,
             discovered: None,
@@ -338,6 +344,7 @@ impl Actor {
         let mut ears = Ears::open(&self.shared, &self.id, &self.inbox).await?;
         self.shared.activate(self.store.clone());
         self.look_at_store();
+        Box::pin(self.shelf.open(&self.shared, self.config.bus.replicas)).await;
         self.discover();
         self.settle().await;
         self.shared.say(true, "ready");
@@ -391,6 +398,9 @@ impl Actor {
         };
         if tokio::time::timeout(DRAIN, writing).await.is_err() {
             tracing::info!(writes = self.writes.len(), "some writes were not acknowledged at the end");
+        }
+        if self.shared.holds() {
+            Box::pin(self.shelf.close()).await;
         }
         // Else the next anchor would be sent again what this one has kept.
         if self.shared.holds() {
@@ -530,6 +540,9 @@ impl Actor {
             self.send_late();
         }
         // Nobody has to watch.
+        if !kind.starts_with("measurement") {
+            let _ = self.shared.rarer.send(Arc::clone(&event));
+        }
         let _ = self.shared.events.send(event);
     }
 

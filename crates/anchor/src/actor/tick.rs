@@ -1,4 +1,4 @@
-//! What time brings: deadlines, missing receipts, silence, rollups of intervals that are over.
+//! What time brings: deadlines, missing receipts, silence, histories that take too much.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeSet, HashSet};
@@ -25,6 +25,8 @@ const STALL: Duration = Duration::from_millis(200);
 const UNHEARD: Duration = Duration::from_secs(1);
 /// Ticks between looks at how fast work is done: 250 ms.
 const LOOK: u64 = 5;
+/// About how many bytes the histories of all measurements that run may take.
+const MAX_HISTORIES: usize = 256 << 20;
 /// How many deadlines of measurements that ended may lie about.
 const MAX_STALE: usize = 16_384;
 /// Ticks between looks at the store: 2 s.
@@ -63,15 +65,9 @@ impl Actor {
         }
         if self.ticks.is_multiple_of(SLOW) {
             let at = clock::wall();
-            let over: Vec<_> = self
-                .running
-                .iter()
-                .filter(|(_, running)| running.rollups.is_over(at))
-                .map(|(&id, _)| id)
-                .collect();
-            for id in over {
-                self.write_rollups(id);
-            }
+            self.bound_histories();
+            self.look_at_processes(now);
+            self.write_up_availability(now);
             self.keys.prune(at);
             let running = &self.running;
             self.retries.prune(|id, index| {
@@ -94,6 +90,20 @@ impl Actor {
         }
         if self.ticks.is_multiple_of(STORE) {
             self.look_at_store();
+        }
+    }
+
+    /// All histories together take no more than they may: the largest ones give up half of theirs.
+    fn bound_histories(&mut self) {
+        let mut weight: usize = self.running.values().map(|running| running.history.weight()).sum();
+        while weight > MAX_HISTORIES {
+            let largest = self.running.values_mut().max_by_key(|running| running.history.weight());
+            let Some(history) = largest.map(|running| &mut running.history) else { return };
+            let before = history.weight();
+            if !history.shrink() {
+                return;
+            }
+            weight -= before - history.weight();
         }
     }
 

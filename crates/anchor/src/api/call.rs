@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::fmt::Display;
+use std::net::IpAddr;
 use std::str::FromStr;
 use std::sync::Arc;
 
@@ -66,6 +67,10 @@ impl FromRequest<Arc<Api>> for Call {
     }
 }
 
+/// From which address a request comes.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Peer(pub(crate) IpAddr);
+
 /// Who asks: the holder of a token, or anybody.
 #[derive(Debug, Clone)]
 pub(crate) enum Caller {
@@ -92,6 +97,14 @@ impl Caller {
     pub(crate) fn until(&self) -> Option<Timestamp> {
         match self {
             Self::Holder(claims) => claims.expires_at(),
+            Self::Anybody => None,
+        }
+    }
+
+    /// What its token says.
+    pub(crate) fn claims(&self) -> Option<Arc<Claims>> {
+        match self {
+            Self::Holder(claims) => Some(Arc::clone(claims)),
             Self::Anybody => None,
         }
     }

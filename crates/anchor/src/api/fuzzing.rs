@@ -15,7 +15,7 @@ use serde::de::DeserializeOwned;
 use super::call::Caller;
 use super::host::{Hosts, same_origin};
 use super::token::{self, Claims, TokenError, TokenKey};
-use super::{body, measurements, reply, results, session, site, socket, vps};
+use super::{body, measurements, reply, results, session, site, socket, status, vps};
 
 const NOW: Timestamp = Timestamp::from_unix_ns(1_800_000_000_000_000_000);
 
@@ -105,6 +105,7 @@ pub fn query(bytes: &[u8]) {
     let _ = Query::<vps::ListQuery>::try_from_uri(&uri);
     let _ = Query::<vps::VpsQuery>::try_from_uri(&uri);
     let _ = Query::<vps::SchemaQuery>::try_from_uri(&uri);
+    let _ = Query::<status::AvailabilityQuery>::try_from_uri(&uri);
 }
 
 /// The fields of a request, one a line as in HTTP/1.1: which form it accepts, its type, its host and origin, who asks,

@@ -19,6 +19,7 @@ use super::call::{Call, Caller, Holder, Switch};
 use super::reply::{self, Answer, bad_request};
 use super::route::{Access, Route};
 use crate::handle::PageRequest;
+use crate::history::answer::{Interval, RollupAsk};
 
 /// So many results are written beside the runtime.
 const MANY: usize = 256;
@@ -69,7 +70,7 @@ pub(crate) fn routes() -> Vec<Route> {
             .access(Access::Partly)
             .value::<Ledger>(200, "The account; its sum closes."),
         id(Route::get("/api/v1/measurements/{id}/rollups", "readRollups", rollups))
-            .summary("Sums of the results' numbers, by interval and vantage point.")
+            .summary("Sums of the results' numbers, by interval and vantage point, from the first result to the last.")
             .access(Access::Partly)
             .query::<RollupQuery>()
             .value::<Page<Rollup>>(200, "All rollups that were asked for."),
@@ -118,6 +119,38 @@ pub(super) struct RollupQuery {
     from: Option<Timestamp>,
     /// Of intervals that begin before.
     to: Option<Timestamp>,
+    /// How long intervals are at least: `1m`. They are one of 100 ms, 500 ms, 1, 5, 10, 30 s, 1, 5, 10, 30 min, 1, 3, 6, 12 h,
+    /// 1, 7, 28 d. `all`: there is one, over everything. Absent: as short as they are kept.
+    interval: Option<String>,
+    /// Sum over the vantage points.
+    #[serde(default)]
+    merge: Switch,
+    /// These numbers alone, with commas between them; absent: all.
+    numbers: Option<String>,
+    /// For each number its quantiles at so many equal steps: 20 gives 21 of them, from 0 % to 100 %.
+    #[serde(default)]
+    #[schemars(range(max = 100))]
+    quantiles: u16,
+}
+
+impl RollupQuery {
+    fn ask(self) -> Result<RollupAsk, Problem> {
+        if self.quantiles > 100 {
+            return Err(bad_request("query parameter `quantiles`: it is at most 100"));
+        }
+        let interval = match self.interval.as_deref() {
+            None => Interval::Finest,
+            Some("all") => Interval::All,
+            Some(text) => Interval::Ns(
+                text.parse::<Span>()
+                    .map_err(|error| bad_request(format!("query parameter `interval`: {error}")))?
+                    .as_ns(),
+            ),
+        };
+        let numbers = self.numbers.as_deref().map(|names| names.split(',').map(str::to_owned).collect());
+        let Self { vp, from, to, merge, quantiles, .. } = self;
+        Ok(RollupAsk { vp, from, to, interval, merge: merge.is_on(), numbers, quantiles })
+    }
 }
 
 fn measurement_or_plan(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
@@ -198,9 +231,14 @@ async fn ledger(caller: Caller, mut call: Call) -> Answer {
 
 async fn rollups(caller: Caller, mut call: Call) -> Answer {
     let id = call.path().await?;
-    let RollupQuery { vp, from, to } = call.query()?;
-    let items = call.api.anchor.rollups(&caller.viewer(), id, vp, from, to).await?;
-    Ok(reply::ok(call.headers(), &Page { items, next: None }))
+    let ask = call.query::<RollupQuery>()?.ask()?;
+    let items = call.api.anchor.rollups(&caller.viewer(), id, ask).await?;
+    let many = items.len() > MANY;
+    let page = Page { items, next: None };
+    if many {
+        return Ok(reply::large_value(StatusCode::OK, reply::encoding(call.headers()), page).await);
+    }
+    Ok(reply::ok(call.headers(), &page))
 }
 
 async fn task(caller: Caller, mut call: Call) -> Answer {

@@ -5,7 +5,7 @@
 //!
 //! Begin at [`Server`] (how it listens), then `routes` below (what there is; the router and the OpenAPI document are
 //! both made from that list), `service` (what each request passes through), and the handlers: `measurements`,
-//! `results`, `vps`, `meta`, `session`, `socket`. What is at no such path may be a file of the dashboard (`site`).
+//! `results`, `vps`, `status`, `meta`, `session`, `socket`. What is at no such path may be a file of the dashboard (`site`).
 
 use std::sync::Arc;
 
@@ -22,9 +22,11 @@ pub mod token;
 
 mod body;
 mod call;
+mod ended;
 mod explain;
 #[cfg(feature = "fuzzing")]
 pub(crate) mod fuzzing;
+mod guesses;
 mod host;
 mod measurements;
 mod meta;
@@ -40,6 +42,7 @@ mod session;
 mod site;
 mod socket;
 mod sse;
+mod status;
 mod vps;
 
 pub use serve::{ServeError, Server};
@@ -56,6 +59,12 @@ pub(crate) struct Api {
     pub(crate) buckets: rate::Buckets,
     pub(crate) traffic: prometheus::Traffic,
     pub(crate) sessions: session::Sessions,
+    /// Which of them were ended.
+    pub(crate) ended: ended::Ended,
+    pub(crate) guesses: guesses::Guesses,
+    pub(crate) latest: status::Latest,
+    /// Of those who look at the public page.
+    pub(crate) public_buckets: rate::Buckets,
     /// The OpenAPI document.
     pub(crate) description: Bytes,
     /// When the anchor stops, what streams ends.
@@ -74,6 +83,7 @@ fn routes() -> Vec<route::Route> {
     let mut routes = measurements::routes();
     routes.extend(results::routes());
     routes.extend(vps::routes());
+    routes.extend(status::routes());
     routes.extend(socket::routes());
     routes.extend(session::routes());
     routes.extend(meta::routes());

@@ -1,6 +1,8 @@
 //! Results over plain HTTP: pages, lines of JSON, and server-sent events. All read by the same cursors, at the
 //! client's own pace; nothing is held for a client that is slow.
 
+use std::collections::VecDeque;
+
 use axum::body::Body;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::Response;
@@ -25,6 +27,10 @@ use crate::reader::{Next, ResultReader};
 
 const NDJSON: &str = "application/x-ndjson";
 const EVENTS: &str = "text/event-stream";
+/// The most records of a page.
+const MAX_PAGE: u64 = 10_000;
+const LAST_ALONE: &str =
+    "query parameter `last`: it is within 1 to 10000, of a page, and stands without `after` and `limit`";
 
 pub(crate) fn routes() -> Vec<Route> {
     vec![
@@ -61,6 +67,9 @@ pub(crate) fn routes() -> Vec<Route> {
 pub(super) struct ResultsQuery {
     /// Only those after this cursor.
     after: Option<Cursor>,
+    /// Only the newest so many: a page of those that are kept now, in their order.
+    #[schemars(range(min = 1, max = 10_000))]
+    last: Option<u64>,
     /// The most records. A page holds 1,000 unless told, and at most 10,000.
     #[schemars(range(min = 1))]
     limit: Option<u64>,
@@ -122,6 +131,14 @@ async fn results(caller: Caller, mut call: Call) -> Answer {
         }
     };
     let last = last_event_id(&call)?;
+    if let Some(newest) = query.last {
+        let is_page = matches!(format, Format::Json | Format::Cbor);
+        if !is_page || query.after.is_some() || query.limit.is_some() || !(1..=MAX_PAGE).contains(&newest) {
+            return Err(bad_request(LAST_ALONE).into());
+        }
+        let reader = call.api.anchor.reader_of_the_newest(&caller.viewer(), id, newest).await?;
+        return newest_page(reader, newest, format).await;
+    }
     let after = last.or(query.after);
     let follow = query.follow.map_or(format == Format::Sse, Switch::is_on);
     let reader = call.api.anchor.reader(&caller.viewer(), id, after).await?;
@@ -152,6 +169,25 @@ async fn results(caller: Caller, mut call: Call) -> Answer {
     }
 }
 
+/// The newest records of those that are kept now; the reader begins with them, or a little before.
+async fn newest_page(mut reader: ResultReader, newest: u64, format: Format) -> Answer {
+    let newest = usize::try_from(newest).unwrap_or(usize::MAX);
+    let mut items: VecDeque<ResultRecord> = VecDeque::new();
+    let mut done = false;
+    while !done {
+        match reader.next_kept(MAX_RECORDS).await? {
+            Some(Next::Records(records)) => items.extend(records),
+            Some(Next::Expired(_)) => {}
+            Some(Next::Done(_)) => done = true,
+            None => break,
+        }
+        items.drain(..items.len().saturating_sub(newest));
+    }
+    let position = reader.position().unwrap_or(Cursor { seq: 0, pos: 0 });
+    let page = Page { items: Vec::from(items), next: (!done).then(|| position.to_string()) };
+    Ok(reply::large_value(StatusCode::OK, encoding_of(format), page).await)
+}
+
 fn no_content() -> Response {
     let mut response = Response::new(Body::empty());
     *response.status_mut() = StatusCode::NO_CONTENT;
@@ -165,6 +201,13 @@ fn last_event_id(call: &Call) -> Result<Option<Cursor>, Problem> {
         return Ok(None);
     }
     text.parse().map(Some).map_err(|error| bad_request(format!("Last-Event-ID: {error}")))
+}
+
+const fn encoding_of(format: Format) -> Encoding {
+    match format {
+        Format::Cbor => Encoding::Cbor,
+        _ => Encoding::Json,
+    }
 }
 
 /// Results on their way into a body.
@@ -183,7 +226,7 @@ struct Feed {
 impl Feed {
     /// As many records as a page holds, of those that are kept now.
     async fn page(mut self, after: Option<Cursor>, limit: Option<u64>, format: Format) -> Answer {
-        let limit = usize::try_from(limit.unwrap_or(1000).min(10_000)).unwrap_or(1000);
+        let limit = usize::try_from(limit.unwrap_or(1000).min(MAX_PAGE)).unwrap_or(1000);
         let mut items: Vec<ResultRecord> = Vec::new();
         let mut done = false;
         while items.len() < limit && !done {
@@ -198,11 +241,7 @@ impl Feed {
         }
         let position = self.reader.position().or(after).unwrap_or(Cursor { seq: 0, pos: 0 });
         let page = Page { items, next: (!done).then(|| position.to_string()) };
-        let encoding = match format {
-            Format::Cbor => Encoding::Cbor,
-            _ => Encoding::Json,
-        };
-        Ok(reply::large_value(StatusCode::OK, encoding, page).await)
+        Ok(reply::large_value(StatusCode::OK, encoding_of(format), page).await)
     }
 
     fn into_body(self) -> Body {

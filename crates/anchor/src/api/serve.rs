@@ -28,7 +28,7 @@ use tokio_util::task::TaskTracker;
 use super::limits::{ConfigError, HANDSHAKE_TIMEOUT, HEAD_TIMEOUT, MAX_CONNECTIONS, STOP_TIMEOUT, check};
 use super::service::Service;
 use super::token::TokenKey;
-use super::{Api, host, openapi, prometheus, rate, session};
+use super::{Api, ended, guesses, host, openapi, prometheus, rate, session, status};
 use crate::config::ApiConfig;
 use crate::handle::Anchor;
 
@@ -164,6 +164,10 @@ async fn serve(
         buckets: rate::Buckets::new(u32::try_from(config.max_requests_per_s).unwrap_or(u32::MAX)),
         traffic,
         sessions: session::Sessions::new(address.port(), tls.is_some()),
+        ended: ended::Ended::new(),
+        guesses: guesses::Guesses::default(),
+        latest: status::Latest::default(),
+        public_buckets: rate::Buckets::new(status::ANYBODY_PER_S),
         description: openapi::document(&super::routes()).to_string().into(),
         stop: shutdown.clone(),
         tasks: tasks.clone(),

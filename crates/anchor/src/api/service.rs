@@ -15,10 +15,11 @@ use mmn_schema::problem::{self, Problem};
 use tower_service::Service as _;
 
 use super::Api;
-use super::call::Caller;
+use super::call::{Caller, Peer};
 use super::limits::ANSWER_TIMEOUT;
 use super::rate::{Payer, Quota};
 use super::reply::{Failure, set_number};
+use super::status::STATUS;
 
 const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
 const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
@@ -46,7 +47,7 @@ impl Service {
     pub(crate) async fn answer(&self, request: Request<Incoming>, peer: SocketAddr) -> Response {
         let mut request = request.map(Body::new);
         let mut quota = None;
-        let response = match self.admit(&mut request, peer, &mut quota) {
+        let response = match self.admit(&mut request, peer, &mut quota).await {
             Ok(()) => self.route(request).await,
             Err(problem) => {
                 let mut response = Failure::from(problem).into_response();
@@ -60,7 +61,7 @@ impl Service {
     }
 
     /// Checks where the request goes and whom it comes from, and counts it.
-    fn admit(
+    async fn admit(
         &self,
         request: &mut Request<Body>,
         peer: SocketAddr,
@@ -72,18 +73,30 @@ impl Service {
             Ok(Caller::Anybody) => self.api.sessions.caller(&self.api.key, request),
             known => known,
         };
+        let caller = match caller {
+            Ok(Caller::Holder(claims)) => match self.api.ended.holds(&self.api.anchor, &claims).await {
+                Ok(false) => Ok(Caller::Holder(claims)),
+                // Its browser is to sign in again.
+                Ok(true) => Ok(Caller::Anybody),
+                Err(problem) => Err(problem),
+            },
+            other => other,
+        };
         // Guesses at tokens are counted by address.
         let payer = match &caller {
             Ok(Caller::Holder(claims)) => Payer::Token(claims.jti.as_str().into()),
             _ => Payer::Address(peer.ip()),
         };
-        let taken = self.api.buckets.take(payer, crate::clock::now());
+        let is_public = request.uri().path() == STATUS && matches!(payer, Payer::Address(_));
+        let buckets = if is_public { &self.api.public_buckets } else { &self.api.buckets };
+        let taken = buckets.take(payer, crate::clock::now());
         *quota = Some(taken);
         if taken.retry_after.is_some() {
             return Err(Problem::new(429, "rate-limited", "Too many requests")
-                .detail(format!("at most {} requests a second may be made", self.api.buckets.per_s())));
+                .detail(format!("at most {} requests a second may be made", buckets.per_s())));
         }
         request.extensions_mut().insert(caller?);
+        request.extensions_mut().insert(Peer(peer.ip()));
         Ok(())
     }
 

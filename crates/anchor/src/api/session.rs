@@ -1,6 +1,7 @@
 //! Sessions of browsers: a cookie in place of the `Authorization` field.
 //!
-//! The cookie holds a token of the API, made for it, that ends after [`LIFETIME_S`]: the anchor keeps no session. No
+//! The cookie holds a token of the API, made for it, that ends after [`LIFETIME_S`]: the anchor keeps no session, but
+//! remembers which were ended (`ended`). No
 //! script can read it (`HttpOnly`) and no other site sends it (`SameSite=Strict`); what changes something, and the
 //! WebSocket, want the `Origin` of this API besides. A code signs in once and ends after [`CODE_LIFETIME`], so that a
 //! link may carry it.
@@ -18,14 +19,16 @@ use mmn_schema::rest::{SignIn, SignInCode, WhoAmI};
 use mmn_schema::time::Timestamp;
 use serde_json::json;
 
-use super::call::{Call, Caller, Holder, unauthorized};
+use super::Api;
+use super::call::{Call, Caller, Holder, Peer, unauthorized};
+use super::ended::SESSION;
 use super::host::same_origin;
 use super::reply::{self, Answer, internal};
 use super::route::{Access, Route};
 use super::token::{self, Claims, TokenKey};
 
 /// How long a session lasts, in seconds: 30 days.
-const LIFETIME_S: i64 = 30 * 24 * 3600;
+pub(super) const LIFETIME_S: i64 = 30 * 24 * 3600;
 /// How long a code is taken.
 const CODE_LIFETIME: Duration = Duration::from_secs(600);
 /// The most codes that wait to be used; beyond it the oldest is forgotten.
@@ -38,9 +41,10 @@ pub(crate) fn routes() -> Vec<Route> {
             .access(Access::Open)
             .body::<SignIn>(|| json!({ "code": "mfrggzdfmztwq2lk" }))
             .value::<WhoAmI>(200, "Whom the session speaks for.")
-            .told("Set-Cookie", "The session."),
+            .told("Set-Cookie", "The session.")
+            .problems(&[429]),
         Route::delete("/api/v1/session", "signOut", sign_out)
-            .summary("Signs a browser out.")
+            .summary("Signs a browser out: its session is void from then on, also where somebody has a copy of it.")
             .access(Access::Open)
             .answer(204, "The browser forgets the session.", vec![])
             .told("Set-Cookie", "The session, ended."),
@@ -96,16 +100,22 @@ async fn sign_in(mut call: Call) -> Answer {
     // Nobody is signed in to somebody else's account by another page.
     same_origin(&call.head.uri, &call.head.headers)?;
     let (api, now) = (Arc::clone(&call.api), crate::clock::wall());
-    let holder = match call.body().await? {
-        SignIn::Token(text) => Arc::new(
-            token::verify(&api.key, text.trim(), now)
-                .map_err(|error| unauthorized(&format!("the token is not taken: {error}")))?,
-        ),
-        SignIn::Code(code) => api
-            .sessions
-            .codes
-            .take(&code, crate::clock::now())
-            .ok_or_else(|| unauthorized("the code is not taken: it was used, or its time is over"))?,
+    let peer = call.head.extensions.get::<Peer>().map(|peer| peer.0);
+    if let Some(wait) = peer.and_then(|peer| api.guesses.wait(peer, crate::clock::now())) {
+        return Err(Problem::new(429, "rate-limited", "Too many requests")
+            .detail("too much was tried that is wrong")
+            .retry_after(wait.as_secs() + 1)
+            .into());
+    }
+    let by = call.body().await?;
+    let holder = match who(&api, by, now).await {
+        Ok(holder) => holder,
+        Err(problem) => {
+            if let Some(peer) = peer.filter(|_| problem.status == 401) {
+                api.guesses.wrong(peer, crate::clock::now());
+            }
+            return Err(problem.into());
+        }
     };
     let claims = of_session(&holder, now);
     let token = token::mint(&api.key, &claims).map_err(internal)?;
@@ -118,8 +128,35 @@ async fn sign_in(mut call: Call) -> Answer {
     Ok(response)
 }
 
+/// On whose behalf somebody signs in.
+async fn who(api: &Api, by: SignIn, now: Timestamp) -> Result<Arc<Claims>, Problem> {
+    match by {
+        SignIn::Token(text) => {
+            let claims = token::verify(&api.key, text.trim(), now)
+                .map_err(|error| unauthorized(&format!("the token is not taken: {error}")))?;
+            // Nor is a session that was ended a way into another one.
+            if api.ended.holds(&api.anchor, &claims).await? {
+                return Err(unauthorized("the token is not taken: its session was ended"));
+            }
+            Ok(Arc::new(claims))
+        }
+        SignIn::Code(code) => api
+            .sessions
+            .codes
+            .take(&code, crate::clock::now())
+            .ok_or_else(|| unauthorized("the code is not taken: it was used, or its time is over")),
+    }
+}
+
 async fn sign_out(call: Call) -> Answer {
     same_origin(&call.head.uri, &call.head.headers)?;
+    let api = &call.api;
+    if let Some(token) = cookie(call.headers(), &api.sessions.cookie)
+        && let Ok(claims) = token::verify(&api.key, token, crate::clock::wall())
+        && !api.ended.holds(&api.anchor, &claims).await?
+    {
+        api.ended.end(&api.anchor, &claims).await?;
+    }
     let mut response = Response::new(Body::empty());
     *response.status_mut() = StatusCode::NO_CONTENT;
     response.headers_mut().insert(header::SET_COOKIE, call.api.sessions.set_cookie("", 0)?);
@@ -144,7 +181,7 @@ fn of_session(holder: &Claims, now: Timestamp) -> Claims {
         tenant: holder.tenant.clone(),
         iat,
         exp: Some(holder.exp.map_or(exp, |end| end.min(exp))),
-        jti: format!("session-{}", secret()),
+        jti: format!("{SESSION}{}", secret()),
     }
 }
 

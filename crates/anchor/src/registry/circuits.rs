@@ -175,6 +175,14 @@ impl Registry {
         tripped
     }
 
+    /// Lanes whose trial nothing was heard of: no event will say that another one may follow.
+    pub(crate) fn unheard(&self, now: Instant) -> Vec<LaneId> {
+        let instances = self.instances.values().filter(|it| it.breaker.is_unheard(now));
+        let of_instances = instances.flat_map(|it| it.lanes.iter().copied());
+        let of_kind = |id: &LaneId| self.lanes.get(*id).is_some_and(|lane| lane.breaker.is_unheard(now));
+        of_instances.chain(self.lanes.ids().filter(of_kind)).collect()
+    }
+
     /// Whether nobody else takes the work of a lane.
     fn is_alone(&self, id: LaneId, slot: SlotId, now: Instant) -> bool {
         let slots = self.lanes.get(id).map(|lane| lane.slots.as_slice()).unwrap_or_default();

@@ -14,6 +14,7 @@ use crate::dispatch::inbound::Inbound;
 use crate::dispatch::lane::{LaneId, Lanes};
 use crate::health::{Bounds, Evidence, Liveness, Wrong};
 use crate::meter::{Recent, Tokens};
+use crate::usage::Meter;
 
 /// What is out somewhere.
 #[derive(Debug)]
@@ -91,6 +92,8 @@ pub(crate) struct Instance {
     pub(crate) flooding: Option<Tokens>,
     /// Its heartbeats are read as far as there are tokens.
     pub(crate) beats: Tokens,
+    /// What it says that it uses.
+    pub(crate) meter: Meter,
 }
 
 /// Garbage of so many messages in the last seconds is more than an accident: it counts as a failure, each second.
@@ -147,6 +150,7 @@ impl Instance {
             excess: Recent::default(),
             flooding: None,
             beats: Tokens::full(now, BEATS_BURST),
+            meter: Meter::default(),
         }
     }
 
@@ -191,6 +195,7 @@ impl Instance {
     pub(crate) fn beat(&mut self, heartbeat: Heartbeat, now: Instant, bounds: Bounds) {
         self.liveness.beat(now, heartbeat.state, bounds);
         let load = heartbeat.load;
+        self.meter.beat(&load, now);
         let before = self.heartbeat.as_ref().map_or(load.garbage, |before| before.load.garbage);
         self.unread.add(now, load.garbage.saturating_sub(before));
         // It does not forget results as fast as it makes them, or is stuck.

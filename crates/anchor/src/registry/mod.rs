@@ -24,6 +24,7 @@ use mmn_schema::vp::VantagePoint;
 use crate::dispatch::holding::Returned;
 use crate::dispatch::lane::{LaneId, Lanes, SlotId};
 use crate::health::{Bounds, Liveness};
+use crate::usage::Meter;
 use instance::{Instance, Pool};
 use kinds::Kinds;
 
@@ -63,6 +64,7 @@ pub(crate) struct Node {
     pub(crate) boot: BootId,
     pub(crate) info: NodeInfo,
     pub(crate) liveness: Liveness,
+    pub(crate) meter: Meter,
 }
 
 /// What an announcement changed.
@@ -180,6 +182,7 @@ impl Registry {
             name: announcement.instance.clone(),
             boot: announcement.boot,
             info,
+            meter: before.as_ref().map(|node| node.meter.clone()).unwrap_or_default(),
             liveness: before
                 .map_or_else(|| Liveness::announced(now), |node| node.liveness.announced_again(now)),
         });

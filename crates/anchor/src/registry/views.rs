@@ -36,6 +36,7 @@ impl Registry {
                     kinds: vp.kinds.clone(),
                     unavailable,
                     modules: vp.node.as_ref().map(|node| node.info.modules.clone()).unwrap_or_default(),
+                    usage: vp.node.as_ref().and_then(|node| node.meter.usage()),
                     last_seen_at: vp.seen_at,
                 }
             })
@@ -73,6 +74,7 @@ impl Registry {
                     credits: instance.credits,
                     out: instance.slot.holding.len() as u64,
                     heartbeat: instance.heartbeat.clone(),
+                    usage: instance.meter.usage(),
                     last_seen_at: instance.seen_at,
                 }
             })

@@ -10,11 +10,12 @@ pub(crate) mod record;
 pub(crate) mod room;
 pub(crate) mod write;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use async_nats::jetstream::stream::{DirectGetErrorKind, Stream};
 use bytes::Bytes;
-use mmn_schema::api::{Measurement, Rollup};
+use mmn_schema::api::Measurement;
 use mmn_schema::encoding::Encoding;
 use mmn_schema::id::MeasurementId;
 use mmn_schema::problem::Problem;
@@ -48,6 +49,18 @@ impl Store {
         found.map(|(seq, batch)| Ok(Kept { measurement: id, seq, batch: read(&batch)? })).transpose()
     }
 
+    /// The last kept message that is of a measurement alone; nothing where it shares all of its messages, as short ones do.
+    pub(crate) async fn last_kept(&self, id: MeasurementId) -> Result<Option<Kept>, Problem> {
+        let own = Subject::Log(Log::Res, id).on(&self.prefix);
+        match self.results.direct_get_last_for_subject(own).await {
+            Ok(message) => {
+                Ok(Some(Kept { measurement: id, seq: message.sequence, batch: read(&message.payload)? }))
+            }
+            Err(error) if error.kind() == DirectGetErrorKind::NotFound => Ok(None),
+            Err(error) => Err(problems::storage_away(error)),
+        }
+    }
+
     /// A measurement that is no longer in memory, if the viewer may see it.
     pub(crate) async fn closed_measurement(
         &self,
@@ -77,17 +90,26 @@ impl Store {
         Ok(measurement)
     }
 
-    /// The rollups of a measurement that are written.
-    pub(crate) async fn rollups(&self, id: MeasurementId) -> Result<Vec<Rollup>, Problem> {
-        let (mut all, mut from) = (Vec::new(), 1);
-        while let Some((seq, roll)) = self.next(&self.ledger, Log::Roll, id, from).await? {
-            all.extend(read::<Roll>(&roll)?.rollups);
+    /// The history of a measurement that ended, as it is written down; absent where there is none any more.
+    pub(crate) async fn history(&self, id: MeasurementId) -> Result<Option<Bytes>, Problem> {
+        let Some(done) = self.done(id).await? else { return Ok(None) };
+        if let Some(history) = done.own_history() {
+            return Ok(Some(history.clone()));
+        }
+        let subject = Subject::Log(Log::Roll, id).on(&self.prefix);
+        let (mut parts, mut from) = (BTreeMap::new(), 1);
+        while let Some((seq, roll)) = next_of(&self.ledger, &subject, from).await? {
+            let Roll { of, part, parts: all, bytes } = read(&roll)?;
+            if of == done.done_at.unix_ns() {
+                parts.insert(part, bytes);
+                if parts.len() == all {
+                    let bytes: Vec<&[u8]> = parts.values().map(|part| &**part.cbor()).collect();
+                    return Ok(Some(bytes.concat().into()));
+                }
+            }
             from = seq + 1;
         }
-        if let Some(done) = self.done(id).await? {
-            all.extend(done.rollups);
-        }
-        Ok(all)
+        Ok(None)
     }
 
     /// All results of measurements that share messages, of ids of one second, in order.

@@ -180,8 +180,8 @@ impl Done {
         put(to, &self.cancelled)?;
         put_text(to, "done_at");
         put(to, &self.done_at.unix_ns())?;
-        put_text(to, "rollups");
-        put(to, &self.rollups)
+        put_text(to, "history");
+        put(to, &self.history)
     }
 }
 
@@ -352,7 +352,7 @@ mod tests {
             ledger: mmn_schema::api::Ledger::default(),
             cancelled: true,
             done_at: at,
-            rollups: Vec::new(),
+            history: Body::null(),
         };
         for _ in 0..2 {
             let mut by_hand = Vec::new();

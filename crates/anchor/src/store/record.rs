@@ -1,15 +1,13 @@
 //! What is kept in JetStream, as CBOR. Only anchors read and write these messages.
 //!
 //! LEDGER holds [`Accept`] messages (inputs in groups of chunks; a group with chunks missing was never answered),
-//! one [`Done`] for each measurement that ended, and [`Roll`] messages. RES holds [`KeptBatch`] messages: a kept
+//! one [`Done`] for each measurement that ended, and [`Roll`] messages with the histories that are too large for it. RES holds [`KeptBatch`] messages: a kept
 //! batch is at once the results and the ledger's delta, and the acceptance where it is the whole of a measurement.
 
 use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
-use mmn_schema::api::{
-    Coverage, Cursor, Ledger, Measurement, MeasurementState, ResultRecord, Rollup, Visibility,
-};
+use mmn_schema::api::{Coverage, Cursor, Ledger, Measurement, MeasurementState, ResultRecord, Visibility};
 use mmn_schema::body::Body;
 use mmn_schema::dispatch::{Input, Record};
 use mmn_schema::id::{AnchorId, Epoch, InstanceId, KindName, MeasurementId, TaskId, Tenant, VpId};
@@ -104,9 +102,9 @@ pub(crate) struct Done {
     pub(crate) cancelled: bool,
     #[serde(with = "compact")]
     pub(crate) done_at: Timestamp,
-    /// The rollups of its last interval.
+    /// Its history as it is written down, where that is small; absent: in messages of its own.
     #[serde(default)]
-    pub(crate) rollups: Vec<Rollup>,
+    pub(crate) history: Body,
 }
 
 /// What is shared in memory is written as what it is.
@@ -148,12 +146,20 @@ mod shared_if_any {
     }
 }
 
-/// Rollups whose intervals are over.
+/// A part of the history of a measurement that ended.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Roll {
-    pub(crate) rollups: Vec<Rollup>,
-    /// The sequence in RES up to which this measurement's records are in its rollups so far.
-    pub(crate) through: u64,
+    /// When it ended, which tells one writing from another: an anchor that died may have begun one.
+    #[serde(default)]
+    pub(crate) of: i64,
+    /// Which part, from 0, and of how many.
+    #[serde(default)]
+    pub(crate) part: usize,
+    #[serde(default)]
+    pub(crate) parts: usize,
+    /// The bytes themselves.
+    #[serde(default)]
+    pub(crate) bytes: Body,
 }
 
 /// One message of RES.
@@ -340,7 +346,12 @@ impl Meta {
 impl Done {
     /// About how many bytes it takes in memory.
     pub(crate) fn weight(&self) -> usize {
-        1024 + self.meta.params.cbor().len() + self.meta.assignments.len() * 96 + self.rollups.len() * 512
+        1024 + self.meta.params.cbor().len() + self.meta.assignments.len() * 96 + self.history.cbor().len()
+    }
+
+    /// Its history, where that is with it.
+    pub(crate) fn own_history(&self) -> Option<&Bytes> {
+        Some(self.history.cbor()).filter(|_| self.history != Body::null())
     }
 
     /// The measurement as clients see it.

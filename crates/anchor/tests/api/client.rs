@@ -1,5 +1,7 @@
 //! A plain HTTP client: one connection a request, nothing hidden.
 
+use std::net::SocketAddr;
+
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
@@ -42,6 +44,7 @@ impl Answer {
 /// A request before it is sent. It has the network's token unless another `authorization` is set.
 pub(crate) struct Ask<'a> {
     network: &'a Network,
+    address: SocketAddr,
     method: Method,
     path: String,
     fields: Vec<(&'static str, String)>,
@@ -51,7 +54,7 @@ pub(crate) struct Ask<'a> {
 
 pub(crate) fn ask(network: &Network, method: Method, path: impl Into<String>) -> Ask<'_> {
     let (fields, body) = (Vec::new(), Bytes::new());
-    Ask { network, method, path: path.into(), fields, body, anonymous: false }
+    Ask { network, address: network.address, method, path: path.into(), fields, body, anonymous: false }
 }
 
 pub(crate) async fn get(network: &Network, path: impl Into<String>) -> Answer {
@@ -65,6 +68,12 @@ pub(crate) async fn post(network: &Network, path: impl Into<String>, body: &Valu
 impl Ask<'_> {
     pub(crate) fn field(mut self, name: &'static str, value: impl Into<String>) -> Self {
         self.fields.push((name, value.into()));
+        self
+    }
+
+    /// Of another anchor.
+    pub(crate) fn at(mut self, address: SocketAddr) -> Self {
+        self.address = address;
         self
     }
 
@@ -90,14 +99,14 @@ impl Ask<'_> {
 
     /// Sends it, and leaves the answer's body to be read.
     pub(crate) async fn open(self) -> Response<Incoming> {
-        let stream = TcpStream::connect(self.network.address).await.unwrap();
+        let stream = TcpStream::connect(self.address).await.unwrap();
         let (mut sender, connection) =
             hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.unwrap();
         tokio::spawn(connection);
         let mut request = Request::builder().method(self.method).uri(self.path);
         let has = |name: &str| self.fields.iter().any(|(field, _)| *field == name);
         if !has("host") {
-            request = request.header("host", self.network.address.to_string());
+            request = request.header("host", self.address.to_string());
         }
         if !self.anonymous && !has("authorization") {
             request = request.header("authorization", format!("Bearer {}", self.network.token));

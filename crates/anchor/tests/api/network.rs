@@ -25,7 +25,7 @@ use mmn_schema::outcome::{Outcome, Summary};
 use mmn_schema::subject::Subject;
 use mmn_schema::time::Timestamp;
 use tokio::sync::{oneshot, watch};
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 pub(crate) const VP: &str = "aaaaaaaaaaaaaaaa";
 
@@ -57,28 +57,23 @@ impl Network {
         let server = TestServer::start().await;
         let dir = server.anchor_dir("a1");
         let key = TokenKey::load_or_create(&dir.join("api.key")).unwrap();
-        let mut config = Config::default();
-        config.bus.urls = vec![server.url()];
-        config.bus.creds = dir;
-        config.results.max_bytes = 64 << 20;
-        config.ledger.max_bytes = 64 << 20;
-        config.api.listen = SocketAddr::from(([127, 0, 0, 1], 0));
-        change(&mut config);
-        let (ready, url) = oneshot::channel();
         let shutdown = CancellationToken::new();
-        // It has a runtime of its own, as in its own process.
-        let anchor = std::thread::spawn({
-            let shutdown = shutdown.clone();
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-            move || runtime.block_on(mmn_anchor::run(config, ready, shutdown)).unwrap()
-        });
-        let url = url.await.unwrap().url;
-        let address = url.split_once("://").unwrap().1.parse().unwrap();
+        let (address, anchor) = begin(&server, &shutdown, change).await;
         let gate = watch::Sender::new(true);
         let token = String::new();
         let mut network = Self { address, token, key, gate, shutdown, anchor: Some(anchor), server };
         network.token = network.token_of("default", None);
         network
+    }
+
+    /// Ends the anchor in order, and starts it again.
+    pub(crate) async fn restart(&mut self) {
+        self.shutdown.cancel();
+        let anchor = self.anchor.take().unwrap();
+        tokio::task::spawn_blocking(move || anchor.join()).await.unwrap().unwrap();
+        self.shutdown = CancellationToken::new();
+        let (address, anchor) = begin(&self.server, &self.shutdown, |_| {}).await;
+        (self.address, self.anchor) = (address, Some(anchor));
     }
 
     /// A token of a tenant.
@@ -91,6 +86,24 @@ impl Network {
             jti: format!("token-{tenant}"),
         };
         token::mint(&self.key, &claims).unwrap()
+    }
+
+    /// Another anchor of the network, which stands by: its API, for as long as what is given lives.
+    pub(crate) async fn second(&self) -> (SocketAddr, DropGuard) {
+        let mut config = Config::default();
+        config.bus.urls = vec![self.server.url()];
+        config.bus.creds = self.server.anchor_dir("a2");
+        config.api.token_key = Some(self.server.dir().join("anchor-a1/api.key"));
+        config.api.listen = SocketAddr::from(([127, 0, 0, 1], 0));
+        let (ready, url) = oneshot::channel();
+        let shutdown = self.shutdown.child_token();
+        let until = shutdown.clone();
+        std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(mmn_anchor::run(config, ready, until))
+        });
+        let url = url.await.unwrap().url;
+        (url.split_once("://").unwrap().1.parse().unwrap(), shutdown.drop_guard())
     }
 
     /// Lets the module answer, or hold its answers back.
@@ -130,6 +143,30 @@ impl Network {
     }
 }
 
+/// Starts the anchor.
+async fn begin(
+    server: &TestServer,
+    shutdown: &CancellationToken,
+    change: impl FnOnce(&mut Config),
+) -> (SocketAddr, JoinHandle<()>) {
+    let mut config = Config::default();
+    config.bus.urls = vec![server.url()];
+    config.bus.creds = server.dir().join("anchor-a1");
+    config.results.max_bytes = 64 << 20;
+    config.ledger.max_bytes = 64 << 20;
+    config.api.listen = SocketAddr::from(([127, 0, 0, 1], 0));
+    change(&mut config);
+    let (ready, url) = oneshot::channel();
+    // It has a runtime of its own, as in its own process.
+    let anchor = std::thread::spawn({
+        let shutdown = shutdown.clone();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        move || runtime.block_on(mmn_anchor::run(config, ready, shutdown)).unwrap()
+    });
+    let url = url.await.unwrap().url;
+    (url.split_once("://").unwrap().1.parse().unwrap(), anchor)
+}
+
 impl Drop for Network {
     fn drop(&mut self) {
         self.shutdown.cancel();
@@ -166,7 +203,7 @@ impl Echo {
                     sent_at: Timestamp::from_unix_ns(0),
                     interval_ms: 500,
                     state: InstanceState::Ready,
-                    load: Load::default(),
+                    load: Load { rss_bytes: Some(7_000_000), process: Some(7), ..Load::default() },
                     clock: None,
                 };
                 let payload = Encoding::Json.encode(&beat).unwrap();

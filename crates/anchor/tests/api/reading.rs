@@ -37,6 +37,31 @@ async fn pages_hold_each_record_once() {
 }
 
 #[tokio::test]
+async fn a_page_of_the_newest_ends_with_the_last() {
+    let network = Network::start().await;
+    let id = measure(&network, 3000, "?wait=30s").await;
+    let cursors = |page: &Value| -> Vec<String> {
+        page["items"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|item| item["cursor"].as_str().unwrap().to_owned())
+            .collect()
+    };
+    let of = |query: &str| format!("/api/v1/measurements/{id}/results{query}");
+    let all = cursors(&get(&network, of("?limit=10000")).await.json());
+    for last in [1, 7, 2999, 3000, 10_000] {
+        let page = get(&network, of(&format!("?last={last}"))).await.json();
+        assert_eq!(cursors(&page), all[all.len().saturating_sub(last)..]);
+        assert_eq!(page["next"], Value::Null);
+    }
+    for wrong in ["?last=0", "?last=10001", "?last=3&limit=2", "?last=3&format=ndjson"] {
+        let answer = get(&network, of(wrong)).await;
+        assert_eq!((answer.status.as_u16(), answer.json()["reason"].as_str()), (400, Some("bad-request")));
+    }
+}
+
+#[tokio::test]
 async fn a_page_never_waits() {
     let network = Network::start().await;
     network.open_gate(false);

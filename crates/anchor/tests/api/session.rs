@@ -5,6 +5,7 @@ use serde_json::json;
 
 use super::client::{Answer, ask, post};
 use super::network::Network;
+use super::socket::Socket;
 
 const SESSION: &str = "/api/v1/session";
 
@@ -64,6 +65,64 @@ async fn a_session_changes_nothing_for_other_origins() {
     // The WebSocket, too, wants the origin of a session.
     let stream = ask(&network, Method::GET, "/api/v1/stream").anonymous().field("cookie", &*cookie);
     assert_eq!(stream.field("upgrade", "websocket").send().await.reason(), "wrong-origin");
+}
+
+#[tokio::test]
+async fn a_session_that_was_ended_holds_nowhere() {
+    let network = Network::start().await;
+    let (second, _alive) = network.second().await;
+    let signed_in = sign_in(&network, &json!({ "token": network.token })).await;
+    let cookie = cookie(&signed_in);
+    let other = self::cookie(&sign_in(&network, &json!({ "token": network.token })).await);
+    let own = format!("http://{}", network.address);
+    let whoami = async |cookie: &str, address| {
+        let asked = ask(&network, Method::GET, "/api/v1/whoami").anonymous().at(address);
+        asked.field("cookie", cookie).send().await.status
+    };
+    assert_eq!(whoami(&cookie, network.address).await, StatusCode::OK);
+    let copy = cookie.replace(&format!("_{}=", network.address.port()), &format!("_{}=", second.port()));
+    let mut socket =
+        Socket::open_with(&network, &[("cookie", &cookie), ("origin", &own)]).await.expect("it is signed in");
+
+    // Nobody else's page signs anybody out.
+    let forced = ask(&network, Method::DELETE, SESSION).anonymous().field("cookie", &*cookie);
+    assert_eq!(forced.field("origin", "http://evil.example").send().await.reason(), "wrong-origin");
+    assert_eq!(whoami(&cookie, network.address).await, StatusCode::OK);
+
+    let out = ask(&network, Method::DELETE, SESSION).anonymous().field("cookie", &*cookie);
+    let out = out.field("origin", &*own).send().await;
+    assert_eq!(out.status, StatusCode::NO_CONTENT, "{out:?}");
+    assert_eq!(whoami(&cookie, network.address).await, StatusCode::UNAUTHORIZED);
+    assert_eq!(socket.farewell().await, "the session has ended");
+    // Nor does it as a bearer token, or as a way to another session.
+    let token = cookie.split_once('=').unwrap().1;
+    let bearer =
+        ask(&network, Method::GET, "/api/v1/whoami").field("authorization", format!("Bearer {token}"));
+    assert_eq!(bearer.send().await.status, StatusCode::UNAUTHORIZED);
+    assert_eq!(sign_in(&network, &json!({ "token": token })).await.reason(), "unauthorized");
+    // An anchor that has never heard of it looks it up.
+    assert_eq!(whoami(&copy, second).await, StatusCode::UNAUTHORIZED);
+    let copy = other.replace(&format!("_{}=", network.address.port()), &format!("_{}=", second.port()));
+    assert_eq!(whoami(&copy, second).await, StatusCode::OK, "others go on");
+    assert_eq!(whoami(&other, network.address).await, StatusCode::OK);
+    // Whoever has no session is signed out already.
+    let out = ask(&network, Method::DELETE, SESSION).anonymous().send().await;
+    assert_eq!(out.status, StatusCode::NO_CONTENT);
+}
+
+#[tokio::test]
+async fn whoever_guesses_has_to_wait() {
+    let network = Network::start_bare(|_| {}).await;
+    for number in 0..5 {
+        let guess = sign_in(&network, &json!({ "code": format!("guess-{number}") })).await;
+        assert_eq!(guess.reason(), "unauthorized");
+    }
+    let right = sign_in(&network, &json!({ "token": network.token })).await;
+    assert_eq!((right.status, &*right.reason()), (StatusCode::TOO_MANY_REQUESTS, "rate-limited"));
+    assert!(
+        right.header("retry-after").parse::<u64>().is_ok_and(|seconds| (1..=13).contains(&seconds)),
+        "{right:?}"
+    );
 }
 
 #[tokio::test]

@@ -14,7 +14,7 @@ use tokio_tungstenite::tungstenite::{Error, Message};
 
 use super::network::Network;
 
-struct Socket(WebSocketStream<TcpStream>);
+pub(crate) struct Socket(WebSocketStream<TcpStream>);
 
 impl Socket {
     async fn open(network: &Network) -> Self {
@@ -22,7 +22,7 @@ impl Socket {
         Self::open_with(network, &[("authorization", &authorization)]).await.unwrap()
     }
 
-    async fn open_with(network: &Network, fields: &[(&'static str, &str)]) -> Result<Self, Error> {
+    pub(crate) async fn open_with(network: &Network, fields: &[(&'static str, &str)]) -> Result<Self, Error> {
         Self::open_on(TcpStream::connect(network.address).await.unwrap(), network, fields).await
     }
 
@@ -37,6 +37,17 @@ impl Socket {
             request.headers_mut().insert(*name, value.parse().unwrap());
         }
         tokio_tungstenite::client_async(request, stream).await.map(|(socket, _)| Self(socket))
+    }
+
+    /// What the anchor says when it closes.
+    pub(crate) async fn farewell(&mut self) -> String {
+        loop {
+            match self.0.next().await.unwrap().unwrap() {
+                Message::Close(Some(frame)) => return frame.reason.to_string(),
+                Message::Close(None) => return String::new(),
+                _ => {}
+            }
+        }
     }
 
     async fn say(&mut self, message: &FromClient) {
@@ -371,9 +382,12 @@ async fn a_message_that_is_too_long_ends_the_connection() {
 async fn events_are_told_within_their_credits() {
     let network = Network::start().await;
     let (mut poor, mut rich) = (Socket::open(&network).await, Socket::open(&network).await);
-    poor.say(&FromClient::Events { id: 1, credits: 1 }).await;
-    rich.say(&FromClient::Events { id: 1, credits: 1000 }).await;
-    // Both listen, before anything happens.
+    poor.say(&FromClient::Events { id: 1, credits: 1, but_measurements: false }).await;
+    rich.say(&FromClient::Events { id: 1, credits: 1000, but_measurements: false }).await;
+    let mut quiet = Socket::open(&network).await;
+    quiet.say(&FromClient::Events { id: 1, credits: 1000, but_measurements: true }).await;
+    // All listen, before anything happens.
+    quiet.events_until_answered().await;
     let mut told = poor.events_until_answered().await;
     rich.events_until_answered().await;
     rich.measure_to_its_end(2).await;
@@ -383,6 +397,7 @@ async fn events_are_told_within_their_credits() {
     let mut told = poor.events_until_answered().await;
     rich.measure_to_its_end(3).await;
     told.extend(poor.events_until_answered().await);
+    assert!(quiet.events_until_answered().await.is_empty(), "it asked for none of measurements");
     assert!(told[0] > 0, "the end of the first one was left out: {told:?}");
     assert!(told[1..].iter().all(|&dropped| dropped == 0), "{told:?}");
 }
@@ -401,7 +416,7 @@ async fn it_opens_to_its_own_pages_and_to_those_who_may() {
 
     let own = format!("http://{}", network.address);
     let mut anybody = Socket::open_with(&network, &[("origin", &own)]).await.unwrap();
-    anybody.say(&FromClient::Events { id: 1, credits: 1 }).await;
+    anybody.say(&FromClient::Events { id: 1, credits: 1, but_measurements: false }).await;
     match anybody.hear().await {
         FromAnchor::Problem { id: Some(1), problem } => assert_eq!(problem.status, 401),
         other => panic!("{other:?}"),

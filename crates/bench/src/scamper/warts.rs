@@ -69,7 +69,7 @@ fn copy(file: &mut File) -> anyhow::Result<f64> {
     Ok(took)
 }
 
-fn write(file: &File, pings: u32) -> anyhow::Result<()> {
+pub(super) fn write(file: &File, pings: u32) -> anyhow::Result<()> {
     let mut writer = Writer::new(BufWriter::with_capacity(1 << 20, file));
     let about = AboutList { monitor: Some(Text::from("bench")), ..AboutList::default() };
     let list = writer.list(1, &Text::from("default"), &about)?;

@@ -89,6 +89,11 @@ impl Server {
         self.monitoring.as_deref()
     }
 
+    /// Where it writes its process id.
+    pub fn pid_file(&self) -> PathBuf {
+        self.options.pid_file()
+    }
+
     /// Its process id; another after a restart.
     pub fn pid(&self) -> u32 {
         self.child.pid()

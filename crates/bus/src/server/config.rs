@@ -31,6 +31,7 @@ pub(super) fn generate(options: &ServerOptions, port: Option<u16>, ports_dir: &P
         "host": options.host,
         "port": port.map_or(-1, i32::from),
         "ports_file_dir": ports_dir,
+        "pid_file": options.pid_file(),
         "log_file": options.data_dir.join(LOG),
         "logfile_size_limit": 16 * 1024 * 1024,
         "logfile_max_num": 3,

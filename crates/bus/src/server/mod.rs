@@ -85,4 +85,9 @@ impl ServerOptions {
             monitoring: false,
         }
     }
+
+    /// Where the server writes its process id.
+    pub fn pid_file(&self) -> PathBuf {
+        self.data_dir.join("nats-server.pid")
+    }
 }

@@ -21,6 +21,12 @@ pub(crate) struct Args {
     /// A TOML file; flags win over it
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
+    /// Show anybody how the network is doing, without names, and which measurements are public
+    #[arg(long)]
+    public: bool,
+    /// A file with the process id of the server, on this machine
+    #[arg(long, value_name = "FILE", hide = true)]
+    nats_pid_file: Option<PathBuf>,
     #[command(flatten)]
     role: RoleArgs,
     #[command(flatten)]
@@ -78,6 +84,10 @@ fn configure(config: &mut Config, args: &Args) {
         if flag.is_some() {
             setting.clone_from(flag);
         }
+    }
+    config.api.public_page |= args.public;
+    if args.nats_pid_file.is_some() {
+        config.bus.pid_file.clone_from(&args.nats_pid_file);
     }
     if let Some(listen) = args.listen {
         config.api.listen = listen;

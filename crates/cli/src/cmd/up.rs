@@ -38,6 +38,9 @@ pub(crate) struct Args {
     /// A TOML file for the anchor
     #[arg(long, value_name = "FILE", value_parser = absolute())]
     pub(crate) anchor_config: Option<PathBuf>,
+    /// Show anybody how the network is doing, without names, and which measurements are public
+    #[arg(long)]
+    pub(crate) public: bool,
     /// Where the supervisor's log goes [default: log/up.log in the data directory]
     #[arg(long, value_name = "FILE")]
     log: Option<PathBuf>,

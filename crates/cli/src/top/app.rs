@@ -23,7 +23,7 @@ use crate::style::{Style, Tone};
 use crate::table::Cell;
 
 /// Below this width the tabs have short names.
-const NARROW: usize = 72;
+const NARROW: usize = 76;
 
 /// The whole of it.
 #[derive(Debug)]
@@ -57,7 +57,7 @@ enum Tab {
 
 const TABS: [(Tab, &str, &str); 4] = [
     (Tab::Overview, "Overview", "Net"),
-    (Tab::Vps, "Vantage points", "VPs"),
+    (Tab::Vps, "VPs", "VPs"),
     (Tab::Modules, "Modules", "Mods"),
     (Tab::Measurements, "Measurements", "Msms"),
 ];
@@ -312,28 +312,32 @@ impl App {
         cursor
     }
 
-    fn head(&mut self, pane: &mut Pane<'_>) {
-        let narrow = pane.width() < NARROW;
+    fn head(&mut self, screen: &mut Pane<'_>) {
+        let narrow = screen.width() < NARROW;
         let (behind, complete) = match self.opened.last() {
             Some(Opened::Measurement(page)) => (page.is_behind(), page.is_complete()),
             _ => (false, false),
         };
-        let link = marks::link(&self.link, behind, complete, self.now);
+        // How long it has been cut off is said where there is room for it.
+        let now = (!narrow).then_some(self.now);
+        let link = marks::link(&self.link, behind, complete, now);
         let clock = if narrow { String::new() } else { format!("  {} UTC", marks::time_of_day(self.now)) };
         let right = link.text.chars().count() + clock.len();
-        let mut line = Vec::new();
+        let mut tabs = Vec::new();
         if !narrow {
-            line.push(Cell::new("mmn  ").tone(Tone::Head));
+            tabs.push(Cell::new("mmn  ").tone(Tone::Head));
         }
         for (at, (tab, long, short)) in TABS.iter().enumerate() {
             let name = if narrow { short } else { long };
             let tone = if *tab == self.tab { Tone::Head } else { Tone::Faint };
             let (before, after) = if *tab == self.tab { ("[", "]") } else { (" ", " ") };
-            line.push(Cell::new(format!("{before}{} {name}{after}", at + 1)).tone(tone));
+            let gap = if narrow { "" } else { " " };
+            tabs.push(Cell::new(format!("{before}{}{gap}{name}{after}", at + 1)).tone(tone));
         }
-        let width = pane.width();
-        pane.part(0, 0, width.saturating_sub(right + 1), 1).line(0, &line);
-        pane.part(width.saturating_sub(right), 0, right, 1)
+        let width = screen.width();
+        screen.part(0, 0, width.saturating_sub(right + 1), 1).line(0, &tabs);
+        screen
+            .part(width.saturating_sub(right), 0, right, 1)
             .line(0, &[link, Cell::new(clock).tone(Tone::Faint)]);
     }
 

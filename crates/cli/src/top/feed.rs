@@ -248,10 +248,14 @@ impl Line<'_> {
                 subscription.is_over = true;
                 Some(News::Complete(of, ledger))
             }
-            (FromAnchor::Problem { id: Some(id), problem }, Some(of)) if is_its(id) => {
+            (FromAnchor::Problem { id: Some(id), problem }, Some(of))
+                if is_its(id) && !subscription.is_over =>
+            {
                 subscription.is_over = true;
                 Some(News::Unfollowed(of, problem.to_string()))
             }
+            // Credits for a subscription that had just ended met nobody.
+            (FromAnchor::Problem { id: Some(id), .. }, _) if id != EVENTS => None,
             (FromAnchor::Problem { problem, .. }, _) => Some(News::Failed(problem.to_string())),
             _ => None,
         })
@@ -263,7 +267,7 @@ impl Line<'_> {
             let credits = std::mem::take(&mut self.used);
             self.conversation.say(&FromClient::Credit { id: EVENTS, credits })?;
         }
-        if self.subscription.used > 0 && !self.subscription.is_over {
+        if self.subscription.used >= CREDITS / 2 && !self.subscription.is_over {
             let (id, credits) = (self.subscription.id, std::mem::take(&mut self.subscription.used));
             self.conversation.say(&FromClient::Credit { id, credits })?;
         }

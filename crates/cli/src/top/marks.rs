@@ -44,16 +44,16 @@ pub(super) fn health(health: Health) -> Cell {
 }
 
 /// How many there are of each health, those that there are.
-pub(super) fn healths(counts: &BTreeMap<String, u64>) -> Vec<Cell> {
-    let mut cells = Vec::new();
+pub(super) fn healths(counts: &BTreeMap<String, u64>) -> Vec<Vec<Cell>> {
+    let mut groups = Vec::new();
     for health in HEALTHS {
         let word = modules::health(health);
         if let Some(count) = counts.get(&word.text).filter(|count| **count > 0) {
-            cells.push(Cell::new(format!("{} ", shape(health))).tone(word.tone));
-            cells.push(Cell::new(format!("{} {}  ", grouped(*count), word.text)));
+            let sign = Cell::new(format!("{} ", shape(health))).tone(word.tone);
+            groups.push(vec![sign, Cell::new(format!("{} {}  ", grouped(*count), word.text))]);
         }
     }
-    cells
+    groups
 }
 
 /// How bad a health is, from 0. One that stopped of its own will is no worse than one that works.
@@ -74,10 +74,13 @@ pub(super) fn state(state: MeasurementState) -> Cell {
 }
 
 /// How what is shown hears of news.
-pub(super) fn link(link: &Link, behind: bool, complete: bool, now: Timestamp) -> Cell {
+pub(super) fn link(link: &Link, behind: bool, complete: bool, now: Option<Timestamp>) -> Cell {
     match link {
         Link::Connecting => Cell::new("○ connecting").tone(Tone::Warn),
-        Link::CutOff(since) => Cell::new(format!("✕ cut off {}", ago(*since, now))).tone(Tone::Bad),
+        Link::CutOff(since) => {
+            let ago = now.map_or_else(String::new, |now| format!(" {}", ago(*since, now)));
+            Cell::new(format!("✕ cut off{ago}")).tone(Tone::Bad)
+        }
         Link::Live if complete => Cell::new("■ complete").tone(Tone::Good),
         Link::Live if behind => Cell::new("▲ behind").tone(Tone::Warn),
         Link::Live => Cell::new("● live").tone(Tone::Good),

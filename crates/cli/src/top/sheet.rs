@@ -77,6 +77,26 @@ pub(super) fn wrap(line: &[Cell], width: usize) -> Vec<Vec<Cell>> {
     lines
 }
 
+/// Groups of pieces one behind the other after `first`, in as many lines as they need; none is torn.
+pub(super) fn flow(first: Vec<Cell>, groups: Vec<Vec<Cell>>, width: usize) -> Vec<Vec<Cell>> {
+    let wide = |line: &[Cell]| line.iter().map(|piece| piece.text.width()).sum::<usize>();
+    let indent = wide(&first);
+    let mut lines = vec![first];
+    let mut used = indent;
+    for group in groups {
+        let blanks = group.last().map_or(0, |last| last.text.len() - last.text.trim_end_matches(' ').len());
+        if used > indent && used + wide(&group) - blanks > width {
+            lines.push(vec![Cell::new(" ".repeat(indent))]);
+            used = indent;
+        }
+        used += wide(&group);
+        if let Some(line) = lines.last_mut() {
+            line.extend(group);
+        }
+    }
+    lines
+}
+
 /// Leaves of a text what fits, but one character at least, and gives the rest.
 fn cut_at(text: &mut String, room: usize) -> String {
     let mut used = 0;
@@ -95,6 +115,16 @@ mod tests {
     fn wrapped(text: &str, width: usize) -> Vec<String> {
         let lines = wrap(&[Cell::new(text)], width);
         lines.iter().map(|line| line.iter().map(|piece| piece.text.as_str()).collect()).collect()
+    }
+
+    #[test]
+    fn groups_are_not_torn() {
+        let groups = || ["a b  ", "c d  ", "e f  "].map(|text| vec![Cell::new(text)]).to_vec();
+        let lines = flow(vec![Cell::new("x: ")], groups(), 12);
+        let lines: Vec<_> =
+            lines.iter().map(|line| line.iter().map(|one| &*one.text).collect::<String>()).collect();
+        assert_eq!(lines, ["x: a b  c d  ", "   e f  "]);
+        assert_eq!(flow(Vec::new(), groups(), 0).len(), 3);
     }
 
     #[test]

@@ -50,7 +50,7 @@ fn metrics(ok: u64, pending: u64) -> News {
 }
 
 fn event(kind: &str, text: &str, seconds: i64) -> News {
-    let event = json!({ "at": NOW_S * 1_000_000_000 + seconds * 1_000_000_000, "type": kind, "text": text });
+    let event = json!({ "at": at(seconds), "type": kind, "text": text });
     News::Event(serde_json::from_value(event).unwrap(), 0)
 }
 
@@ -315,7 +315,7 @@ fn it_says_when_it_is_behind_cut_off_or_complete() {
     press(&mut app, "\u{1b}");
     app.news(News::Records(first(), vec![record(9, true)]));
     press(&mut app, "1");
-    let text = shown(&mut app, 110, 24);
+    let text = shown(&mut app, 150, 24);
     assert!(text.contains("cut off from the API") && text.contains("was not told"), "{text}");
 }
 

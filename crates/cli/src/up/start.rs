@@ -85,6 +85,9 @@ async fn network(args: &Args, dir: &DataDir, lab: Option<&World>) -> Result<Netw
     keys::client_token(dir, &anchor_creds)?;
 
     let mut anchor = anchor_role(args, dir, &nats_url, &anchor_creds);
+    if let Some(server) = &nats {
+        push(&mut anchor.args, "--nats-pid-file", server.pid_file());
+    }
     let (running, ready) = anchor.start().await.map_err(|error| start_failure(&error, args))?;
     let url = ready.url.ok_or_else(|| Failure::new("the anchor did not say where it listens"))?;
     // Started again, it listens where its clients know it.
@@ -175,6 +178,9 @@ fn anchor_role(args: &Args, dir: &DataDir, nats_url: &str, creds: &Path) -> Role
     }
     if let Some(config) = absolute(args.anchor_config.as_deref()) {
         push(&mut role_args, "--config", config);
+    }
+    if args.public {
+        role_args.push("--public".into());
     }
     Role { name: "anchor", args: role_args, unprivileged: true, log: dir.log("anchor") }
 }

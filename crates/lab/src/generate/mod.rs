@@ -61,6 +61,9 @@ pub fn generate(name: &str, table: &str) -> Result<String, GenerateError> {
     world.head(name);
     world.network()?;
     world.services();
+    if !table.beside.is_empty() {
+        world.line(&format!("\n{}", table.beside.to_string().trim_end()));
+    }
     Ok(world.text)
 }
 
@@ -74,6 +77,9 @@ struct Table {
     city: BTreeMap<String, City>,
     transit: Vec<Transit>,
     cable: Vec<Cable>,
+    /// What stands in the plan as it is, beside what is made: places for what a script is to find.
+    #[serde(default)]
+    beside: toml::Table,
 }
 
 #[derive(Debug, Deserialize)]

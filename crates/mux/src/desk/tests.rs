@@ -9,7 +9,10 @@ use mmn_schema::id::TaskId;
 use mmn_schema::outcome::{Outcome, Reason, Summary, code};
 use mmn_schema::problem::Problem;
 use mmn_schema::time::Timestamp;
+use mmn_schema::vp::PolicySummary;
 use mmn_translate::request::Allowed;
+
+use crate::pace::Limits;
 
 use super::*;
 
@@ -21,6 +24,7 @@ fn place(number: u32, name: &str) -> Arc<Place> {
         name: name.into(),
         kinds: ["ping", "trace"].map(str::to_owned).into(),
         allowed: Allowed::default(),
+        limits: None,
         simulated: false,
         told: Vp::new(number).with(Attribute::Name, name),
     })
@@ -201,21 +205,60 @@ fn commands_that_follow_each_other_are_one_measurement() {
 fn commands_gather_while_others_like_them_are_on_their_way() {
     let mut pair = Pair::new(&[(1, "a")]);
     let channel = pair.open(1);
-    for _ in 0..5 {
+    for _ in 0..4 {
         pair.ask(channel, &["ping -c 1 192.0.2.1"]);
     }
-    assert_eq!(pair.measured(), [(1, 1), (2, 1)]);
+    assert_eq!(pair.measured(), [(1, 1), (2, 1), (3, 1), (4, 1)]);
+    pair.words();
+    // As many as are on their way, and one: more are asked for meanwhile.
+    for id in 5..9 {
+        pair.ask(channel, &["ping -c 1 192.0.2.1"]);
+        assert_eq!(pair.measured(), []);
+        assert_eq!(pair.words(), [format!("ok {id}"), "more".into()]);
+    }
+    pair.ask(channel, &["ping -c 1 192.0.2.1"]);
+    assert_eq!(pair.measured(), [(5, 5)]);
+    pair.ask(channel, &["ping -c 1 192.0.2.1", "ping -c 1 192.0.2.2"]);
+    for id in [1, 2, 3, 4] {
+        assert_eq!(pair.measured(), []);
+        let answer = accepted(id);
+        pair.hear(answer);
+    }
+    // Nor do they wait when the others are accepted.
+    assert_eq!(pair.measured(), []);
+    let answer = accepted(5);
+    pair.hear(answer);
+    assert_eq!(pair.measured(), [(6, 2)]);
+    // Another kind of command waits for none of them.
+    pair.ask(channel, &["ping -c 2 192.0.2.1"]);
+    assert_eq!(pair.measured(), [(7, 1)]);
+}
+
+#[test]
+fn what_the_limits_of_a_site_hold_back_waits_and_is_asked_for_later() {
+    let mut pair = Pair::new(&[(1, "a")]);
+    let limits = PolicySummary {
+        max_pps: 1_000,
+        max_bps: 10_000_000,
+        max_pps_per_target: 2,
+        allow: Vec::new(),
+        deny: Vec::new(),
+        deny_kinds: Vec::new(),
+        allow_packet_sockets: false,
+    };
+    let limited = Place { limits: Some(Limits::of(&limits)), ..Place::clone(&place(1, "a")) };
+    pair.desk.roster(Arc::new([(1, Arc::new(limited))].into()));
+    let channel = pair.open(1);
+    pair.ask(channel, &["ping -c 1 192.0.2.1"; 14]);
+    assert_eq!(pair.measured(), [(1, 10)], "what leaves within five seconds");
     let answer = accepted(1);
     pair.hear(answer);
-    assert_eq!(pair.measured(), [(3, 3)]);
-    // Another kind of command waits for none of them.
-    pair.ask(channel, &["ping -c 1 192.0.2.1"]);
     assert_eq!(pair.measured(), []);
-    let answer = accepted(2);
-    pair.hear(answer);
-    assert_eq!(pair.measured(), [(4, 1)]);
-    pair.ask(channel, &["ping -c 2 192.0.2.1"]);
-    assert_eq!(pair.measured(), [(5, 1)]);
+    pair.hear(results(1, &[0, 1, 2], Outcome::Ok));
+    assert_eq!(pair.measured(), [(2, 3)]);
+    pair.ask(channel, &["halt 14"]);
+    pair.hear(results(1, &[3], Outcome::Ok));
+    assert_eq!(pair.measured(), []);
 }
 
 #[test]

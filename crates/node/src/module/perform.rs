@@ -69,6 +69,15 @@ pub(super) fn too_late() -> Ended {
     Ended::without(Outcome::Lost, reason)
 }
 
+/// The same, where it waited for the limits of its site.
+pub(super) fn held_too_long() -> Ended {
+    let reason = Reason::with(
+        code::DEADLINE,
+        "the deadline passed while the limits of the site held its packets back",
+    );
+    Ended::without(Outcome::Lost, reason)
+}
+
 /// The end that comes of a result.
 pub(super) fn ended(result: Result<Measured<Body>, Failure>) -> Ended {
     match result {

@@ -170,11 +170,19 @@ impl Driver {
         self.handle.shared.lock().take_ended()
     }
 
-    /// Stops the machines of these owners; nothing more is heard of them.
-    pub fn forget_for(&self, which: impl Fn(u64) -> bool) {
+    /// Stops the machines of these owners; nothing more is heard of them. Says whose the site's limits held back.
+    pub fn forget_for(&self, which: impl Fn(u64) -> bool) -> Vec<u64> {
         // A machine may do anything when it is dropped: not under the lock.
         let jobs = self.handle.shared.lock().forget_for(which);
-        drop(jobs);
+        jobs.iter().filter_map(job::Job::held_of).collect()
+    }
+
+    /// Stops the machines of these owners, and gives back what they have found.
+    pub fn stop_for(&self, which: impl Fn(u64) -> bool) -> Vec<(u64, Done)> {
+        // A machine may do anything when it is dropped: not under the lock.
+        let (done, dropped) = self.handle.shared.lock().stop_for(which);
+        drop(dropped);
+        done
     }
 
     /// Runs a machine to its end and gives it back. Dropping the future stops the machine.

@@ -507,7 +507,9 @@ impl Node {
             return;
         }
         self.heartbeats += 1;
-        let vitals = host::vitals();
+        // What is elsewhere has other interfaces than this host.
+        let interfaces = if self.shared.config.elsewhere.is_none() { host::interface_bytes() } else { None };
+        let (interface_received_bytes, interface_sent_bytes) = interfaces.unzip();
         let heartbeat = Heartbeat {
             boot: self.boot,
             seq: self.heartbeats,
@@ -517,9 +519,10 @@ impl Node {
             load: Load {
                 running: self.modules.running(),
                 garbage: self.garbage,
-                rss_bytes: vitals.rss_bytes,
-                cpu_ns: vitals.cpu_ns,
-                ..Load::default()
+                interface_received_bytes,
+                interface_sent_bytes,
+                probe_sent_bytes: Some(self.shared.page.counters().bytes),
+                ..host::load(self.shared.bus.client())
             },
             clock: clock::state(),
         };

@@ -25,8 +25,8 @@ command! {
     't' qtype: Option<HostType> = OneOf,
     /// The user's number.
     'U' user_id: Option<u32> = user_id(),
-    /// How long an answer is waited for (5 s).
-    'W' wait: Option<Duration> = seconds("timeout", 1_000, 5_000).steps(1),
+    /// How long an answer is waited for (5 s). scamper itself takes a second at least.
+    'W' wait: Option<Duration> = seconds("timeout", 1, 5_000).steps(1),
 }
 
 words! {

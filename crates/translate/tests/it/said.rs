@@ -288,6 +288,38 @@ fn a_request_in_warts() {
 }
 
 #[test]
+fn a_rejected_client_hello_in_warts() {
+    let body = json!({
+        "url": "https://a.example/", "total_ns": 30_000_000, "redirects": 0, "hops": [],
+        "ech_rejected": {
+            "url": "https://a.example/", "address": "192.0.2.80", "family": "ipv4", "port": 443,
+            "started_at": "2026-11-22T00:00:00Z", "connect_ns": 9_000_000, "tls_ns": 20_000_000,
+            "ech_status": "rejected", "ech_outer_name": "front.example", "verified": true, "certificates": [],
+            "ech_retry_configs": "AQI",
+        },
+    });
+    let record = record("http", &json!({ "body": body, "input": "https://a.example/" }));
+    let asked = asked("http", &json!({ "ech_config_list": "AAEC" }));
+    let records = warts::records(&asked, &record).unwrap();
+    let [Record::Http(http)] = records.as_slice() else { panic!("{records:?}") };
+    assert_eq!((http.stop, http.ech_status, http.dport), (Some(4), Some(11), Some(443)));
+    assert_eq!(http.ech_outer_sni.as_ref().unwrap().to_str(), "front.example");
+    let parts: Vec<_> = http.parts.iter().map(|part| (part.kind, part.data.0.as_slice())).collect();
+    assert_eq!(parts, [(1, &[0, 1, 2][..]), (2, &[1, 2])]);
+}
+
+#[test]
+fn what_is_called_off_has_what_it_found() {
+    let mut body = ping();
+    body["end"] = json!("cancelled");
+    let called_off = json!({ "body": body, "outcome": "cancelled", "reason": { "code": "by-client" } });
+    let records = warts::records(&asked("ping", &json!({})), &record("ping", &called_off)).unwrap();
+    let [Record::Ping(ping)] = records.as_slice() else { panic!("{records:?}") };
+    assert_eq!(ping.stop_reason, Some(3));
+    assert!(!ping.replies.is_empty());
+}
+
+#[test]
 fn datagrams_in_warts() {
     let body = json!({
         "target": "192.0.2.9", "address": "192.0.2.9", "family": "ipv4", "port": 7, "source": "198.51.100.1",

@@ -9,6 +9,7 @@ mod host;
 mod object;
 mod ping;
 mod probes;
+mod tbit;
 mod trace;
 mod tracelb;
 
@@ -46,9 +47,8 @@ pub fn value(record: &Record, tables: &Tables) -> Option<Value> {
         Record::Neighbourdisc(found) => probes::neighbourdisc(found, tables),
         Record::Udpprobe(probe) => probes::udpprobe(probe, tables),
         Record::Owamp(owamp) => probes::owamp(owamp, tables),
-        Record::Tbit(_) | Record::Sting(_) | Record::Sniff(_) | Record::Http(_) | Record::Unknown(_) => {
-            fields(record)
-        }
+        Record::Tbit(tbit) => tbit::value(tbit, tables),
+        Record::Sting(_) | Record::Sniff(_) | Record::Http(_) | Record::Unknown(_) => fields(record),
     })
 }
 

@@ -9,6 +9,9 @@ use crate::reader::Tables;
 use crate::records::ping::{Ping, Reply};
 use crate::values::{Address, hex};
 
+/// The flag of a reply whose traffic class is known.
+const REPLY_TOS: u8 = 0x20;
+
 pub(super) fn value(ping: &Ping, tables: &Tables) -> Value {
     let mut object = Object::new("ping");
     let method = Method(ping.probe_method.unwrap_or(0));
@@ -53,6 +56,8 @@ pub(super) fn value(ping: &Ping, tables: &Tables) -> Value {
         "responses",
         ping.replies.iter().map(|reply| response(ping, method, flags, reply)).collect::<Vec<_>>(),
     );
+    // A file holds no probe without a reply.
+    object.set("no_responses", Vec::<Value>::new());
     object.set("statistics", statistics(ping, method));
     object.done()
 }
@@ -121,7 +126,9 @@ fn response(ping: &Ping, method: Method, flags: u32, reply: &Reply) -> Value {
     }
     object.put("probe_ipid", reply.probe_ipid);
     object.put("reply_ipid", reply.reply_ipid.map(u32::from).or(reply.reply_ipid32));
-    object.put("reply_tos", reply.reply_iptos);
+    if reply.flags.unwrap_or(0) & REPLY_TOS != 0 {
+        object.set("reply_tos", reply.reply_iptos.unwrap_or(0));
+    }
     if is_icmp(reply) {
         let icmp = reply.icmp.unwrap_or_default();
         object.set("icmp_type", icmp.kind);

@@ -74,7 +74,14 @@ fn hop_value(trace: &Trace, flags: u32, hop: &Hop) -> Value {
     object.set("rtt", ms(hop.rtt.unwrap_or_default().0.into()));
     object.set("reply_ttl", hop.reply_ttl.unwrap_or(0));
     object.set("reply_tos", hop.reply_iptos.unwrap_or(0));
-    object.flags("flags", u32::from(of) & 7, names::TRACE_REPLY_FLAGS);
+    // Those of the link come first there.
+    let stamps: Vec<_> = [1, 2, 0]
+        .into_iter()
+        .flat_map(|bit| names::of_bits(u32::from(of) & 1 << bit, names::TRACE_REPLY_FLAGS))
+        .collect();
+    if !stamps.is_empty() {
+        object.set("flags", stamps);
+    }
     if flags & RXERR == 0 {
         object.set("reply_ipid", hop.reply_ipid.unwrap_or(0));
         object.set("reply_size", hop.reply_size.unwrap_or(0));
@@ -104,6 +111,8 @@ fn pmtud_value(trace: &Trace, flags: u32, pmtud: &Pmtud) -> Value {
     object.set("if_mtu", interface);
     object.set("out_mtu", pmtud.outmtu.filter(|mtu| *mtu != 0).unwrap_or(interface));
     object.set("path_mtu", pmtud.pmtu.unwrap_or(0));
+    let probe = |hop: &Hop| (hop.probe_ttl, hop.probe_id, hop.probe_size, hop.tx);
+    object.set("probec", pmtud.hops.chunk_by(|one, next| probe(one) == probe(next)).count());
     object.set("notec", pmtud.notes.len());
     let note = |note: &crate::records::trace::PmtudNote| {
         let mut object = Object::plain();

@@ -161,6 +161,8 @@ class AsyncMeasurement(Started, Generic[R]):
             async for result in self:
                 collected.append(result)
 
+        # The time counts from its acceptance on.
+        await self._begun()
         try:
             await asyncio.wait_for(collect(), timeout)
         except asyncio.TimeoutError:

@@ -174,7 +174,7 @@ impl Session {
                 self.check_free(id)?;
                 self.subscribe(id, form, measurement, after, credits);
             }
-            FromClient::Events { id, credits } => {
+            FromClient::Events { id, credits, but_measurements } => {
                 self.caller.tenant()?;
                 self.check_free(id)?;
                 let watch = Watch { form, credits: credits.into(), dropped: 0 };
@@ -182,7 +182,10 @@ impl Session {
                 // Each wait is registered anew; the first one holds the place.
                 drop(registration);
                 self.subscribed.insert(id, Subscribed::Events(watch, abort));
-                self.watch(id, self.anchor.events());
+                let anchor = &self.anchor;
+                let events =
+                    if but_measurements { anchor.events_but_measurements() } else { anchor.events() };
+                self.watch(id, events);
             }
             FromClient::Credit { id, credits } => self.credit(id, credits)?,
             FromClient::Unsubscribe { id } => match self.subscribed.remove(&id) {

@@ -11,7 +11,7 @@ use super::super::listing::Listing;
 use super::super::marks::{self, grouped};
 use super::super::news::Followed;
 use super::super::pane::Pane;
-use super::super::sheet::{Sheet, wrap};
+use super::super::sheet::{Sheet, flow, wrap};
 use super::measurements::Msm;
 use super::results::{Results, series};
 use super::{Does, Page};
@@ -150,18 +150,18 @@ impl MeasurementPage {
         lines.push(title);
         let account = Account::from(&about.ledger);
         lines.push(account.bar(width));
-        lines.extend(wrap(&account.words().concat(), width));
+        lines.extend(flow(Vec::new(), account.words(), width));
         if let Some(why) = &self.unfollowed {
             lines.extend(wrap(&[Cell::new(format!("✕ {why}")).tone(Tone::Bad)], width));
         }
         let reasons = about.ledger.reasons.iter().flat_map(|(outcome, codes)| {
             codes.iter().map(move |(code, count)| {
-                Cell::new(format!("{outcome}: {code} {}  ", grouped(*count))).tone(view::tone(*outcome))
+                vec![Cell::new(format!("{outcome}: {code} {}  ", grouped(*count))).tone(view::tone(*outcome))]
             })
         });
         let reasons: Vec<_> = reasons.take(MAX_REASONS).collect();
         if !reasons.is_empty() {
-            lines.extend(wrap(&reasons, width));
+            lines.extend(flow(Vec::new(), reasons, width));
         }
         let from = format!("from {} ({}), {}", about.from, units::count(about.vps, "VP"), about.id);
         let from = vec![Cell::new(from).tone(Tone::Faint)];

@@ -14,10 +14,10 @@ use super::super::listing::Listing;
 use super::super::marks::{self, ABSENT, grouped};
 use super::super::news::Link;
 use super::super::pane::Pane;
-use super::super::sheet::wrap;
+use super::super::sheet::flow;
 use super::{Does, Page};
 use crate::style::Tone;
-use crate::table::{Cell, Column, Row, cut};
+use crate::table::{Cell, Column, Row, SIMULATED, cut};
 
 /// The newest so many events are kept.
 const MAX_EVENTS: usize = 500;
@@ -50,6 +50,7 @@ struct Figures {
     /// Since the beginning.
     at: Duration,
     vps: BTreeMap<String, u64>,
+    simulated: bool,
     instances: BTreeMap<String, u64>,
     breakers: BTreeMap<String, u64>,
     account: Account,
@@ -144,9 +145,12 @@ impl Overview {
         let mut lines = Vec::new();
         for (text, counts) in [("VPs", &figures.vps), ("Modules", &figures.instances)] {
             let total = counts.values().sum();
-            let mut line = vec![name(text), Cell::new(format!("{:<6} ", grouped(total)))];
-            line.extend(marks::healths(counts));
-            lines.extend(wrap(&line, width));
+            let mut groups = vec![vec![Cell::new(format!("{:<6} ", grouped(total)))]];
+            groups.extend(marks::healths(counts));
+            if text == "VPs" && figures.simulated {
+                groups.push(vec![Cell::new(SIMULATED.trim()).tone(Tone::Warn)]);
+            }
+            lines.extend(flow(vec![name(text)], groups, width));
         }
         let rate = marks::per_second(self.rates.back().copied());
         let room = width.saturating_sub(NAMES + 10);
@@ -159,9 +163,7 @@ impl Overview {
         let mut bar = vec![name("Account")];
         bar.extend(figures.account.bar(width.saturating_sub(NAMES)));
         lines.push(bar);
-        let mut words = vec![Cell::new(" ".repeat(NAMES))];
-        words.extend(figures.account.words().into_iter().flatten());
-        lines.extend(wrap(&words, width));
+        lines.extend(flow(vec![Cell::new(" ".repeat(NAMES))], figures.account.words(), width));
         if figures.storage_full {
             lines.push(vec![Cell::new("The storage is full: new work is refused.").tone(Tone::Bad)]);
         }
@@ -253,6 +255,7 @@ impl Figures {
         Self {
             at,
             vps: counts("mmn_vantage_points", "health"),
+            simulated: counts("mmn_vantage_point_up", "simulated").contains_key("true"),
             instances: counts("mmn_instances", "health"),
             breakers: counts("mmn_breakers", "state"),
             account: Account::of(of, pending, None),

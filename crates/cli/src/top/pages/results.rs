@@ -106,7 +106,7 @@ fn point(record: &ResultRecord) -> Point {
     let number = number.map(|number| number.as_f64()).filter(|_| record.outcome == Outcome::Ok);
     match number {
         Some(number) => Point::Value(whole(number)),
-        None if record.answered == Some(false) => Point::Silent,
+        None if record.outcome == Outcome::Ok && record.answered == Some(false) => Point::Silent,
         None => Point::Absent,
     }
 }

@@ -135,7 +135,7 @@ impl Vps {
         let Some(all) = &self.all else { return vec![Cell::new("reading …").tone(Tone::Faint)] };
         if !self.filter.shows() {
             let mut line = vec![Cell::new(format!("{}  ", grouped(all.len() as u64))).tone(Tone::Head)];
-            line.extend(marks::healths(&self.counts));
+            line.extend(marks::healths(&self.counts).concat());
             return line;
         }
         let mut line = self.filter.pieces();

@@ -58,6 +58,15 @@ impl Caches {
         }
         (answer, true)
     }
+
+    /// Answers a question that asks for no recursion (RFC 1034, section 4.3.1): what is kept, and without records where
+    /// nothing is. It is kept no longer for that.
+    pub(super) fn kept(&self, server: usize, now: Instant, question: &Question) -> Answer {
+        let key = (question.name.clone(), question.record_type);
+        let kept = self.0.get(server).and_then(|cache| cache.get(&key)).filter(|kept| now < kept.until);
+        let nothing = || Answer { recursion_available: true, ..Answer::error(Rcode::NoError) };
+        kept.map_or_else(nothing, |kept| aged(kept, now))
+    }
 }
 
 /// What was kept, with what is left of its TTLs.

@@ -39,7 +39,9 @@ pub(super) fn answer(
                     after = if missed { server.miss } else { Nanos::ZERO };
                     answer
                 }
-                None => Answer { recursion_available: server.recursive, ..Answer::error(Rcode::Refused) },
+                // Without recursion it tells what it keeps, and that it keeps nothing.
+                None if server.recursive => caches.kept(number, now, &question),
+                None => Answer::error(Rcode::Refused),
             }
         }
         Class::Other => Answer::error(Rcode::Refused),

@@ -63,8 +63,19 @@ fn services() -> Services {
 }
 
 fn ask(services: &mut Services, now_s: u64, host: usize, name: &str, of: (RecordType, DNSClass)) -> Asked {
+    asked(services, now_s, host, name, of, true)
+}
+
+fn asked(
+    services: &mut Services,
+    now_s: u64,
+    host: usize,
+    name: &str,
+    of: (RecordType, DNSClass),
+    recursion_desired: bool,
+) -> Asked {
     let mut message = Message::new(77, MessageType::Query, OpCode::Query);
-    message.metadata.recursion_desired = true;
+    message.metadata.recursion_desired = recursion_desired;
     let mut query = Query::query(Name::from_ascii(name).unwrap(), of.0);
     query.set_query_class(of.1);
     message.add_query(query);
@@ -142,6 +153,22 @@ fn resolvers_keep_what_they_learn() {
     let out = internet(services, 0, 2, "out.example.test.", RecordType::A);
     assert_eq!(texts(&out), ["120 www.other.test.", "300 198.18.16.2"]);
     assert!(out.message.metadata.recursion_available);
+}
+
+#[test]
+fn resolvers_tell_what_they_keep() {
+    let services = &mut services();
+    let snoop = |services: &mut Services, now_s, host| {
+        let asked = asked(services, now_s, host, "www.example.test.", (RecordType::A, DNSClass::IN), false);
+        assert_eq!(asked.after, Nanos::ZERO);
+        (asked.message.metadata.response_code, texts(&asked))
+    };
+    assert_eq!(snoop(services, 0, 2), (ResponseCode::NoError, vec![]));
+    internet(services, 10, 2, "www.example.test.", RecordType::A);
+    let kept = vec!["40 198.18.16.1".to_owned()];
+    assert_eq!(snoop(services, 30, 2), (ResponseCode::NoError, kept));
+    assert_eq!(snoop(services, 70, 2), (ResponseCode::NoError, vec![]));
+    assert_eq!(snoop(services, 70, 0).1, ["60 198.18.16.1"]);
 }
 
 proptest! {

@@ -121,6 +121,11 @@ impl Ended {
         Self::without(failure.outcome, failure.reason)
     }
 
+    /// It was called off, and has found nothing.
+    pub(crate) fn called_off() -> Self {
+        Self::without(Outcome::Cancelled, Reason::new(code::BY_CLIENT))
+    }
+
     /// It ended without a result.
     pub(crate) fn without(outcome: Outcome, reason: Reason) -> Self {
         Self { outcome, reason: Some(reason), answered: None, summary: Summary::new(), body: Body::null() }
@@ -325,8 +330,8 @@ impl<M> Desk<M> {
         (accepted, work)
     }
 
-    /// Calls off tasks of a measurement. Returns how many it concerned, and which running attempts are to be stopped:
-    /// their records are written already, and their ends change nothing.
+    /// Calls off tasks of a measurement. Returns how many it concerned, and which running attempts are to be stopped and
+    /// [finished](Self::finish) now.
     pub(crate) fn cancel(
         &mut self,
         now: Now,
@@ -355,9 +360,6 @@ impl<M> Desk<M> {
         let count = waiting.len() + stopped.len();
         for waiting in waiting {
             self.end_waiting(now, &waiting, Outcome::Cancelled, Reason::new(code::BY_CLIENT));
-        }
-        for ticket in &stopped {
-            self.finish(*ticket, now, Ended::without(Outcome::Cancelled, Reason::new(code::BY_CLIENT)));
         }
         Ok((u64::try_from(count).unwrap_or(u64::MAX), stopped))
     }

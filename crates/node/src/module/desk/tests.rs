@@ -133,6 +133,9 @@ impl World {
                 let indices: Option<&[u64]> = if *whole { None } else { Some(&[0, 2]) };
                 let (_, stopped) =
                     self.desk.cancel(at(self.now), Epoch(self.epoch), measurement(number), indices).unwrap();
+                for ticket in &stopped {
+                    self.desk.finish(*ticket, at(self.now), Ended::called_off());
+                }
                 self.running.retain(|ticket| !stopped.contains(ticket));
             }
             Op::Wait => {

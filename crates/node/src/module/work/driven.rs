@@ -3,6 +3,7 @@
 //!
 //! All others (names, whatever holds a conversation) are performed by a future each.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::{pending, poll_fn};
 use std::net::IpAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -16,8 +17,8 @@ use tokio::time::sleep;
 use super::{TURN, Work, at, now};
 use crate::clock;
 use crate::context::{Site, not_driven};
-use crate::module::desk::{Ended, Key, Started, Ticket};
-use crate::module::perform::{Measure, broken, ended, too_late};
+use crate::module::desk::{Ended, Key, Origin, Started, Ticket};
+use crate::module::perform::{Measure, broken, ended, held_too_long, too_late};
 
 /// Waits until a machine has ended.
 pub(super) async fn ready(site: &Site) {
@@ -86,15 +87,34 @@ impl Work {
             let Some((owner, (machine, conditions))) = driver.take_ended() else { return };
             let ticket = Ticket::Alone(Key::of_bits(owner));
             let Some(origin) = self.desk.origin(ticket) else { continue };
-            let kind = &origin.measure.kind;
-            let of_machine = || {
-                let performed = Performed { machine, conditions };
-                ended(kind.of_machine(performed, &|source| site.interface_of(source)))
-            };
-            let ended = catch_unwind(AssertUnwindSafe(of_machine))
-                .unwrap_or_else(|panic| broken(origin, panic.as_ref()));
+            let ended = of_machine(site, origin, Performed { machine, conditions });
             let turn = *turn.get_or_insert_with(clock::both);
             self.desk.finish(ticket, at(turn, clock::monotonic()), ended);
+        }
+    }
+
+    /// Ends attempts that are called off. What their machines have found until now is in their records.
+    pub(super) fn end_called_off(&mut self, stopped: &[Ticket]) {
+        let site = &self.outfit.site;
+        let owners = owners(stopped);
+        let mut found = match site.driver() {
+            Some(driver) if !owners.is_empty() => {
+                driver.stop_for(|owner| owners.contains(&owner)).into_iter().collect()
+            }
+            _ => BTreeMap::new(),
+        };
+        let now = now();
+        for &ticket in stopped {
+            let done = owner(ticket).and_then(|owner| found.remove(&owner));
+            let ended = done.zip(self.desk.origin(ticket)).map(|((machine, conditions), origin)| {
+                of_machine(site, origin, Performed { machine, conditions })
+            });
+            let called_off = Ended::called_off();
+            let ended = match ended.filter(|ended| ended.outcome == Outcome::Ok) {
+                Some(found) => Ended { outcome: called_off.outcome, reason: called_off.reason, ..found },
+                None => called_off,
+            };
+            self.desk.finish(ticket, now, ended);
         }
     }
 
@@ -102,25 +122,42 @@ impl Work {
     pub(super) fn end_overdue(&mut self) {
         let now = now();
         let (overdue, next) = self.desk.overdue(now.at, |ticket| !self.stops.contains_key(&ticket));
-        for ticket in &overdue {
-            self.desk.finish(*ticket, now, too_late());
+        let held = self.forget_driven(&overdue);
+        for &ticket in &overdue {
+            let held = owner(ticket).is_some_and(|owner| held.contains(&owner));
+            self.desk.finish(ticket, now, if held { held_too_long() } else { too_late() });
         }
-        self.forget_driven(&overdue);
         self.overdue_at = next.map(|next| next.max(now.at + OVERDUE_EVERY));
     }
 
-    /// These attempts have been called off, or have ended otherwise.
-    pub(super) fn forget_driven(&mut self, stopped: &[Ticket]) {
-        let Some(driver) = self.outfit.site.driver() else { return };
-        let alone = |ticket: &Ticket| match ticket {
-            Ticket::Alone(key) => Some(key.bits()),
-            Ticket::InFlock(..) => None,
-        };
-        let owners: std::collections::BTreeSet<u64> = stopped.iter().filter_map(alone).collect();
-        if !owners.is_empty() {
-            driver.forget_for(|owner| owners.contains(&owner));
+    /// These attempts have ended without their machines. Says whose the site's limits held back.
+    fn forget_driven(&self, ended: &[Ticket]) -> BTreeSet<u64> {
+        let owners = owners(ended);
+        match self.outfit.site.driver() {
+            Some(driver) if !owners.is_empty() => {
+                driver.forget_for(|owner| owners.contains(&owner)).into_iter().collect()
+            }
+            _ => BTreeSet::new(),
         }
     }
+}
+
+/// The end that comes of a machine.
+fn of_machine(site: &Site, origin: &Origin<Measure>, performed: Performed) -> Ended {
+    let measured = || ended(origin.measure.kind.of_machine(performed, &|source| site.interface_of(source)));
+    catch_unwind(AssertUnwindSafe(measured)).unwrap_or_else(|panic| broken(origin, panic.as_ref()))
+}
+
+/// As whose the driver knows the machine of an attempt.
+fn owner(ticket: Ticket) -> Option<u64> {
+    match ticket {
+        Ticket::Alone(key) => Some(key.bits()),
+        Ticket::InFlock(..) => None,
+    }
+}
+
+fn owners(tickets: &[Ticket]) -> BTreeSet<u64> {
+    tickets.iter().filter_map(|ticket| owner(*ticket)).collect()
 }
 
 /// How often it is looked for tasks whose time is over, at most.

@@ -97,7 +97,7 @@ impl Work {
                 match self.desk.cancel(now(), epoch, measurement, indices.as_deref()) {
                     Ok((tasks, stopped)) => {
                         self.forget_in_bulk(&stopped);
-                        self.forget_driven(&stopped);
+                        self.end_called_off(&stopped);
                         for ticket in stopped {
                             if let Some(stop) = self.stops.remove(&ticket) {
                                 stop.abort();

@@ -101,7 +101,7 @@ impl Work {
         }
         self.heartbeats += 1;
         let counts = self.desk.counts();
-        let vitals = host::vitals();
+        let used = host::load(self.outfit.bus.client());
         let state = if self.desk.is_draining() {
             InstanceState::Draining
         } else if self.trials.is_starting() {
@@ -122,8 +122,7 @@ impl Work {
                 done: counts.done,
                 refused: counts.refused,
                 garbage: self.garbage,
-                rss_bytes: vitals.rss_bytes,
-                cpu_ns: vitals.cpu_ns,
+                ..used
             },
             clock: clock::state(),
         };

@@ -133,6 +133,28 @@ impl Core {
         keys.into_iter().filter_map(|key| self.forget(key)).collect()
     }
 
+    /// Tells the machines of these owners to stop, and takes out those that are done with what they have; the others are
+    /// to be dropped.
+    pub(super) fn stop_for(&mut self, which: impl Fn(u64) -> bool) -> (Vec<(u64, Done)>, Vec<Job>) {
+        let (mut done, mut dropped) = (Vec::new(), Vec::new());
+        let now = clock::monotonic();
+        for key in self.jobs.of_owners(which) {
+            let stopped = self.jobs.running_job(key).is_none_or(|job| {
+                job.machine.handle(now, Input::Cancel);
+                job.machine.poll(now) == Output::Done
+            });
+            self.release(key);
+            let conditions = self.conditions(key);
+            match self.jobs.remove(key) {
+                Some(Job { machine, end: End::Owned(owner) | End::Ended(owner), .. }) if stopped => {
+                    done.push((owner, (machine, conditions)));
+                }
+                job => dropped.extend(job),
+            }
+        }
+        (done, dropped)
+    }
+
     fn begin(&mut self, machine: Box<dyn Driven>, wish: Wish, end: End) -> Result<JobKey, DriveError> {
         if self.jobs.running() >= self.config.max_machines {
             return Err(DriveError::Full(self.jobs.running()));

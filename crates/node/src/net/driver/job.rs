@@ -130,6 +130,14 @@ impl Job {
     pub(super) fn hold(&self) -> Option<Hold> {
         self.outbox.as_ref().and_then(|outbox| outbox.hold)
     }
+
+    /// Whose it is, where the site's limits hold it back.
+    pub(super) fn held_of(&self) -> Option<u64> {
+        match self.end {
+            End::Owned(owner) => self.hold().map(|_| owner),
+            _ => None,
+        }
+    }
 }
 
 impl fmt::Debug for Job {

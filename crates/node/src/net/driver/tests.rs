@@ -335,6 +335,30 @@ fn a_dropped_run_is_gone_and_a_cancelled_one_tells_what_it_has() {
 }
 
 #[test]
+fn machines_of_an_owner_that_are_stopped_tell_what_they_have() {
+    require_root("machines_of_an_owner_that_are_stopped_tell_what_they_have");
+    in_namespace(|| {
+        block_on(async {
+            let driver = driver(Mode::Raw, LOOSE);
+            for owner in [7, 8] {
+                let long = ping("127.0.0.1", |spec| {
+                    spec.count = 1_000;
+                    spec.interval = Nanos::from_secs(3_600);
+                });
+                driver.start_for(owner, Box::new(long), Wish::Any).unwrap();
+            }
+            let mut stopped = driver.stop_for(|owner| owner == 7);
+            let (owner, (machine, conditions)) = stopped.pop().unwrap();
+            assert!(stopped.is_empty());
+            assert_eq!((owner, driver.running()), (7, 1));
+            let machine: Box<dyn Any> = machine;
+            assert_eq!(samples(&(*machine.downcast().unwrap(), conditions)).len(), 1);
+            assert!(driver.stop_for(|owner| owner == 7).is_empty());
+        });
+    });
+}
+
+#[test]
 fn one_machine_too_many_is_refused() {
     require_root("one_machine_too_many_is_refused");
     in_namespace(|| {

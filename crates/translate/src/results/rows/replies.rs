@@ -10,65 +10,86 @@ use serde::Serialize;
 use super::{Cell, Type, integer, text, unsigned};
 use crate::results::{Untranslated, found};
 
-const PING: &[(&str, Type)] = &[
-    ("seq", Type::Integer),
-    ("status", Type::Text),
-    ("sent_at", Type::Instant),
-    ("rtt_ns", Type::Integer),
-    ("reply_from", Type::Text),
-    ("reply_ttl", Type::Integer),
-    ("reply_tos", Type::Integer),
-    ("reply_ip_id", Type::Integer),
-    ("reply_bytes", Type::Integer),
-    ("icmp_type", Type::Integer),
-    ("icmp_code", Type::Integer),
-    ("error", Type::Text),
-    ("duplicates", Type::Integer),
-];
+/// The columns of a kind, and how a row of them is made: each column stands once.
+macro_rules! table {
+    ($columns:ident, $row:ident($($what:ident: $type:ty),*) $(let $local:ident = $value:expr;)* {
+        $($name:literal: $kind:ident = $cell:expr,)*
+    }) => {
+        const $columns: &[(&str, Type)] = &[$(($name, Type::$kind)),*];
 
-const TRACE: &[(&str, Type)] = &[
-    ("hop", Type::Integer),
-    ("probe", Type::Integer),
-    ("status", Type::Text),
-    ("sent_at", Type::Instant),
-    ("rtt_ns", Type::Integer),
-    ("reply_from", Type::Text),
-    ("reply_ttl", Type::Integer),
-    ("reply_tos", Type::Integer),
-    ("reply_ip_id", Type::Integer),
-    ("reply_bytes", Type::Integer),
-    ("reply", Type::Text),
-    ("icmp_type", Type::Integer),
-    ("icmp_code", Type::Integer),
-    ("quoted_ttl", Type::Integer),
-    ("mpls_labels", Type::Text),
-    ("error", Type::Text),
-];
+        fn $row($($what: $type),*) -> Vec<Cell> {
+            $(let $local = $value;)*
+            vec![$($cell),*]
+        }
+    };
+}
 
-const UDP: &[(&str, Type)] = &[
-    ("seq", Type::Integer),
-    ("status", Type::Text),
-    ("sent_at", Type::Instant),
-    ("source_port", Type::Integer),
-    ("received_at", Type::Instant),
-    ("rtt_ns", Type::Integer),
-    ("reply_from", Type::Text),
-    ("reply_ttl", Type::Integer),
-    ("reply_tos", Type::Integer),
-    ("reply_ip_id", Type::Integer),
-    ("reply_bytes", Type::Integer),
-    ("reply_payload_hex", Type::Text),
-    ("error", Type::Text),
-];
+table!(PING, request(reply: &ping::Reply)
+    let error = reply.error.as_ref();
+    {
+        "seq": Integer = integer(Some(reply.seq)),
+        "status": Text = word(&reply.status),
+        "sent_at": Instant = instant(reply.sent_at),
+        "rtt_ns": Integer = unsigned(reply.rtt_ns),
+        "reply_from": Text = text(reply.from),
+        "reply_ttl": Integer = integer(reply.ttl),
+        "reply_tos": Integer = integer(reply.tos),
+        "reply_ip_id": Integer = integer(reply.ip_id),
+        "reply_bytes": Integer = integer(reply.bytes),
+        "icmp_type": Integer = integer(reply.icmp_type.or_else(|| error.and_then(|error| error.icmp_type))),
+        "icmp_code": Integer = integer(reply.icmp_code.or_else(|| error.and_then(|error| error.icmp_code))),
+        "error": Text = text(error.map(|error| &error.name)),
+        "duplicates": Integer = integer(Some(reply.duplicates)),
+    }
+);
 
-const DNS: &[(&str, Type)] = &[
-    ("section", Type::Text),
-    ("name", Type::Text),
-    ("type", Type::Text),
-    ("class", Type::Text),
-    ("ttl_s", Type::Integer),
-    ("rdata", Type::Text),
-];
+table!(TRACE, probe(ttl: u8, probe: &trace::Probe)
+    let reply = probe.reply.as_ref();
+    let labels = reply.map(labels).unwrap_or_default();
+    {
+        "hop": Integer = integer(Some(ttl)),
+        "probe": Integer = integer(Some(probe.attempt)),
+        "status": Text = word(&probe.status),
+        "sent_at": Instant = instant(probe.sent_at),
+        "rtt_ns": Integer = unsigned(reply.and_then(|reply| reply.rtt_ns)),
+        "reply_from": Text = text(reply.map(|reply| reply.from)),
+        "reply_ttl": Integer = integer(reply.and_then(|reply| reply.ttl)),
+        "reply_tos": Integer = integer(reply.and_then(|reply| reply.tos)),
+        "reply_ip_id": Integer = integer(reply.and_then(|reply| reply.ip_id)),
+        "reply_bytes": Integer = integer(reply.map(|reply| reply.bytes)),
+        "reply": Text = text(reply.map(|reply| &reply.name)),
+        "icmp_type": Integer = integer(reply.and_then(|reply| reply.icmp_type)),
+        "icmp_code": Integer = integer(reply.and_then(|reply| reply.icmp_code)),
+        "quoted_ttl": Integer = integer(reply.and_then(|reply| reply.quote.as_ref()?.ttl)),
+        "mpls_labels": Text = text((!labels.is_empty()).then(|| labels.join(" "))),
+        "error": Text = text(probe.error.as_ref()),
+    }
+);
+
+table!(UDP, datagram(probe: &udp::Probe, reply: Option<&udp::Reply>) {
+    "seq": Integer = integer(Some(probe.seq)),
+    "status": Text = word(&probe.status),
+    "sent_at": Instant = instant(probe.sent_at),
+    "source_port": Integer = integer(probe.source_port),
+    "received_at": Instant = instant(reply.map(|reply| reply.received_at)),
+    "rtt_ns": Integer = unsigned(reply.map_or(probe.rtt_ns, |reply| reply.rtt_ns)),
+    "reply_from": Text = text(reply.map_or(probe.from, |reply| reply.from)),
+    "reply_ttl": Integer = integer(reply.and_then(|reply| reply.ttl)),
+    "reply_tos": Integer = integer(reply.and_then(|reply| reply.tos)),
+    "reply_ip_id": Integer = integer(reply.and_then(|reply| reply.ip_id)),
+    "reply_bytes": Integer = integer(reply.map(|reply| reply.bytes)),
+    "reply_payload_hex": Text = text(reply.map(|reply| HEXLOWER.encode(&reply.payload.0))),
+    "error": Text = text(probe.error.as_ref().map(|error| &error.name)),
+});
+
+table!(DNS, answer(section: &'static str, record: &dns::Record) {
+    "section": Text = text(Some(section)),
+    "name": Text = text(Some(&record.name)),
+    "type": Text = text(Some(&record.r#type)),
+    "class": Text = text(Some(&record.class)),
+    "ttl_s": Integer = integer(Some(record.ttl)),
+    "rdata": Text = text(Some(&record.rdata)),
+});
 
 pub(super) fn columns(kind: &KindName) -> Result<&'static [(&'static str, Type)], Untranslated> {
     match kind.as_str() {
@@ -101,83 +122,23 @@ pub(super) fn of(kind: &str, record: &ResultRecord) -> Result<Vec<Vec<Cell>>, Un
     })
 }
 
-fn request(reply: &ping::Reply) -> Vec<Cell> {
-    let error = reply.error.as_ref();
-    vec![
-        integer(Some(reply.seq)),
-        word(&reply.status),
-        instant(reply.sent_at),
-        unsigned(reply.rtt_ns),
-        text(reply.from),
-        integer(reply.ttl),
-        integer(reply.tos),
-        integer(reply.ip_id),
-        integer(reply.bytes),
-        integer(reply.icmp_type.or_else(|| error.and_then(|error| error.icmp_type))),
-        integer(reply.icmp_code.or_else(|| error.and_then(|error| error.icmp_code))),
-        text(error.map(|error| &error.name)),
-        integer(Some(reply.duplicates)),
-    ]
-}
-
 fn probes(body: &trace::Body) -> Vec<Vec<Cell>> {
     let hops = body.hops.iter().flat_map(|hop| hop.probes.iter().map(|probe| (hop.ttl, probe)));
     let behind_the_gap = body.last_ditch.iter().map(|probe| (u8::MAX, probe));
-    hops.chain(behind_the_gap).map(|(ttl, probe)| self::probe(ttl, probe)).collect()
+    hops.chain(behind_the_gap).map(|(ttl, asked)| probe(ttl, asked)).collect()
 }
 
-fn probe(ttl: u8, probe: &trace::Probe) -> Vec<Cell> {
-    let reply = probe.reply.as_ref();
-    let labels: Vec<_> = reply
-        .into_iter()
-        .flat_map(|reply| &reply.extensions)
-        .flat_map(|extension| &extension.mpls)
-        .map(|label| label.label.to_string())
-        .collect();
-    vec![
-        integer(Some(ttl)),
-        integer(Some(probe.attempt)),
-        word(&probe.status),
-        instant(probe.sent_at),
-        unsigned(reply.and_then(|reply| reply.rtt_ns)),
-        text(reply.map(|reply| reply.from)),
-        integer(reply.and_then(|reply| reply.ttl)),
-        integer(reply.and_then(|reply| reply.tos)),
-        integer(reply.and_then(|reply| reply.ip_id)),
-        integer(reply.map(|reply| reply.bytes)),
-        text(reply.map(|reply| &reply.name)),
-        integer(reply.and_then(|reply| reply.icmp_type)),
-        integer(reply.and_then(|reply| reply.icmp_code)),
-        integer(reply.and_then(|reply| reply.quote.as_ref()?.ttl)),
-        text((!labels.is_empty()).then(|| labels.join(" "))),
-        text(probe.error.as_ref()),
-    ]
+fn labels(reply: &trace::Reply) -> Vec<String> {
+    let labels = reply.extensions.iter().flat_map(|extension| &extension.mpls);
+    labels.map(|label| label.label.to_string()).collect()
 }
 
 /// A row for each reply; one for a probe that has none.
 fn datagrams(probe: &udp::Probe) -> Vec<Vec<Cell>> {
-    let row = |reply: Option<&udp::Reply>| {
-        let rtt = reply.map_or(probe.rtt_ns, |reply| reply.rtt_ns);
-        vec![
-            integer(Some(probe.seq)),
-            word(&probe.status),
-            instant(probe.sent_at),
-            integer(probe.source_port),
-            instant(reply.map(|reply| reply.received_at)),
-            unsigned(rtt),
-            text(reply.map_or(probe.from, |reply| reply.from)),
-            integer(reply.and_then(|reply| reply.ttl)),
-            integer(reply.and_then(|reply| reply.tos)),
-            integer(reply.and_then(|reply| reply.ip_id)),
-            integer(reply.map(|reply| reply.bytes)),
-            text(reply.map(|reply| HEXLOWER.encode(&reply.payload.0))),
-            text(probe.error.as_ref().map(|error| &error.name)),
-        ]
-    };
     if probe.replies.is_empty() {
-        vec![row(None)]
+        vec![datagram(probe, None)]
     } else {
-        probe.replies.iter().map(|reply| row(Some(reply))).collect()
+        probe.replies.iter().map(|reply| datagram(probe, Some(reply))).collect()
     }
 }
 
@@ -185,18 +146,9 @@ fn answers(body: &dns::Body) -> Vec<Vec<Cell>> {
     let Some(message) = &body.response else { return Vec::new() };
     let sections =
         [("answer", &message.answer), ("authority", &message.authority), ("additional", &message.additional)];
-    let rows = sections.into_iter().flat_map(|(section, records)| {
-        records.iter().map(move |record| {
-            vec![
-                text(Some(section)),
-                text(Some(&record.name)),
-                text(Some(&record.r#type)),
-                text(Some(&record.class)),
-                integer(Some(record.ttl)),
-                text(Some(&record.rdata)),
-            ]
-        })
-    });
+    let rows = sections
+        .into_iter()
+        .flat_map(|(section, records)| records.iter().map(move |record| answer(section, record)));
     rows.collect()
 }
 

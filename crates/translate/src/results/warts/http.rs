@@ -3,11 +3,12 @@
 //! The format holds what was sent and received. Of that a result has the answer's head, taken apart, and the beginning of
 //! the last body where it was asked for: the head is put together again as HTTP/1.1 has it.
 
-use mmn_modules::http::{Body, Hop, Params};
+use mmn_kit::Octets;
+use mmn_modules::http::{Body, EchRejection, EchStatus, Hop, Params};
 use mmn_schema::api::ResultRecord;
 use mmn_schema::dispatch::Input;
 use mmn_schema::outcome::code;
-use mmn_warts::records::http::{Buffer, Http};
+use mmn_warts::records::http::{Buffer, Http, Part};
 use mmn_warts::values::{Data, InFull, List8};
 
 use super::{Untranslated, address, bare, rtt, text, time};
@@ -19,6 +20,10 @@ const ERROR: u8 = 4;
 const TIMEOUT: u8 = 5;
 const INSECURE: u8 = 6;
 
+/// Parts behind the buffers.
+const CONFIGS: u8 = 1;
+const RETRY_CONFIGS: u8 = 2;
+
 const RECEIVED: u8 = 0x80;
 const HEAD: u8 = 1;
 /// The longest piece of what was received.
@@ -29,7 +34,8 @@ pub(super) fn records(params: &Params, record: &ResultRecord) -> Result<Vec<Http
     let Some(body) = found::<Body>(record)? else {
         return Ok(vec![of_failure(asked, params, record)?]);
     };
-    Ok(body.hops.iter().map(|hop| of_hop(&asked, hop)).collect())
+    let hops = body.hops.iter().map(|hop| of_hop(&asked, hop));
+    Ok(hops.chain(body.ech_rejected.iter().map(|rejected| of_rejection(&asked, rejected))).collect())
 }
 
 fn asked(params: &Params) -> Http {
@@ -37,9 +43,10 @@ fn asked(params: &Params) -> Http {
     let maxtime = mmn_schema::time::Timestamp::from_unix_ns(i64::try_from(ns).unwrap_or(i64::MAX));
     let headers: Vec<_> = params.headers.iter().take(255).map(|line| text(line)).collect();
     Http {
-        flags: Some(u32::from(!params.verify)),
+        flags: Some(u32::from(!params.verify) | u32::from(params.ech_grease) << 1),
         headers: (!headers.is_empty()).then_some(List8(headers)),
         maxtime: time(maxtime),
+        parts: params.ech_config_list.iter().map(|list| part(CONFIGS, list)).collect(),
         ..Http::default()
     }
 }
@@ -85,9 +92,48 @@ fn of_hop(asked: &Http, hop: &Hop) -> Http {
         host: Some(text(url.host)),
         file: Some(text(url.file)),
         hsrtt: rtt(hop.phases.connect_ns),
+        ech_status: hop.tls.as_ref().and_then(|tls| tls.ech_status).map(|status| ech_status(status, false)),
+        ech_outer_sni: hop.tls.as_ref().and_then(|tls| tls.ech_outer_name.as_deref()).map(text),
         bufs: buffers(hop),
         ..asked.clone()
     }
+}
+
+/// A connection on which the server did not take the configuration that was offered: nothing was requested.
+fn of_rejection(asked: &Http, rejected: &EchRejection) -> Http {
+    let url = Url::of(&rejected.url);
+    let mut record = Http {
+        src: rejected.source.map(|source| InFull(address(source))),
+        dst: Some(InFull(address(rejected.address))),
+        sport: rejected.source_port,
+        dport: Some(rejected.port),
+        start: time(rejected.started_at),
+        stop: Some(ERROR),
+        scheme: Some(url.scheme),
+        host: Some(text(url.host)),
+        file: Some(text(url.file)),
+        hsrtt: rtt(rejected.connect_ns),
+        errmsg: Some(text("the server did not take the Encrypted Client Hello")),
+        ech_status: Some(ech_status(rejected.ech_status, rejected.ech_retry_configs.is_some())),
+        ech_outer_sni: Some(text(&rejected.ech_outer_name)),
+        ..asked.clone()
+    };
+    record.parts.extend(rejected.ech_retry_configs.iter().map(|list| part(RETRY_CONFIGS, list)));
+    record
+}
+
+/// What became of an Encrypted Client Hello, as the format numbers it; whether there are configurations to try again with.
+const fn ech_status(status: EchStatus, retry: bool) -> u8 {
+    match status {
+        EchStatus::Grease => 4,
+        EchStatus::Accepted => 3,
+        EchStatus::Rejected if retry => 11,
+        EchStatus::Rejected => 2,
+    }
+}
+
+fn part(kind: u8, list: &Octets) -> Part {
+    Part { kind, data: Data(list.0.clone()) }
 }
 
 fn buffers(hop: &Hop) -> Vec<Buffer> {

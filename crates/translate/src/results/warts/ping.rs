@@ -130,9 +130,9 @@ const fn method(method: Method) -> u8 {
 
 fn stop(body: &Body) -> u8 {
     match body.end {
-        _ if body.sent == 0 => ERROR,
         Some(End::Cancelled) => HALTED,
         None if body.cancelled > 0 => HALTED,
+        _ if body.sent == 0 => ERROR,
         Some(End::Completed | End::Enough) | None => COMPLETED,
     }
 }

@@ -102,6 +102,7 @@ fn flags(params: &Params, body: &Body) -> u32 {
         (0x010, doubletree),
         (0x020, params.icmp_checksum.is_some()),
         (0x040, params.constant_payload),
+        (0x100, params.names),
     ]
     .into_iter()
     .filter(|(_, set)| *set)
@@ -188,6 +189,7 @@ fn reply(ttl: u8, probe: &Probe, stamped: Stamped) -> Option<Hop> {
         icmpext: extensions(&reply.extensions),
         addr: Some(from.into()),
         tx: probe.sent_at.and_then(time),
+        name: reply.from_name.as_deref().map(text),
         ..Hop::default()
     })
 }

@@ -44,6 +44,7 @@ pub(super) fn record(params: &Params, record: &ResultRecord) -> Result<Tracelb, 
             linkc: u16::try_from(count).ok(),
             q_ttl: quoted,
             addr: met.address.map(address),
+            name: met.name.as_deref().map(text),
             ..Node::default()
         }
     });
@@ -76,7 +77,7 @@ fn asked(params: &Params) -> Tracelb {
         tos: Some(tos(params.tos, params.dscp)),
         probec_max: Some(params.max_probes),
         gaplimit: Some(params.gap_limit),
-        flags: Some(0),
+        flags: Some(u8::from(params.names)),
         ..Tracelb::default()
     }
 }

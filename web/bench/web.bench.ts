@@ -1,0 +1,232 @@
+// What the dashboard promises, measured in Chromium: `scripts/bench-web.sh` runs it. The first load, live results and the long history
+// are of a whole network with a simulated Internet; ten thousand vantage points and the stream of two thousand results a second come
+// from a stub, the stream's results being recorded from the same network.
+
+import { chromium, expect, test, type Browser, type BrowserContext, type Page } from '@playwright/test';
+import { start, type Network } from '../tests/network';
+import type { KindView, Measurement, ResultRecord, Rollup } from '../src/lib/contract';
+import { atMost, failed, note, print, quantile } from './figures';
+import { serve } from './stub';
+import { vantagePoints } from './world';
+
+type Ended = Measurement & { results?: ResultRecord[] };
+const RUNS = 5;
+const quick = process.env['MMN_BENCH_QUICK'] !== undefined;
+
+let network: Network;
+let end: () => Promise<void>;
+let browser: Browser;
+
+test.describe.configure({ mode: 'default' });
+test.beforeAll(async () => {
+  ({ network, end } = await start());
+  browser = await chromium.launch({ executablePath: process.env['MMN_CHROMIUM'] ?? '/usr/bin/chromium', args: ['--disable-gpu', '--enable-precise-memory-info'] });
+});
+test.afterAll(async () => {
+  print(`Chromium ${browser?.version() ?? 'unknown'}`);
+  await browser?.close();
+  await end?.();
+});
+
+/** Notes in `marks` when what `selector` says is first drawn: milliseconds since the navigation began. */
+function whenDrawn({ name, selector }: { name: string; selector: string }): void {
+  const marks = ((window as unknown as { marks: Record<string, number> }).marks ??= {});
+  const look = () => {
+    if (marks[name] !== undefined || !document.querySelector(selector)) return;
+    marks[name] = -1;
+    // After the frame that shows it, when the page is free again.
+    requestAnimationFrame(() => setTimeout(() => (marks[name] = performance.now())));
+  };
+  new MutationObserver(look).observe(document, { subtree: true, childList: true });
+}
+
+async function marked(page: Page, name: string): Promise<number> {
+  const read = () => page.evaluate((name) => (window as unknown as { marks: Record<string, number> }).marks[name] ?? -1, name);
+  await expect.poll(read, { timeout: 30_000, intervals: [20] }).toBeGreaterThan(0);
+  return read();
+}
+
+async function signedIn(): Promise<BrowserContext> {
+  const context = await browser.newContext({ viewport: { width: 1360, height: 900 } });
+  const page = await context.newPage();
+  await page.goto(await network.link());
+  await page.getByRole('heading', { name: /Overview/ }).waitFor();
+  await page.close();
+  return context;
+}
+
+test('the first load', async () => {
+  const [times, sizes]: [number[], number[]] = [[], []];
+  for (let run = 0; run < RUNS; run += 1) {
+    const context = await browser.newContext({ viewport: { width: 1360, height: 900 } });
+    const page = await context.newPage();
+    const cdp = await context.newCDPSession(page);
+    let bytes = 0;
+    await cdp.send('Network.enable');
+    cdp.on('Network.loadingFinished', ({ encodedDataLength }) => void (bytes += encodedDataLength));
+    // The page is there, with what it has read of the network.
+    await page.addInitScript(whenDrawn, { name: 'interactive', selector: 'main svg a' });
+    await page.goto(await network.link());
+    times.push(await marked(page, 'interactive'));
+    sizes.push(bytes / 1000);
+    await context.close();
+  }
+  note(`first load: median of ${RUNS}, each with an empty cache; the slowest took ${Math.max(...times).toFixed(0)} ms. All that was asked for is counted, the API's answers too`);
+  atMost('first load over loopback, cold cache: interactive', quantile(times, 0.5), 'ms', 1000);
+  atMost('first load over loopback, cold cache: transferred', Math.max(...sizes), 'kB', 250);
+});
+
+test('from measured to drawn', async () => {
+  const many = quick ? 150 : 500;
+  const context = await signedIn();
+  const page = await context.newPage();
+  await page.addInitScript(() => {
+    const drawn: { n: number; at: number }[] = ((window as unknown as { drawn: unknown[] }).drawn = []) as never;
+    new MutationObserver(() => {
+      const n = Number(document.querySelector('[data-testid=seen]')?.textContent?.replace(/\D/g, '') ?? 0);
+      if (n <= (drawn.at(-1)?.n ?? 0)) return;
+      const entry = { n, at: Infinity };
+      drawn.push(entry);
+      requestAnimationFrame(() => setTimeout(() => (entry.at = performance.timeOrigin + performance.now())));
+    }).observe(document, { subtree: true, childList: true, characterData: true });
+  });
+  const { id } = await network.api<Ended>('/api/v1/measurements', { kind: 'ping', open: true, from: 'ams1', params: { count: 1 } });
+  await page.goto(`${network.url}/measurements/${id}`);
+  await expect(page.getByTestId('state')).toHaveText('open');
+  for (let at = 0; at < many; at += 1) {
+    await network.api(`/api/v1/measurements/${id}/inputs`, { inputs: ['target000'] });
+    await new Promise((resolve) => setTimeout(resolve, 30));
+  }
+  await network.api(`/api/v1/measurements/${id}/close`, {});
+  await expect(page.getByTestId('seen')).toHaveText(String(many));
+  await page.waitForTimeout(100);
+  const drawn = await page.evaluate(() => (window as unknown as { drawn: { n: number; at: number }[] }).drawn);
+  const { items } = await network.api<{ items: ResultRecord[] }>(`/api/v1/measurements/${id}/results?limit=1000`);
+  // The page is sent the results in the order of their cursors.
+  const delays = items.map((record, at) => drawn.find(({ n }) => n > at)!.at - measuredAt(record));
+  note(`measured to drawn: ${many} pings, one after the other; median ${quantile(delays, 0.5).toFixed(0)} ms`);
+  expect(delays.every((delay) => delay > 0));
+  atMost('result measured to drawn, p95', quantile(delays, 0.95), 'ms', 200);
+  await context.close();
+});
+
+function measuredAt({ started_at, duration_ns }: ResultRecord): number {
+  return Date.parse(started_at!.replace(/(\.\d{3})\d+/, '$1')) + duration_ns! / 1e6;
+}
+
+test('two thousand results a second', async () => {
+  const [rate, seconds] = [2000, quick ? 15 : 60];
+  test.setTimeout((seconds + 90) * 1000);
+  const measurement = await network.api<Ended>('/api/v1/measurements?wait=60s', {
+    kind: 'ping', from: 'all', inputs: Array.from({ length: 100 }, (_, at) => `198.18.16.${at + 1}`), params: { count: 3, interval: '20ms', timeout: '300ms' },
+  });
+  const { items: recorded } = await network.api<{ items: ResultRecord[] }>(`/api/v1/measurements/${measurement.id}/results?limit=10000`);
+  const rollups = async (query: string) => (await network.api<{ items: Rollup[] }>(`/api/v1/measurements/${measurement.id}/rollups?numbers=rtt_median_ns,sent,received${query}`)).items;
+  const sums = { merged: await rollups('&merge=1'), byVp: await rollups('&interval=all&quantiles=50'), apart: await rollups('') };
+  const { items: kinds } = await network.api<{ items: KindView[] }>('/api/v1/kinds');
+  const stub = await serve({ vps: [], kinds, replay: { measurement, recorded, rollups: sums, rate, seconds } });
+  const context = await browser.newContext({ viewport: { width: 1360, height: 900 } });
+  const page = await context.newPage();
+  await page.addInitScript(() => {
+    const frames: number[] = ((window as unknown as { frames: number[] }).frames = []);
+    let last = performance.now();
+    const next = (now: number) => {
+      frames.push(now - last);
+      last = now;
+      requestAnimationFrame(next);
+    };
+    requestAnimationFrame(next);
+  });
+  const cdp = await context.newCDPSession(page);
+  const heap = async () => {
+    await cdp.send('HeapProfiler.collectGarbage');
+    return (await cdp.send('Runtime.getHeapUsage')).usedSize / 1e6;
+  };
+  const errors: string[] = [];
+  page.on('pageerror', (error) => errors.push(String(error)));
+  await page.goto(`${stub.url}/measurements/${measurement.id}`);
+  await expect(page.getByTestId('seen')).toBeVisible();
+  const begun = performance.now();
+  const heaps: number[] = [];
+  // Early, when as much is kept as ever will be, and at the end.
+  await page.waitForTimeout(seconds * 250);
+  heaps.push(await heap());
+  await page.evaluate(() => void ((window as unknown as { frames: number[] }).frames.length = 0));
+  // Nobody looks meanwhile: looking is work for the page.
+  await page.waitForTimeout(seconds * 750);
+  await expect(page.getByText('complete', { exact: true })).toBeVisible({ timeout: (seconds + 60) * 1000 });
+  const took = (performance.now() - begun) / 1000;
+  const frames = await page.evaluate(() => (window as unknown as { frames: number[] }).frames);
+  heaps.push(await heap());
+  await page.waitForTimeout(500);
+  expect(errors).toEqual([]);
+  const counted = Number((await page.getByTestId('seen').textContent())!.replace(/.* of /, '').replace(/\D/g, ''));
+  note(`${rate} results a second: ${frames.length} frames, median ${quantile(frames, 0.5).toFixed(1)} ms, p99 ${quantile(frames, 0.99).toFixed(0)} ms, longest ${Math.max(...frames).toFixed(0)} ms; ${took.toFixed(0)} s; heap ${heaps.map((mb) => mb.toFixed(1)).join(' and ')} MB`);
+  atMost(`${rate} results/s for ${seconds} s: frame, p95`, quantile(frames, 0.95), 'ms', 50);
+  atMost(`${rate} results/s for ${seconds} s: growth of memory`, Math.max(0, heaps[1]! - heaps[0]!), 'MB', 5);
+  atMost(`${rate} results/s for ${seconds} s: missing on the page’s count`, rate * seconds - counted, 'results', 0);
+  await context.close();
+  await stub.end();
+});
+
+test('ten thousand vantage points', async () => {
+  const { items: kinds } = await network.api<{ items: KindView[] }>('/api/v1/kinds');
+  const stub = await serve({ vps: vantagePoints(10_000), kinds });
+  const context = await browser.newContext({ viewport: { width: 1360, height: 900 } });
+  const page = await context.newPage();
+  await page.addInitScript(() => {
+    const keys: Record<string, number> = ((window as unknown as { keys: Record<string, number> }).keys = {});
+    const typed: Record<string, number> = {};
+    addEventListener('input', (event) => void (typed[(event.target as HTMLInputElement).value] = event.timeStamp), true);
+    new MutationObserver(() => {
+      const text = document.querySelector<HTMLElement>('[data-select]')?.dataset['select'];
+      if (text === undefined || typed[text] === undefined || keys[text] !== undefined) return;
+      keys[text] = -1;
+      requestAnimationFrame(() => setTimeout(() => (keys[text] = performance.now() - typed[text]!)));
+    }).observe(document, { subtree: true, childList: true, characterData: true, attributes: true });
+  });
+  await page.goto(`${stub.url}/vps`);
+  await expect(page.getByText('10000 vantage points')).toBeVisible();
+  const times: number[] = [];
+  for (const text of ['fibre', 'eyeball', 'amsterdam', 'NL', 'berlin', 'lon12', 'sydney', 'paris']) {
+    await page.getByLabel('Selection').fill('');
+    await page.getByLabel('Selection').pressSequentially(text, { delay: 120 });
+    await page.waitForTimeout(200);
+    times.push(...(await page.evaluate((text) => {
+      const keys = (window as unknown as { keys: Record<string, number> }).keys;
+      return Array.from(text, (_, at) => keys[text.slice(0, at + 1)] ?? Infinity);
+    }, text)));
+    await expect(page.getByText(/^\d+ of 10000 vantage points$/)).toBeVisible();
+  }
+  note(`10,000 vantage points: ${times.length} keystrokes, median ${quantile(times, 0.5).toFixed(0)} ms, slowest ${Math.max(...times).toFixed(0)} ms; the stub answers for the anchor`);
+  atMost('10,000 vantage points: keystroke to filtered table, p95', quantile(times, 0.95), 'ms', 50);
+  await context.close();
+  await stub.end();
+});
+
+test('a history of a million results', async () => {
+  test.setTimeout(600_000);
+  const inputs = Math.ceil((quick ? 100_000 : 1_000_000) / 24);
+  const request = { kind: 'ping', from: 'all', inputs: Array.from({ length: inputs }, (_, at) => `198.18.${16 + (Math.floor(at / 250) % 200)}.${(at % 250) + 1}`), params: { count: 1, timeout: '300ms' }, deadline: '30m' };
+  const { id } = await network.api<Ended>('/api/v1/measurements', request);
+  await expect.poll(async () => (await network.api<Ended>(`/api/v1/measurements/${id}`)).state, { timeout: 500_000, intervals: [1000] }).toBe('done');
+  const { ledger } = await network.api<Ended>(`/api/v1/measurements/${id}`);
+  const context = await signedIn();
+  const times: number[] = [];
+  for (let run = 0; run < RUNS; run += 1) {
+    const page = await context.newPage();
+    await page.addInitScript(whenDrawn, { name: 'plot', selector: 'figure canvas' });
+    await page.goto(`${network.url}/measurements/${id}`);
+    times.push(await marked(page, 'plot'));
+    await expect(page.getByTestId('seen')).toContainText(new Intl.NumberFormat('en').format(ledger.accepted));
+    await page.close();
+  }
+  note(`history: ${ledger.accepted} results of a simulated Internet; median of ${RUNS} loads of the page, the slowest took ${Math.max(...times).toFixed(0)} ms`);
+  atMost('history of 1,000,000 results: first plot', quantile(times, 0.5), 'ms', 500);
+  await context.close();
+});
+
+// Last: a test that fails takes the figures of those before it with it.
+test('each figure is within its bound', () => {
+  expect(failed()).toEqual([]);
+});
