@@ -15,11 +15,14 @@ if [ -z "${MMN:-}" ]; then
     cargo build --release --locked --package mmn
     MMN=${CARGO_TARGET_DIR:-target}/release/mmn
 fi
-# What stands here when maturin looks becomes part of the wheel; it is never committed.
-scripts=python/mmn/mmn.data/scripts
-trap 'rm -rf python/mmn/mmn.data' EXIT
+# What stands here when maturin looks becomes part of the wheel; it is never committed. The name is maturin's.
+data=python/mmn/mmn._native.data
+scripts=$data/scripts
+trap 'rm -rf "$data"' EXIT
 mkdir -p "$scripts"
 install -m 755 "$MMN" "$scripts/mmn"
 case "$profile" in release) ;; *) strip "$scripts/mmn" ;; esac
 "$maturin" build --quiet --profile "$profile" --locked --manifest-path python/mmn/Cargo.toml --out "$out"
+python3 -m zipfile --list "$(ls -t "$out"/mmn-*.whl | head -1)" | grep -q 'data/scripts/mmn ' ||
+    { echo "build-wheel: the command is not in the wheel" >&2; exit 1; }
 ls -l "$out"/mmn-*.whl >&2

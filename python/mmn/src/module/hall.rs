@@ -234,8 +234,8 @@ impl Hall {
                 continue;
             }
             let before = state.taken;
-            let waited = self.stirred.wait_timeout_while(state, WINDOW, |state| !state.closed);
-            (state, _) = waited.unwrap_or_else(PoisonError::into_inner);
+            let window = self.stirred.wait_timeout_while(state, WINDOW, |state| !state.closed);
+            (state, _) = window.unwrap_or_else(PoisonError::into_inner);
             let taken = state.taken;
             if state.closed || !climb.wants(taken - before, state.queue.len()) {
                 continue;
