@@ -204,8 +204,8 @@ mod tests {
         assert_eq!(breaker.tick(open), Some(Change::HalfOpened));
         assert_eq!((breaker.gate(open), breaker.is_unheard(open)), (Gate::Trial, false));
         breaker.sent(open);
-        let later = open + TRIAL;
-        assert_eq!((breaker.gate(later - ms(1)), breaker.is_unheard(later - ms(1))), (Gate::Shut, false));
+        let (before, later) = (open + TRIAL.saturating_sub(ms(1)), open + TRIAL);
+        assert_eq!((breaker.gate(before), breaker.is_unheard(before)), (Gate::Shut, false));
         assert_eq!((breaker.gate(later), breaker.is_unheard(later)), (Gate::Trial, true));
         breaker.sent(later);
         assert_eq!((breaker.gate(later), breaker.is_unheard(later)), (Gate::Shut, false));

@@ -314,7 +314,8 @@ fn listen(path: &Path) -> Result<UnixListener, ServeError> {
         }
         std::fs::remove_file(path).map_err(failed)?;
     }
-    let socket = UnixSocket::new_stream().and_then(|socket| socket.bind(path).map(|()| socket)).map_err(failed)?;
+    let socket =
+        UnixSocket::new_stream().and_then(|socket| socket.bind(path).map(|()| socket)).map_err(failed)?;
     // Until it listens nobody can connect, whatever mode it was made with.
     let listening = std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))
         .and_then(|()| socket.listen(BACKLOG));

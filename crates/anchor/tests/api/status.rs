@@ -25,7 +25,7 @@ async fn once(network: &Network, path: &str, is: impl Fn(&Value) -> bool) -> Val
             }
         }
     };
-    tokio::time::timeout(std::time::Duration::from_secs(30), asking).await.expect("it comes about")
+    tokio::time::timeout(std::time::Duration::from_secs(30), asking).await.unwrap()
 }
 
 fn process<'a>(status: &'a Value, role: &str) -> Option<&'a Value> {

@@ -49,14 +49,14 @@ pub(crate) struct Args {
 #[command(next_help_heading = "TLS of daemons")]
 struct TlsArgs {
     /// A PEM file with the certificate that daemons are shown
-    #[arg(long, value_name = "FILE", requires = "tls_key", value_parser = absolute())]
-    tls_cert: Option<PathBuf>,
+    #[arg(id = "tls_cert", long = "tls-cert", value_name = "FILE", requires = "tls_key", value_parser = absolute())]
+    cert: Option<PathBuf>,
     /// A PEM file with its key
-    #[arg(long, value_name = "FILE", requires = "tls_cert", value_parser = absolute())]
-    tls_key: Option<PathBuf>,
+    #[arg(id = "tls_key", long = "tls-key", value_name = "FILE", requires = "tls_cert", value_parser = absolute())]
+    key: Option<PathBuf>,
     /// A PEM file of authorities: a daemon then has to show a certificate of theirs for its monitor name
-    #[arg(long, value_name = "FILE", requires = "tls_cert", value_parser = absolute())]
-    tls_client_ca: Option<PathBuf>,
+    #[arg(id = "tls_client_ca", long = "tls-client-ca", value_name = "FILE", requires = "tls_cert", value_parser = absolute())]
+    client_ca: Option<PathBuf>,
 }
 
 pub(crate) fn run(session: &mut Session, args: &Args) -> Result<Exit, Failure> {
@@ -68,10 +68,10 @@ pub(crate) fn run(session: &mut Session, args: &Args) -> Result<Exit, Failure> {
     let (urls, creds, credentials) = network(session, &args.nats)?;
     let mut node = node::config(dir, urls, creds, args.nats.tls());
     node.policy.allow_loopback = args.allow_loopback;
-    let tls = args.tls.tls_cert.clone().zip(args.tls.tls_key.clone());
+    let tls = args.tls.cert.clone().zip(args.tls.key.clone());
     let options = Options {
         listen: args.listen,
-        tls: tls.map(|(cert, key)| TlsFiles { cert, key, client_ca: args.tls.tls_client_ca.clone() }),
+        tls: tls.map(|(cert, key)| TlsFiles { cert, key, client_ca: args.tls.client_ca.clone() }),
         patience: args.away.duration(),
         most: args.most,
         node,

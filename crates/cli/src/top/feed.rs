@@ -184,7 +184,11 @@ struct Line<'l> {
 impl Line<'_> {
     /// Talks until the connection breaks; it ends well when nobody listens any more.
     async fn talk(mut self, wants: &mut watch::Receiver<Wants>) -> Result<(), ClientError> {
-        self.conversation.say(&FromClient::Events { id: EVENTS, credits: CREDITS })?;
+        self.conversation.say(&FromClient::Events {
+            id: EVENTS,
+            credits: CREDITS,
+            but_measurements: false,
+        })?;
         self.subscribe()?;
         self.conversation.flush().await?;
         if self.news.send(News::Link(Link::Live)).await.is_err() {

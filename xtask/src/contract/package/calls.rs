@@ -248,9 +248,7 @@ fn opening(text: &mut String, all: &[Kind<'_>], prefix: &str) -> Result<()> {
             of = kind.prefix
         )?;
     }
-    let plain = format!(
-        "self, kind: str, *, vps: Vps | None = None, deadline: Duration | None = None, label: str | None = None, **params: Any"
-    );
+    let plain = "self, kind: str, *, vps: Vps | None = None, deadline: Duration | None = None, label: str | None = None, **params: Any";
     write!(
         text,
         "

@@ -82,9 +82,11 @@ pub(super) fn index(all: &[Kind<'_>]) -> Result<String> {
         }
         imports.push_str("    )\n");
     }
-    let table: String =
-        all.iter().map(|kind| format!("    \"{}\": \"{}Result\",\n", kind.name, kind.prefix)).collect();
-    let names: String = all.iter().map(|kind| format!("    \"{}Result\",\n", kind.prefix)).collect();
+    let (mut table, mut names) = (String::new(), String::new());
+    for kind in all {
+        writeln!(table, "    \"{}\": \"{}Result\",", kind.name, kind.prefix)?;
+        writeln!(names, "    \"{}Result\",", kind.prefix)?;
+    }
     let mut durations = String::new();
     for kind in all {
         let params = kind.params()?;
@@ -183,11 +185,11 @@ fn head(kind: &Kind<'_>, text: &str) -> Result<String> {
     if uses(text, "datetime") {
         head.push_str("    from datetime import datetime\n\n");
     }
-    write!(
-        head,
-        "    from .._request import Duration\n\n__all__ = [\n{}]\n",
-        exported(kind).iter().map(|name| format!("    \"{name}\",\n")).collect::<String>()
-    )?;
+    head.push_str("    from .._request import Duration\n\n__all__ = [\n");
+    for name in exported(kind) {
+        writeln!(head, "    \"{name}\",")?;
+    }
+    head.push_str("]\n");
     Ok(head)
 }
 

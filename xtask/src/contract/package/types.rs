@@ -227,8 +227,8 @@ impl<'k> Kind<'k> {
                     None | Some(Value::Null | Value::Array(_)) => {}
                     Some(Value::Bool(flag)) => told += if *flag { " Default: yes." } else { " Default: no." },
                     Some(Value::String(text)) if text.is_empty() => {}
-                    Some(Value::String(text)) => told += &format!(" Default: {text}."),
-                    Some(other) => told += &format!(" Default: {other}."),
+                    Some(Value::String(text)) => told.extend([" Default: ", text, "."]),
+                    Some(other) => told.extend([" Default: ", &other.to_string(), "."]),
                 }
                 Ok((spelled(name), of, told))
             })
