@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Builds the wheel of the Python module mmn, installs it into a virtual environment of its own, and runs its tests and its
-# types there: against an `mmn up` with a simulated Internet.
+# Puts the Python module mmn into a virtual environment of its own, and runs its tests and its types there: against an `mmn up`
+# with a simulated Internet.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
