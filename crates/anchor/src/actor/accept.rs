@@ -6,6 +6,7 @@ use std::time::Instant;
 use mmn_schema::api::{MeasurementRequest, Plan};
 use mmn_schema::dispatch::Input;
 use mmn_schema::id::{MeasurementId, Tenant};
+use mmn_schema::outcome::code;
 use mmn_schema::problem::Problem;
 use mmn_schema::subject::{Log, Subject};
 use tokio::sync::oneshot;
@@ -40,15 +41,10 @@ impl Actor {
         }
         let seed = rand::random::<u32>().into();
         let checked = admission::check(&self.registry, &self.config.limits, request, self.pending, seed);
-        let checked = checked
-            .map_err(|problem| if self.is_of_settling(&problem) { Self::settling() } else { problem })?;
-        self.check_load(request, checked)
-    }
-
-    /// Whether what is wrong may be that an anchor has just taken over, and not everybody has announced themselves.
-    fn is_of_settling(&self, problem: &Problem) -> bool {
-        self.settles_at.is_some_and(|at| clock::now() < at)
-            && problem.errors.iter().any(|error| matches!(&*error.pointer, "/kind" | "/from"))
+        if self.settles_at.is_some_and(|at| clock::now() < at) && is_of_settling(&checked) {
+            return Err(Self::settling());
+        }
+        self.check_load(request, checked?)
     }
 
     fn settling() -> Problem {
@@ -399,6 +395,18 @@ fn fingerprint(request: &MeasurementRequest) -> u64 {
     bytes
         .iter()
         .fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3))
+}
+
+/// Whether what is wrong may be that an anchor has just taken over, and not everybody has announced themselves: a vantage point
+/// may have, and its modules not yet.
+fn is_of_settling(checked: &Result<Checked, Problem>) -> bool {
+    match checked {
+        Ok(checked) => checked
+            .assignments
+            .iter()
+            .any(|assigned| assigned.refused.as_ref().is_some_and(|reason| reason.code == code::UNSUPPORTED)),
+        Err(problem) => problem.errors.iter().any(|error| matches!(&*error.pointer, "/kind" | "/from")),
+    }
 }
 
 #[cfg(test)]

@@ -107,6 +107,7 @@ class Measurement(Started, Generic[R]):
         self._stream = stream
         self._make = make
         self._batch: Iterator[R] = iter(())
+        net._planned(about)
 
     def __len__(self) -> int:
         """How many tasks it has."""

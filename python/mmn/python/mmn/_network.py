@@ -39,6 +39,15 @@ class Known:
             vp = self._vps[id] = self._place(id, view, self)
         return vp
 
+    def _name_of(self, id: str) -> str | None:
+        vp = self._vps.get(id)
+        return None if vp is None or vp._view is None else str(vp.name)
+
+    def _planned(self, about: dict[str, Any]) -> None:
+        """Remembers the names of those that a measurement was planned for."""
+        for vp in about.get("plan", {}).get("vps", ()):
+            self._vp(vp["vp"], vp["name"])
+
     def _learn(self, views: list[dict[str, Any]]) -> list[Any]:
         all = []
         for view in views:

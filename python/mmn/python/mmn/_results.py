@@ -75,6 +75,16 @@ class Result(Record):
         return VantagePoint(id, {"vantage_point": {"id": id, "name": self.vp_name or id}})
 
     @property
+    def vp_name(self) -> str | None:
+        """The name of the vantage point, where it is known."""
+        name, id = super().vp_name, self.vp_id
+        if name in (None, id) and id is not None and self._net is not None:
+            # An anchor that has just taken over does not know it yet, and says the id; who asked may know.
+            known: str | None = self._net._name_of(id)
+            return known or name
+        return name
+
+    @property
     def reason(self) -> Reason | None:
         """Why, unless it is *ok*."""
         reason = self._reason

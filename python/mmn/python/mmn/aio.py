@@ -107,6 +107,7 @@ class AsyncMeasurement(Started, Generic[R]):
         async with self._beginning:
             if self._pending is not None:
                 self._about, self._stream = await _answer(self._pending)
+                self._net._planned(self._about)
                 self._pending = None
                 if self._inputs is not None:
                     self._stream.give_all(self._inputs)
