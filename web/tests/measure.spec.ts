@@ -85,13 +85,15 @@ test('traces are a graph that goes through time, and a table of hops', async ({ 
   const graph = page.getByRole('region', { name: 'Paths' }).getByRole('img');
   await expect(graph).toHaveAccessibleName(/^5 paths from 5 vantage points, 5 of them reached the target/);
   await look(page, 'trace');
-  // At the first instant one vantage point had begun, at the last all have come a second time.
+  // At the first instant those had begun that were first, at the last all have come a second time.
   const scrubber = page.getByRole('slider');
   await scrubber.focus();
   await scrubber.press('Home');
-  await expect(graph).toHaveAccessibleName(/^[1-4] paths? from/);
+  await expect(page.getByText(/^\(1\/\d+\)$/)).toBeVisible();
+  await expect(graph).toHaveAccessibleName(/^[1-5] paths? from/);
   await scrubber.press('End');
   await expect(graph).toHaveAccessibleName(/^5 paths from 5 vantage points/);
+  await expect(page.getByText(/^\((\d+)\/\1\)$/)).toBeVisible();
   await page.getByRole('button', { name: 'Newest' }).click();
   await expect(page.getByRole('button', { name: 'Newest' })).toBeDisabled();
 });
