@@ -101,8 +101,8 @@ impl Record {
                 start: http.start,
                 src: http.src.as_ref().map(|address| &address.0),
                 dst: http.dst.as_ref().map(|address| &address.0),
-                sent: Some(http.bufs.iter().filter(|buffer| buffer.content.unwrap_or(0) & 0x80 == 0).count()),
-                replies: http.bufs.iter().filter(|buffer| buffer.content.unwrap_or(0) & 0x80 != 0).count(),
+                sent: Some(http.bufs.iter().filter(|buffer| buffer.content.unwrap_or(0) & 0x80 != 0).count()),
+                replies: http.bufs.iter().filter(|buffer| buffer.content.unwrap_or(0) & 0x80 == 0).count(),
             },
             Self::Udpprobe(probe) => About {
                 start: probe.start,

@@ -17,7 +17,8 @@ pub(crate) fn add(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<ScamperHttpBuf>()
 }
 
-const RECEIVED: u8 = 0x80;
+const RECEIVED: u8 = 0;
+const SENT: u8 = 0x80;
 const DATA: u8 = 0;
 const HEADER: u8 = 1;
 const TLS: u8 = 2;
@@ -124,17 +125,17 @@ result! {
         }
         #[getter]
         fn transmit_hdr(&self) -> Option<String> {
-            Some(header(&self.item.body, 0))
+            Some(header(&self.item.body, SENT))
         }
         #[getter]
         fn transmit_hdrs<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyDict>>> {
-            dictionary(py, &header(&self.item.body, 0))
+            dictionary(py, &header(&self.item.body, SENT))
         }
         fn response_hdr_byname(&self, name: &str) -> Option<String> {
             by_name(&header(&self.item.body, RECEIVED), name)
         }
         fn transmit_hdr_byname(&self, name: &str) -> Option<String> {
-            by_name(&header(&self.item.body, 0), name)
+            by_name(&header(&self.item.body, SENT), name)
         }
         #[getter]
         fn buf_count(&self) -> usize {
@@ -192,7 +193,7 @@ impl ScamperHttpBuf {
     }
 
     fn kind(&self) -> u8 {
-        self.content() & !RECEIVED
+        self.content() & !SENT
     }
 }
 
@@ -218,7 +219,7 @@ impl ScamperHttpBuf {
         !self.is_rx()
     }
     fn is_rx(&self) -> bool {
-        self.content() & RECEIVED != 0
+        self.content() & SENT == 0
     }
     fn is_tls(&self) -> bool {
         self.kind() == TLS

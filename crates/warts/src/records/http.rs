@@ -76,7 +76,7 @@ impl Http {
 table! {
     /// Octets sent or received.
     pub struct Buffer {
-        /// What they are: the highest bit is the direction (0 sent, 1 received), the others the layer
+        /// What they are: the highest bit is the direction (0 received, 1 sent), the others the layer
         /// ([`crate::names::http_buffer`]).
         1 => content: u8,
         /// When.

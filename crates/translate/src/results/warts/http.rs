@@ -24,8 +24,9 @@ const INSECURE: u8 = 6;
 const CONFIGS: u8 = 1;
 const RETRY_CONFIGS: u8 = 2;
 
-const RECEIVED: u8 = 0x80;
+/// What buffers hold. The highest bit would say that it was sent; all of these were received.
 const HEAD: u8 = 1;
+const CONTENT: u8 = 0;
 /// The longest piece of what was received.
 const PIECE: usize = u16::MAX as usize;
 
@@ -147,9 +148,9 @@ fn buffers(hop: &Hop) -> Vec<Buffer> {
         ..Buffer::default()
     };
     let head = head(hop);
-    let heads = head.chunks(PIECE).map(|piece| buffer(RECEIVED | HEAD, begun, piece));
+    let heads = head.chunks(PIECE).map(|piece| buffer(HEAD, begun, piece));
     let content = hop.body.content.as_ref().map_or(&[][..], |octets| &octets.0);
-    heads.chain(content.chunks(PIECE).map(|piece| buffer(RECEIVED, ended, piece))).collect()
+    heads.chain(content.chunks(PIECE).map(|piece| buffer(CONTENT, ended, piece))).collect()
 }
 
 fn head(hop: &Hop) -> Vec<u8> {
