@@ -4,8 +4,9 @@ use std::fmt;
 
 use cbor4ii::core::utils::SliceReader;
 use pyo3::IntoPyObjectExt;
+use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::{PyBool, PyBytes, PyDict, PyFloat, PyInt, PyList, PyMapping, PyString, PyTuple};
+use pyo3::types::{PyBool, PyBytes, PyDict, PyFloat, PyInt, PyList, PyString, PyTuple};
 use serde::de::{DeserializeSeed, Error as _, MapAccess, SeqAccess, Visitor};
 use serde::{Deserializer, de};
 use serde_json::{Map, Value as Json};
@@ -186,18 +187,26 @@ fn nested(value: &Bound<'_, PyAny>, depth: usize) -> PyResult<Json> {
             .map(Json::Number)
             .ok_or_else(|| errors::usage(value.py(), "a number of the request is not finite"));
     }
-    if let Ok(mapping) = value.cast::<PyMapping>() {
-        let mut entries = Map::new();
-        for entry in mapping.items()? {
-            let (key, value): (String, Bound<'_, PyAny>) = entry.extract()?;
-            entries.insert(key, nested(&value, depth)?);
-        }
-        return Ok(Json::Object(entries));
-    }
     if value.is_instance_of::<PyList>() || value.is_instance_of::<PyTuple>() {
         let items = value.try_iter()?.map(|item| nested(&item?, depth));
         return Ok(Json::Array(items.collect::<PyResult<_>>()?));
     }
+    if is_mapping(value)? {
+        let mut entries = Map::new();
+        for entry in value.call_method0(intern!(value.py(), "items"))?.try_iter()? {
+            let (key, value): (String, Bound<'_, PyAny>) = entry?.extract()?;
+            entries.insert(key, nested(&value, depth)?);
+        }
+        return Ok(Json::Object(entries));
+    }
     let name = value.get_type().name()?.to_string();
     Err(errors::usage(value.py(), &format!("a request can't hold a value of the type {name}")))
+}
+
+/// Not a cast: that takes a `KeyboardInterrupt` amid its question for a no, and loses it.
+fn is_mapping(value: &Bound<'_, PyAny>) -> PyResult<bool> {
+    if value.is_instance_of::<PyDict>() {
+        return Ok(true);
+    }
+    value.is_instance(&value.py().import(intern!(value.py(), "collections.abc"))?.getattr("Mapping")?)
 }

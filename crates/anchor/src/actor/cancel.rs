@@ -65,7 +65,7 @@ impl Actor {
             running.answer_step(reply);
             return;
         }
-        self.call_off(id);
+        // No task ends as cancelled before the order is kept: an anchor that takes over must know why it ended.
         self.step(id, Step::Cancel, reply);
     }
 
@@ -110,19 +110,25 @@ impl Actor {
     }
 
     fn step(&mut self, id: MeasurementId, step: Step, reply: Reply<mmn_schema::api::Measurement>) {
-        let name = match step {
-            Step::Close => format!("{id}-close"),
-            _ => format!("{id}-cancel"),
-        };
+        let cancels = matches!(step, Step::Cancel);
+        let name = if cancels { format!("{id}-cancel") } else { format!("{id}-close") };
         if let Some(running) = self.running.get_mut(&id) {
             running.steps += 1;
         }
         self.group_accept(id);
         let accept = Accept { anchor: self.id.clone(), epoch: self.epoch, at: clock::wall(), step };
-        self.write(Tag::Step(id, reply), &Subject::Log(Log::Accept, id), name, &accept);
+        self.write(Tag::Step { id, cancels, reply }, &Subject::Log(Log::Accept, id), name, &accept);
     }
 
-    pub(super) fn on_step_kept(&mut self, id: MeasurementId, reply: Reply<mmn_schema::api::Measurement>) {
+    pub(super) fn on_step_kept(
+        &mut self,
+        id: MeasurementId,
+        cancels: bool,
+        reply: Reply<mmn_schema::api::Measurement>,
+    ) {
+        if cancels && self.running.get(&id).is_some_and(|running| running.cancelled.is_none()) {
+            self.call_off(id);
+        }
         if let Some(running) = self.running.get_mut(&id) {
             running.steps -= 1;
             let _ = reply.send(Ok(running.view()));

@@ -116,7 +116,7 @@ impl Actor {
         match tag {
             Tag::Accept(id, first) => self.on_accept_kept(id, first),
             Tag::Accepts(ids) => ids.into_iter().for_each(|id| self.on_accept_kept(id, 0)),
-            Tag::Step(id, reply) => self.on_step_kept(id, reply),
+            Tag::Step { id, cancels, reply } => self.on_step_kept(id, cancels, reply),
             Tag::Kept(id) => self.on_results_kept(id, seq),
             Tag::Results(ids) => ids.into_iter().for_each(|id| self.on_results_kept(id, seq)),
             Tag::Roll => {}

@@ -166,7 +166,7 @@ enum Tag {
     /// The acceptances of small measurements.
     Accepts(Vec<MeasurementId>),
     /// A measurement is closed or called off.
-    Step(MeasurementId, Reply<Measurement>),
+    Step { id: MeasurementId, cancels: bool, reply: Reply<Measurement> },
     /// Final records.
     Kept(MeasurementId),
     /// Final records of small measurements.
