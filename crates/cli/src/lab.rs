@@ -7,6 +7,7 @@ pub(crate) mod driver;
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::stream::{FuturesUnordered, StreamExt};
 use mmn_kit::Registered;
@@ -15,7 +16,7 @@ use mmn_lab::host::{Offered, offer};
 use mmn_lab::ids::VpId;
 use mmn_lab::plan::Plan;
 use mmn_modules::KINDS;
-use mmn_node::module::Kind;
+use mmn_node::module::{HEARTBEAT, Kind};
 use mmn_node::net::network::{Lab, Network};
 use mmn_node::net::simulated::Universe;
 use mmn_node::policy::Policy;
@@ -33,6 +34,11 @@ use driver::Driver;
 const MODULE: &str = "lab";
 /// The modules whose kinds work without sockets of the system's: of DNS what goes over UDP.
 const WITHOUT_SOCKETS: [&str; 2] = ["packet", "dns"];
+
+/// So many vantage points say that they are there as often as one does; twice as many half as often.
+const UNHURRIED: usize = 100;
+/// The rarest: ten times as seldom as one does.
+const MOST_SELDOM: u32 = 10;
 
 /// The kinds that a vantage point offers.
 pub(crate) fn kinds(driver: Driver) -> impl Iterator<Item = &'static dyn Registered> {
@@ -104,6 +110,7 @@ pub(crate) fn serve(
         };
         tracing::info!(driver = driver.name(), why, "the world");
         let kinds: Vec<Kind> = kinds(driver).map(Kind::from).collect();
+        let heartbeat = heartbeat(plan.vps.len());
         let mut lab_ended = std::pin::pin!(ended(lab));
         let (mut nodes, mut starting) = (FuturesUnordered::new(), FuturesUnordered::new());
         for (vp, name) in plan.vps.pairs().map(|(vp, _)| vp).zip(names(&plan)) {
@@ -111,7 +118,8 @@ pub(crate) fn serve(
                 World::Here(universe) => Network::Universe(universe.clone(), vp),
                 World::There(lab) => lab.network(vp),
             };
-            let elsewhere = Elsewhere { what: Whereabouts::Simulated(network), kinds: kinds.clone() };
+            let elsewhere =
+                Elsewhere { what: Whereabouts::Simulated(network), kinds: kinds.clone(), heartbeat };
             let config = Config {
                 dir: base.dir.join(name),
                 creds: base.creds.join(name),
@@ -143,6 +151,13 @@ pub(crate) fn serve(
             }
         }
     })
+}
+
+/// How often each of so many vantage points says that it is there. All of a world are in one process, which has better to do
+/// than to say so for thousands twice a second.
+fn heartbeat(vps: usize) -> Duration {
+    let hundreds = u32::try_from(vps / UNHURRIED).unwrap_or(u32::MAX).clamp(1, MOST_SELDOM);
+    HEARTBEAT * hundreds
 }
 
 /// Has `mmn lab truth` and `mmn lab status` find the world; measurements do without.

@@ -7,6 +7,7 @@
 //! Begin with [`Client`]: [`Client::discover`] finds the API of this machine's `mmn up`. The typed calls are in
 //! `calls.rs`, one for each endpoint.
 
+mod brief;
 mod calls;
 mod conversation;
 mod discover;
@@ -21,6 +22,7 @@ mod transport;
 
 use std::sync::Arc;
 
+pub use brief::Brief;
 pub use calls::{Key, Measure, ResultsQuery};
 pub use conversation::Conversation;
 pub use discover::{API_FILE, ApiFile, TOKEN_FILE};

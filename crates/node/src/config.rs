@@ -61,6 +61,8 @@ pub struct Elsewhere {
     pub what: Whereabouts,
     /// The kinds that it offers. One module has all of them: where there are many vantage points each costs a connection.
     pub kinds: Vec<Kind>,
+    /// How often it and its module say that they are there: where there are many, less often than a host does.
+    pub heartbeat: Duration,
 }
 
 /// What a vantage point is that is not this host.

@@ -51,6 +51,7 @@ fn start_with(server: &TestServer, name: &str, kinds: &[&'static dyn mmn_kit::Re
         instance: instance.clone(),
         kinds: kinds.iter().copied().map(Kind::from).collect(),
         simulated: false,
+        heartbeat: mmn_node::module::HEARTBEAT,
         node: None,
     };
     let shutdown = CancellationToken::new();

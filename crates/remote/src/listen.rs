@@ -8,6 +8,7 @@ use std::path::Path;
 use std::rc::Rc;
 use std::time::Duration;
 
+use mmn_node::module::HEARTBEAT;
 use mmn_node::{Builtin, Config, Elsewhere, Place as At, Remote, Whereabouts};
 use mmn_scamper::remote::{GREETING, Greeted, Greeting, Magic, MonitorName, RemoteError, reject};
 use sha2::{Digest, Sha256};
@@ -245,7 +246,11 @@ impl Hall {
             builtins: vec![Builtin { module: kinds::MODULE.to_owned(), kinds: Vec::new() }],
             place: At { name: name.to_owned(), tags: vec![kinds::MODULE.to_owned()], ..base.place.clone() },
             watch: false,
-            elsewhere: Some(Elsewhere { what: Whereabouts::Remote(remote), kinds: kinds::all(&asks) }),
+            elsewhere: Some(Elsewhere {
+                what: Whereabouts::Remote(remote),
+                kinds: kinds::all(&asks),
+                heartbeat: HEARTBEAT,
+            }),
             ..base.clone()
         };
         let (arrivals, arrived) = mpsc::channel(4);

@@ -2,9 +2,10 @@
 
 use std::future::Future;
 use std::path::PathBuf;
+use std::sync::OnceLock;
 
-use mmn_client::{Client, ClientError, Measure, Trust};
-use mmn_schema::api::{Measurement, MeasurementRequest, Page, ResultRecord};
+use mmn_client::{Brief, Client, ClientError, Measure, Trust};
+use mmn_schema::api::{MeasurementRequest, Page, ResultRecord};
 use mmn_schema::encoding::Encoding;
 use mmn_schema::id::MeasurementId;
 use mmn_schema::select::Selection;
@@ -23,6 +24,8 @@ use crate::{errors, value};
 pub(crate) struct Connection {
     runtime: &'static Runtime,
     client: Client,
+    /// For what one caller waits for; begun with the first such question.
+    brief: OnceLock<Brief>,
 }
 
 #[pymethods]
@@ -43,7 +46,8 @@ impl Connection {
             Some(url) => Client::new(url, token, &trust),
             None => Client::discover(&data_dir),
         };
-        Ok(Self { runtime, client: client.map_err(|error| errors::of_client(py, &error))? })
+        let client = client.map_err(|error| errors::of_client(py, &error))?;
+        Ok(Self { runtime, client, brief: OnceLock::new() })
     }
 
     /// Where the API is.
@@ -124,11 +128,15 @@ impl Connection {
     fn measure(&self, py: Python<'_>, request: &Bound<'_, PyAny>, wait_ms: u64) -> PyResult<Pending> {
         self.runtime.check(py)?;
         let request: MeasurementRequest = read(request)?;
-        let client = self.client.clone();
+        let brief = self.brief.get_or_init(|| {
+            let (brief, running) = self.client.brief();
+            self.runtime.handle().spawn(running);
+            brief
+        });
+        let brief = brief.clone();
         Ok(Pending::of(self.runtime, async move {
             let asked = Measure::new(&request).wait(Span::from_millis(wait_ms));
-            let mut measured: Measurement = client.measure(&asked).await?;
-            let records = measured.results.take().unwrap_or_default();
+            let (measured, records) = brief.measure(&asked).await?;
             let records = records.iter().map(written).collect::<Result<_, _>>()?;
             Ok(Answer::Measured(told(&measured)?, records))
         }))

@@ -68,6 +68,8 @@ pub mod env {
 const CONCURRENCY_PACKETS: u32 = 1024;
 const CONCURRENCY_SESSIONS: u32 = 64;
 /// How long what is held may take once the node is gone.
+/// How often a node of this host, and each module, says that it is there.
+pub const HEARTBEAT: Duration = Duration::from_millis(500);
 const LAST_GRACE: Duration = Duration::from_secs(3);
 
 /// What a module's process needs to begin.
@@ -91,6 +93,8 @@ pub struct ModuleArgs {
     pub kinds: Vec<Kind>,
     /// Whether its vantage point is part of a simulated Internet.
     pub simulated: bool,
+    /// How often it says that it is there: [`HEARTBEAT`], or less often where there are many.
+    pub heartbeat: Duration,
     /// The end of the socket pair to the node. Without it the module has no sockets, the default policy, and limits
     /// of its own.
     pub node: Option<UnixStream>,
@@ -168,6 +172,7 @@ impl ModuleArgs {
             kinds: kinds.iter().copied().filter(|kind| kind.module() == module).map(Kind::from).collect(),
             module,
             simulated: false,
+            heartbeat: HEARTBEAT,
             urls: need(env::NATS_URL)?.split(',').map(str::to_owned).collect(),
             creds: need(env::CREDS)?.into(),
             tls: Tls {
@@ -247,6 +252,7 @@ pub(crate) async fn run_here(
         instance: args.instance,
         kinds,
         simulated: args.simulated,
+        heartbeat: args.heartbeat,
         room,
         prefix: args.prefix,
         bus,

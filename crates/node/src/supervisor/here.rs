@@ -67,6 +67,7 @@ impl Here {
             kinds: at.kinds.clone(),
             module: name,
             simulated: at.is_simulated(),
+            heartbeat: at.heartbeat,
             urls: config.urls.clone(),
             creds: plan.creds.clone(),
             tls: config.tls.clone(),

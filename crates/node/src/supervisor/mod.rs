@@ -48,6 +48,7 @@ use crate::config::{self, Config, ConfigError, Elsewhere, Place};
 use crate::context::limits;
 use crate::herald::{Herald, encoding_of, headers};
 use crate::host;
+use crate::module::HEARTBEAT;
 use crate::net::page::{Page, PageError};
 use crate::net::privilege::limit_capabilities;
 use crate::policy::{self, Policy};
@@ -57,7 +58,6 @@ use modules::Modules;
 
 /// How often files are looked at.
 const LOOK: Duration = Duration::from_millis(500);
-const HEARTBEAT: Duration = Duration::from_millis(500);
 const BARRIER_AGAIN: Duration = Duration::from_millis(500);
 /// How long all modules together may take to leave.
 const LEAVE: Duration = Duration::from_secs(5);
@@ -315,7 +315,7 @@ impl Node {
                 _ = look.tick() => self.look(),
                 () = &mut beat => {
                     self.beat().await;
-                    beat.set(tokio::time::sleep(HEARTBEAT.mul_f64(rand::random_range(0.9..1.1))));
+                    beat.set(tokio::time::sleep(self.heartbeat().mul_f64(rand::random_range(0.9..1.1))));
                 }
             }
             if self.changed && self.announced {
@@ -502,6 +502,10 @@ impl Node {
         }
     }
 
+    fn heartbeat(&self) -> Duration {
+        self.shared.config.elsewhere.as_ref().map_or(HEARTBEAT, |at| at.heartbeat)
+    }
+
     async fn beat(&mut self) {
         if !self.announced {
             return;
@@ -514,7 +518,7 @@ impl Node {
             boot: self.boot,
             seq: self.heartbeats,
             sent_at: Timestamp::from_unix_ns(clock::wall().0),
-            interval_ms: u32::try_from(HEARTBEAT.as_millis()).unwrap_or(u32::MAX),
+            interval_ms: u32::try_from(self.heartbeat().as_millis()).unwrap_or(u32::MAX),
             state: InstanceState::Ready,
             load: Load {
                 running: self.modules.running(),

@@ -8,7 +8,7 @@ use data_encoding::BASE64URL_NOPAD;
 use mmn_bus::identity::{CREDS, Creds};
 use mmn_modules::KINDS;
 use mmn_node::Builtin;
-use mmn_node::module::{self, Kind, ModuleArgs};
+use mmn_node::module::{self, HEARTBEAT, Kind, ModuleArgs};
 use mmn_schema::id::{InstanceId, VpId};
 use mmn_schema::subject::Prefix;
 use serde::Deserialize;
@@ -55,6 +55,7 @@ pub(super) fn run(session: &mut Session, args: &ServeArgs) -> Result<Exit, Failu
         module: builtins.iter().map(|one| one.module.as_str()).collect::<Vec<_>>().join("-"),
         kinds: kinds.map(|kind| Kind::from(*kind)).collect(),
         simulated: false,
+        heartbeat: HEARTBEAT,
         urls,
         creds,
         tls: args.nats.tls(),

@@ -56,7 +56,6 @@ const DRAIN: usize = 64;
 const TURN: usize = 1024;
 /// For how long: a task's first packet takes others along.
 const LONGEST_TURN: Nanos = Nanos::from_millis(5);
-const HEARTBEAT: Duration = Duration::from_millis(500);
 
 /// What a module is, and what it was given.
 pub(super) struct Outfit {
@@ -75,6 +74,8 @@ pub(super) struct Outfit {
     pub(super) sockets: Vec<crate::module::settings::Gift>,
     /// What the node says later; closed when it is gone.
     pub(super) node: mpsc::Receiver<Change>,
+    /// How often it says that it is there.
+    pub(super) heartbeat: Duration,
     /// How long a drain may take once the node is gone.
     pub(super) last_grace: Duration,
 }

@@ -8,7 +8,7 @@ use mmn_schema::encoding::Encoding;
 use mmn_schema::subject::Subject;
 use tokio::sync::watch;
 
-use super::{HEARTBEAT, Waiting, Work, now};
+use super::{Waiting, Work, now};
 use crate::herald::needed;
 use crate::module::desk::Outgoing;
 use crate::{clock, host};
@@ -113,7 +113,7 @@ impl Work {
             boot: self.boot,
             seq: self.heartbeats,
             sent_at: now().utc,
-            interval_ms: u32::try_from(HEARTBEAT.as_millis()).unwrap_or(u32::MAX),
+            interval_ms: u32::try_from(self.outfit.heartbeat.as_millis()).unwrap_or(u32::MAX),
             state,
             load: Load {
                 running: self.desk.running(),

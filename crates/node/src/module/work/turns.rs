@@ -13,7 +13,7 @@ use tokio::time::Sleep;
 use tokio_util::sync::CancellationToken;
 
 use super::trials::Findings;
-use super::{By, DRAIN, HEARTBEAT, Work, bulk, driven, now, wait};
+use super::{By, DRAIN, Work, bulk, driven, now, wait};
 use crate::module::desk::{Ended, Ticket};
 use crate::module::settings::Change;
 
@@ -234,7 +234,7 @@ impl Work {
                 self.desk.expire(now());
                 self.beat();
                 let jitter = rand::random_range(0.9..1.1);
-                turn.beat.as_mut().set(tokio::time::sleep(HEARTBEAT.mul_f64(jitter)));
+                turn.beat.as_mut().set(tokio::time::sleep(self.outfit.heartbeat.mul_f64(jitter)));
             }
             Event::Overdue => self.end_overdue(),
             Event::Unacknowledged => {
