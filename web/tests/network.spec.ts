@@ -9,9 +9,19 @@ test('the overview shows the network', async ({ signedIn: page, network }) => {
   await expect(page.getByText('measurement-done')).toBeVisible();
   await expect(page.getByRole('link', { name: /^ping #/ }).first()).toBeVisible();
   await look(page, 'overview');
+  // Whoever comes later sees what happened before, each thing once.
+  const events = page.getByRole('list', { name: 'Events' }).getByRole('listitem');
+  await page.reload();
+  await expect(events.filter({ hasText: 'measurement-done' }).first()).toBeVisible();
+  const before = await events.count();
+  await page.getByRole('navigation').getByRole('link', { name: 'Modules' }).click();
+  await page.getByRole('navigation').getByRole('link', { name: 'Overview' }).click();
+  await network.api('/api/v1/measurements?wait=20s', { kind: 'ping', inputs: ['target000'], from: 'ams1', params: { count: 1 } });
+  await expect(events.first()).toContainText('1 ok of 1');
+  await expect(events).toHaveCount(Math.min(200, before + 2));
 });
 
-test('vantage points are found by the grammar of selections', async ({ signedIn: page }) => {
+test('vantage points are found by the grammar of selections', async ({ signedIn: page, network }) => {
   await page.getByRole('link', { name: 'Vantage points', exact: true }).click();
   await expect(page.getByText('24 vantage points')).toBeVisible();
   const select = page.getByLabel('Selection');
@@ -26,9 +36,18 @@ test('vantage points are found by the grammar of selections', async ({ signedIn:
   await page.getByRole('link', { name: 'ams1' }).click();
   await expect(page.getByRole('heading', { name: /ams1/ })).toBeVisible();
   await expect(page.getByText('198.18.0.3')).toBeVisible();
+  // What it does now stands before what it did.
+  const { id } = await network.api<{ id: string }>('/api/v1/measurements', { kind: 'ping', inputs: ['target000'], from: 'ams1', params: { count: 200, interval: '100ms' } });
+  await network.api('/api/v1/measurements?wait=20s', { kind: 'ping', inputs: ['target000'], from: 'ams1', params: { count: 1 } });
+  const work = page.getByRole('region', { name: 'Measurements' }).getByRole('row');
+  await expect(work.nth(1)).toContainText('running');
+  await expect(work.nth(2)).toContainText('done');
   await expect(page.getByText(/packets a second over all modules/)).toBeVisible();
   await expect(page.getByRole('img', { name: /of the time that was seen|nobody saw/ })).toBeVisible();
   await look(page, 'vantage-point');
+  await page.goto(`${network.url}/measurements/${id}`);
+  await page.getByRole('button', { name: 'Cancel' }).click();
+  await expect(page.getByTestId('state')).toHaveText('cancelled');
 });
 
 test('modules are shown, and take orders', async ({ signedIn: page }) => {

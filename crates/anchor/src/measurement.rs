@@ -269,14 +269,14 @@ impl Running {
             && self.groups.iter().all(|group| group.writes == 0)
     }
 
+    /// What it is doing.
+    pub(crate) fn state(&self) -> MeasurementState {
+        if self.open && self.cancelled.is_none() { MeasurementState::Open } else { MeasurementState::Running }
+    }
+
     /// As clients see it now.
     pub(crate) fn view(&self) -> Measurement {
-        let state = if self.open && self.cancelled.is_none() {
-            MeasurementState::Open
-        } else {
-            MeasurementState::Running
-        };
-        self.meta.view(state, None, self.account.ledger().clone())
+        self.meta.view(self.state(), None, self.account.ledger().clone())
     }
 
     /// Answers one who asked for a step that was taken before: when it is kept.

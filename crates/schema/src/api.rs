@@ -172,7 +172,7 @@ pub struct Measurement {
     pub from: Selection,
     /// From where, as chosen.
     pub vps: Vec<VpId>,
-    /// Whose it is.
+    /// Whose it is; `public` to whoever sees it only because everybody does.
     pub tenant: Tenant,
     /// Who may see it.
     pub visibility: Visibility,

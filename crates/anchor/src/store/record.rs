@@ -354,9 +354,13 @@ impl Done {
         Some(self.history.cbor()).filter(|_| self.history != Body::null())
     }
 
+    /// How it ended.
+    pub(crate) const fn state(&self) -> MeasurementState {
+        if self.cancelled { MeasurementState::Cancelled } else { MeasurementState::Done }
+    }
+
     /// The measurement as clients see it.
     pub(crate) fn view(&self) -> Measurement {
-        let state = if self.cancelled { MeasurementState::Cancelled } else { MeasurementState::Done };
-        self.meta.view(state, Some(self.done_at), self.ledger.clone())
+        self.meta.view(self.state(), Some(self.done_at), self.ledger.clone())
     }
 }
