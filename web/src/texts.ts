@@ -102,7 +102,7 @@ export const texts = {
     policy: 'What its site allows',
     noPolicy: 'Its node has not spoken yet.',
     policyPackets: (n: string) => `At most ${n} packets a second over all modules.`,
-    policyBits: (n: string) => `At most ${n} bits a second over all modules.`,
+    policyBits: (n: string) => `At most ${n} over all modules.`,
     policyTarget: (n: string) => `At most ${n} packets a second to one address.`,
     policyAllow: (list: string) => `Private or reserved, and allowed all the same: ${list}.`,
     policyDeny: (list: string) => `Never measured: ${list}.`,
@@ -245,7 +245,7 @@ export const texts = {
     empty: 'Nothing has been measured yet.',
     emptyHint: 'Begin one: it takes a kind, a target and a place to measure from.',
     more: 'Older ones',
-    columns: { state: 'State', kind: 'Kind', label: 'Label', from: 'From', accepted: 'Accepted', ledger: 'Ledger' },
+    columns: { state: 'State', kind: 'Kind', what: 'Of', label: 'Label', from: 'From', accepted: 'Accepted', ledger: 'Ledger' },
   },
   measurement: {
     missing: 'There is no such measurement, or it is not yours to see.',
@@ -290,6 +290,7 @@ export const texts = {
   timing: {
     loss: 'All',
     lossOf: (lost: number, sent: number, time: string) => `${time}: ${lost} of ${sent} without an answer`,
+    linesHelp: 'Each line is the median of each slice of time, the band about it holds all.',
     cdf: 'Distribution by vantage point',
     cdfHelp: 'Share of answers that came within a time.',
     heat: 'Vantage points over time',

@@ -45,8 +45,6 @@ test('a measurement of many targets is named, and made again as far as the form 
   const { id } = await measure(network, { kind: 'ping', inputs, from: 'ams1' }, false);
   await page.goto(`${network.url}/measurements/${id}`);
   await expect(page.getByRole('heading', { name: 'ping target0.test, target1.test, target2.test and 10,047 more' })).toBeVisible();
-  await page.getByRole('button', { name: 'Cancel' }).click();
-  await expect(page.getByTestId('state')).toHaveText('cancelled');
   await page.getByRole('button', { name: 'Run again' }).click();
   await expect(page.getByText('50 more targets of that measurement did not fit here')).toBeVisible();
   expect((await page.getByLabel('Targets').inputValue()).split('\n')).toEqual(inputs.slice(0, 10_000));
