@@ -258,7 +258,7 @@ mod tests {
     use mmn_schema::outcome::{Number, Outcome, Reason, code};
     use mmn_schema::time::Timestamp;
 
-    use super::super::record::{Assigned, Chunk, Dispatched};
+    use super::super::record::{Assigned, Chunk, Dispatched, Given};
     use super::*;
 
     #[test]
