@@ -269,13 +269,11 @@ impl Anchor {
         limit: usize,
     ) -> Result<InputsPage, Problem> {
         let command = |reply| Command::Inputs { viewer: viewer.clone(), id, from, limit, reply };
-        match self.ask(command).await? {
-            Some(page) => Ok(page),
-            None => {
-                let ended = self.whole(viewer, id).await?;
-                self.shared.store()?.inputs(&ended, from, limit).await
-            }
+        if let Some(page) = self.ask(command).await? {
+            return Ok(page);
         }
+        let ended = self.whole(viewer, id).await?;
+        self.shared.store()?.inputs(&ended, from, limit).await
     }
 
     /// The measurements that the viewer may see, the newest first. Those that ended long ago come last, in the order

@@ -59,7 +59,7 @@ impl<C> Gathered<C> {
         match self.groups.iter_mut().find(|gathered| gathered.first == group && gathered.total == total) {
             Some(gathered) => drop(gathered.chunks.insert(first, (len, chunk))),
             None => {
-                self.groups.push(Group { first: group, total, at, chunks: [(first, (len, chunk))].into() })
+                self.groups.push(Group { first: group, total, at, chunks: [(first, (len, chunk))].into() });
             }
         }
     }
