@@ -112,7 +112,8 @@ impl Actor {
         if !viewer.may_see(&running.meta.tenant, running.meta.visibility) {
             return None;
         }
-        let total = running.accepted;
+        // Those of a brief one go out before they are kept.
+        let total = running.accepted.max(running.released);
         let items = (from..total).take(limit).filter_map(|position| running.inputs.input(position)).collect();
         Some(inputs::page(items, from, total))
     }

@@ -61,13 +61,13 @@ pub(super) struct EventsQuery {
     /// First those after this one that are kept.
     after: Option<EventId>,
     /// The form, when `Accept` can't be set.
-    format: Option<Format>,
+    format: Option<StreamFormat>,
 }
 
 /// A form of events.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
-enum Format {
+enum StreamFormat {
     /// A page.
     Json,
     /// A page.
@@ -86,14 +86,14 @@ async fn events(Holder(claims): Holder, call: Call) -> Answer {
     let offered = [EVENTS, NDJSON, "application/json", "application/cbor"];
     let format = match (query.format, reply::preferred(call.headers(), &offered)) {
         (Some(format), _) => format,
-        (None, Some(EVENTS)) => Format::Sse,
-        (None, Some(NDJSON)) => Format::Ndjson,
-        (None, Some("application/cbor")) => Format::Cbor,
-        (None, Some(_)) => Format::Json,
+        (None, Some(EVENTS)) => StreamFormat::Sse,
+        (None, Some(NDJSON)) => StreamFormat::Ndjson,
+        (None, Some("application/cbor")) => StreamFormat::Cbor,
+        (None, Some(_)) => StreamFormat::Json,
         (None, None) => return Err(not_acceptable().into()),
     };
     let after = last_event_id(&call)?.or(query.after);
-    let is_page = matches!(format, Format::Json | Format::Cbor);
+    let is_page = matches!(format, StreamFormat::Json | StreamFormat::Cbor);
     let last = query.last.or(is_page.then_some(KEPT));
     let anchor = &call.api.anchor;
     let heard = anchor.events_from(Wanted { last, after, but_measurements: false });
@@ -104,7 +104,7 @@ async fn events(Holder(claims): Holder, call: Call) -> Answer {
     }
     let listener = Listener::new(&call.api, &Caller::Holder(claims));
     let Heard { before, missing, live, .. } = heard;
-    let lines = format == Format::Ndjson;
+    let lines = format == StreamFormat::Ndjson;
     let feed = Feed {
         before: before.into(),
         missing,
@@ -117,10 +117,10 @@ async fn events(Holder(claims): Holder, call: Call) -> Answer {
     Ok(streamed(if lines { NDJSON } else { EVENTS }, feed.into_body()))
 }
 
-fn page(format: Format, heard: &Heard) -> axum::response::Response {
+fn page(format: StreamFormat, heard: &Heard) -> axum::response::Response {
     let items: Vec<Event> = heard.before.iter().map(|event| Event::clone(event)).collect();
     let page = Page { items, next: Some(heard.newest.to_string()) };
-    let encoding = if format == Format::Cbor { Encoding::Cbor } else { Encoding::Json };
+    let encoding = if format == StreamFormat::Cbor { Encoding::Cbor } else { Encoding::Json };
     let mut response = reply::in_encoding(StatusCode::OK, encoding, &page);
     response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
