@@ -249,6 +249,7 @@ pub(crate) fn limits(policy: &Policy) -> Limits {
 pub(crate) fn not_driven(error: DriveError) -> Failure {
     match error {
         DriveError::Full(_) => Failure::refused(code::SATURATED, error),
+        DriveError::NoTime { .. } => Failure::refused(code::LIMITS, error),
         DriveError::NoLane(_) => Failure::failed(code::UNPRIVILEGED, error),
         _ => Failure::failed(code::INTERNAL, error),
     }
@@ -353,6 +354,7 @@ impl Context for TaskContext {
                 let missing = self.site.no_sockets().map_or_else(String::new, |missing| missing.what);
                 return Err(Failure::failed(code::UNPRIVILEGED, missing));
             };
+            driver.has_time(target, self.deadline).map_err(not_driven)?;
             let wish = match wish {
                 Wish::Only(conditions::Lane::Bulk) if self.declined => Wish::Any,
                 wish => wish,
