@@ -107,12 +107,13 @@ impl Core {
     pub(super) fn has_time(&self, target: IpAddr, deadline: Instant) -> Result<(), DriveError> {
         let Some(gap) = self.page.target_gap() else { return Ok(()) };
         let now = clock::monotonic();
-        let earliest = self.waiting.earliest(|| self.page.cap_of(target), now, gap);
-        if earliest <= deadline {
-            return Ok(());
+        match self.waiting.earliest(|| self.page.cap_of(target), now, gap) {
+            Some(earliest) if earliest > deadline => {
+                let (after, late) = (earliest.saturating_since(now), earliest.saturating_since(deadline));
+                Err(DriveError::NoTime { after, late })
+            }
+            _ => Ok(()),
         }
-        let (after, late) = (earliest.saturating_since(now), earliest.saturating_since(deadline));
-        Err(DriveError::NoTime { after, late })
     }
 
     pub(super) fn start(&mut self, machine: Box<dyn Driven>, wish: Wish) -> Result<JobKey, DriveError> {

@@ -207,11 +207,11 @@ impl Waiting {
     }
 
     /// When one that comes to a cap now could leave at the earliest, if each of those before it sends one packet and
-    /// these are `gap` apart.
-    pub(super) fn earliest(&self, cap: impl FnOnce() -> Cap, now: Instant, gap: Nanos) -> Instant {
+    /// these are `gap` apart; absent where nobody waits.
+    pub(super) fn earliest(&self, cap: impl FnOnce() -> Cap, now: Instant, gap: Nanos) -> Option<Instant> {
         let line = if self.lines.is_empty() { None } else { self.lines.get(&cap()) };
-        let Some(line) = line else { return now };
-        line.opens.max(now) + Nanos(gap.0.saturating_mul(line.waiting))
+        line.filter(|line| line.waiting > 0)
+            .map(|line| line.opens.max(now) + Nanos(gap.0.saturating_mul(line.waiting)))
     }
 
     /// When [`Self::next`] is to be asked again. Lines in which nobody waits any more wake nobody.
