@@ -244,11 +244,6 @@ impl Liveness {
         self.condition == Condition::Said(InstanceState::Ready) && self.silence(now) < self.borne(bounds).0
     }
 
-    /// Whether it has been silent for so long, and for longer than it usually is between two heartbeats.
-    pub(crate) fn is_quiet(&self, now: Instant, least: Duration) -> bool {
-        self.silence(now) >= least.max(self.rhythm.longest())
-    }
-
     fn silence(&self, now: Instant) -> Duration {
         now.saturating_duration_since(self.heard.max(self.from))
     }
