@@ -115,7 +115,7 @@ impl Actor {
     pub(super) fn on_synced(&mut self, vp: &VpId, synced: &Synced) {
         let (now, at) = (clock::now(), clock::wall());
         let Some(slot) = self.registry.find(vp, &synced.instance) else {
-            return self.discover();
+            return self.miss(synced.instance.clone());
         };
         let Some(instance) = self.registry.instances.get_mut(&slot) else {
             return;
