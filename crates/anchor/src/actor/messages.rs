@@ -339,7 +339,7 @@ impl Actor {
                 };
                 let (undelivered, name) = (instance.slot.holding.take_back(seq), instance.id.clone());
                 self.on_deaf(slot);
-                self.give_back(undelivered, Some(&name), Nothing::Undelivered);
+                self.give_back(undelivered, Some(&name), Nothing::Undelivered(UNHEARD));
             }
             Sink::Pool(lane) => {
                 let returned = self.slot(sink).map(|slot| slot.holding.take_back(seq)).unwrap_or_default();
@@ -351,12 +351,13 @@ impl Actor {
                         self.give_up(slot);
                     }
                 }
-                self.give_back(returned, None, Nothing::Undelivered);
+                self.give_back(returned, None, Nothing::Undelivered(UNHEARD));
             }
         }
     }
 }
 
+const UNHEARD: &str = "nobody listens on the instance's subject";
 /// For how long after the anchor has connected those who are not there yet may be on their way.
 const ON_THE_WAY: Duration = Duration::from_secs(1);
 /// For how long such a one is given nothing.

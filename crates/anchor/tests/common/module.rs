@@ -35,6 +35,10 @@ pub struct Behaviour {
     pub prompt: bool,
     /// Sends receipts.
     pub acknowledges: bool,
+    /// Says what it holds when it is asked.
+    pub compares: bool,
+    /// So many batches never reach it.
+    pub forgets: u32,
     /// Answers each batch as busy so many times.
     pub busy: u32,
     /// So many of its result messages never arrive when they are first sent.
@@ -63,6 +67,8 @@ impl Default for Behaviour {
             credits: Some(1024),
             prompt: true,
             acknowledges: true,
+            compares: true,
+            forgets: 0,
             busy: 0,
             loses: 0,
             unavailable: false,
@@ -113,6 +119,8 @@ pub struct Seen {
     pub tasks: Vec<(MeasurementId, Task)>,
     pub batches: usize,
     pub cancels: usize,
+    /// How often it has said what it holds.
+    pub compared: usize,
 }
 
 pub struct FakeModule {
@@ -470,6 +478,10 @@ impl Worker {
             seen.batches += 1;
             seen.tasks.extend(batch.tasks.iter().map(|task| (batch.measurement, task.clone())));
         }
+        if self.behaviour.forgets > 0 {
+            self.behaviour.forgets -= 1;
+            return;
+        }
         if self.behaviour.prompt && self.behaviour.pace_ms.is_none() {
             self.answer(&batch, encoding).await;
         } else {
@@ -522,6 +534,9 @@ impl Worker {
                 self.publish(subject.clone(), Encoding::Cbor, batch).await;
             }
         }
+        if !self.behaviour.compares {
+            return;
+        }
         let held = self.held.iter().map(|(batch, _)| Held {
             measurement: batch.measurement,
             indices: batch.tasks.iter().map(|task| task.index).collect(),
@@ -537,6 +552,7 @@ impl Worker {
         };
         let subject = Subject::Synced(self.vp.clone(), self.instance.clone()).on(&self.prefix);
         self.publish(subject, Encoding::Cbor, &synced).await;
+        self.seen.lock().unwrap().compared += 1;
     }
 
     async fn on_ctl(&mut self, message: Message) {
