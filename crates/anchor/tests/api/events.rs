@@ -1,5 +1,6 @@
 //! What happened before somebody watched, and what happens from then on.
 
+use http_body_util::BodyExt;
 use hyper::{Method, StatusCode};
 use mmn_schema::event::Event;
 use mmn_schema::stream::{FromAnchor, FromClient};
@@ -87,7 +88,6 @@ async fn server_sent_events_go_on_where_they_were() {
     let third = all["items"][2]["id"].as_str().unwrap();
     let mut stream = ask(&network, Method::GET, EVENTS).field("last-event-id", third).open().await;
     let fourth = all["items"][3]["id"].as_str().unwrap();
-    use http_body_util::BodyExt;
     let frame = stream.frame().await.unwrap().unwrap().into_data().unwrap();
     assert!(frame.starts_with(format!("id: {fourth}\nevent: event\ndata: ").as_bytes()), "{frame:?}");
     for wrong in ["?last=0", "?last=501", "?after=x", "?after=1", "?since=1"] {
