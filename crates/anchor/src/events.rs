@@ -146,8 +146,8 @@ mod tests {
         heard.before.iter().filter_map(|event| event.id).map(|id| id.number).collect()
     }
 
-    fn at(term: u64, number: u64) -> Option<EventId> {
-        Some(EventId { term: Epoch(term), number })
+    fn at(term: u64, number: u64) -> EventId {
+        EventId { term: Epoch(term), number }
     }
 
     #[test]
@@ -160,19 +160,19 @@ mod tests {
         assert!(events.watch(Wanted::default()).before.is_empty());
         let last = Wanted { last: Some(2), ..Wanted::default() };
         let mut heard = events.watch(last);
-        assert_eq!((numbers(&heard), heard.missing, Some(heard.newest)), (vec![2, 3], 0, at(3, 3)));
+        assert_eq!((numbers(&heard), heard.missing, heard.newest), (vec![2, 3], 0, at(3, 3)));
         let quiet = events.watch(Wanted { but_measurements: true, ..last });
         assert_eq!(numbers(&quiet), [1, 3]);
         let next = events.tell(event("vp-joined"));
         assert_eq!(heard.live.try_recv().unwrap(), next);
         assert!(heard.live.try_recv().is_err());
-        let resumed = events.watch(Wanted { after: at(3, 2), ..Wanted::default() });
+        let resumed = events.watch(Wanted { after: Some(at(3, 2)), ..Wanted::default() });
         assert_eq!((numbers(&resumed), resumed.missing), (vec![3, 4], 0));
-        assert!(events.watch(Wanted { after: at(3, 4), ..Wanted::default() }).before.is_empty());
+        assert!(events.watch(Wanted { after: Some(at(3, 4)), ..Wanted::default() }).before.is_empty());
         // One of the term before missed the end of that, and all of this one.
-        let resumed = events.watch(Wanted { after: at(2, 90), ..Wanted::default() });
+        let resumed = events.watch(Wanted { after: Some(at(2, 90)), ..Wanted::default() });
         assert_eq!((numbers(&resumed), resumed.missing), (vec![1, 2, 3, 4], 0));
-        assert_eq!(events.watch(Wanted { after: at(4, 1), ..Wanted::default() }).missing, 0);
+        assert_eq!(events.watch(Wanted { after: Some(at(4, 1)), ..Wanted::default() }).missing, 0);
     }
 
     #[test]
@@ -185,9 +185,9 @@ mod tests {
         }
         let heard = events.watch(Wanted { last: Some(KEPT), ..Wanted::default() });
         assert_eq!((heard.before.len(), heard.before[0].kind.as_str()), (KEPT_EACH + 1, "module-lost"));
-        let resumed = events.watch(Wanted { after: at(1, 1), ..Wanted::default() });
+        let resumed = events.watch(Wanted { after: Some(at(1, 1)), ..Wanted::default() });
         assert_eq!((resumed.before.len(), resumed.missing), (KEPT_EACH, 750));
-        let few = events.watch(Wanted { after: at(1, 991), last: Some(4), ..Wanted::default() });
+        let few = events.watch(Wanted { after: Some(at(1, 991)), last: Some(4), ..Wanted::default() });
         assert_eq!((numbers(&few), few.missing), (vec![998, 999, 1000, 1001], 6));
     }
 }
