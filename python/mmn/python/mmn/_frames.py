@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from ._values import numbers
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -28,11 +30,11 @@ ENVELOPE: dict[str, Callable[[Result], Any]] = {
 
 
 def columns(results: Sequence[Result]) -> dict[str, list[Any]]:
-    """The table as lists: what every result has, then each number of a summary; what was not measured is `None`."""
-    summaries = [result.summary for result in results]
+    """The table as lists: what every result has, then its numbers; what was not measured is `None`."""
+    found = [numbers(result) for result in results]
     table = {name: [of(result) for result in results] for name, of in ENVELOPE.items()}
-    for name in dict.fromkeys(name for summary in summaries for name in summary):
-        table[name if name not in table else f"summary_{name}"] = [summary.get(name) for summary in summaries]
+    for name in dict.fromkeys(name for one in found for name in one):
+        table[name if name not in table else f"summary_{name}"] = [one.get(name) for one in found]
     return table
 
 
