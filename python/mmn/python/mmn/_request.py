@@ -27,10 +27,10 @@ def seconds(duration: Duration, what: str = "deadline") -> float:
     found: float | None = None
     if isinstance(duration, str):
         found = _read(duration)
+    elif isinstance(duration, (int, float)):
+        found = None if isinstance(duration, bool) else float(duration)
     elif hasattr(duration, "total_seconds"):
         found = duration.total_seconds()
-    elif isinstance(duration, (int, float)) and not isinstance(duration, bool):
-        found = float(duration)
     if found is None or not 0 <= found < 1e9:
         raise UsageError(f"{what}: {duration!r} is no duration such as 2.5 (a number of seconds), '500ms' or '1m'")
     return found
