@@ -5,17 +5,16 @@ be nearer; others are asked until none is left. The next address of a /24 is fir
 """
 
 import ipaddress
-import itertools
 import sys
 from collections import defaultdict, deque
+from itertools import count, islice
 
 import mmn
 
 KM_PER_NS, ANYWHERE = 200 / 2 / 1e6, float("inf")
 AT_A_TIME, PLACES, NEXT = 3_000, 10_000, 4
 nets = [ipaddress.ip_network(text) for text in sys.argv[2:]]
-every = (net[at % net.num_addresses] for at in itertools.count(1) for net in nets)
-addresses = map(str, itertools.islice(every, int(sys.argv[1])))
+addresses = map(str, islice((net[at % net.num_addresses] for at in count(1) for net in nets), int(sys.argv[1])))
 
 with mmn.connect() as network:
     vps = [vp for vp in network.vps("kind:ping") if vp.latitude is not None]
