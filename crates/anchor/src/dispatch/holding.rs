@@ -132,12 +132,16 @@ impl Holding {
         mine.map(|&(_, index)| index).collect()
     }
 
-    /// The batches that were not acknowledged within `limit`.
-    pub(crate) fn overdue(&self, now: Instant, limit: Duration) -> Vec<u64> {
+    /// The batches that were not acknowledged within `limit`, and of which measurement they are.
+    pub(crate) fn overdue(&self, now: Instant, limit: Duration) -> Vec<(u64, MeasurementId)> {
         let late = |batch: &Batch| {
             batch.dispatched.acknowledged_at.is_none() && now.saturating_duration_since(batch.sent) >= limit
         };
-        self.batches.iter().filter(|(_, batch)| late(batch)).map(|(&seq, _)| seq).collect()
+        self.batches
+            .iter()
+            .filter(|(_, batch)| late(batch))
+            .map(|(&seq, batch)| (seq, batch.measurement))
+            .collect()
     }
 
     /// A batch comes back.
@@ -243,7 +247,7 @@ mod tests {
         let second = holding.send(msm(1), &vp(), vec![2], now, at);
         holding.acknowledge(first, None, at);
         let later = now + Duration::from_millis(500);
-        assert_eq!(holding.overdue(later, Duration::from_millis(500)), [second]);
-        assert_eq!(holding.overdue(later, Duration::from_millis(501)), [] as [u64; 0]);
+        assert_eq!(holding.overdue(later, Duration::from_millis(500)), [(second, msm(1))]);
+        assert!(holding.overdue(later, Duration::from_millis(501)).is_empty());
     }
 }
