@@ -89,6 +89,14 @@ def test_errors_name_the_vantage_point_and_the_reason(net: mmn.Network, vp: mmn.
         vp.ping(ANSWERS, port=70)
     assert refused.value.code == "parameters" and "ams1" in str(refused.value)
 
+    # The lane is what the site does not allow; or it is none for such a ping, however many there are.
+    with pytest.raises(mmn.MeasurementRefused, match="policy: .*allow_packet_sockets"):
+        vp.ping(ANSWERS, count=1, lane="bulk")
+    several = {(r.outcome, r.reason and r.reason.code) for r in net.ping([ANSWERS] * 100, vps=vp, count=2, lane="bulk")}
+    with pytest.raises(mmn.MeasurementRefused, match="parameters: the bulk lane takes one plain"):
+        vp.ping(ANSWERS, count=2, lane="bulk")
+    assert several == {("refused", "parameters")}
+
     with pytest.raises(mmn.MeasurementLost) as lost:
         vp.ping(SILENT, count=1, timeout=5, deadline="100ms")
     assert lost.value.code == "deadline"
