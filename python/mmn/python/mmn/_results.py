@@ -62,7 +62,7 @@ class Result(Record):
 
     @property
     def vp(self) -> VantagePoint | None:
-        """From where; `None` when the task was never sent to a vantage point."""
+        """From where; `None` when the task was never sent to a vantage point. See `mmn.aio.Network.vp_of` for asyncio."""
         id = self.vp_id
         if id is None:
             return None
