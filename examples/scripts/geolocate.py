@@ -42,7 +42,7 @@ with mmn.connect() as network:
         may = [vp for vp in vps if vp not in known and all(apart[vp, of] < km + least for of, km in known.items())]
         return sorted(may, key=lambda vp: apart[vp, nearest])[:NEXT]
 
-    for r in network.drive("ping", vps=vps, more=more, count=1, timeout="1s"):
+    for r in network.drive("ping", vps=vps, more=more, window=1_000, count=1, timeout="1s"):
         if r.rtt and r.vp:
             asked[r.target][r.vp] = r.rtt.min_ns * KM_PER_NS
         left[r.target] -= 1
@@ -53,7 +53,7 @@ with mmn.connect() as network:
             ask(r.target, some)
             continue
         del asked[r.target], left[r.target]
-        places[r.target.rpartition(".")[0]] = [nearest]
+        places[r.target.rpartition(".")[0]] = [nearest] if least < ANYWHERE else spread
         if len(places) > PLACES:
             del places[next(iter(places))]
         print(r.target, nearest if least < ANYWHERE else "-", f"{least / KM_PER_NS / 1e6:.2f} ms", f"{least:.0f} km", sep="\t")
