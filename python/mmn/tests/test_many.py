@@ -162,6 +162,15 @@ def test_what_a_stranger_wrote_is_no_html(net: mmn.Network, vp: mmn.VantagePoint
     assert "&lt;script&gt;" in results._repr_html_()
 
 
+def test_a_table_that_can_not_be_made_costs_no_results(net: mmn.Network, monkeypatch: pytest.MonkeyPatch) -> None:
+    measurement = net.ping(ANSWERS, vps="ams1", count=1)
+    with monkeypatch.context() as without:
+        without.setitem(sys.modules, "pandas", None)
+        with pytest.raises(ImportError, match="pip install pandas"):
+            measurement.to_pandas()
+    assert len(measurement.to_pandas()) == 1
+
+
 def test_tables(net: mmn.Network) -> None:
     import pandas
     import polars

@@ -97,12 +97,21 @@ pub(super) fn geolocation(bench: &Bench, report: &mut Report) -> anyhow::Result<
         number(&found, "located")?,
         f64::from(count),
     );
-    report.at_least("  share of those that answer whose nearest is the truth", "", number(&found, "exact")?, 0.99);
+    report.at_least(
+        "  share of those that answer whose nearest is the truth",
+        "",
+        number(&found, "exact")?,
+        0.99,
+    );
     report.exactly("  farther away than was said", "", number(&found, "beyond")?, 0.0);
     memory(report, &found)?;
     report.yardstick("  seconds", "s", number(&found, "took_s")?);
     report.yardstick("  addresses", "/s", number(&found, "per_s")?);
-    report.yardstick("pings of the same lab by a feed from one vantage point", "/s", number(&found, "feed_per_s")?);
+    report.yardstick(
+        "pings of the same lab by a feed from one vantage point",
+        "/s",
+        number(&found, "feed_per_s")?,
+    );
     up.stop()
 }
 

@@ -40,7 +40,7 @@ def columns(results: Sequence[Result]) -> dict[str, list[Any]]:
 
 def to_arrow(results: Sequence[Result]) -> pyarrow.Table:
     """A table of pyarrow; instants are timestamps in UTC."""
-    pa = _wanted("pyarrow")
+    pa = wanted("pyarrow")
     table = columns(results)
     arrays: dict[str, Any] = {}
     for name, values in table.items():
@@ -60,7 +60,7 @@ def _arrow_type(pa: Any, values: list[Any]) -> Any:
 
 def to_pandas(results: Sequence[Result]) -> pandas.DataFrame:
     """A frame of pandas; counts stay integers where some are missing."""
-    pd = _wanted("pandas")
+    pd = wanted("pandas")
     table = {name: pd.Series(_alike(values), dtype=_pandas_type(values)) for name, values in columns(results).items()}
     frame: pandas.DataFrame = pd.DataFrame(table)
     frame["started_at"] = pd.to_datetime(frame.pop("started_at_ns"), unit="ns", utc=True)
@@ -75,7 +75,7 @@ def _pandas_type(values: list[Any]) -> str:
 
 def to_polars(results: Sequence[Result]) -> polars.DataFrame:
     """A frame of polars; instants are datetimes in UTC."""
-    pl = _wanted("polars")
+    pl = wanted("polars")
     table = columns(results)
     frame = pl.DataFrame([pl.Series(name, _alike(values)) for name, values in table.items()])
     started = pl.from_epoch(pl.col("started_at_ns").cast(pl.Int64), time_unit="ns").dt.replace_time_zone("UTC")
@@ -90,7 +90,8 @@ def _alike(values: list[Any]) -> list[Any]:
     return [None if value is None else float(value) for value in values]
 
 
-def _wanted(name: str) -> Any:
+def wanted(name: str) -> Any:
+    """A library that makes tables; without it an error that says how to get it, before any result has been read."""
     from importlib import import_module
 
     try:
