@@ -91,10 +91,15 @@ async fn the_last_attempt_ends_the_task_with_its_own_reason() {
 }
 
 #[tokio::test]
-async fn what_nobody_acknowledges_is_waited_for_and_sent_to_nobody_twice() {
+async fn what_nobody_acknowledges_is_tried_so_often_and_then_waited_for() {
     let server = TestServer::start().await;
-    let anchor = TestAnchor::start_with(&server, "a1", plain).await;
-    let mute = FakeModule::start(&server, "x", "noop-1", Behaviour { acknowledges: false, ..held() }).await;
+    let two = |config: &mut Config| {
+        plain(config);
+        config.dispatch.max_attempts = 2;
+    };
+    let anchor = TestAnchor::start_with(&server, "a1", two).await;
+    let mute = Behaviour { acknowledges: false, compares: false, ..held() };
+    let mute = FakeModule::start(&server, "x", "noop-1", mute).await;
     anchor.offers("x", "noop").await;
     let me = tenant();
     let accept = |deadline_ms| {
@@ -103,35 +108,59 @@ async fn what_nobody_acknowledges_is_waited_for_and_sent_to_nobody_twice() {
     };
     let (brief, long) =
         (accept(3000).await.unwrap().measurement.id, accept(60_000).await.unwrap().measurement.id);
+    mute.given(4).await;
     // No result comes by the deadline.
     let ledger = anchor.done(brief).await.ledger;
     assert_eq!(ledger.reasons[&Outcome::Lost][code::DEADLINE], 1);
-    assert!(mute.tasks() <= 2, "nobody else is there, and it gets no second copy: {}", mute.tasks());
+    assert_eq!(mute.tasks(), 4, "two attempts each, and no more");
     // The other one's result was long on its way.
     mute.answer();
     assert_eq!(anchor.done(long).await.ledger.ok, 1);
     let results = anchor.each(long).await;
-    assert_eq!((results[0].attempt, mute.tasks()), (0, 2));
-    assert!(given_up(&trace(&anchor, &results[0]).await).is_empty());
+    assert_eq!(given_up(&trace(&anchor, &results[0]).await).len(), 2);
     // What comes of the first one after all is superseded, and streamed to nobody.
     assert_eq!(anchor.each(brief).await.len(), 1);
 }
 
 #[tokio::test]
-async fn what_one_does_not_acknowledge_goes_to_another() {
+async fn one_that_says_it_holds_a_task_is_not_given_up_for_want_of_a_receipt() {
     let server = TestServer::start().await;
     let anchor = TestAnchor::start_with(&server, "a1", plain).await;
-    let mute = FakeModule::start(&server, "x", "noop-1", Behaviour { acknowledges: false, ..held() }).await;
+    // As one whose receipts lie unread behind all that came before them.
+    let slow = FakeModule::start(&server, "x", "noop-1", Behaviour { acknowledges: false, ..held() }).await;
     anchor.offers("x", "noop").await;
-    let id = anchor.anchor.accept(&tenant(), request(3, "all"), None).await.unwrap().measurement.id;
-    mute.given(3).await;
-    let other = FakeModule::start(&server, "x", "noop-2", Behaviour::default()).await;
-    assert_eq!(anchor.done(id).await.ledger.ok, 3);
-    assert_eq!((mute.tasks(), other.tasks()), (3, 3));
-    for record in anchor.each(id).await {
-        let given_up = given_up(&trace(&anchor, &record).await);
-        assert_eq!((record.attempt, given_up), (1, vec![(0, "not acknowledged in time".to_owned())]));
-    }
+    let id = anchor.anchor.accept(&tenant(), request(50, "all"), None).await.unwrap().measurement.id;
+    slow.given(50).await;
+    // Somebody else could take them.
+    let prompt = FakeModule::start(&server, "x", "noop-2", Behaviour::default()).await;
+    common::eventually(|| async { (anchor.anchor.modules().await.ok()?.len() == 2).then_some(()) }).await;
+    // It has been asked for longer than the longest that a receipt is waited for.
+    let compared = || slow.seen.lock().unwrap().compared;
+    let before = compared();
+    common::eventually(|| async { (compared() >= before + 6).then_some(()) }).await;
+    slow.answer();
+    assert_eq!(anchor.done(id).await.ledger.ok, 50);
+    assert_eq!((slow.tasks(), prompt.tasks()), (50, 0));
+    assert!(anchor.each(id).await.iter().all(|record| record.attempt == 0));
+    let metrics = anchor.anchor.metrics().await;
+    assert_eq!((metrics.attempts_failed_total, metrics.superseded_total), (0, 0));
+}
+
+#[tokio::test]
+async fn who_is_heard_is_waited_for_and_what_has_not_arrived_is_found_meanwhile() {
+    let server = TestServer::start().await;
+    let anchor = TestAnchor::start_with(&server, "a1", plain).await;
+    let forgets = Behaviour { acknowledges: false, forgets: 1, ..held() };
+    let module = FakeModule::start(&server, "x", "noop-1", forgets).await;
+    anchor.offers("x", "noop").await;
+    let id = anchor.anchor.accept(&tenant(), request(5, "all"), None).await.unwrap().measurement.id;
+    module.given(10).await;
+    module.answer();
+    assert_eq!(anchor.done(id).await.ledger.ok, 5);
+    let results = anchor.each(id).await;
+    assert!(results.iter().all(|record| record.attempt == 1));
+    let given_up = given_up(&trace(&anchor, &results[0]).await);
+    assert!(given_up.iter().all(|(_, why)| why.contains("did not arrive")), "{given_up:?}");
 }
 
 #[tokio::test]

@@ -29,6 +29,8 @@ const LOOK: u64 = 5;
 const MAX_HISTORIES: usize = 256 << 20;
 /// How many deadlines of measurements that ended may lie about.
 const MAX_STALE: usize = 16_384;
+/// How many times longer the receipt of one with whom notes are compared is waited for.
+const PATIENCE: u32 = 10;
 /// Ticks between looks at the store: 2 s.
 const STORE: u64 = 40;
 
@@ -126,8 +128,7 @@ impl Actor {
         }
     }
 
-    /// Batches without a receipt go elsewhere, where there is an elsewhere. Where there is none they stay: whoever is slow gets
-    /// no second copy of its work, and what never arrived is told when notes are compared.
+    /// Batches without a receipt go elsewhere.
     fn take_back_unacknowledged(&mut self) {
         let now = clock::now();
         // They go elsewhere within the limit, not after it.
@@ -136,31 +137,25 @@ impl Actor {
         if now < self.receipts_from || now.saturating_duration_since(self.linked) < 2 * limit {
             return;
         }
-        let mut late = Vec::new();
+        let (mut returned, mut failed) = (Vec::new(), Vec::new());
         for (&slot, instance) in &mut self.registry.instances {
-            let overdue = instance.slot.holding.overdue(now, limit);
+            // Who is heard and slow has them, or his receipt lies unread here: to send them again would make that worse.
+            // Notes are compared meanwhile, which tells what he holds and what has not arrived; what one who falls silent
+            // has is withdrawn before this.
+            let overdue = instance.slot.holding.overdue(now, limit * PATIENCE);
             if !overdue.is_empty() {
+                failed.push(slot);
+            }
+            for seq in overdue {
                 instance.liveness.no_receipt();
-                late.push((slot, overdue));
-            }
-        }
-        let mut returned = Vec::new();
-        for (slot, mut overdue) in late {
-            let stuck = self.only_here(slot, now);
-            overdue.retain(|(_, id)| {
-                self.running.get(id).is_none_or(|running| !stuck.contains(&running.meta.kind))
-            });
-            if overdue.is_empty() {
-                continue;
-            }
-            self.fail_at_all(slot, now);
-            let Some(instance) = self.registry.instances.get_mut(&slot) else { continue };
-            for (seq, _) in overdue {
                 returned.push((Some(instance.id.clone()), instance.slot.holding.take_back(seq)));
             }
         }
+        for slot in failed {
+            self.fail_at_all(slot, now);
+        }
         for pool in self.registry.pools.values_mut() {
-            for (seq, _) in pool.slot.holding.overdue(now, limit) {
+            for seq in pool.slot.holding.overdue(now, limit) {
                 let tasks = pool.slot.holding.take_back(seq);
                 returned.push((None, tasks));
             }
@@ -168,13 +163,6 @@ impl Actor {
         for (name, tasks) in returned {
             self.give_back(tasks, name.as_ref(), Nothing::Doubted("not acknowledged in time"));
         }
-    }
-
-    /// The kinds of an instance that nobody else performs where it does.
-    fn only_here(&self, slot: SlotId, now: Instant) -> Vec<KindName> {
-        let lanes = self.registry.instances.get(&slot).map(|it| it.lanes.as_slice()).unwrap_or_default();
-        let stuck = lanes.iter().filter(|&&lane| !self.registry.is_worked(lane, now, Some(slot)));
-        stuck.filter_map(|&lane| self.registry.lanes.get(lane).map(|lane| lane.kind.clone())).collect()
     }
 
     /// Looks who has fallen silent.
@@ -278,10 +266,14 @@ impl Actor {
         let Some(instance) = self.registry.instances.get(&slot).filter(|it| !it.withdrawn) else {
             return;
         };
-        let (name, lanes) = (instance.id.clone(), instance.lanes.len());
+        let (name, lanes) = (instance.id.clone(), instance.lanes.clone());
         let held = instance.slot.holding.len();
-        let stuck = self.only_here(slot, now);
-        if held == 0 || stuck.len() == lanes {
+        let stuck: Vec<KindName> = lanes
+            .iter()
+            .filter(|&&lane| !self.registry.is_worked(lane, now, Some(slot)))
+            .filter_map(|&lane| self.registry.lanes.get(lane).map(|lane| lane.kind.clone()))
+            .collect();
+        if held == 0 || stuck.len() == lanes.len() {
             // It is looked at again at the next tick: others may come.
             return;
         }
@@ -296,7 +288,7 @@ impl Actor {
             return;
         };
         instance.withdrawn = stuck.is_empty();
-        let returned = instance.slot.holding.compare(u64::MAX, &kept);
+        let returned = instance.slot.holding.take_but(u64::MAX, &kept);
         if returned.is_empty() {
             return;
         }
