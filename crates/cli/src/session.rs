@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use mmn_client::{ApiFile, Client};
+use mmn_client::{ApiFile, Client, MeasurementsQuery};
 use mmn_schema::api::Page;
 use mmn_schema::id::MeasurementId;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -58,7 +58,9 @@ pub(crate) async fn measurement(client: &Client, arg: MsmArg) -> Result<Measurem
     match arg {
         MsmArg::Id(id) => Ok(id),
         MsmArg::Last => {
-            let page = client.measurements(None, Some(1)).await?;
+            let page = client
+                .measurements(MeasurementsQuery { limit: Some(1), ..MeasurementsQuery::default() })
+                .await?;
             let newest = page.items.first().ok_or_else(|| Failure::new("there is no measurement yet"))?;
             Ok(newest.id)
         }

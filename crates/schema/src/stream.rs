@@ -15,7 +15,7 @@ use crate::api::{Cursor, Ledger, Measurement, MeasurementRequest, ResultRecord};
 use crate::cbor::Items;
 use crate::dispatch::Input;
 use crate::encoding::{DecodeError, Encoding};
-use crate::event::Event;
+use crate::event::{Event, EventId};
 use crate::id::MeasurementId;
 use crate::problem::Problem;
 
@@ -64,7 +64,7 @@ pub enum FromClient {
         /// So many records may be sent before more credits come.
         credits: u32,
     },
-    /// Send what happens in the network, from now on.
+    /// Send what happens in the network, from now on; with `last` or `after` from before.
     Events {
         /// The client's number for this subscription.
         id: u64,
@@ -74,6 +74,12 @@ pub enum FromClient {
         /// Leave out what happens to measurements: a connection that measures need not be woken by its own.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         but_measurements: bool,
+        /// First the newest so many of those that the anchor still has: it keeps a few hundred in memory.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        last: Option<u32>,
+        /// First those after this one that the anchor still has; how many it has not any more is told with the first.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        after: Option<EventId>,
     },
     /// More records, or events, may be sent.
     Credit {
@@ -159,7 +165,7 @@ pub enum FromAnchor {
         id: u64,
         /// What.
         event: Event,
-        /// How many were dropped before it for want of credits.
+        /// How many before it were dropped for want of credits, or are not kept any more.
         #[serde(default)]
         dropped: u64,
     },

@@ -2,7 +2,7 @@
 // seconds besides, the lists are read again, the less often the longer they are.
 
 import { api, problem } from './api';
-import type { Event, KindView, ModuleView, Problem, VpView } from './contract';
+import type { Event, EventId, KindView, ModuleView, Problem, VpView } from './contract';
 import { by, parse, sum } from './metrics';
 import { openStream, type Stream, type StreamState } from './stream';
 
@@ -34,6 +34,8 @@ class Network {
 
   private users = 0;
   private live: Stream | undefined;
+  /** The newest event that came, over all pages. */
+  private heard: EventId | undefined;
   private timers: number[] = [];
   private reading = false;
   private measuring = false;
@@ -61,13 +63,14 @@ class Network {
   }
 
   private begin(): void {
-    this.live = openStream('events', {
+    this.live = openStream({ events: KEPT_EVENTS, ...(this.heard ? { after: this.heard } : {}) }, {
       state: (state) => {
         this.stream = state;
         if (state === 'live') void this.read();
       },
       event: (event, dropped) => {
         this.dropped += dropped;
+        this.heard = event.id ?? this.heard;
         this.events = [event, ...this.events].slice(0, KEPT_EVENTS);
         if (event.type.startsWith('measurement-')) void this.measure();
         else void this.read();
