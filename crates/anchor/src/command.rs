@@ -19,6 +19,7 @@ use crate::availability::Book;
 use crate::handle::{Accepted, Anchor, Appended, InputCredits, Viewer};
 use crate::history::History;
 use crate::metrics::Metrics;
+use crate::registry::views::Choosable;
 use crate::store::record::Fresh;
 use crate::trace::TaskState;
 
@@ -89,10 +90,15 @@ pub(crate) enum Command {
         measurement: MeasurementId,
         reply: Reply<Option<Historical>>,
     },
+    Choosable {
+        reply: Reply<Vec<Choosable>>,
+    },
     Vps {
+        ids: Vec<VpId>,
         reply: Reply<Vec<VpView>>,
     },
     Modules {
+        of: Option<VpId>,
         reply: Reply<Vec<ModuleView>>,
     },
     Kinds {

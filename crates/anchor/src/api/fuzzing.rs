@@ -103,6 +103,7 @@ pub fn query(bytes: &[u8]) {
     let _ = Query::<results::ResultsQuery>::try_from_uri(&uri);
     let _ = Query::<results::EventsQuery>::try_from_uri(&uri);
     let _ = Query::<vps::ListQuery>::try_from_uri(&uri);
+    let _ = Query::<vps::ModulesQuery>::try_from_uri(&uri);
     let _ = Query::<vps::VpsQuery>::try_from_uri(&uri);
     let _ = Query::<vps::SchemaQuery>::try_from_uri(&uri);
     let _ = Query::<status::AvailabilityQuery>::try_from_uri(&uri);
