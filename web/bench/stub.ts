@@ -11,6 +11,8 @@ import type { FromAnchor, FromClient, KindView, Ledger, Measurement, ResultRecor
 const SITE = new URL('../dist/site', import.meta.url).pathname;
 const TYPES: Record<string, string> = { '.html': 'text/html', '.js': 'text/javascript', '.css': 'text/css', '.svg': 'image/svg+xml' };
 const TICK_MS = 20;
+/** Something happens to some vantage point so often. */
+const EVENT_MS = 250;
 
 /** The sums of what was recorded, as the page asks for them. */
 export type Rollups = { merged: Rollup[]; byVp: Rollup[]; apart: Rollup[] };
@@ -28,6 +30,7 @@ export async function serve(world: World): Promise<{ url: string; end: () => Pro
     socket.on('message', (data) => {
       const asked = JSON.parse(String(data)) as FromClient;
       if ('subscribe' in asked) stream?.subscribe(socket, asked.subscribe.id, asked.subscribe.credits);
+      else if ('events' in asked && world.vps) happen(socket, asked.events.id, world.vps);
       else if ('credit' in asked) stream?.credit(asked.credit.credits);
     });
   });
@@ -40,6 +43,18 @@ export async function serve(world: World): Promise<{ url: string; end: () => Pro
     server.closeAllConnections();
   });
   return { url, end };
+}
+
+/** Tells of one vantage point after the other. */
+function happen(socket: WebSocket, id: number, vps: readonly VpView[]): void {
+  let n = 0;
+  const timer = setInterval(() => {
+    n += 1;
+    const { id: vp, name } = vps[(n * 7919) % vps.length]!.vantage_point;
+    const event = { type: 'module-degraded', at: new Date().toISOString(), vp, text: `something happens at ${name}` };
+    socket.send(JSON.stringify({ event: { id, event } }));
+  }, EVENT_MS);
+  socket.on('close', () => clearInterval(timer));
 }
 
 /** Sends what is due, as far as credits go: what they do not cover waits, and nothing is dropped. */
@@ -111,11 +126,18 @@ async function answer(world: World, stream: Streamed | undefined, selecting: (te
     response.end(JSON.stringify(value));
   };
   const page = (items: readonly unknown[] = []) => json({ items });
+  /** A part of a list whose items come in the order of their ids. */
+  const part = (items: readonly VpView[] = []) => {
+    const [after, limit] = [searchParams.get('after') ?? '', Number(searchParams.get('limit') ?? items.length)];
+    const rest = items.filter(({ vantage_point: vp }) => vp.id > after);
+    const next = rest.length > limit ? rest[limit - 1]!.vantage_point.id : undefined;
+    json({ items: rest.slice(0, limit), next });
+  };
   switch (pathname.replace('/api/v1/', '')) {
     case 'whoami':
       return json({ subject: 'benchmark', tenant: 'default' });
     case 'vps':
-      return page(world.vps);
+      return part(world.vps);
     case 'modules':
       return page();
     case 'kinds':
@@ -126,6 +148,9 @@ async function answer(world: World, stream: Streamed | undefined, selecting: (te
     case '/metrics':
       return void response.end('');
   }
+  const one = /^\/api\/v1\/vps\/([^/]+)$/.exec(pathname)?.[1];
+  const found = one && world.vps?.find(({ vantage_point: vp }) => vp.id === one);
+  if (found) return json({ ...found, last_seen_at: new Date().toISOString() });
   const of = stream && `/api/v1/measurements/${stream.replay.measurement.id}`;
   if (pathname === of) return json(stream!.measurement);
   if (pathname === `${of}/rollups`) return page(stream!.replay.rollups[searchParams.has('merge') ? 'merged' : searchParams.get('interval') === 'all' ? 'byVp' : 'apart']);
@@ -142,14 +167,14 @@ async function answer(world: World, stream: Streamed | undefined, selecting: (te
 function selector(vps: readonly VpView[]): (text: string) => string {
   const known = vps.map(({ vantage_point: vp }) => ({
     words: [vp.name, vp.location?.country, vp.location?.city, ...(vp.tags ?? [])].flatMap((word) => (word ? [word.toLowerCase()] : [])),
-    json: JSON.stringify({ vp: vp.id, name: vp.name, simulated: true }),
+    json: JSON.stringify(vp.id),
   }));
   return (text) => {
     const begin = text.trim().toLowerCase();
     const chosen = known.filter(({ words }) => words.some((word) => word.startsWith(begin)));
     const both = { matched: chosen.length, chosen: chosen.length };
     const coverage = JSON.stringify({ ...both, ases: both, countries: both });
-    return `{"select":${JSON.stringify(text)},"vps":[${chosen.map(({ json }) => json).join(',')}],"coverage":${coverage}}`;
+    return `{"select":${JSON.stringify(text)},"vps":[],"ids":[${chosen.map(({ json }) => json).join(',')}],"coverage":${coverage}}`;
   };
 }
 
