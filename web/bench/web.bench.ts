@@ -53,15 +53,15 @@ function whenDrawn({ name, selector }: { name: string; selector: string }): void
   new MutationObserver(look).observe(document, { subtree: true, childList: true });
 }
 
-/** What the page's main thread has done until now, in milliseconds by kind. */
+/** What the page's main thread has done until now, in milliseconds of the processor's time by kind. */
 async function workOf(cdp: CDPSession): Promise<Record<'all' | 'scripts' | 'style' | 'layout', number>> {
-  await cdp.send('Performance.enable');
+  await cdp.send('Performance.enable', { timeDomain: 'threadTicks' });
   const { metrics } = await cdp.send('Performance.getMetrics');
   const ms = (name: string) => (metrics.find((one) => one.name === name)?.value ?? Number.NaN) * 1000;
   return { all: ms('TaskDuration'), scripts: ms('ScriptDuration'), style: ms('RecalcStyleDuration'), layout: ms('LayoutDuration') };
 }
 
-/** What it did meanwhile, for each of so many: unlike what the clock says, hardly longer where others use the machine. */
+/** What it did meanwhile, for each of so many: unlike what the clock says, no more where others use the machine. */
 function worked(before: Awaited<ReturnType<typeof workOf>>, after: typeof before, of: number): string {
   const per = (kind: keyof typeof before) => ((after[kind] - before[kind]) / of).toFixed(1);
   return `main thread ${per('all')} ms, of that scripts ${per('scripts')}, style ${per('style')}, layout ${per('layout')}`;
