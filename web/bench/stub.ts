@@ -6,19 +6,20 @@ import { readFileSync, existsSync } from 'node:fs';
 import { extname, join } from 'node:path';
 import type { AddressInfo } from 'node:net';
 import { WebSocketServer, type WebSocket } from 'ws';
-import type { FromAnchor, FromClient, KindView, Ledger, Measurement, ResultRecord, Rollup, VpView } from '../src/lib/contract.ts';
+import type { FromAnchor, FromClient, KindView, Ledger, Measurement, ResultRecord, Rollup, RollupNumber, VpView } from '../src/lib/contract.ts';
 
 const SITE = new URL('../dist/site', import.meta.url).pathname;
 const TYPES: Record<string, string> = { '.html': 'text/html', '.js': 'text/javascript', '.css': 'text/css', '.svg': 'image/svg+xml' };
 const TICK_MS = 20;
+/** How wide an anchor's slices of a minute are: over all vantage points, and of each in the width that the page asks for. */
+const FINE_MS = 100;
+const COARSE_MS = 500;
 /** Something happens to some vantage point so often. */
 const EVENT_MS = 250;
 
-/** The sums of what was recorded, as the page asks for them. */
-export type Rollups = { merged: Rollup[]; byVp: Rollup[]; apart: Rollup[] };
-
-/** A stream: records of one measurement that come at `rate` per second for `seconds`, made of recorded ones. */
-export type Replay = { measurement: Measurement; recorded: ResultRecord[]; rollups: Rollups; rate: number; seconds: number };
+/** A stream: records of one measurement that come at `rate` per second for `seconds`, made of recorded ones; `sums` are those of each
+ * vantage point over all that was recorded. */
+export type Replay = { measurement: Measurement; recorded: ResultRecord[]; sums: Rollup[]; rate: number; seconds: number };
 export type World = { vps?: VpView[]; kinds?: KindView[]; replay?: Replay };
 
 export async function serve(world: World): Promise<{ url: string; end: () => Promise<void> }> {
@@ -43,6 +44,11 @@ export async function serve(world: World): Promise<{ url: string; end: () => Pro
     server.closeAllConnections();
   });
   return { url, end };
+}
+
+function swung(numbers: Rollup['numbers'], by: number): Rollup['numbers'] {
+  const swing = ({ quantiles: _, ...one }: RollupNumber): RollupNumber => ({ ...one, q1: one.q1 * by, median: one.median * by, q3: one.q3 * by, max: one.max * by });
+  return Object.fromEntries(Object.entries(numbers).map(([name, number]) => [name, name.endsWith('_ns') ? swing(number) : number]));
 }
 
 /** Tells of one vantage point after the other. */
@@ -93,6 +99,22 @@ class Streamed {
 
   end(): void {
     clearInterval(this.timer);
+  }
+
+  /** The sums until now as the page asks for them: as many slices as an anchor would have of so long a stream. */
+  rollups(query: URLSearchParams): Rollup[] {
+    const { sums, measurement } = this.replay;
+    if (query.get('interval') === 'all') return sums;
+    const width = query.has('merge') ? FINE_MS : COARSE_MS;
+    const many = Math.ceil(Math.max(performance.now() - this.begun, 1) / width);
+    const begin = Date.parse(measurement.accepted_at);
+    const of = query.has('merge') ? sums.slice(0, 1).map(({ vp: _, ...all }) => all) : sums;
+    return Array.from({ length: many }, (_, at) => {
+      const start = new Date(begin + at * width).toISOString();
+      // Not all slices are alike, or there would be little to draw.
+      const swing = 1 + Math.sin(at / 7) / 4;
+      return of.map((one): Rollup => ({ ...one, start, interval_ns: width * 1e6, numbers: swung(one.numbers, swing) }));
+    }).flat();
   }
 
   private get ledger(): Ledger {
@@ -153,7 +175,7 @@ async function answer(world: World, stream: Streamed | undefined, selecting: (te
   if (found) return json({ ...found, last_seen_at: new Date().toISOString() });
   const of = stream && `/api/v1/measurements/${stream.replay.measurement.id}`;
   if (pathname === of) return json(stream!.measurement);
-  if (pathname === `${of}/rollups`) return page(stream!.replay.rollups[searchParams.has('merge') ? 'merged' : searchParams.get('interval') === 'all' ? 'byVp' : 'apart']);
+  if (pathname === `${of}/rollups`) return page(stream!.rollups(searchParams));
   if (pathname === `${of}/results` && searchParams.has('last')) return page();
   if (pathname.startsWith('/api/')) {
     response.statusCode = 404;

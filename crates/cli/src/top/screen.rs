@@ -108,8 +108,10 @@ mod tests {
             let (mut ours, mut bytes, mut was_taken) = (File::from(ours), [0; 4096], false);
             // An error is told when nobody has the terminal open any more.
             while let Ok(count) = ours.read(&mut bytes) {
-                picture.process(&bytes[..count]);
-                was_taken |= picture.screen().alternate_screen();
+                for byte in &bytes[..count] {
+                    picture.process(std::slice::from_ref(byte));
+                    was_taken |= picture.screen().alternate_screen();
+                }
             }
             (picture, was_taken)
         });
