@@ -163,6 +163,17 @@ export type Coverage = {
 
 export type Cursor = string;
 
+/**
+ * What is published on `mmn.modules.discover`. An empty payload, or one that can't be read, is a question to everybody
+ * by one who knows nothing.
+ */
+export type Discover = {
+  /** The kinds that the anchor knows: whose they are need not describe them. */
+  known?: Array<KindsDigest>;
+  /** Who need answer; absent: everybody. */
+  only?: Array<InstanceId> | null;
+};
+
 /** The answer. */
 export type EnrolAnswer = {
   enrolled: {
@@ -473,6 +484,23 @@ export type KindView = {
   vps: number;
 };
 
+/** Stands for a list of kinds: SHA-256 of its CBOR with nothing unavailable, in hexadecimal digits. */
+export type KindsDigest = string;
+
+/** An instance of a module whose kinds need no description: it is large, and the same wherever the module runs. */
+export type KnownModule = {
+  /** The module's name. */
+  module: string;
+  /** The kinds that it performs. */
+  kinds: KindsDigest;
+  /** Those that it can't perform at present, and why. */
+  unavailable?: { [key: string]: unknown };
+  /** As in `ModuleInfo`. */
+  credits?: number | null;
+  /** As in `ModuleInfo`. */
+  simulated?: boolean;
+};
+
 /** The account of a measurement's tasks: `accepted = ok + failed + refused + lost + cancelled + pending`. */
 export type Ledger = {
   /** All tasks. */
@@ -644,6 +672,8 @@ export type ModuleInfo = {
   credits?: number | null;
   /** Whether its network is part of a simulated Internet. Its vantage point says so, too, but may be heard of later. */
   simulated?: boolean;
+  /** What stands for the kinds when it announces itself again. Absent: it always describes them. */
+  digest?: KindsDigest | null;
 };
 
 /** What a supervised module is doing. */
@@ -1076,6 +1106,8 @@ export type ResultRecord = {
 /** What an announcer is. */
 export type Role = {
   module: ModuleInfo;
+} | {
+  known: KnownModule;
 } | {
   node: NodeInfo;
 } | "bye";

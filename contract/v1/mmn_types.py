@@ -249,6 +249,18 @@ class Coverage(TypedDict):
 Cursor: TypeAlias = str
 
 
+class Discover(TypedDict):
+    """What is published on `mmn.modules.discover`. An empty payload, or one that can't be read, is a question to everybody
+    by one who knows nothing.
+    """
+
+    known: NotRequired[list["KindsDigest"]]
+    """The kinds that the anchor knows: whose they are need not describe them."""
+
+    only: NotRequired[Union[list["InstanceId"], None]]
+    """Who need answer; absent: everybody."""
+
+
 class EnrolAnswerEnrolled(TypedDict):
     jwt: str
     """The NATS user JWT."""
@@ -750,6 +762,29 @@ class KindView(TypedDict):
     """How many vantage points offer it now."""
 
 
+# Stands for a list of kinds: SHA-256 of its CBOR with nothing unavailable, in hexadecimal digits.
+KindsDigest: TypeAlias = str
+
+
+class KnownModule(TypedDict):
+    """An instance of a module whose kinds need no description: it is large, and the same wherever the module runs."""
+
+    module: str
+    """The module's name."""
+
+    kinds: "KindsDigest"
+    """The kinds that it performs."""
+
+    unavailable: NotRequired[dict[str, Any]]
+    """Those that it can't perform at present, and why."""
+
+    credits: NotRequired[Union[int, None]]
+    """As in `ModuleInfo`."""
+
+    simulated: NotRequired[bool]
+    """As in `ModuleInfo`."""
+
+
 class Ledger(TypedDict):
     """The account of a measurement's tasks: `accepted = ok + failed + refused + lost + cancelled + pending`."""
 
@@ -967,6 +1002,9 @@ class ModuleInfo(TypedDict):
 
     simulated: NotRequired[bool]
     """Whether its network is part of a simulated Internet. Its vantage point says so, too, but may be heard of later."""
+
+    digest: NotRequired[Union["KindsDigest", None]]
+    """What stands for the kinds when it announces itself again. Absent: it always describes them."""
 
 
 # What a supervised module is doing.
@@ -1600,6 +1638,12 @@ class RoleModuleTagged(TypedDict):
     module: "ModuleInfo"
 
 
+class RoleKnownTagged(TypedDict):
+    """The same, told to an anchor that knows the kinds by their digest."""
+
+    known: "KnownModule"
+
+
 class RoleNodeTagged(TypedDict):
     """The node of a vantage point: it speaks for the place."""
 
@@ -1607,7 +1651,7 @@ class RoleNodeTagged(TypedDict):
 
 
 # What an announcer is.
-Role: TypeAlias = Union["RoleModuleTagged", "RoleNodeTagged", Literal["bye"]]
+Role: TypeAlias = Union["RoleModuleTagged", "RoleKnownTagged", "RoleNodeTagged", Literal["bye"]]
 
 
 class Rollup(TypedDict):

@@ -108,7 +108,7 @@ async fn a_silent_instance_is_lost_and_a_batch_without_receipt_goes_elsewhere() 
     let server = TestServer::start().await;
     let quick = |config: &mut mmn_anchor::Config| config.dispatch.receipt_ms = 100;
     let anchor = TestAnchor::start_with(&server, "a1", quick).await;
-    let mute = Behaviour { acknowledges: false, ..held() };
+    let mute = Behaviour { acknowledges: false, compares: false, ..held() };
     let silent = FakeModule::start(&server, "x", "noop-1", mute).await;
     anchor.offers("x", "noop").await;
     let id = anchor.anchor.accept(&tenant(), request(5, "all"), None).await.unwrap().measurement.id;

@@ -55,6 +55,21 @@ async fn what_a_silent_instance_has_acknowledged_goes_elsewhere_before_it_is_los
 }
 
 #[tokio::test]
+async fn who_leaves_its_kinds_out_is_known_by_them_or_asked() {
+    let server = TestServer::start().await;
+    let anchor = TestAnchor::start_with(&server, "a1", quick).await;
+    let terse = Behaviour { terse: true, ..Behaviour::default() };
+    // The anchor has never heard of these kinds: it asks, once it has heard its first question answered by nobody.
+    let first = FakeModule::start(&server, "x", "noop-1", terse.clone()).await;
+    anchor.offers("x", "noop").await;
+    let second = FakeModule::start(&server, "y", "noop-2", terse).await;
+    anchor.offers("y", "noop").await;
+    let id = anchor.anchor.accept(&tenant(), request(10, "all"), None).await.unwrap().measurement.id;
+    assert_eq!(anchor.done(id).await.ledger.ok, 20);
+    assert_eq!((first.tasks(), second.tasks()), (10, 10));
+}
+
+#[tokio::test]
 async fn what_nobody_else_can_take_stays_where_it_is_until_that_is_lost() {
     let server = TestServer::start().await;
     let anchor = TestAnchor::start_with(&server, "a1", quick).await;

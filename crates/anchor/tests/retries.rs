@@ -98,7 +98,8 @@ async fn what_nobody_acknowledges_is_tried_so_often_and_then_waited_for() {
         config.dispatch.max_attempts = 2;
     };
     let anchor = TestAnchor::start_with(&server, "a1", two).await;
-    let mute = FakeModule::start(&server, "x", "noop-1", Behaviour { acknowledges: false, ..held() }).await;
+    let mute = Behaviour { acknowledges: false, compares: false, ..held() };
+    let mute = FakeModule::start(&server, "x", "noop-1", mute).await;
     anchor.offers("x", "noop").await;
     let me = tenant();
     let accept = |deadline_ms| {
@@ -119,6 +120,47 @@ async fn what_nobody_acknowledges_is_tried_so_often_and_then_waited_for() {
     assert_eq!(given_up(&trace(&anchor, &results[0]).await).len(), 2);
     // What comes of the first one after all is superseded, and streamed to nobody.
     assert_eq!(anchor.each(brief).await.len(), 1);
+}
+
+#[tokio::test]
+async fn one_that_says_it_holds_a_task_is_not_given_up_for_want_of_a_receipt() {
+    let server = TestServer::start().await;
+    let anchor = TestAnchor::start_with(&server, "a1", plain).await;
+    // As one whose receipts lie unread behind all that came before them.
+    let slow = FakeModule::start(&server, "x", "noop-1", Behaviour { acknowledges: false, ..held() }).await;
+    anchor.offers("x", "noop").await;
+    let id = anchor.anchor.accept(&tenant(), request(50, "all"), None).await.unwrap().measurement.id;
+    slow.given(50).await;
+    // Somebody else could take them.
+    let prompt = FakeModule::start(&server, "x", "noop-2", Behaviour::default()).await;
+    common::eventually(|| async { (anchor.anchor.modules().await.ok()?.len() == 2).then_some(()) }).await;
+    // It has been asked for longer than the longest that a receipt is waited for.
+    let compared = || slow.seen.lock().unwrap().compared;
+    let before = compared();
+    common::eventually(|| async { (compared() >= before + 6).then_some(()) }).await;
+    slow.answer();
+    assert_eq!(anchor.done(id).await.ledger.ok, 50);
+    assert_eq!((slow.tasks(), prompt.tasks()), (50, 0));
+    assert!(anchor.each(id).await.iter().all(|record| record.attempt == 0));
+    let metrics = anchor.anchor.metrics().await;
+    assert_eq!((metrics.attempts_failed_total, metrics.superseded_total), (0, 0));
+}
+
+#[tokio::test]
+async fn who_is_heard_is_waited_for_and_what_has_not_arrived_is_found_meanwhile() {
+    let server = TestServer::start().await;
+    let anchor = TestAnchor::start_with(&server, "a1", plain).await;
+    let forgets = Behaviour { acknowledges: false, forgets: 1, ..held() };
+    let module = FakeModule::start(&server, "x", "noop-1", forgets).await;
+    anchor.offers("x", "noop").await;
+    let id = anchor.anchor.accept(&tenant(), request(5, "all"), None).await.unwrap().measurement.id;
+    module.given(10).await;
+    module.answer();
+    assert_eq!(anchor.done(id).await.ledger.ok, 5);
+    let results = anchor.each(id).await;
+    assert!(results.iter().all(|record| record.attempt == 1));
+    let given_up = given_up(&trace(&anchor, &results[0]).await);
+    assert!(given_up.iter().all(|(_, why)| why.contains("did not arrive")), "{given_up:?}");
 }
 
 #[tokio::test]

@@ -63,6 +63,7 @@ async fn one(up: &Up, vp: &VpId, number: usize) -> anyhow::Result<Duration> {
             kinds: Vec::new(),
             credits: Some(1),
             simulated: false,
+            digest: None,
         }),
     };
     let payload = serde_json::to_vec(&announcement)?;

@@ -1,18 +1,21 @@
 //! Measurements of few tasks over one WebSocket: asked, accepted and answered in full without a request of HTTP for each.
 //!
-//! A question carries its key, so that one whose connection broke is put again by REST and leads to the same measurement.
+//! A question carries its key, so that one whose connection broke, or that the API could not take yet, is put again by
+//! REST and leads to the same measurement. Begin with [`Brief::measure`].
 
 use std::collections::HashMap;
 use std::future::Future;
 
-use mmn_schema::api::{Measurement, ResultRecord};
+use mmn_schema::api::{Measurement, MeasurementRequest, MeasurementState, ResultRecord};
 use mmn_schema::stream::{FromAnchor, FromClient};
 use tokio::sync::{mpsc, oneshot};
 
-use crate::{Client, ClientError, Conversation, Measure};
+use crate::{Client, ClientError, Conversation, Key, Measure};
 
 /// How many questions may wait for the connection; whoever puts more waits.
 const MAX_WAITING: usize = 1024;
+/// How many are under way at once, below what the API carries on one connection; more wait their turn.
+const MAX_UNDER_WAY: usize = 1000;
 /// How many records are asked for at once; more come as they were taken.
 const CREDITS: u32 = 1024;
 
@@ -25,7 +28,8 @@ pub struct Brief {
 
 #[derive(Debug)]
 struct Question {
-    say: FromClient,
+    request: Box<MeasurementRequest>,
+    key: Key,
     reply: oneshot::Sender<Option<Answer>>,
 }
 
@@ -52,13 +56,9 @@ impl Brief {
     /// Measures, and waits for all results: they end by the deadline of the request.
     pub async fn measure(&self, measure: &Measure<'_>) -> Answer {
         let (reply, answer) = oneshot::channel();
-        let say = FromClient::Measure {
-            id: 0,
-            request: Box::new(measure.request.clone()),
-            idempotency_key: Some(measure.key.as_str().to_owned()),
-            credits: Some(CREDITS),
-        };
-        if self.questions.send(Question { say, reply }).await.is_ok()
+        let question =
+            Question { request: Box::new(measure.request.clone()), key: measure.key.clone(), reply };
+        if self.questions.send(question).await.is_ok()
             && let Ok(Some(answer)) = answer.await
         {
             return answer;
@@ -87,10 +87,12 @@ async fn converse(mut conversation: Conversation, first: Question, asked: &mut m
     while open || !under_way.is_empty() {
         if let Some(question) = next.take() {
             last += 1;
-            let FromClient::Measure { request, idempotency_key, credits, .. } = question.say else {
-                continue;
+            let say = FromClient::Measure {
+                id: last,
+                request: question.request,
+                idempotency_key: Some(question.key.as_str().to_owned()),
+                credits: Some(CREDITS),
             };
-            let say = FromClient::Measure { id: last, request, idempotency_key, credits };
             if conversation.say(&say).is_err() {
                 return;
             }
@@ -98,7 +100,7 @@ async fn converse(mut conversation: Conversation, first: Question, asked: &mut m
                 .insert(last, UnderWay { reply: question.reply, measurement: None, records: Vec::new() });
         }
         tokio::select! {
-            question = asked.recv(), if open => match question {
+            question = asked.recv(), if open && under_way.len() < MAX_UNDER_WAY => match question {
                 Some(question) => next = Some(question),
                 None => open = false,
             },
@@ -128,13 +130,17 @@ fn take(heard: FromAnchor, under_way: &mut HashMap<u64, UnderWay>, conversation:
         FromAnchor::Done { id, ledger } => {
             let Some(one) = under_way.remove(&id) else { return };
             let Some(mut measurement) = one.measurement else { return };
+            measurement.state =
+                if ledger.cancelled > 0 { MeasurementState::Cancelled } else { MeasurementState::Done };
             measurement.ledger = ledger;
             // Whoever asked may not care any more.
             let _ = one.reply.send(Some(Ok((measurement, one.records))));
         }
         FromAnchor::Problem { id: Some(id), problem } => {
             let Some(one) = under_way.remove(&id) else { return };
-            let _ = one.reply.send(Some(Err(ClientError::Problem(Box::new(problem)))));
+            let error = ClientError::Problem(Box::new(problem));
+            // What passes is waited for by REST.
+            let _ = one.reply.send((!error.is_passing()).then_some(Err(error)));
         }
         _ => {}
     }

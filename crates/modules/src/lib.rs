@@ -65,3 +65,21 @@ impl Described {
         Self { name: K::NAME, module: K::MODULE, info: mmn_kit::info::<K> }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use mmn_schema::announce::KindsDigest;
+    use mmn_schema::encoding::Encoding;
+
+    use super::*;
+
+    /// An anchor makes the digest of what it has read.
+    #[test]
+    fn the_digest_of_all_kinds_outlives_the_wire() {
+        let kinds: Vec<KindInfo> = CATALOGUE.iter().map(|kind| (kind.info)()).collect();
+        for encoding in [Encoding::Cbor, Encoding::Json] {
+            let read: Vec<KindInfo> = encoding.decode(&encoding.encode(&kinds).unwrap()).unwrap();
+            assert_eq!(KindsDigest::of(&read), KindsDigest::of(&kinds));
+        }
+    }
+}

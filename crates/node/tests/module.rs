@@ -15,7 +15,9 @@ use common::{Anchor, Said, plain, read, soon, vp};
 use futures::StreamExt;
 use mmn_bus::testing::TestServer;
 use mmn_node::module::{Kind, ModuleArgs, ModuleError};
-use mmn_schema::announce::InstanceState;
+use std::collections::BTreeMap;
+
+use mmn_schema::announce::{InstanceState, KindsDigest, Role};
 use mmn_schema::body::Body;
 use mmn_schema::control::{Control, Controlled};
 use mmn_schema::dispatch::{Held, Input, Receipt, TaskBatch};
@@ -162,6 +164,28 @@ async fn a_module_says_what_it_is_whenever_it_is_asked_or_connects_again() {
         let (again, _) = anchor.module().await;
         assert_eq!((again.boot, &again.instance), (boot, &module.instance));
         accepted(&anchor_send(anchor, &module).await);
+        module.end().await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_an_anchor_knows_of_its_kinds_a_module_does_not_repeat() {
+    scene(async |_, anchor, module| {
+        anchor.ask(&[], None).await;
+        let (first, info) = anchor.module().await;
+        let digest = info.digest.unwrap();
+        assert_eq!(digest, KindsDigest::of(&info.kinds));
+        anchor.ask(std::slice::from_ref(&digest), None).await;
+        let again = anchor.announcement().await.0;
+        let Role::Known(known) = again.role else { panic!("{again:?}") };
+        assert_eq!((again.boot, &known.kinds, known.credits), (first.boot, &digest, info.credits));
+        assert_eq!((known.module, known.unavailable), (info.module, BTreeMap::new()));
+        // It is not asked; then it is, by an anchor that knows other kinds.
+        anchor.ask(&[digest], Some(&[&"somebody-1".parse().unwrap()])).await;
+        let other = KindsDigest::of(&[]);
+        anchor.ask(&[other], Some(&[&"somebody-1".parse().unwrap(), &module.instance])).await;
+        assert!(matches!(anchor.announcement().await.0.role, Role::Module(full) if full.kinds == info.kinds));
         module.end().await;
     })
     .await;

@@ -309,12 +309,14 @@ async fn instances_are_started_again_one_after_another() {
         let id = announcement.instance;
         match announcement.role {
             Role::Bye => assert_eq!(away.replace(id), None, "two are away at a time"),
-            Role::Module(_) if boots.get(&id).is_some_and(|boot| announcement.boot > *boot) => {
+            Role::Module(_) | Role::Known(_)
+                if boots.get(&id).is_some_and(|boot| announcement.boot > *boot) =>
+            {
                 assert_eq!(away.take().as_ref(), Some(&id));
                 boots.insert(id, announcement.boot);
                 back += 1;
             }
-            Role::Module(_) | Role::Node(_) => {}
+            Role::Module(_) | Role::Known(_) | Role::Node(_) => {}
         }
     }
     node.end().await;

@@ -66,7 +66,7 @@ impl Work {
     async fn hear(&mut self, anchor: &Anchor, vp: &VpId, heard: Heard) {
         match heard {
             Heard::Announced(announcement) => match announcement.role {
-                Role::Module(_) => {
+                Role::Module(_) | Role::Known(_) => {
                     let former = self.there.insert(announcement.instance, announcement.boot);
                     self.lives += usize::from(former != Some(announcement.boot));
                 }

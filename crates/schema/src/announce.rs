@@ -1,6 +1,7 @@
 //! What a module or node says when it appears, and what it says to show that it is alive.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::Deref;
 use std::str::FromStr;
@@ -8,7 +9,9 @@ use std::sync::Arc;
 
 use schemars::{JsonSchema, Schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use sha2::{Digest as _, Sha256};
 
+use crate::encoding::Encoding;
 use crate::id::{BootId, InstanceId, KindName, VpId};
 use crate::outcome::Reason;
 use crate::time::{self, Timestamp};
@@ -99,6 +102,8 @@ pub struct Announcement {
 pub enum Role {
     /// An instance of a module: it performs measurements.
     Module(ModuleInfo),
+    /// The same, told to an anchor that knows the kinds by their digest.
+    Known(KnownModule),
     /// The node of a vantage point: it speaks for the place.
     Node(Box<NodeInfo>),
     /// The announcer is going away of its own will.
@@ -119,6 +124,53 @@ pub struct ModuleInfo {
     /// Whether its network is part of a simulated Internet. Its vantage point says so, too, but may be heard of later.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub simulated: bool,
+    /// What stands for the kinds when it announces itself again. Absent: it always describes them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub digest: Option<KindsDigest>,
+}
+
+/// An instance of a module whose kinds need no description: it is large, and the same wherever the module runs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct KnownModule {
+    /// The module's name.
+    pub module: String,
+    /// The kinds that it performs.
+    pub kinds: KindsDigest,
+    /// Those that it can't perform at present, and why.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub unavailable: BTreeMap<KindName, Unavailable>,
+    /// As in [`ModuleInfo`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub credits: Option<u32>,
+    /// As in [`ModuleInfo`].
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub simulated: bool,
+}
+
+/// What is published on `mmn.modules.discover`. An empty payload, or one that can't be read, is a question to everybody
+/// by one who knows nothing.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Discover {
+    /// The kinds that the anchor knows: whose they are need not describe them.
+    #[serde(default)]
+    pub known: Vec<KindsDigest>,
+    /// Who need answer; absent: everybody.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub only: Option<Vec<InstanceId>>,
+}
+
+/// Stands for a list of kinds: SHA-256 of its CBOR with nothing unavailable, in hexadecimal digits.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+pub struct KindsDigest(String);
+
+impl KindsDigest {
+    /// The digest of these.
+    pub fn of(kinds: &[KindInfo]) -> Self {
+        let kinds: Vec<_> = kinds.iter().map(|kind| KindInfo { unavailable: None, ..kind.clone() }).collect();
+        // What can't be written stands for itself alone.
+        let bytes = Encoding::Cbor.encode(&kinds).unwrap_or_default();
+        Self(data_encoding::HEXLOWER.encode(&Sha256::digest(bytes)))
+    }
 }
 
 /// A kind as an instance offers it.

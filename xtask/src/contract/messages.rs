@@ -42,6 +42,7 @@ macro_rules! messages {
 messages! {
     "Coming and going" {
         announce::Announcement,
+        announce::Discover,
         announce::Heartbeat,
         enrol::EnrolRequest,
         enrol::EnrolAnswer,

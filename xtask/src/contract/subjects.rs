@@ -66,7 +66,7 @@ pub(super) fn rows() -> Result<Vec<Row>> {
 const fn described(subject: &Subject) -> (&'static str, &'static str) {
     match subject {
         Subject::Announce => ("module, node → anchor", "`Announcement`, signed"),
-        Subject::Discover => ("anchor → module, node", "nothing; everybody announces"),
+        Subject::Discover => ("anchor → module, node", "`Discover`, or nothing: everybody announces"),
         Subject::Task(..) => ("anchor → instance", "`ToInstance`; reply `Receipt`"),
         Subject::Pool(..) => {
             ("anchor or caller → one instance of a VP (queue group `q`)", "`TaskBatch`; reply `Receipt`")

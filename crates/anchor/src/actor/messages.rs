@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use async_nats::{Message, StatusCode};
-use mmn_schema::announce::{Announcement, Heartbeat, InstanceState, ModuleState, Role};
+use mmn_schema::announce::{Announcement, Heartbeat, InstanceState, ModuleInfo, ModuleState, Role};
 use mmn_schema::dispatch::{Receipt, Synced};
 use mmn_schema::encoding::{self, CONTENT_TYPE, DecodeError, Encoding};
 use mmn_schema::outcome::{Outcome, code};
@@ -90,7 +90,7 @@ impl Actor {
                 }
             }
             // Somebody whose announcement was missed.
-            _ => self.discover(),
+            _ => self.miss(instance),
         }
     }
 
@@ -119,29 +119,12 @@ impl Actor {
         let (vp, instance) = (announcement.vp.clone(), announcement.instance.clone());
         let about = About { vp: Some(&vp), instance: Some(&instance), measurement: None };
         match role {
-            Role::Module(info) => {
-                let module = info.module.clone();
-                let former = self.registry.find(&vp, &instance).map(|slot| (slot, self.held_by(slot)));
-                let joined = self.registry.join(&announcement, info, encoding, now, at);
-                if let Some((slot, held)) = former
-                    && held > 0
-                    && joined.anew
-                {
-                    self.fail_at_all(slot, now);
-                }
-                self.give_back(
-                    joined.returned,
-                    Some(&instance),
-                    Nothing::Lost("the instance began a new life"),
-                );
-                if joined.anew {
-                    self.sync_fresh(joined.slot, now);
-                    self.event("module-joined", about, format!("{module} at {vp}"));
-                }
-                if let Some(instance) = self.registry.instances.get(&joined.slot) {
-                    self.dirty.extend(instance.lanes.iter().copied());
-                }
-            }
+            Role::Module(info) => self.on_module(&announcement, info, encoding, about),
+            Role::Known(known) => match self.registry.kinds.recall(known) {
+                Some(info) => self.on_module(&announcement, info, encoding, about),
+                // It was another anchor that knew them.
+                None => self.miss(instance),
+            },
             Role::Node(info) => {
                 let name = info.vantage_point.name.clone();
                 // Of a module that waits to be started again no process is there.
@@ -162,6 +145,34 @@ impl Actor {
                 }
             }
             Role::Bye => self.on_bye(&announcement, about),
+        }
+    }
+
+    fn on_module(
+        &mut self,
+        announcement: &Announcement,
+        info: ModuleInfo,
+        encoding: Encoding,
+        about: About<'_>,
+    ) {
+        let (now, at) = (clock::now(), clock::wall());
+        let Announcement { vp, instance, .. } = announcement;
+        let module = info.module.clone();
+        let former = self.registry.find(vp, instance).map(|slot| (slot, self.held_by(slot)));
+        let joined = self.registry.join(announcement, info, encoding, now, at);
+        if let Some((slot, held)) = former
+            && held > 0
+            && joined.anew
+        {
+            self.fail_at_all(slot, now);
+        }
+        self.give_back(joined.returned, Some(instance), Nothing::Lost("the instance began a new life"));
+        if joined.anew {
+            self.sync_fresh(joined.slot, now);
+            self.event("module-joined", about, format!("{module} at {vp}"));
+        }
+        if let Some(instance) = self.registry.instances.get(&joined.slot) {
+            self.dirty.extend(instance.lanes.iter().copied());
         }
     }
 
@@ -328,7 +339,7 @@ impl Actor {
                 };
                 let (undelivered, name) = (instance.slot.holding.take_back(seq), instance.id.clone());
                 self.on_deaf(slot);
-                self.give_back(undelivered, Some(&name), Nothing::Undelivered);
+                self.give_back(undelivered, Some(&name), Nothing::Undelivered(UNHEARD));
             }
             Sink::Pool(lane) => {
                 let returned = self.slot(sink).map(|slot| slot.holding.take_back(seq)).unwrap_or_default();
@@ -340,12 +351,13 @@ impl Actor {
                         self.give_up(slot);
                     }
                 }
-                self.give_back(returned, None, Nothing::Undelivered);
+                self.give_back(returned, None, Nothing::Undelivered(UNHEARD));
             }
         }
     }
 }
 
+const UNHEARD: &str = "nobody listens on the instance's subject";
 /// For how long after the anchor has connected those who are not there yet may be on their way.
 const ON_THE_WAY: Duration = Duration::from_secs(1);
 /// For how long such a one is given nothing.

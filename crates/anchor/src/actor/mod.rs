@@ -37,6 +37,7 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use futures::stream::{FuturesUnordered, StreamExt};
 use mmn_bus::identity::{Issuer, Trust};
+use mmn_schema::announce::Discover;
 use mmn_schema::api::Measurement;
 use mmn_schema::encoding::{CONTENT_TYPE, Encoding};
 use mmn_schema::event::Event;
@@ -129,6 +130,8 @@ pub(crate) struct Actor {
     garbage: Garbage,
     ticks: u64,
     discovered: Option<Instant>,
+    /// Who was heard and is not known.
+    missed: BTreeSet<InstanceId>,
     /// When the last tick was, by the clock of timers, and from when on receipts count as missing: a while after the anchor itself stood still.
     ticked: Instant,
     receipts_from: Instant,
@@ -212,6 +215,8 @@ struct Sweep {
 const DRAIN: Duration = Duration::from_secs(1);
 /// How often liveness, receipts and deadlines are looked at.
 const TICK: Duration = Duration::from_millis(50);
+/// How many are asked by name at a time to announce themselves.
+const MAX_MISSED: usize = 200;
 /// For how long after an anchor's start a kind or a vantage point that is missing may be on its way.
 const SETTLES: Duration = Duration::from_secs(2);
 /// How many events, or acceptances, may wait for the next tick.
@@ -314,6 +319,7 @@ impl Actor {
             garbage: Garbage::default(),
             ticks: 0,
             discovered: None,
+            missed: BTreeSet::new(),
             ticked: clock::of_timers(),
             receipts_from: clock::now(),
             unheard: None,
@@ -574,17 +580,38 @@ impl Actor {
 
     /// Asks everybody to announce themselves, at most once a second.
     fn discover(&mut self) {
-        let now = clock::now();
-        if self.discovered.is_none_or(|at| now.saturating_duration_since(at) >= Duration::from_secs(1)) {
-            self.discovered = Some(now);
-            let subject = Subject::Discover.on(&self.shared.prefix);
-            self.outgoing.push(Outgoing {
-                subject,
-                reply: None,
-                encoding: Encoding::Json,
-                payload: Bytes::new(),
-            });
+        if self.may_discover() {
+            self.missed.clear();
+            self.ask_who_is_there(None);
         }
+    }
+
+    /// Somebody was heard who is not known: is asked, together with whoever else is not, at most once a second.
+    fn miss(&mut self, instance: InstanceId) {
+        // Who finds no room is heard again.
+        if self.missed.len() < MAX_MISSED {
+            self.missed.insert(instance);
+        }
+        if self.may_discover() {
+            let missed = std::mem::take(&mut self.missed).into_iter().collect();
+            self.ask_who_is_there(Some(missed));
+        }
+    }
+
+    fn may_discover(&mut self) -> bool {
+        let now = clock::now();
+        let may =
+            self.discovered.is_none_or(|at| now.saturating_duration_since(at) >= Duration::from_secs(1));
+        if may {
+            self.discovered = Some(now);
+        }
+        may
+    }
+
+    fn ask_who_is_there(&mut self, only: Option<Vec<InstanceId>>) {
+        let subject = Subject::Discover.on(&self.shared.prefix);
+        let discover = Discover { known: self.registry.kinds.known(), only };
+        self.send(subject, None, Encoding::Json, &discover);
     }
 
     fn hidden(id: MeasurementId) -> Problem {

@@ -24,7 +24,7 @@ pub(super) enum Nothing<'a> {
     /// The instance was full: no attempt at all.
     Busy,
     /// The batch never reached anybody.
-    Undelivered,
+    Undelivered(&'a str),
     /// The instance declined it, and another one may take it.
     Declined(&'a Reason),
     /// Who has it does not say so, or says nothing at all: its result may be on its way.
@@ -45,10 +45,11 @@ impl Nothing<'_> {
     fn end(self) -> (Outcome, Reason) {
         match self {
             Self::Busy => (Outcome::Refused, Reason::new(code::SATURATED)),
-            Self::Undelivered => (Outcome::Lost, Reason::with(code::INSTANCE_LOST, UNDELIVERED)),
             Self::Declined(reason) => (Outcome::Refused, reason.clone()),
             Self::Doubted(why) => (Outcome::Lost, Reason::with(code::DEADLINE, why)),
-            Self::Lost(why) => (Outcome::Lost, Reason::with(code::INSTANCE_LOST, why)),
+            Self::Undelivered(why) | Self::Lost(why) => {
+                (Outcome::Lost, Reason::with(code::INSTANCE_LOST, why))
+            }
             Self::Broke(reason) => (Outcome::Failed, reason.clone()),
         }
     }
@@ -56,9 +57,8 @@ impl Nothing<'_> {
     fn detail(self) -> String {
         match self {
             Self::Busy => "busy".to_owned(),
-            Self::Undelivered => UNDELIVERED.to_owned(),
             Self::Declined(reason) => format!("declined: {reason}"),
-            Self::Doubted(why) | Self::Lost(why) => why.to_owned(),
+            Self::Undelivered(why) | Self::Doubted(why) | Self::Lost(why) => why.to_owned(),
             Self::Broke(reason) => format!("failed: {reason}"),
         }
     }
@@ -67,7 +67,7 @@ impl Nothing<'_> {
     const fn label(self) -> &'static str {
         match self {
             Self::Busy => "busy",
-            Self::Undelivered => "undelivered",
+            Self::Undelivered(_) => "undelivered",
             Self::Declined(_) => "declined",
             Self::Doubted(_) => "doubted",
             Self::Lost(_) => "lost",
@@ -76,7 +76,6 @@ impl Nothing<'_> {
     }
 }
 
-const UNDELIVERED: &str = "nobody listens on the instance's subject";
 /// How many tasks that are due are looked at in one tick.
 const MAX_DUE: usize = 16_384;
 /// How often a task that is due waits for somebody else to have room, before it goes to whoever has.
@@ -156,7 +155,7 @@ impl Actor {
             {
                 // Whose instance was lost need not wait: nothing says that another one would fail too.
                 match nothing {
-                    Nothing::Doubted(_) | Nothing::Lost(_) | Nothing::Undelivered => {
+                    Nothing::Doubted(_) | Nothing::Lost(_) | Nothing::Undelivered(_) => {
                         self.retries.wait_little(id, task.index, now, until)
                     }
                     _ => self.retries.wait(id, task.index, now, until),

@@ -115,7 +115,7 @@ impl Actor {
     pub(super) fn on_synced(&mut self, vp: &VpId, synced: &Synced) {
         let (now, at) = (clock::now(), clock::wall());
         let Some(slot) = self.registry.find(vp, &synced.instance) else {
-            return self.discover();
+            return self.miss(synced.instance.clone());
         };
         let Some(instance) = self.registry.instances.get_mut(&slot) else {
             return;
@@ -147,12 +147,12 @@ impl Actor {
                 }
             }
         }
-        let lost = instance.slot.holding.compare(synced.seq, &held);
+        let lost = instance.slot.holding.compare(synced.seq, &held, at);
         let name = instance.id.clone();
         // What was never acknowledged may never have arrived.
         let (had, never): (Vec<_>, Vec<_>) =
             lost.into_iter().partition(|task| task.dispatched.acknowledged_at.is_some());
         self.give_back(had, Some(&name), Nothing::Lost("the instance does not hold it and sent no result"));
-        self.give_back(never, Some(&name), Nothing::Undelivered);
+        self.give_back(never, Some(&name), Nothing::Undelivered("it did not arrive at the instance"));
     }
 }

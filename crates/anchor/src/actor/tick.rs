@@ -29,6 +29,8 @@ const LOOK: u64 = 5;
 const MAX_HISTORIES: usize = 256 << 20;
 /// How many deadlines of measurements that ended may lie about.
 const MAX_STALE: usize = 16_384;
+/// How many times longer the receipt of one with whom notes are compared is waited for.
+const PATIENCE: u32 = 10;
 /// Ticks between looks at the store: 2 s.
 const STORE: u64 = 40;
 
@@ -135,10 +137,12 @@ impl Actor {
         if now < self.receipts_from || now.saturating_duration_since(self.linked) < 2 * limit {
             return;
         }
-        let mut returned = Vec::new();
-        let mut failed = Vec::new();
+        let (mut returned, mut failed) = (Vec::new(), Vec::new());
         for (&slot, instance) in &mut self.registry.instances {
-            let overdue = instance.slot.holding.overdue(now, limit);
+            // Who is heard and slow has them, or his receipt lies unread here: to send them again would make that worse.
+            // Notes are compared meanwhile, which tells what he holds and what has not arrived; what one who falls silent
+            // has is withdrawn before this.
+            let overdue = instance.slot.holding.overdue(now, limit * PATIENCE);
             if !overdue.is_empty() {
                 failed.push(slot);
             }
@@ -284,7 +288,7 @@ impl Actor {
             return;
         };
         instance.withdrawn = stuck.is_empty();
-        let returned = instance.slot.holding.compare(u64::MAX, &kept);
+        let returned = instance.slot.holding.take_but(u64::MAX, &kept);
         if returned.is_empty() {
             return;
         }

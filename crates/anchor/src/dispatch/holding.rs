@@ -171,8 +171,22 @@ impl Holding {
     }
 
     /// The instance says that it holds `held`, having read batches up to `seq`, and all its results have come: what
-    /// else is out up to there is lost, and comes back.
-    pub(crate) fn compare(&mut self, seq: u64, held: &HashSet<(MeasurementId, u64)>) -> Vec<Returned> {
+    /// else is out up to there is lost, and comes back. What it holds it has acknowledged by that.
+    pub(crate) fn compare(
+        &mut self,
+        seq: u64,
+        held: &HashSet<(MeasurementId, u64)>,
+        at: Timestamp,
+    ) -> Vec<Returned> {
+        let returned = self.take_but(seq, held);
+        for batch in self.batches.range_mut(..=seq).map(|(_, batch)| batch) {
+            batch.dispatched.acknowledged_at.get_or_insert(at.unix_ns());
+        }
+        returned
+    }
+
+    /// Tasks of batches up to `seq` come back, but for those to be kept.
+    pub(crate) fn take_but(&mut self, seq: u64, held: &HashSet<(MeasurementId, u64)>) -> Vec<Returned> {
         let lost = self.tasks.iter().filter(|&(task, &batch)| batch <= seq && !held.contains(task));
         let lost: Vec<_> = lost.map(|(&task, &batch)| (task, batch)).collect();
         let mut returned = Vec::new();
@@ -223,7 +237,7 @@ mod tests {
                         continue;
                     }
                     3 => holding.take_back(7 + n),
-                    4 => holding.compare(7 + n, &out.iter().filter(|i| *i % 2 == 0).map(|&i| (msm(1), i)).collect()),
+                    4 => holding.take_but(7 + n, &out.iter().filter(|i| *i % 2 == 0).map(|&i| (msm(1), i)).collect()),
                     _ => holding.take_all(),
                 };
                 for returned in back {
@@ -245,5 +259,21 @@ mod tests {
         let later = now + Duration::from_millis(500);
         assert_eq!(holding.overdue(later, Duration::from_millis(500)), [second]);
         assert_eq!(holding.overdue(later, Duration::from_millis(501)), [] as [u64; 0]);
+    }
+
+    #[test]
+    fn who_says_that_he_holds_a_batch_has_acknowledged_it() {
+        let (mut holding, now, at) = (Holding::new(0), crate::clock::now(), Timestamp::default());
+        let first = holding.send(msm(1), &vp(), vec![0, 1], now, at);
+        let second = holding.send(msm(1), &vp(), vec![2], now, at);
+        let third = holding.send(msm(1), &vp(), vec![3], now, at);
+        let back = holding.compare(second, &HashSet::from([(msm(1), 1)]), Timestamp::default());
+        let unacknowledged = |task: &Returned| (task.index, task.dispatched.acknowledged_at);
+        let mut back: Vec<_> = back.iter().map(unacknowledged).collect();
+        back.sort_unstable();
+        assert_eq!(back, [(0, None), (2, None)], "never acknowledged: they may not have arrived");
+        assert!(holding.dispatched(msm(1), 1).unwrap().0.acknowledged_at.is_some());
+        assert_eq!(holding.overdue(now, Duration::ZERO), [third]);
+        assert_eq!(first, 1);
     }
 }

@@ -127,6 +127,7 @@ impl Registry {
             self.kinds.learn(kind);
             self.kinds.share(kind);
         }
+        self.kinds.keep(&info);
         self.leave_lanes(slot);
         let lanes: Vec<LaneId> = info
             .kinds

@@ -97,7 +97,7 @@ impl Verifier {
             return Err(format!("{} may not speak for {}", claims.name, announcement.vp).into());
         }
         let right = match announcement.role {
-            Role::Module(_) => claims.role == UserRole::Module,
+            Role::Module(_) | Role::Known(_) => claims.role == UserRole::Module,
             Role::Node(_) => claims.role == UserRole::Node,
             Role::Bye => claims.role != UserRole::Anchor,
         };

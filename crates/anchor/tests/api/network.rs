@@ -251,6 +251,7 @@ impl Echo {
                 }],
                 credits: None,
                 simulated: false,
+                digest: None,
             }),
         };
         let payload = Encoding::Json.encode(&announcement).unwrap();

@@ -11,8 +11,8 @@ use mmn_bus::identity::permissions::POOL_QUEUE;
 use mmn_bus::identity::{CREDS, Creds};
 use mmn_bus::testing::TestServer;
 use mmn_schema::announce::{
-    Announcement, Heartbeat, InputShape, InstanceState, JWT_HEADER, KindInfo, Load, ModuleInfo, Role,
-    SIGNATURE_HEADER, SchemaVersion,
+    Announcement, Discover, Heartbeat, InputShape, InstanceState, JWT_HEADER, KindInfo, KindsDigest,
+    KnownModule, Load, ModuleInfo, Role, SIGNATURE_HEADER, SchemaVersion,
 };
 use mmn_schema::body::Body;
 use mmn_schema::control::{Control, Controlled, Quote};
@@ -35,6 +35,10 @@ pub struct Behaviour {
     pub prompt: bool,
     /// Sends receipts.
     pub acknowledges: bool,
+    /// Says what it holds when it is asked.
+    pub compares: bool,
+    /// So many batches never reach it.
+    pub forgets: u32,
     /// Answers each batch as busy so many times.
     pub busy: u32,
     /// So many of its result messages never arrive when they are first sent.
@@ -53,6 +57,8 @@ pub struct Behaviour {
     pub pace_ms: Option<u64>,
     /// Messages that it could not read, as its heartbeats tell.
     pub unread: u64,
+    /// It leaves its kinds out until an anchor asks that does not know them.
+    pub terse: bool,
 }
 
 impl Default for Behaviour {
@@ -61,6 +67,8 @@ impl Default for Behaviour {
             credits: Some(1024),
             prompt: true,
             acknowledges: true,
+            compares: true,
+            forgets: 0,
             busy: 0,
             loses: 0,
             unavailable: false,
@@ -71,6 +79,7 @@ impl Default for Behaviour {
             second: None,
             pace_ms: None,
             unread: 0,
+            terse: false,
         }
     }
 }
@@ -110,6 +119,8 @@ pub struct Seen {
     pub tasks: Vec<(MeasurementId, Task)>,
     pub batches: usize,
     pub cancels: usize,
+    /// How often it has said what it holds.
+    pub compared: usize,
 }
 
 pub struct FakeModule {
@@ -295,7 +306,13 @@ impl Worker {
                     self.take(batch, message.reply.as_deref(), Encoding::Json).await;
                 }
                 Some(message) = ctl.next() => self.on_ctl(message).await,
-                Some(_) = discover.next() => self.announce(self.role()).await,
+                Some(message) = discover.next() => {
+                    let asked: Discover = Encoding::Json.decode(&message.payload).unwrap();
+                    self.behaviour.terse &= asked.known.contains(&KindsDigest::of(&self.kinds()));
+                    if asked.only.is_none_or(|only| only.contains(&self.instance)) {
+                        self.announce(self.role()).await;
+                    }
+                }
                 Ok(()) = link.changed() => self.announce(self.role()).await,
                 Some(order) = orders.recv() => match order {
                     Order::Answer => {
@@ -334,17 +351,20 @@ impl Worker {
         }
     }
 
+    fn kinds(&self) -> Vec<KindInfo> {
+        let kinds = [Some(self.behaviour.kind), self.behaviour.second].into_iter().flatten();
+        kinds.map(|kind| kind_info(kind.parse().unwrap(), self.behaviour.unavailable)).collect()
+    }
+
     fn role(&self) -> Role {
-        Role::Module(ModuleInfo {
-            module: "noop".to_owned(),
-            kinds: [Some(self.behaviour.kind), self.behaviour.second]
-                .into_iter()
-                .flatten()
-                .map(|kind| kind_info(kind.parse().unwrap(), self.behaviour.unavailable))
-                .collect(),
-            credits: self.behaviour.credits,
-            simulated: false,
-        })
+        let (module, kinds, credits) = ("noop".to_owned(), self.kinds(), self.behaviour.credits);
+        let digest = KindsDigest::of(&kinds);
+        if self.behaviour.terse {
+            let unavailable = BTreeMap::new();
+            Role::Known(KnownModule { module, kinds: digest, unavailable, credits, simulated: false })
+        } else {
+            Role::Module(ModuleInfo { module, kinds, credits, simulated: false, digest: Some(digest) })
+        }
     }
 
     async fn announce(&self, role: Role) {
@@ -458,6 +478,10 @@ impl Worker {
             seen.batches += 1;
             seen.tasks.extend(batch.tasks.iter().map(|task| (batch.measurement, task.clone())));
         }
+        if self.behaviour.forgets > 0 {
+            self.behaviour.forgets -= 1;
+            return;
+        }
         if self.behaviour.prompt && self.behaviour.pace_ms.is_none() {
             self.answer(&batch, encoding).await;
         } else {
@@ -510,6 +534,9 @@ impl Worker {
                 self.publish(subject.clone(), Encoding::Cbor, batch).await;
             }
         }
+        if !self.behaviour.compares {
+            return;
+        }
         let held = self.held.iter().map(|(batch, _)| Held {
             measurement: batch.measurement,
             indices: batch.tasks.iter().map(|task| task.index).collect(),
@@ -525,6 +552,7 @@ impl Worker {
         };
         let subject = Subject::Synced(self.vp.clone(), self.instance.clone()).on(&self.prefix);
         self.publish(subject, Encoding::Cbor, &synced).await;
+        self.seen.lock().unwrap().compared += 1;
     }
 
     async fn on_ctl(&mut self, message: Message) {

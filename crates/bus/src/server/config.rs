@@ -43,6 +43,8 @@ pub(super) fn generate(options: &ServerOptions, port: Option<u16>, ports_dir: &P
         "ping_max": 2,
         // Who reads nothing for so long is cut off: its messages would only pile up.
         "write_deadline": "5s",
+        // All of a large network may announce itself at once.
+        "max_pending": 256 * 1024 * 1024,
         "max_connections": options.max_connections.get(),
         "max_payload": options.max_payload_bytes,
         "lame_duck_duration": "30s",

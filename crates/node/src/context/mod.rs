@@ -11,6 +11,7 @@ mod resolv_conf;
 mod resolve;
 mod stub;
 mod tcp;
+mod turns;
 mod udp;
 
 pub(crate) use resolve::has_route;
@@ -37,14 +38,18 @@ use crate::net::driver::{Config, DriveError, Driver};
 use crate::net::icmp::IdRange;
 use crate::net::interfaces::Interfaces;
 use crate::net::network::Network;
-use crate::net::page::{Held as LimitHeld, Limits, Page, PageError};
+use crate::net::page::{Limits, Page, PageError};
 use crate::policy::Policy;
+
+use self::turns::Turns;
 
 /// What all tasks of a process share.
 #[derive(Debug)]
 pub(crate) struct Site {
     policy: RefCell<Rc<Policy>>,
     page: Arc<Page>,
+    /// Who waits for its limits, but for what the driver has.
+    turns: Turns,
     /// There once there are sockets.
     driver: OnceCell<Driver>,
     no_sockets: Option<NoSockets>,
@@ -81,6 +86,7 @@ impl Site {
         let site = Self {
             policy: RefCell::new(Rc::new(settings.policy)),
             page: Arc::new(page),
+            turns: Turns::default(),
             driver: OnceCell::new(),
             no_sockets: settings.no_sockets,
             has_sockets: Cell::new(false),
@@ -209,30 +215,14 @@ impl Site {
 
     /// Waits until the limits let packets go to `target`.
     async fn pace(&self, target: IpAddr, packets: u64, bytes: u64, deadline: Instant) -> Result<(), Failure> {
-        self.wait_for(deadline, |now| self.page.take(now, target, packets, bytes)).await
+        let (page, cap) = (&self.page, Some(self.page.cap_of(target)));
+        self.turns.wait(page, cap, deadline, |now| page.take(now, target, packets, bytes)).await
     }
 
     /// The same for the system's name servers, which are nobody's target.
     async fn pace_resolver(&self, packets: u64, bytes: u64, deadline: Instant) -> Result<(), Failure> {
-        self.wait_for(deadline, |now| self.page.take_for_site(now, packets, bytes)).await
-    }
-
-    async fn wait_for(
-        &self,
-        deadline: Instant,
-        take: impl Fn(Instant) -> Result<(), LimitHeld>,
-    ) -> Result<(), Failure> {
-        loop {
-            let now = clock::monotonic();
-            let Err(held) = take(now) else { return Ok(()) };
-            if held.wait == Nanos::MAX || now + held.wait > deadline {
-                return Err(Failure::refused(
-                    code::LIMITS,
-                    "the site's limits leave no room before the deadline",
-                ));
-            }
-            tokio::time::sleep(held.wait.into()).await;
-        }
+        let page = &self.page;
+        self.turns.wait(page, None, deadline, |now| page.take_for_site(now, packets, bytes)).await
     }
 }
 
@@ -249,6 +239,7 @@ pub(crate) fn limits(policy: &Policy) -> Limits {
 pub(crate) fn not_driven(error: DriveError) -> Failure {
     match error {
         DriveError::Full(_) => Failure::refused(code::SATURATED, error),
+        DriveError::NoTime { .. } => Failure::refused(code::LIMITS, error),
         DriveError::NoLane(_) => Failure::failed(code::UNPRIVILEGED, error),
         _ => Failure::failed(code::INTERNAL, error),
     }
@@ -353,6 +344,7 @@ impl Context for TaskContext {
                 let missing = self.site.no_sockets().map_or_else(String::new, |missing| missing.what);
                 return Err(Failure::failed(code::UNPRIVILEGED, missing));
             };
+            driver.has_time(target, self.deadline).map_err(not_driven)?;
             let wish = match wish {
                 Wish::Only(conditions::Lane::Bulk) if self.declined => Wish::Any,
                 wish => wish,

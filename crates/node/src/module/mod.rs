@@ -67,9 +67,9 @@ pub mod env {
 /// Tasks of one kind at a time, unless the manifest says otherwise.
 const CONCURRENCY_PACKETS: u32 = 1024;
 const CONCURRENCY_SESSIONS: u32 = 64;
-/// How long what is held may take once the node is gone.
 /// How often a node of this host, and each module, says that it is there.
 pub const HEARTBEAT: Duration = Duration::from_millis(500);
+/// How long what is held may take once the node is gone.
 const LAST_GRACE: Duration = Duration::from_secs(3);
 
 /// What a module's process needs to begin.

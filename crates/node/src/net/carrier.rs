@@ -108,6 +108,11 @@ pub struct JobKey {
     pub(super) generation: u32,
 }
 
+impl JobKey {
+    /// The least of all.
+    pub(super) const FIRST: Self = Self { index: 0, generation: 0 };
+}
+
 /// Names a probe of a driver.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ticket {

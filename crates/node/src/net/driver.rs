@@ -9,17 +9,19 @@
 //! A machine has somebody who awaits it ([`Run`]), or an owner's number ([`Driver::start_for`]): then it needs no future, and
 //! is handed out when it has ended. That is for very many.
 //!
-//! Probes that the limits hold back wait in line: for the site's limit all in one queue, for a target's each
-//! on its own, so that a slow target delays nobody else.
+//! Probes that the limits hold back leave in the order in which their tasks came ([`waiting`]), and a target's cap delays
+//! nobody else.
 
 mod core;
 mod job;
 mod jobs;
+mod waiting;
 
 use std::{
     any::Any,
     io,
     marker::PhantomData,
+    net::IpAddr,
     os::fd::{AsFd, OwnedFd},
     pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -30,6 +32,7 @@ use mmn_kit::Driven;
 use mmn_probe::{
     conditions::{Conditions, Lane, Wish},
     machine::Machine,
+    time::{Instant, Nanos},
 };
 use rustix::time::{TimerfdClockId, TimerfdFlags, timerfd_create};
 use tokio::{
@@ -86,9 +89,25 @@ pub enum DriveError {
     /// There are no sockets for the lane that was asked for.
     #[error("no {}", lane_lacks(*.0))]
     NoLane(Lane),
+    /// Those that wait for the same target take longer than there is time.
+    #[error(
+        "the limits of the site let its first packet go in {:.1} s at the earliest, {:.1} s after its deadline",
+        seconds(*.after), seconds(*.late)
+    )]
+    NoTime {
+        /// After so long its first packet could leave, if nothing else held it back.
+        after: Nanos,
+        /// So long after its deadline.
+        late: Nanos,
+    },
     /// The driver was shut down.
     #[error("the driver was shut down")]
     Closed,
+}
+
+#[expect(clippy::cast_precision_loss, reason = "it is told to a tenth of a second")]
+fn seconds(span: Nanos) -> f64 {
+    span.0 as f64 / 1e9
 }
 
 /// What is missing where a lane is not there.
@@ -158,6 +177,12 @@ impl Driver {
     /// The same for one whose end the owner of this number takes ([`Driver::take_ended`]).
     pub fn start_for(&self, owner: u64, machine: Box<dyn Driven>, wish: Wish) -> Result<(), DriveError> {
         self.handle.shared.lock().start_for(owner, machine, wish)
+    }
+
+    /// Whether a machine that is started now has time to send to its target before its deadline: others may wait for that
+    /// target already. Whoever would wait in vain had better not begin.
+    pub fn has_time(&self, target: IpAddr, deadline: Instant) -> Result<(), DriveError> {
+        self.handle.shared.lock().has_time(target, deadline)
     }
 
     /// Whether a machine that was started for an owner has ended; it wakes who asked last.

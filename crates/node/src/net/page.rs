@@ -61,6 +61,10 @@ pub enum Limit {
     Target,
 }
 
+/// What caps the packets to a target: targets that share one wait for each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Cap(usize);
+
 /// A packet that may not leave yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Held {
@@ -195,6 +199,16 @@ impl Page {
     /// The same for what goes to no target but to the site's own servers: the site's limits alone hold it.
     pub fn take_for_site(&self, now: Instant, packets: u64, bytes: u64) -> Result<(), Held> {
         self.take_of(&self.site(self.limits(), packets, bytes), now, packets, bytes)
+    }
+
+    /// What caps the packets to a target.
+    pub fn cap_of(&self, target: IpAddr) -> Cap {
+        Cap(self.target_word(target))
+    }
+
+    /// How far apart packets to one target are at least, in the long run; absent where none may leave.
+    pub fn target_gap(&self) -> Option<Nanos> {
+        1_000_000_000_u64.checked_div(self.limits().target_packets_per_s).map(Nanos)
     }
 
     fn site(&self, limits: Limits, packets: u64, bytes: u64) -> [Asked<'_>; 2] {

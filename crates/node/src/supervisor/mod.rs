@@ -31,7 +31,7 @@ use futures::future::BoxFuture;
 use futures::{FutureExt, StreamExt};
 use mmn_bus::connect::{BarrierError, Bus, Connect, ConnectError, Link};
 use mmn_bus::identity::{CREDS, Creds, NodeVps};
-use mmn_schema::announce::{Announcement, Heartbeat, InstanceState, Load, NodeInfo, Role};
+use mmn_schema::announce::{Announcement, Discover, Heartbeat, InstanceState, Load, NodeInfo, Role};
 use mmn_schema::control::{NodeAnswer, NodeOrder};
 use mmn_schema::encoding::Encoding;
 use mmn_schema::id::{BootId, InstanceId, VpId};
@@ -309,7 +309,7 @@ impl Node {
                         }
                     };
                 }
-                Some(_) = discover.next() => self.changed = true,
+                Some(message) = discover.next() => self.changed |= self.is_asked(&message),
                 Some(order) = orders.next() => self.order_came(&order).await,
                 Some(heartbeat) = heartbeats.next() => self.heard(&heartbeat),
                 _ = look.tick() => self.look(),
@@ -338,6 +338,13 @@ impl Node {
         let orders = client.subscribe(Subject::Node(self.shared.vp.clone()).on(prefix)).await?;
         let heartbeats = client.subscribe(filter::heartbeats_of(prefix, &self.shared.vp)).await?;
         Ok((discover, orders, heartbeats))
+    }
+
+    /// Whether an anchor that asks who is there asks this node.
+    fn is_asked(&self, message: &Message) -> bool {
+        let asked = encoding_of(message).and_then(|it| it.decode::<Discover>(&message.payload).ok());
+        let only = asked.and_then(|asked| asked.only);
+        only.is_none_or(|only| only.contains(&self.instance))
     }
 
     /// A heartbeat of somebody here.

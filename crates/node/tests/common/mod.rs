@@ -20,7 +20,7 @@ use mmn_bus::connect::{Bus, Link};
 use mmn_bus::identity::{Claims, Role as Role_, UserRequest, verify_signature};
 use mmn_bus::testing::{TestServer, now_s};
 use mmn_schema::announce::{
-    Announcement, Heartbeat, JWT_HEADER, ModuleInfo, NodeInfo, Role, SIGNATURE_HEADER,
+    Announcement, Discover, Heartbeat, JWT_HEADER, KindsDigest, ModuleInfo, NodeInfo, Role, SIGNATURE_HEADER,
 };
 use mmn_schema::body::Body;
 use mmn_schema::control::{Control, Controlled};
@@ -104,6 +104,14 @@ impl Anchor {
     pub async fn discover(&self) {
         let subject = Subject::Discover.on(&Prefix::default());
         self.bus.client().publish(subject, "".into()).await.unwrap();
+    }
+
+    /// Asks as one who knows these kinds; everybody, or these alone.
+    pub async fn ask(&self, known: &[KindsDigest], only: Option<&[&InstanceId]>) {
+        let only = only.map(|only| only.iter().map(|&instance| instance.clone()).collect());
+        let asked = Encoding::Json.encode(&Discover { known: known.to_vec(), only }).unwrap();
+        let subject = Subject::Discover.on(&Prefix::default());
+        self.bus.client().publish(subject, asked.into()).await.unwrap();
     }
 
     /// Waits until the connection is there again, with its subscriptions.

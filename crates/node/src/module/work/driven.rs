@@ -61,6 +61,8 @@ impl Work {
             if let Err(refusal) = self.outfit.site.policy().judge(target) {
                 return Err(Ended::without(Outcome::Refused, refusal.reason()));
             }
+            let deadline = started.origin.deadline;
+            driver.has_time(target, deadline).map_err(|error| Ended::of_failure(not_driven(error)))?;
             let (machine, wish) = kind.machine(target, rand::random()).map_err(Ended::of_failure)?;
             driver.start_for(key.bits(), machine, wish).map_err(|error| Ended::of_failure(not_driven(error)))
         };

@@ -1,6 +1,7 @@
 //! What comes by the bus: work, orders, questions.
 
 use async_nats::Message;
+use mmn_schema::announce::Discover;
 use mmn_schema::control::{Control, Controlled};
 use mmn_schema::dispatch::{Receipt, TaskBatch, ToInstance};
 use mmn_schema::encoding::Encoding;
@@ -23,7 +24,7 @@ impl Work {
         match by {
             By::Task | By::Pool => self.work_came(by, message),
             By::Ctl => self.order_came(message),
-            By::Discover => self.announce(),
+            By::Discover => self.asked(message),
             By::Service => {
                 if let Some(reply) = &message.reply
                     && let Some(answer) = self.service.answer(&message.subject, &self.stats)
@@ -31,6 +32,16 @@ impl Work {
                     self.outbox.push(reply.clone(), None, answer.into());
                 }
             }
+        }
+    }
+
+    /// An anchor asks who is there.
+    fn asked(&mut self, message: &Message) {
+        let asked = encoding_of(message).and_then(|it| it.decode::<Discover>(&message.payload).ok());
+        let Discover { known, only } = asked.unwrap_or_default();
+        self.is_known = known.contains(&self.digest);
+        if only.is_none_or(|only| only.contains(&self.outfit.instance)) {
+            self.announce();
         }
     }
 

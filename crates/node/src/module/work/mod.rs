@@ -28,7 +28,7 @@ use mmn_bus::connect::Bus;
 use mmn_bus::identity::permissions::POOL_QUEUE;
 use mmn_kit::Registered;
 use mmn_probe::time::{Instant, Nanos};
-use mmn_schema::announce::{KindInfo, Unavailable};
+use mmn_schema::announce::{KindInfo, KindsDigest, Unavailable};
 use mmn_schema::body::Body;
 use mmn_schema::dispatch::Receipt;
 use mmn_schema::encoding::Encoding;
@@ -40,7 +40,7 @@ use tokio::sync::mpsc;
 
 use super::Kind;
 use super::desk::{Desk, Ended, Identity, Now, Origin, Room, Started, Ticket};
-use super::infos::info;
+use super::infos::{digest, info};
 use super::outbox::Outbox;
 use super::perform::{Measure, perform};
 use super::service::{SUBJECTS, Service, Stats};
@@ -105,6 +105,9 @@ pub(super) struct Work {
     outfit: Outfit,
     kinds: BTreeMap<KindName, Kind>,
     infos: Vec<KindInfo>,
+    digest: KindsDigest,
+    /// Whether who asked last knows the kinds by their digest.
+    is_known: bool,
     desk: Desk<Measure>,
     trials: Trials,
     performing: FuturesUnordered<Performance>,
@@ -143,6 +146,8 @@ impl Work {
             Service::new(&outfit.prefix, &outfit.module, &outfit.vp, &outfit.instance, &infos, started_at);
         let mut work = Self {
             kinds,
+            digest: digest(&infos),
+            is_known: false,
             infos,
             desk,
             trials,

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use mmn_bus::connect::Link;
-use mmn_schema::announce::{Announcement, Heartbeat, InstanceState, KindInfo, Load, ModuleInfo, Role};
+use mmn_schema::announce::{
+    Announcement, Heartbeat, InstanceState, KindInfo, KnownModule, Load, ModuleInfo, Role,
+};
 use mmn_schema::encoding::Encoding;
 use mmn_schema::subject::Subject;
 use tokio::sync::watch;
@@ -54,18 +56,17 @@ impl Work {
         if !self.announced {
             return;
         }
-        let kinds = self
-            .infos
-            .iter()
-            .map(|info| KindInfo { unavailable: self.unavailable(&info.name), ..info.clone() })
-            .collect();
-        let info = ModuleInfo {
-            module: self.outfit.module.clone(),
-            kinds,
-            credits: Some(self.desk.credits()),
-            simulated: self.outfit.simulated,
+        let (module, simulated) = (self.outfit.module.clone(), self.outfit.simulated);
+        let credits = Some(self.desk.credits());
+        let kinds = self.infos.iter().map(|info| (info, self.unavailable(&info.name)));
+        let role = if self.is_known {
+            let unavailable = kinds.filter_map(|(info, why)| Some((info.name.clone(), why?))).collect();
+            Role::Known(KnownModule { module, kinds: self.digest.clone(), unavailable, credits, simulated })
+        } else {
+            let kinds = kinds.map(|(info, unavailable)| KindInfo { unavailable, ..info.clone() }).collect();
+            Role::Module(ModuleInfo { module, kinds, credits, simulated, digest: Some(self.digest.clone()) })
         };
-        self.publish_announcement(Role::Module(info));
+        self.publish_announcement(role);
     }
 
     /// Announces how many tasks it can hold, where that has changed.

@@ -7,7 +7,8 @@ mod outgoing;
 
 use std::{
     cmp::Reverse,
-    collections::{BinaryHeap, VecDeque},
+    collections::BinaryHeap,
+    net::IpAddr,
     os::fd::{AsFd, OwnedFd},
     sync::{Arc, Mutex},
     task::{Context, Poll},
@@ -27,6 +28,7 @@ use super::{
     Config, Counters, Done, DriveError,
     job::{End, Hold, Job, NEVER},
     jobs::Jobs,
+    waiting::Waiting,
 };
 use crate::{
     clock,
@@ -48,9 +50,8 @@ pub(super) struct Core {
     detour: Option<Arc<Mutex<Detour>>>,
     pub(super) jobs: Jobs,
     alarms: BinaryHeap<Reverse<(Instant, JobKey)>>,
-    /// Those whom the site's limit holds back, in order, and when the first may try again.
-    site_queue: VecDeque<JobKey>,
-    site_opens: Instant,
+    /// Those whom the site's limits hold back.
+    waiting: Waiting,
     /// When to try again to send what the system had no room for.
     retry: Option<Instant>,
     /// How many probes may still be sent before others than this driver get their turn.
@@ -71,8 +72,7 @@ impl Core {
             detour: None,
             jobs: Jobs::new(),
             alarms: BinaryHeap::new(),
-            site_queue: VecDeque::new(),
-            site_opens: Instant(0),
+            waiting: Waiting::default(),
             retry: None,
             budget: 0,
             rate: Rate::default(),
@@ -101,6 +101,19 @@ impl Core {
 
     pub(super) const fn running(&self) -> usize {
         self.jobs.running()
+    }
+
+    /// Whether one that begins now could send to a target by then.
+    pub(super) fn has_time(&self, target: IpAddr, deadline: Instant) -> Result<(), DriveError> {
+        let Some(gap) = self.page.target_gap() else { return Ok(()) };
+        let now = clock::monotonic();
+        match self.waiting.earliest(|| self.page.cap_of(target), now, gap) {
+            Some(earliest) if earliest > deadline => {
+                let (after, late) = (earliest.saturating_since(now), earliest.saturating_since(deadline));
+                Err(DriveError::NoTime { after, late })
+            }
+            _ => Ok(()),
+        }
     }
 
     pub(super) fn start(&mut self, machine: Box<dyn Driven>, wish: Wish) -> Result<JobKey, DriveError> {
@@ -218,7 +231,7 @@ impl Core {
                 self.jobs.mark(key);
             }
         }
-        self.serve_site_queue(now);
+        self.serve_waiting(now);
         self.settle();
     }
 
@@ -314,9 +327,12 @@ impl Core {
         }
     }
 
-    /// Gives back the keys of a job.
+    /// Gives back the keys of a job, and its place among those that wait.
     fn release(&mut self, key: JobKey) {
         let Some(job) = self.jobs.find(key) else { return };
+        if let Some(Hold::Limits(spot)) = job.hold() {
+            self.waiting.leave(spot, key);
+        }
         for (carrier, held) in std::mem::take(&mut job.keys).iter() {
             if let Some(carrier) = self.carriers.get_mut(usize::from(carrier)) {
                 carrier.release(held, key);
@@ -328,9 +344,9 @@ impl Core {
     fn arm(&mut self) {
         self.tidy_alarms();
         let alarm = self.alarms.peek().map(|Reverse((at, _))| *at);
-        let site = (!self.site_queue.is_empty()).then_some(self.site_opens);
+        let waiting = self.waiting.due();
         let rest = (!self.jobs.dirty.is_empty()).then_some(Instant(0));
-        let Some(next) = alarm.into_iter().chain(site).chain(rest).chain(self.retry).min() else { return };
+        let Some(next) = alarm.into_iter().chain(waiting).chain(rest).chain(self.retry).min() else { return };
         if self.armed.is_some_and(|armed| armed <= next) {
             return;
         }

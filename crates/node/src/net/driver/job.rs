@@ -9,6 +9,8 @@ use mmn_probe::{
     time::Instant,
 };
 
+use super::waiting::Spot;
+
 pub(super) struct Job {
     pub(super) machine: Box<dyn Driven>,
     pub(super) generation: u32,
@@ -56,9 +58,9 @@ pub(super) struct Outbox {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Hold {
-    /// In the site's queue.
-    Site,
-    /// Until this instant.
+    /// For the site's limits, there.
+    Limits(Spot),
+    /// Until this instant, for something else.
     Until(Instant),
 }
 

@@ -29,7 +29,8 @@ pub(super) struct Jobs {
     vacant: Vec<u32>,
     /// How many are not done.
     running: usize,
-    generation: u32,
+    /// How many there ever were.
+    added: u64,
     /// Those of owners that have ended, in turn; one that is not there any more is passed by.
     pub(super) ended: VecDeque<JobKey>,
     /// Who waits for those.
@@ -47,7 +48,7 @@ impl Jobs {
             slots: Vec::new(),
             vacant: Vec::new(),
             running: 0,
-            generation: 0,
+            added: 0,
             ended: VecDeque::new(),
             ended_waker: None,
             dirty: VecDeque::new(),
@@ -67,8 +68,9 @@ impl Jobs {
         end: End,
     ) -> Result<JobKey, DriveError> {
         let full = DriveError::Full(self.running);
-        self.generation = self.generation.wrapping_add(1);
-        let job = Job::new(machine, wish, end, self.generation);
+        self.added += 1;
+        let generation = generation(self.added);
+        let job = Job::new(machine, wish, end, generation);
         let index = match self.vacant.pop() {
             Some(index) => index,
             None => u32::try_from(self.slots.len()).map_err(|_| full)?,
@@ -78,9 +80,19 @@ impl Jobs {
             None => self.slots.push(Some(job)),
         }
         self.running += 1;
-        let key = JobKey { index, generation: self.generation };
+        let key = JobKey { index, generation };
         self.mark(key);
         Ok(key)
+    }
+
+    /// The number of the newest one.
+    pub(super) const fn newest(&self) -> u64 {
+        self.added
+    }
+
+    /// The number of one, in the order in which they came: its generation says by how many the newest one came later.
+    pub(super) fn number(&self, key: JobKey) -> u64 {
+        self.added - u64::from(generation(self.added).wrapping_sub(key.generation))
     }
 
     pub(super) fn find(&mut self, key: JobKey) -> Option<&mut Job> {
@@ -242,6 +254,11 @@ impl Sink for Jobs {
     fn unmatched(&mut self) {
         self.counters.unmatched += 1;
     }
+}
+
+/// The generation of the one with this number: what a key has room for.
+fn generation(number: u64) -> u32 {
+    u32::try_from(number & u64::from(u32::MAX)).unwrap_or(0)
 }
 
 /// Civil time that moves by more than this against the monotonic clock was set.

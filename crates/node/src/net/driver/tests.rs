@@ -402,6 +402,8 @@ fn a_silent_target_times_out() {
 struct Deaf {
     dropped: Option<u64>,
     released: Arc<std::sync::atomic::AtomicUsize>,
+    /// Whose probes it was given, in order.
+    given: Arc<Mutex<Vec<JobKey>>>,
 }
 
 impl Carrier for Deaf {
@@ -417,6 +419,7 @@ impl Carrier for Deaf {
         })
     }
     fn put(&mut self, order: Order<'_>, sink: &mut dyn Sink) -> Result<Holds, Refusal> {
+        self.given.lock().unwrap().push(order.ticket.job);
         let moment = sink.moment();
         let identity = Identity { selector: 1, tag: 1 };
         let departure = Departure { source: None, identity, ip_id: None, bytes: 36 };
@@ -447,7 +450,9 @@ fn what_may_have_been_missed_is_not_called_lost() {
         for (dropped, fate) in [(None, Fate::TimedOut), (Some(3), Fate::Overrun)] {
             let driver = empty(LOOSE);
             let released = Arc::default();
-            driver.add_carrier(Box::new(Deaf { dropped, released: Arc::clone(&released) })).unwrap();
+            driver
+                .add_carrier(Box::new(Deaf { dropped, released: Arc::clone(&released), ..Deaf::default() }))
+                .unwrap();
             let machine = ping("192.0.2.1", |spec| {
                 (spec.count, spec.interval, spec.timeout) = (2, Nanos::ZERO, Nanos::from_millis(1));
             });
@@ -457,5 +462,45 @@ fn what_may_have_been_missed_is_not_called_lost() {
             assert_eq!(driver.counters().overrun, dropped.unwrap_or(0));
             assert_eq!(released.load(std::sync::atomic::Ordering::Relaxed), 2);
         }
+    });
+}
+
+#[test]
+fn what_the_limits_hold_back_leaves_in_the_order_of_its_tasks() {
+    block_on(async {
+        for limits in [
+            Limits { target_packets_per_s: 500, ..LOOSE },
+            Limits { packets_per_s: 500, ..LOOSE },
+            Limits { packets_per_s: 700, target_packets_per_s: 500, ..LOOSE },
+        ] {
+            let driver = empty(limits);
+            let given = Arc::default();
+            driver.add_carrier(Box::new(Deaf { given: Arc::clone(&given), ..Deaf::default() })).unwrap();
+            let brief = |spec: &mut Spec| spec.timeout = Nanos::from_millis(1);
+            let start = |_| driver.start(ping("192.0.2.1", brief), Wish::Any).unwrap();
+            for run in (0..100).map(start).collect::<Vec<_>>() {
+                run.await.unwrap();
+            }
+            let given = given.lock().unwrap();
+            assert!(given.is_sorted_by_key(|key| key.index) && given.len() == 100, "{given:?}");
+        }
+    });
+}
+
+#[test]
+fn who_would_wait_in_vain_is_told_when_it_could_have_sent() {
+    block_on(async {
+        let driver = empty(Limits { target_packets_per_s: 1, ..LOOSE });
+        driver.add_carrier(Box::new(Deaf::default())).unwrap();
+        let runs: Vec<_> =
+            (0..100).map(|_| driver.start(ping("192.0.2.1", |_| {}), Wish::Any).unwrap()).collect();
+        let deadline = crate::clock::monotonic() + Nanos::from_secs(60);
+        let refused = driver.has_time("192.0.2.1".parse().unwrap(), deadline).unwrap_err();
+        let DriveError::NoTime { after, late } = refused else { panic!("{refused}") };
+        // Of the 99 that wait the first may go within a second.
+        assert!(after >= Nanos::from_secs(90) && late >= Nanos::from_secs(30), "{refused}");
+        driver.has_time("192.0.2.2".parse().unwrap(), Instant(0)).unwrap();
+        drop(runs);
+        driver.has_time("192.0.2.1".parse().unwrap(), Instant(0)).unwrap();
     });
 }

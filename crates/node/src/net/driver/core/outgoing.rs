@@ -13,7 +13,10 @@ use crate::{
     clock,
     net::{
         carrier::{JobKey, Order, Refusal, Ticket},
-        driver::job::{Hold, Outbox},
+        driver::{
+            job::{Hold, Outbox},
+            waiting::{PLACE_IS_FOR, Rank, Spot},
+        },
         page::{Held, Limit},
     },
 };
@@ -56,15 +59,27 @@ impl Core {
     fn attempt(&mut self, key: JobKey, probe: Probe, outbox: &mut Outbox) {
         let now = clock::monotonic();
         if !outbox.paid {
-            let paid = if self.site_queue.is_empty() { self.pay(&probe, now) } else { Err(BEHIND_OTHERS) };
-            match paid {
+            let rank = self.rank(key, &probe);
+            let cap = || self.page.cap_of(probe.destination);
+            if let Some(spot) = self.waiting.behind(cap, rank) {
+                self.waiting.enter(spot, key, now);
+                outbox.hold = Some(Hold::Limits(spot));
+                outbox.queue.push_front(probe);
+                return;
+            }
+            match self.pay(&probe, now) {
                 Ok(()) => outbox.paid = true,
                 Err(held) if held.wait == Nanos::MAX => {
                     self.jobs.refuse(key, probe.id, SendFailure::Forbidden);
                     return;
                 }
                 Err(held) => {
-                    outbox.hold = Some(self.hold(key, held, now));
+                    let spot = match held.by {
+                        Limit::Site => Spot::Site(rank),
+                        Limit::Target => Spot::Line(self.page.cap_of(probe.destination), rank),
+                    };
+                    self.waiting.enter(spot, key, until(held, now));
+                    outbox.hold = Some(Hold::Limits(spot));
                     outbox.queue.push_front(probe);
                     return;
                 }
@@ -87,7 +102,9 @@ impl Core {
             }
         };
         if let Some(after) = again {
-            outbox.hold = Some(self.hold_until(key, now + after));
+            let until = now + after;
+            self.alarms.push(Reverse((until, key)));
+            outbox.hold = Some(Hold::Until(until));
             outbox.queue.push_front(probe);
         } else {
             outbox.paid = false;
@@ -119,53 +136,49 @@ impl Core {
         self.page.take(now, probe.destination, 1, bytes)
     }
 
-    fn hold(&mut self, key: JobKey, held: Held, now: Instant) -> Hold {
-        // The limits may change meanwhile: never wait long on an old answer.
-        let until = now + held.wait.min(LONGEST_HOLD);
-        match held.by {
-            Limit::Target => self.hold_until(key, until),
-            Limit::Site => {
-                if self.site_queue.is_empty() {
-                    self.site_opens = until;
-                }
-                self.site_queue.push_back(key);
-                Hold::Site
-            }
+    /// Where a probe stands among those that wait.
+    fn rank(&mut self, key: JobKey, probe: &Probe) -> Rank {
+        if probe.id.0 < PLACE_IS_FOR {
+            Rank::of_task(self.jobs.number(key))
+        } else {
+            self.waiting.anew(self.jobs.newest())
         }
     }
 
-    fn hold_until(&mut self, key: JobKey, until: Instant) -> Hold {
-        self.alarms.push(Reverse((until, key)));
-        Hold::Until(until)
-    }
-
-    /// Lets those go whom the site's limit lets go now, in the order in which they came.
-    pub(super) fn serve_site_queue(&mut self, now: Instant) {
-        if now < self.site_opens {
-            return;
-        }
-        while let Some(key) = self.site_queue.front().copied() {
-            let waiting = self.jobs.running_job(key).and_then(|job| job.outbox.as_mut());
-            let Some(outbox) = waiting.filter(|outbox| outbox.hold == Some(Hold::Site)) else {
-                self.site_queue.pop_front();
+    /// Lets those go whom the site's limits let go now, in order.
+    pub(super) fn serve_waiting(&mut self, now: Instant) {
+        while let Some((spot, key)) = self.waiting.next(now) {
+            let held = |outbox: &&mut Box<Outbox>| outbox.hold == Some(Hold::Limits(spot));
+            let outbox = self.jobs.running_job(key).and_then(|job| job.outbox.as_mut());
+            let Some(outbox) = outbox.filter(held) else {
+                self.waiting.leave(spot, key);
                 continue;
             };
             let Some(probe) = outbox.queue.front() else {
-                self.site_queue.pop_front();
+                self.waiting.leave(spot, key);
+                outbox.hold = None;
                 continue;
             };
+            let target = probe.destination;
+            if let Some(line) = self.waiting.line_instead(spot, || self.page.cap_of(target)) {
+                // Others wait for its target already, perhaps some who came before.
+                self.waiting.leave(spot, key);
+                self.waiting.enter(line, key, now);
+                outbox.hold = Some(Hold::Limits(line));
+                continue;
+            }
             let bytes = u64::try_from(packet_bytes(probe)).unwrap_or(u64::MAX);
-            match self.page.take(now, probe.destination, 1, bytes) {
+            match self.page.take(now, target, 1, bytes) {
                 Ok(()) => {
                     outbox.hold = None;
                     outbox.paid = true;
-                    self.site_queue.pop_front();
+                    self.waiting.leave(spot, key);
                     self.jobs.mark(key);
                 }
                 Err(held) if held.wait == Nanos::MAX => {
                     outbox.hold = None;
                     let refused = outbox.queue.pop_front().map(|probe| probe.id);
-                    self.site_queue.pop_front();
+                    self.waiting.leave(spot, key);
                     if let Some(probe) = refused {
                         self.jobs.refuse(key, probe, SendFailure::Forbidden);
                     }
@@ -173,15 +186,12 @@ impl Core {
                 Err(held) if held.by == Limit::Site => {
                     // Where many wait, a few may go together: the bucket has kept what they are due.
                     let together = held.wait.max(self.gathering());
-                    self.site_opens = now + together.min(LONGEST_HOLD);
-                    return;
+                    self.waiting.close_site(until(Held { wait: together, ..held }, now));
                 }
                 Err(held) => {
-                    self.site_queue.pop_front();
-                    let until = self.hold_until(key, now + held.wait.min(LONGEST_HOLD));
-                    if let Some(outbox) = self.jobs.find(key).and_then(|job| job.outbox.as_mut()) {
-                        outbox.hold = Some(until);
-                    }
+                    let cap = self.page.cap_of(target);
+                    let spot = self.waiting.close_line(spot, key, cap, until(held, now));
+                    outbox.hold = Some(Hold::Limits(spot));
                 }
             }
         }
@@ -190,7 +200,7 @@ impl Core {
     /// How long to let those gather whom the site's limit holds back, so that one call sends several: the time that so
     /// many take at the site's rate, and never longer than the bucket holds.
     fn gathering(&self) -> Nanos {
-        let together = u64::try_from(self.site_queue.len()).unwrap_or(0).min(GATHERED);
+        let together = u64::try_from(self.waiting.for_site()).unwrap_or(0).min(GATHERED);
         if together < 2 {
             return Nanos::ZERO;
         }
@@ -199,14 +209,17 @@ impl Core {
     }
 }
 
+/// When to ask the page again. The limits may change meanwhile: never wait long on an old answer.
+fn until(held: Held, now: Instant) -> Instant {
+    now + held.wait.min(LONGEST_HOLD)
+}
+
 /// How often a packet is tried while the system has no room.
 const MAX_TRIES: u32 = 50;
 /// How long to wait for a key when all are in use.
 const KEYS_AFTER: Nanos = Nanos::from_millis(10);
 /// The longest time to trust an answer of the page that says to wait.
 const LONGEST_HOLD: Nanos = Nanos::from_millis(250);
-/// Who comes while others wait for the site's limit waits behind them.
-const BEHIND_OTHERS: Held = Held { wait: Nanos::ZERO, by: Limit::Site };
 /// How many probes to let gather, and how long: a tenth of what the bucket holds.
 const GATHERED: u64 = 16;
 const LONGEST_GATHERING: Nanos = Nanos::from_millis(1);
