@@ -197,10 +197,11 @@ test('two thousand results a second', async () => {
   await stub.end();
 });
 
-/** Notes in `keys` how long it took from a key to the frame that shows what the text behind it chooses. */
+/** Notes when a text was typed, and when the frame was there that shows what it chooses. */
 function whenFiltered(): void {
-  const keys: Record<string, number> = ((window as unknown as { keys: Record<string, number> }).keys = {});
   const typed: Record<string, number> = {};
+  const keys: Record<string, number> = {};
+  Object.assign(window, { typed, keys });
   let pressed = 0;
   addEventListener('keydown', (event) => (pressed = event.timeStamp), true);
   addEventListener('input', (event) => void (typed[(event.target as HTMLInputElement).value] = pressed), true);
@@ -208,7 +209,7 @@ function whenFiltered(): void {
     const text = document.querySelector<HTMLElement>('[data-select]')?.dataset['select'];
     if (text === undefined || typed[text] === undefined || keys[text] !== undefined) return;
     keys[text] = -1;
-    requestAnimationFrame(() => setTimeout(() => (keys[text] = performance.now() - typed[text]!)));
+    requestAnimationFrame(() => setTimeout(() => (keys[text] = performance.now())));
   }).observe(document, { subtree: true, childList: true, characterData: true, attributes: true });
 }
 
@@ -223,8 +224,10 @@ async function typeInto(page: Page, n: number, line: string, words: readonly str
     await page.getByLabel('Selection').pressSequentially(text, { delay: 120 });
     await page.waitForTimeout(200);
     times.push(...(await page.evaluate((text) => {
-      const keys = (window as unknown as { keys: Record<string, number> }).keys;
-      return Array.from(text, (_, at) => keys[text.slice(0, at + 1)] ?? Infinity);
+      const { typed, keys } = window as unknown as Record<'typed' | 'keys', Record<string, number>>;
+      const texts = Array.from(text, (_, at) => text.slice(0, at + 1));
+      // One whose answer came too late for the next key was seen with that one's.
+      return texts.map((one, at) => (texts.slice(at).map((later) => keys[later]).find((seen) => seen! > 0) ?? Infinity) - typed[one]!);
     }, text)));
     await expect(page.getByText(new RegExp(`^\\d+ of ${n} vantage points$`))).toBeVisible();
   }
