@@ -40,7 +40,7 @@ bench-lab: setup ## Measure the simulated Internet, in about four minutes.
 bench-scamper: setup ## Measure what speaks with scamper's world, in about a minute.
 	@exec env MMN_NATS_SERVER="$$(scripts/nats-server.sh)" scripts/bench-scamper.sh $(LINES)
 
-bench-web: setup ## Measure the dashboard in Chromium, in about three minutes.
+bench-web: setup ## Measure the dashboard in Chromium, in about four minutes.
 	@exec env MMN_NATS_SERVER="$$(scripts/nats-server.sh)" scripts/bench-web.sh $(LINES)
 
 bench-python: setup ## Measure the Python module, in a network namespace (as root), in about five minutes.

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Builds in release and measures the dashboard in Debian's Chromium, each figure beside its bound; it fails when one does not hold.
-# It takes about three minutes; --quick takes one, with a shorter stream and a shorter history.
+# It takes about four minutes; --quick takes one, with a shorter stream, a smaller lab and a shorter history.
 #
 # Everything that was started is ended by its process id.
 set -euo pipefail

@@ -1194,14 +1194,18 @@ export type SchemaVersion = string;
 export type SelectRequest = {
   /** The selection, in any of its spellings. */
   select: Selection;
+  /** Whether the answer has `ids` instead of `vps`: a third of it, for who has the vantage points already. */
+  ids_only?: boolean;
 };
 
 /** What a selection means and matches: the answer to `SelectRequest`. */
 export type Selected = {
   /** The selection as text. */
   select: string;
-  /** The vantage points that it chooses now. */
+  /** The vantage points that it chooses now; empty where `ids_only` was asked for. */
   vps: Array<SelectedVp>;
+  /** Their ids alone, where `ids_only` was asked for. */
+  ids?: Array<VpId>;
   /** How the choice covers the network. */
   coverage: Coverage;
 };

@@ -1767,6 +1767,9 @@ class SelectRequest(TypedDict):
     select: "Selection"
     """The selection, in any of its spellings."""
 
+    ids_only: NotRequired[bool]
+    """Whether the answer has `ids` instead of `vps`: a third of it, for who has the vantage points already."""
+
 
 class Selected(TypedDict):
     """What a selection means and matches: the answer to `SelectRequest`."""
@@ -1775,7 +1778,10 @@ class Selected(TypedDict):
     """The selection as text."""
 
     vps: list["SelectedVp"]
-    """The vantage points that it chooses now."""
+    """The vantage points that it chooses now; empty where `ids_only` was asked for."""
+
+    ids: NotRequired[list["VpId"]]
+    """Their ids alone, where `ids_only` was asked for."""
 
     coverage: "Coverage"
     """How the choice covers the network."""

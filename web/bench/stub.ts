@@ -6,17 +6,20 @@ import { readFileSync, existsSync } from 'node:fs';
 import { extname, join } from 'node:path';
 import type { AddressInfo } from 'node:net';
 import { WebSocketServer, type WebSocket } from 'ws';
-import type { FromAnchor, FromClient, KindView, Ledger, Measurement, ResultRecord, Rollup, VpView } from '../src/lib/contract.ts';
+import type { FromAnchor, FromClient, KindView, Ledger, Measurement, ResultRecord, Rollup, RollupNumber, VpView } from '../src/lib/contract.ts';
 
 const SITE = new URL('../dist/site', import.meta.url).pathname;
 const TYPES: Record<string, string> = { '.html': 'text/html', '.js': 'text/javascript', '.css': 'text/css', '.svg': 'image/svg+xml' };
 const TICK_MS = 20;
+/** How wide an anchor's slices of a minute are: over all vantage points, and of each in the width that the page asks for. */
+const FINE_MS = 100;
+const COARSE_MS = 500;
+/** Something happens to some vantage point so often. */
+const EVENT_MS = 250;
 
-/** The sums of what was recorded, as the page asks for them. */
-export type Rollups = { merged: Rollup[]; byVp: Rollup[]; apart: Rollup[] };
-
-/** A stream: records of one measurement that come at `rate` per second for `seconds`, made of recorded ones. */
-export type Replay = { measurement: Measurement; recorded: ResultRecord[]; rollups: Rollups; rate: number; seconds: number };
+/** A stream: records of one measurement that come at `rate` per second for `seconds`, made of recorded ones; `sums` are those of each
+ * vantage point over all that was recorded. */
+export type Replay = { measurement: Measurement; recorded: ResultRecord[]; sums: Rollup[]; rate: number; seconds: number };
 export type World = { vps?: VpView[]; kinds?: KindView[]; replay?: Replay };
 
 export async function serve(world: World): Promise<{ url: string; end: () => Promise<void> }> {
@@ -28,6 +31,7 @@ export async function serve(world: World): Promise<{ url: string; end: () => Pro
     socket.on('message', (data) => {
       const asked = JSON.parse(String(data)) as FromClient;
       if ('subscribe' in asked) stream?.subscribe(socket, asked.subscribe.id, asked.subscribe.credits);
+      else if ('events' in asked && world.vps) happen(socket, asked.events.id, world.vps);
       else if ('credit' in asked) stream?.credit(asked.credit.credits);
     });
   });
@@ -40,6 +44,23 @@ export async function serve(world: World): Promise<{ url: string; end: () => Pro
     server.closeAllConnections();
   });
   return { url, end };
+}
+
+function swung(numbers: Rollup['numbers'], by: number): Rollup['numbers'] {
+  const swing = ({ quantiles: _, ...one }: RollupNumber): RollupNumber => ({ ...one, q1: one.q1 * by, median: one.median * by, q3: one.q3 * by, max: one.max * by });
+  return Object.fromEntries(Object.entries(numbers).map(([name, number]) => [name, name.endsWith('_ns') ? swing(number) : number]));
+}
+
+/** Tells of one vantage point after the other. */
+function happen(socket: WebSocket, id: number, vps: readonly VpView[]): void {
+  let n = 0;
+  const timer = setInterval(() => {
+    n += 1;
+    const { id: vp, name } = vps[(n * 7919) % vps.length]!.vantage_point;
+    const event = { type: 'module-degraded', at: new Date().toISOString(), vp, text: `something happens at ${name}` };
+    socket.send(JSON.stringify({ event: { id, event } }));
+  }, EVENT_MS);
+  socket.on('close', () => clearInterval(timer));
 }
 
 /** Sends what is due, as far as credits go: what they do not cover waits, and nothing is dropped. */
@@ -80,6 +101,22 @@ class Streamed {
     clearInterval(this.timer);
   }
 
+  /** The sums until now as the page asks for them: as many slices as an anchor would have of so long a stream. */
+  rollups(query: URLSearchParams): Rollup[] {
+    const { sums, measurement } = this.replay;
+    if (query.get('interval') === 'all') return sums;
+    const width = query.has('merge') ? FINE_MS : COARSE_MS;
+    const many = Math.ceil(Math.max(performance.now() - this.begun, 1) / width);
+    const begin = Date.parse(measurement.accepted_at);
+    const of = query.has('merge') ? sums.slice(0, 1).map(({ vp: _, ...all }) => all) : sums;
+    return Array.from({ length: many }, (_, at) => {
+      const start = new Date(begin + at * width).toISOString();
+      // Not all slices are alike, or there would be little to draw.
+      const swing = 1 + Math.sin(at / 7) / 4;
+      return of.map((one): Rollup => ({ ...one, start, interval_ns: width * 1e6, numbers: swung(one.numbers, swing) }));
+    }).flat();
+  }
+
   private get ledger(): Ledger {
     return { accepted: this.all, ok: this.sent, failed: 0, refused: 0, lost: 0, cancelled: 0, pending: this.all - this.sent, answered: this.sent };
   }
@@ -111,11 +148,18 @@ async function answer(world: World, stream: Streamed | undefined, selecting: (te
     response.end(JSON.stringify(value));
   };
   const page = (items: readonly unknown[] = []) => json({ items });
+  /** A part of a list whose items come in the order of their ids. */
+  const part = (items: readonly VpView[] = []) => {
+    const [after, limit] = [searchParams.get('after') ?? '', Number(searchParams.get('limit') ?? items.length)];
+    const rest = items.filter(({ vantage_point: vp }) => vp.id > after);
+    const next = rest.length > limit ? rest[limit - 1]!.vantage_point.id : undefined;
+    json({ items: rest.slice(0, limit), next });
+  };
   switch (pathname.replace('/api/v1/', '')) {
     case 'whoami':
       return json({ subject: 'benchmark', tenant: 'default' });
     case 'vps':
-      return page(world.vps);
+      return part(world.vps);
     case 'modules':
       return page();
     case 'kinds':
@@ -126,9 +170,12 @@ async function answer(world: World, stream: Streamed | undefined, selecting: (te
     case '/metrics':
       return void response.end('');
   }
+  const one = /^\/api\/v1\/vps\/([^/]+)$/.exec(pathname)?.[1];
+  const found = one && world.vps?.find(({ vantage_point: vp }) => vp.id === one);
+  if (found) return json({ ...found, last_seen_at: new Date().toISOString() });
   const of = stream && `/api/v1/measurements/${stream.replay.measurement.id}`;
   if (pathname === of) return json(stream!.measurement);
-  if (pathname === `${of}/rollups`) return page(stream!.replay.rollups[searchParams.has('merge') ? 'merged' : searchParams.get('interval') === 'all' ? 'byVp' : 'apart']);
+  if (pathname === `${of}/rollups`) return page(stream!.rollups(searchParams));
   if (pathname === `${of}/results` && searchParams.has('last')) return page();
   if (pathname.startsWith('/api/')) {
     response.statusCode = 404;
@@ -142,14 +189,14 @@ async function answer(world: World, stream: Streamed | undefined, selecting: (te
 function selector(vps: readonly VpView[]): (text: string) => string {
   const known = vps.map(({ vantage_point: vp }) => ({
     words: [vp.name, vp.location?.country, vp.location?.city, ...(vp.tags ?? [])].flatMap((word) => (word ? [word.toLowerCase()] : [])),
-    json: JSON.stringify({ vp: vp.id, name: vp.name, simulated: true }),
+    json: JSON.stringify(vp.id),
   }));
   return (text) => {
     const begin = text.trim().toLowerCase();
     const chosen = known.filter(({ words }) => words.some((word) => word.startsWith(begin)));
     const both = { matched: chosen.length, chosen: chosen.length };
     const coverage = JSON.stringify({ ...both, ases: both, countries: both });
-    return `{"select":${JSON.stringify(text)},"vps":[${chosen.map(({ json }) => json).join(',')}],"coverage":${coverage}}`;
+    return `{"select":${JSON.stringify(text)},"vps":[],"ids":[${chosen.map(({ json }) => json).join(',')}],"coverage":${coverage}}`;
   };
 }
 

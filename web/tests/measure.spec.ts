@@ -111,14 +111,17 @@ test('traces are a graph that goes through time, and a table of hops', async ({ 
 test('a long history is drawn from sums, with the newest results beside it', async ({ signedIn: page, network }) => {
   const inputs = Array.from({ length: 100 }, (_, n) => `198.18.16.${n + 1}`);
   const { id } = await measure(network, { kind: 'ping', inputs, from: 'all', params: { count: 1, timeout: '300ms' } });
+  let sums = 0;
+  page.on('request', (request) => void (sums += request.url().includes('merge=1') ? 1 : 0));
   await page.goto(`${network.url}/measurements/${id}`);
-  await expect(page.getByTestId('seen')).toHaveText('the newest 1,000 of 2,400 results');
+  await expect(page.getByTestId('seen')).toHaveText('the newest 500 of 2,400 results');
   await expect(page.getByText('the plots are of the anchor’s sums')).toBeVisible();
   await expect(page.locator('figure canvas')).toBeVisible();
   const rows = page.getByRole('region', { name: 'By vantage point' });
   await expect(rows.getByRole('row').filter({ hasText: 'ams1' })).toContainText('100');
   await expect(page.getByRole('status').first()).toHaveText('complete');
   await look(page, 'history');
+  expect(sums, 'what is over is read once').toBe(1);
 });
 
 test('answers of DNS are grouped', async ({ signedIn: page, network }) => {

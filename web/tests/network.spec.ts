@@ -24,12 +24,16 @@ test('the overview shows the network', async ({ signedIn: page, network }) => {
 test('vantage points are found by the grammar of selections', async ({ signedIn: page, network }) => {
   await page.getByRole('link', { name: 'Vantage points', exact: true }).click();
   await expect(page.getByText('24 vantage points')).toBeVisible();
+  // Nothing is read here that is not shown.
+  const asked: string[] = [];
+  page.on('request', (request) => void asked.push(new URL(request.url()).pathname));
   const select = page.getByLabel('Selection');
   await select.fill('continent:EU, !ams1');
   await expect(page.getByText(/^\d of 24 vantage points$/)).toBeVisible();
   await expect(page.getByRole('link', { name: 'ams1' })).toHaveCount(0);
   await expect(page).toHaveURL(/select=continent/);
   await look(page, 'vantage-points');
+  expect(asked.filter((path) => /(modules|kinds|metrics)$/.test(path))).toEqual([]);
   await select.fill('germany, colour:red');
   await expect(page.getByRole('alert')).toContainText('there is no field');
   await select.fill('tag:fibre');

@@ -21,6 +21,7 @@ use crate::handle::{Accepted, Anchor, Appended, InputCredits, Viewer};
 use crate::history::History;
 use crate::list::Filter;
 use crate::metrics::Metrics;
+use crate::registry::views::Choosable;
 use crate::store::record::Fresh;
 use crate::trace::TaskState;
 
@@ -100,10 +101,15 @@ pub(crate) enum Command {
         measurement: MeasurementId,
         reply: Reply<Option<Historical>>,
     },
+    Choosable {
+        reply: Reply<Vec<Choosable>>,
+    },
     Vps {
+        ids: Vec<VpId>,
         reply: Reply<Vec<VpView>>,
     },
     Modules {
+        of: Option<VpId>,
         reply: Reply<Vec<ModuleView>>,
     },
     Kinds {

@@ -230,8 +230,8 @@ impl Default for LivenessConfig {
 pub struct DispatchConfig {
     /// The most tasks of a batch.
     pub max_batch: usize,
-    /// In how many milliseconds a batch must be acknowledged that any of a pool may take, or it goes elsewhere. An instance with
-    /// credits, with which notes are compared, has ten times as long.
+    /// In how many milliseconds a batch must be acknowledged, or it goes elsewhere. An instance with credits has ten times as
+    /// long while it is heard, or where nobody else could take it.
     pub receipt_ms: u64,
     /// How often notes are compared with an instance that holds tasks, in milliseconds.
     pub sync_ms: u64,

@@ -29,6 +29,7 @@ use crate::list::Filter;
 use crate::metrics::Metrics;
 use crate::problems;
 use crate::reader::ResultReader;
+use crate::registry::views::Choosable;
 use crate::shared::Shared;
 
 /// The handle on an anchor. Clones are cheap and equal.
@@ -339,25 +340,40 @@ impl Anchor {
         made.await.map_err(problems::storage_away)?
     }
 
-    /// All vantage points, by name.
+    /// All vantage points, by id.
     pub async fn vps(&self) -> Result<Vec<VpView>, Problem> {
-        self.ask(|reply| Command::Vps { reply }).await
+        let ids = self.choosable().await?.into_iter().map(|one| one.vp.id.clone()).collect();
+        self.vps_of(ids).await
+    }
+
+    /// Of all vantage points what a selection looks at, by id.
+    pub(crate) async fn choosable(&self) -> Result<Vec<Choosable>, Problem> {
+        self.ask(|reply| Command::Choosable { reply }).await
+    }
+
+    /// These vantage points, in this order; those that are not known are left out.
+    pub(crate) async fn vps_of(&self, ids: Vec<VpId>) -> Result<Vec<VpView>, Problem> {
+        self.ask(|reply| Command::Vps { ids, reply }).await
     }
 
     /// One vantage point, by its id or its name.
     pub async fn vp(&self, id_or_name: &str) -> Result<VpView, Problem> {
-        let all = self.vps().await?;
-        let by_id = |vp: &VpView| vp.vantage_point.id.as_str() == id_or_name;
-        let found = all.iter().find(|vp| by_id(vp));
-        found
-            .or_else(|| all.iter().find(|vp| vp.vantage_point.name == id_or_name))
-            .cloned()
-            .ok_or_else(|| problems::not_found("vantage point", id_or_name))
+        let all = self.choosable().await?;
+        let by_id = all.iter().find(|one| one.vp.id.as_str() == id_or_name);
+        let found = by_id.or_else(|| all.iter().find(|one| one.vp.name == id_or_name));
+        let ids = found.map(|one| one.vp.id.clone()).into_iter().collect();
+        let vp = self.vps_of(ids).await?.pop();
+        vp.ok_or_else(|| problems::not_found("vantage point", id_or_name))
     }
 
     /// All instances of modules, by vantage point and instance.
     pub async fn modules(&self) -> Result<Vec<ModuleView>, Problem> {
-        self.ask(|reply| Command::Modules { reply }).await
+        self.modules_of(None).await
+    }
+
+    /// The instances of modules at a vantage point; absent: at all of them.
+    pub(crate) async fn modules_of(&self, of: Option<VpId>) -> Result<Vec<ModuleView>, Problem> {
+        self.ask(|reply| Command::Modules { of, reply }).await
     }
 
     /// All kinds that some instance offers or knows, by name.

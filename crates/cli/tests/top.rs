@@ -198,10 +198,12 @@ fn a_network_is_seen_lost_and_seen_again() {
     top.press("q");
     assert_eq!(top.ended().code(), Some(0));
 
-    let mut top = Top::start(data.path(), &["last"]);
-    top.sees(&["ping #2", "■ complete"]);
-    kill_process(Pid::from_child(&top.child), Signal::TERM).unwrap();
-    assert_eq!(top.ended().code(), Some(0));
+    for signal in [Signal::TERM, Signal::HUP] {
+        let mut top = Top::start(data.path(), &["last"]);
+        top.sees(&["ping #2", "■ complete"]);
+        kill_process(Pid::from_child(&top.child), signal).unwrap();
+        assert_eq!(top.ended().code(), Some(0), "{signal:?}");
+    }
     let mut top = Top::start(data.path(), &[]);
     top.sees(&["● live"]);
     top.press("\u{3}");

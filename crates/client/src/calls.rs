@@ -202,7 +202,7 @@ impl Client {
 
     /// What a selection means and which vantage points it chooses now.
     pub async fn select(&self, selection: &Selection) -> Result<Selected, ClientError> {
-        let request = SelectRequest { select: selection.clone() };
+        let request = SelectRequest { select: selection.clone(), ids_only: false };
         self.call(Call { repeatable: true, ..post("/api/v1/select".into(), &request)? }).await
     }
 

@@ -44,6 +44,9 @@ pub struct InputsPage {
 pub struct SelectRequest {
     /// The selection, in any of its spellings.
     pub select: Selection,
+    /// Whether the answer has `ids` instead of `vps`: a third of it, for who has the vantage points already.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub ids_only: bool,
 }
 
 /// What a selection means and matches: the answer to [`SelectRequest`].
@@ -51,8 +54,11 @@ pub struct SelectRequest {
 pub struct Selected {
     /// The selection as text.
     pub select: String,
-    /// The vantage points that it chooses now.
+    /// The vantage points that it chooses now; empty where `ids_only` was asked for.
     pub vps: Vec<SelectedVp>,
+    /// Their ids alone, where `ids_only` was asked for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ids: Vec<VpId>,
     /// How the choice covers the network.
     pub coverage: Coverage,
 }

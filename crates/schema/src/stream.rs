@@ -279,3 +279,69 @@ fn record(items: &mut Items<'_>) -> Option<Option<Cursor>> {
     }
     Some(cursor)
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::encoding::Encoding;
+    use crate::id::TaskId;
+
+    fn of(index: u64, cursor: Option<&str>) -> ResultRecord {
+        let task = TaskId { measurement: MeasurementId::new(1_800_000_000_000, &[7; 10]), index };
+        serde_json::from_value(json!({
+            "cursor": cursor, "task": task, "kind": "ping", "input": "192.0.2.1", "attempt": 0, "final": true, "outcome": "ok",
+        }))
+        .unwrap()
+    }
+
+    fn message(records: &[ResultRecord]) -> Bytes {
+        let message = FromAnchor::Results { id: 7, records: records.to_vec() };
+        Encoding::Cbor.encode(&message).unwrap().into()
+    }
+
+    #[test]
+    fn records_are_found_where_they_stand() {
+        let records = [of(1, Some("1.5")), of(2, None), of(3, Some("1.6"))];
+        let written = Written::read(&message(&records)).unwrap();
+        assert_eq!((written.len(), written.is_empty()), (3, false));
+        assert_eq!(written.decode().unwrap(), records);
+        for (bytes, record) in written.iter().zip(&records) {
+            assert_eq!(bytes, Encoding::Cbor.encode(record).unwrap());
+        }
+        let again = Written::of(&records).unwrap();
+        assert!(again.iter().eq(written.iter()));
+        assert!(Written::read(&message(&[])).unwrap().is_empty());
+    }
+
+    #[test]
+    fn what_came_before_is_left_out() {
+        let records =
+            [of(1, Some("1.5")), of(2, None), of(3, Some("1.6")), of(4, Some("1.6")), of(5, Some("2.1"))];
+        let mut written = Written::of(&records).unwrap();
+        let mut after = Some("1.5".parse().unwrap());
+        written.keep_after(&mut after);
+        assert_eq!(written.decode().unwrap(), [records[1].clone(), records[2].clone(), records[4].clone()]);
+        assert_eq!(after, Some("2.1".parse().unwrap()));
+        written.keep_after(&mut after);
+        assert_eq!(written.decode().unwrap(), [records[1].clone()]);
+    }
+
+    #[test]
+    fn what_is_no_message_of_records_is_not_read() {
+        let whole = message(&[of(1, Some("1.5")), of(2, None)]);
+        for end in 0..whole.len() {
+            assert!(Written::read(&whole.slice(..end)).is_none(), "{end}");
+        }
+        let mut longer = whole.to_vec();
+        longer.push(0xf6);
+        assert!(Written::read(&longer.into()).is_none());
+        let other = Encoding::Cbor.encode(&FromAnchor::Behind { id: 7, after: None }).unwrap();
+        assert!(Written::read(&other.into()).is_none());
+        // {"results": {"records": array of 2^64 - 1 records}}
+        let mut claim = b"\xa1\x67results\xa1\x67records\x9b".to_vec();
+        claim.extend([0xff; 8]);
+        assert!(Written::read(&claim.into()).is_none());
+    }
+}

@@ -73,26 +73,42 @@ async function problemOf(response: Response): Promise<Problem> {
 const v1 = (path: string) => `/api/v1${path}`;
 const of = (id: string) => encodeURIComponent(id);
 
+/** A list is read in parts: reading one takes no longer than a frame. */
+const PART = 1000;
+
+async function all<T>(path: string): Promise<T[]> {
+  const items: T[] = [];
+  for (let after: string | null | undefined = ''; ; ) {
+    const query: string = `limit=${PART}${after ? `&after=${of(after)}` : ''}`;
+    const page: Page<T> = await call<Page<T>>('GET', v1(`${path}?${query}`));
+    items.push(...page.items);
+    after = page.next;
+    if (!after) return items;
+  }
+}
+
 export const api = {
   whoami: () => call<WhoAmI>('GET', v1('/whoami')),
   signIn: (by: SignIn) => call<WhoAmI>('POST', v1('/session'), by),
   signOut: () => call<void>('DELETE', v1('/session')),
 
-  vps: async () => (await call<Page<VpView>>('GET', v1('/vps'))).items,
+  vps: () => all<VpView>('/vps'),
+  vp: (vp: string) => call<VpView>('GET', v1(`/vps/${of(vp)}`)),
   availability: (vp: string) => call<Availability>('GET', v1(`/vps/${of(vp)}/availability`)),
   status: () => call<NetworkStatus>('GET', v1('/status')),
-  modules: async () => (await call<Page<ModuleView>>('GET', v1('/modules'))).items,
+  modules: () => all<ModuleView>('/modules'),
+  modulesOf: async (vp: string) => (await call<Page<ModuleView>>('GET', v1(`/modules?vp=${of(vp)}`))).items,
   kinds: async () => (await call<Page<KindView>>('GET', v1('/kinds'))).items,
   select: (select: string, signal?: AbortSignal) =>
-    call<Selected>('POST', v1('/select'), { select }, signal ? { signal } : {}),
+    call<Selected>('POST', v1('/select'), { select, ids_only: true }, signal ? { signal } : {}),
   order: (vp: string, order: NodeOrder) => call<NodeAnswer>('POST', v1(`/vps/${of(vp)}/modules`), order),
 
   plan: (request: MeasurementRequest, signal?: AbortSignal) =>
     call<Plan>('POST', v1('/measurements?dry_run=1'), request, signal ? { signal } : {}),
   measure: (request: MeasurementRequest, key: string) =>
     call<Measurement>('POST', v1('/measurements'), request, { headers: { 'Idempotency-Key': key } }),
-  measurements: (after?: string) =>
-    call<Page<Measurement>>('GET', v1(`/measurements?limit=50${after ? `&after=${of(after)}` : ''}`)),
+  measurements: (after?: string, limit = 50) =>
+    call<Page<Measurement>>('GET', v1(`/measurements?limit=${limit}${after ? `&after=${of(after)}` : ''}`)),
   /** The newest final results, in the order in which they came. */
   newest: (id: MeasurementId, last: number) =>
     call<Page<ResultRecord>>('GET', v1(`/measurements/${of(id)}/results?format=json&last=${last}`)),

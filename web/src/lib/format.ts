@@ -72,14 +72,16 @@ export function instant(text: string | null | undefined): number | undefined {
   return Number.isNaN(ms) ? undefined : ms;
 }
 
-/** In the zone of whoever looks. */
+const pad = (value: number) => String(value).padStart(2, '0');
+
+/** In the zone of whoever looks. Tables have hundreds of them: it is not left to formatters, which are slow. */
 export function local(text: string | null | undefined, now: number): string {
   const ms = instant(text);
   if (ms === undefined) return ABSENT;
   const date = new Date(ms);
-  const time = date.toLocaleTimeString('en-GB');
-  const sameDay = date.toDateString() === new Date(now).toDateString();
-  return sameDay ? time : `${date.toLocaleDateString('en-CA')} ${time}`;
+  const time = `${pad(date.getHours())}:${pad(date.getMinutes())}:${pad(date.getSeconds())}`;
+  const day = (of: Date) => `${of.getFullYear()}-${pad(of.getMonth() + 1)}-${pad(of.getDate())}`;
+  return day(date) === day(new Date(now)) ? time : `${day(date)} ${time}`;
 }
 
 export function utc(text: string | null | undefined): string {

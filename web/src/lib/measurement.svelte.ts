@@ -14,7 +14,7 @@ export const KEPT = 5000;
 /** A history with more results than this is not read from the first. */
 const LONG = 2000;
 /** So many of the newest of a long one. */
-const NEWEST = 1000;
+const NEWEST = 500;
 /** So many results take more than a moment to draw. */
 const MANY = 500;
 const LEDGER_EVERY_MS = 1000;

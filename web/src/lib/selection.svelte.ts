@@ -1,13 +1,10 @@
 // What a selection chooses, asked of the anchor while somebody types: the grammar has one parser, and it is not here.
 
 import { api, ApiError } from './api';
-import type { Coverage, SelectedVp } from './contract';
 
 export class Selecting {
   /** Absent: nothing was asked, so all are chosen. */
   chosen = $state.raw<ReadonlySet<string> | undefined>(undefined);
-  vps = $state.raw<SelectedVp[]>([]);
-  coverage = $state.raw<Coverage | undefined>(undefined);
   error = $state<string | undefined>(undefined);
   /** The character that is wrong, from 0. */
   position = $state<number | undefined>(undefined);
@@ -21,8 +18,6 @@ export class Selecting {
     this.asking?.abort();
     if (text.trim() === '') {
       this.chosen = undefined;
-      this.vps = [];
-      this.coverage = undefined;
       this.error = undefined;
       this.position = undefined;
       this.text = text;
@@ -33,9 +28,7 @@ export class Selecting {
     try {
       const selected = await api.select(text, asking.signal);
       if (asking.signal.aborted) return;
-      this.vps = selected.vps;
-      this.chosen = new Set(selected.vps.map(({ vp }) => vp));
-      this.coverage = selected.coverage;
+      this.chosen = new Set(selected.ids ?? []);
       this.error = undefined;
       this.position = undefined;
       this.text = text;

@@ -4,9 +4,11 @@ import { api, ApiError, whenUnauthorized } from './api';
 import type { WhoAmI } from './contract';
 import { go } from './router.svelte';
 
-export const session = $state<{ who: WhoAmI | undefined; known: boolean; error: string | undefined }>({
+export const session = $state<{ who: WhoAmI | undefined; known: boolean; coming: boolean; error: string | undefined }>({
   who: undefined,
   known: false,
+  /** Whether a link is signing in: what is asked meanwhile is asked by nobody. */
+  coming: false,
   error: undefined,
 });
 
@@ -16,6 +18,7 @@ whenUnauthorized(() => (session.who = undefined));
 /** Takes the code of a link that signs in once, out of sight at once; else asks who the cookie stands for. */
 export async function begin(): Promise<void> {
   const code = new URLSearchParams(location.hash.slice(1)).get('code');
+  session.coming = code !== null;
   if (location.hash) go(location.pathname + location.search, true);
   try {
     session.who = code ? await api.signIn({ code }) : await api.whoami();

@@ -102,6 +102,7 @@ export class Stream {
       this.spend(records.length);
     } else if ('event' in message) {
       this.after = message.event.event.id ?? this.after;
+      this.listener.state?.('live');
       this.listener.event?.(message.event.event, message.event.dropped ?? 0);
       this.spend(1);
     } else if ('behind' in message) {

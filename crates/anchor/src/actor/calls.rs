@@ -53,8 +53,11 @@ impl Actor {
                 let ended = || self.ended.history(measurement).map(Historical::Ended);
                 let _ = reply.send(Ok(running.or_else(ended)));
             }
-            Command::Vps { reply } => drop(reply.send(Ok(self.registry.vp_views(now)))),
-            Command::Modules { reply } => drop(reply.send(Ok(self.registry.module_views(now)))),
+            Command::Choosable { reply } => drop(reply.send(Ok(self.registry.choosable()))),
+            Command::Vps { ids, reply } => drop(reply.send(Ok(self.registry.vp_views(&ids, now)))),
+            Command::Modules { of, reply } => {
+                let _ = reply.send(Ok(self.registry.module_views(of.as_ref(), now)));
+            }
             Command::Kinds { reply } => drop(reply.send(Ok(self.registry.kind_views()))),
             Command::Limits { reply } => drop(reply.send(Ok(self.limits()))),
             Command::Availability { vp, reply } => drop(reply.send(Ok(self.shelf.book.copy(vp.as_ref())))),

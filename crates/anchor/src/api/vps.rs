@@ -1,7 +1,5 @@
 //! Vantage points, modules, kinds, and selections among them.
 
-use std::collections::BTreeMap;
-
 use axum::http::StatusCode;
 use mmn_schema::api::{KindView, ModuleView, Page, VpView};
 use mmn_schema::control::{NodeAnswer, NodeOrder};
@@ -9,13 +7,16 @@ use mmn_schema::id::{KindName, VpId};
 use mmn_schema::problem::Problem;
 use mmn_schema::rest::{SelectRequest, Selected, SelectedVp};
 use mmn_schema::select::{Assignment, Candidate, Choice, Selection};
-use mmn_schema::vp::VantagePoint;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::call::{Call, Holder};
 use super::reply::{self, Answer, bad_request};
 use super::route::Route;
+use crate::registry::views::Choosable;
+
+/// A list of more than so many is written beside the runtime.
+const MANY: usize = 500;
 
 pub(crate) fn routes() -> Vec<Route> {
     vec![
@@ -38,8 +39,8 @@ pub(crate) fn routes() -> Vec<Route> {
             .body::<SelectRequest>(|| serde_json::json!({ "select": "all" }))
             .value::<Selected>(200, "What the selection means and chooses."),
         Route::get("/api/v1/modules", "listModules", modules)
-            .summary("The instances of modules, by vantage point and instance.")
-            .query::<ListQuery>()
+            .summary("The instances of modules, by vantage point and instance; with `vp` those of one.")
+            .query::<ModulesQuery>()
             .value::<Page<ModuleView>>(200, "Instances."),
         Route::get("/api/v1/kinds", "listKinds", kinds)
             .summary("The kinds of measurement that the network knows, by name.")
@@ -81,6 +82,19 @@ pub(super) struct VpsQuery {
     limit: Option<usize>,
 }
 
+/// Which instances of modules.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ModulesQuery {
+    /// The id of a vantage point: those that run there.
+    vp: Option<VpId>,
+    /// The `next` of the page before; absent: the first page.
+    after: Option<String>,
+    /// The most items; absent: all.
+    #[schemars(range(min = 1, max = 10_000))]
+    limit: Option<usize>,
+}
+
 /// Which schema.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -103,14 +117,23 @@ enum SchemaOf {
 
 async fn list(_: Holder, call: Call) -> Answer {
     let query: VpsQuery = call.query()?;
-    let mut vps = call.api.anchor.vps().await?;
-    if let Some(text) = &query.select {
-        let selection = text.parse::<Selection>().map_err(|error| bad_selection(&error.to_string()))?;
-        let chosen = chosen(&selection, &vps).assignments;
-        vps.retain(|vp| chosen.iter().any(|assignment| names(assignment, &vp.vantage_point.id)));
+    let all = call.api.anchor.choosable().await?;
+    let ids: Vec<VpId> = match &query.select {
+        None => all.into_iter().map(|one| one.vp.id.clone()).collect(),
+        Some(text) => {
+            let selection = text.parse::<Selection>().map_err(|error| bad_selection(&error.to_string()))?;
+            let mut ids = members(chosen(&selection, &all).assignments);
+            ids.sort_unstable();
+            ids.dedup();
+            ids
+        }
+    };
+    let Page { items: ids, next } = page(ids, query.after.as_deref(), query.limit, VpId::to_string)?;
+    let many = ids.len() > MANY;
+    let page = Page { items: call.api.anchor.vps_of(ids).await?, next };
+    if many {
+        return Ok(reply::large_value(StatusCode::OK, reply::encoding(call.headers()), page).await);
     }
-    vps.sort_by(|a, b| a.vantage_point.id.cmp(&b.vantage_point.id));
-    let page = page(vps, query.after.as_deref(), query.limit, |vp| vp.vantage_point.id.to_string())?;
     Ok(reply::ok(call.headers(), &page))
 }
 
@@ -129,34 +152,41 @@ async fn order(_: Holder, mut call: Call) -> Answer {
 }
 
 async fn select(_: Holder, mut call: Call) -> Answer {
-    let SelectRequest { select } = call.body().await?;
-    let vps = call.api.anchor.vps().await?;
-    let choice = chosen(&select, &vps);
-    let by_id: BTreeMap<&VpId, &VantagePoint> =
-        vps.iter().map(|vp| (&vp.vantage_point.id, &vp.vantage_point)).collect();
-    let entry = |vp: &VpId, pooled: bool| SelectedVp {
-        vp: vp.clone(),
-        name: by_id.get(vp).map(|point| point.name.clone()).unwrap_or_default(),
-        pooled,
-        simulated: by_id.get(vp).is_some_and(|point| point.simulated),
-    };
-    let mut chosen = Vec::new();
-    for assignment in &choice.assignments {
-        match assignment {
-            Assignment::Vp(vp) => chosen.push(entry(vp, false)),
-            Assignment::Pool(pool) => chosen.extend(pool.iter().map(|vp| entry(vp, true))),
-        }
+    let SelectRequest { select, ids_only } = call.body().await?;
+    let all = call.api.anchor.choosable().await?;
+    let Choice { assignments, coverage } = chosen(&select, &all);
+    let mut selected = Selected { select: select.to_string(), vps: Vec::new(), ids: Vec::new(), coverage };
+    if ids_only {
+        selected.ids = members(assignments);
+        return Ok(reply::ok(call.headers(), &selected));
     }
-    let selected = Selected { select: select.to_string(), vps: chosen, coverage: choice.coverage };
+    for assignment in assignments {
+        let pooled = matches!(assignment, Assignment::Pool(_));
+        selected.vps.extend(members(vec![assignment]).into_iter().map(|vp| {
+            // They are in the order of their ids.
+            let at = all.binary_search_by_key(&&vp, |one| &one.vp.id);
+            let point = at.ok().and_then(|at| all.get(at)).map(|one| &one.vp);
+            SelectedVp {
+                name: point.map(|point| point.name.clone()).unwrap_or_default(),
+                simulated: point.is_some_and(|point| point.simulated),
+                vp,
+                pooled,
+            }
+        }));
+    }
     Ok(reply::ok(call.headers(), &selected))
 }
 
 async fn modules(_: Holder, call: Call) -> Answer {
-    let ListQuery { after, limit } = call.query()?;
-    let mut modules = call.api.anchor.modules().await?;
+    let ModulesQuery { vp, after, limit } = call.query()?;
+    let mut modules = call.api.anchor.modules_of(vp).await?;
     let key = |module: &ModuleView| format!("{}.{}", module.vp, module.instance);
     modules.sort_by_cached_key(key);
-    Ok(reply::ok(call.headers(), &page(modules, after.as_deref(), limit, key)?))
+    let page = page(modules, after.as_deref(), limit, key)?;
+    if page.items.len() > MANY {
+        return Ok(reply::large_value(StatusCode::OK, reply::encoding(call.headers()), page).await);
+    }
+    Ok(reply::ok(call.headers(), &page))
 }
 
 async fn kinds(_: Holder, call: Call) -> Answer {
@@ -186,17 +216,18 @@ async fn kind_schema(_: Holder, mut call: Call) -> Answer {
 
 /// What a selection chooses among vantage points. A sample without a seed of its own is drawn with seed 0, so that
 /// the same question has the same answer.
-fn chosen(selection: &Selection, vps: &[VpView]) -> Choice {
-    let candidates: Vec<_> =
-        vps.iter().map(|vp| Candidate { vp: &vp.vantage_point, kinds: &vp.kinds }).collect();
+fn chosen(selection: &Selection, all: &[Choosable]) -> Choice {
+    let candidates: Vec<_> = all.iter().map(|one| Candidate { vp: &one.vp, kinds: &one.kinds }).collect();
     selection.choose(&candidates, 0)
 }
 
-fn names(assignment: &Assignment, id: &VpId) -> bool {
-    match assignment {
-        Assignment::Vp(vp) => vp == id,
-        Assignment::Pool(pool) => pool.contains(id),
-    }
+/// All vantage points that assignments name.
+fn members(assignments: Vec<Assignment>) -> Vec<VpId> {
+    let of = |assignment| match assignment {
+        Assignment::Vp(vp) => vec![vp],
+        Assignment::Pool(pool) => pool,
+    };
+    assignments.into_iter().flat_map(of).collect()
 }
 
 fn bad_selection(detail: &str) -> Problem {

@@ -11,6 +11,7 @@ pub(crate) mod proof;
 pub(crate) mod views;
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use mmn_schema::announce::{Announcement, ModuleInfo, NodeInfo};
@@ -48,11 +49,12 @@ pub(crate) struct Registry {
 /// A vantage point.
 #[derive(Debug)]
 pub(crate) struct Vp {
-    pub(crate) point: VantagePoint,
+    /// Shared with whoever asks for all of them.
+    pub(crate) point: Arc<VantagePoint>,
     pub(crate) node: Option<Node>,
     pub(crate) slots: Vec<SlotId>,
-    /// The kinds that some instance performs now.
-    pub(crate) kinds: Vec<KindName>,
+    /// The kinds that some instance performs now, in order.
+    pub(crate) kinds: Arc<[KindName]>,
     pub(crate) seen_at: Timestamp,
     pub(crate) health: Health,
 }
@@ -158,7 +160,9 @@ impl Registry {
         let vp = self.vp_mut(&announcement.vp, at);
         vp.seen_at = at;
         // It is known of the place before its node is heard.
-        vp.point.simulated |= simulated;
+        if simulated && !vp.point.simulated {
+            Arc::make_mut(&mut vp.point).simulated = true;
+        }
         if !vp.slots.contains(&slot) {
             vp.slots.push(slot);
         }
@@ -175,7 +179,7 @@ impl Registry {
         at: Timestamp,
     ) -> bool {
         let vp = self.vp_mut(&announcement.vp, at);
-        vp.point = info.vantage_point.clone();
+        vp.point = Arc::new(info.vantage_point.clone());
         vp.seen_at = at;
         let before = vp.node.take().filter(|node| node.boot == announcement.boot);
         let anew = before.is_none();
@@ -234,7 +238,9 @@ impl Registry {
         }
         kinds.sort_unstable();
         kinds.dedup();
-        vp.kinds = kinds;
+        if *vp.kinds != *kinds {
+            vp.kinds = kinds.into();
+        }
         let (before, after) = (vp.health, best.unwrap_or(Health::Stopped));
         vp.health = after;
         (before != after).then_some((before, after))
@@ -294,7 +300,7 @@ impl Registry {
     fn vp_mut(&mut self, id: &VpId, at: Timestamp) -> &mut Vp {
         self.vps.entry(id.clone()).or_insert_with(|| Vp {
             // What a module says of its place is its id; the rest is the node's to tell.
-            point: VantagePoint {
+            point: Arc::new(VantagePoint {
                 id: id.clone(),
                 name: id.to_string(),
                 location: mmn_schema::vp::Location::default(),
@@ -303,10 +309,10 @@ impl Registry {
                 addresses: Vec::new(),
                 tags: Vec::new(),
                 simulated: false,
-            },
+            }),
             node: None,
             slots: Vec::new(),
-            kinds: Vec::new(),
+            kinds: Arc::default(),
             seen_at: at,
             health: Health::Starting,
         })

@@ -1,21 +1,37 @@
 //! What clients are shown of the registry.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Instant;
 
 use mmn_schema::api::{Cause, Circuit, CircuitState, KindView, ModuleView, UnavailableKind, VpView};
+use mmn_schema::id::{KindName, VpId};
+use mmn_schema::vp::VantagePoint;
 
 use super::Registry;
 use super::instance::Instance;
 use crate::health::Evidence;
 use crate::metrics::{Metrics, health_label};
 
+/// Of a vantage point what a selection looks at.
+#[derive(Debug, Clone)]
+pub(crate) struct Choosable {
+    /// The place.
+    pub(crate) vp: Arc<VantagePoint>,
+    /// The kinds that can be measured from there now.
+    pub(crate) kinds: Arc<[KindName]>,
+}
+
 impl Registry {
-    /// All vantage points, by name.
-    pub(crate) fn vp_views(&self, now: Instant) -> Vec<VpView> {
-        let mut views: Vec<VpView> = self
-            .vps
-            .values()
+    /// All vantage points, by id. Nothing is copied: ten thousand are asked for at each key that somebody types.
+    pub(crate) fn choosable(&self) -> Vec<Choosable> {
+        self.vps.values().map(|vp| Choosable { vp: vp.point.clone(), kinds: vp.kinds.clone() }).collect()
+    }
+
+    /// These vantage points, in this order; those that are not known are left out.
+    pub(crate) fn vp_views(&self, ids: &[VpId], now: Instant) -> Vec<VpView> {
+        ids.iter()
+            .filter_map(|id| self.vps.get(id))
             .map(|vp| {
                 let instances = vp.slots.iter().filter_map(|slot| self.instances.get(slot));
                 let there = instances.filter(|instance| instance.is_there(now, self.bounds));
@@ -30,29 +46,30 @@ impl Registry {
                 unavailable.sort_by(|left, right| left.kind.cmp(&right.kind));
                 unavailable.dedup_by(|left, right| left.kind == right.kind);
                 VpView {
-                    vantage_point: vp.point.clone(),
+                    vantage_point: (*vp.point).clone(),
                     health: vp.health,
                     policy: vp.node.as_ref().map(|node| node.info.policy.clone()),
-                    kinds: vp.kinds.clone(),
+                    kinds: vp.kinds.to_vec(),
                     unavailable,
                     modules: vp.node.as_ref().map(|node| node.info.modules.clone()).unwrap_or_default(),
                     usage: vp.node.as_ref().and_then(|node| node.meter.usage()),
                     last_seen_at: vp.seen_at,
                 }
             })
-            .collect();
-        views.sort_by(|left, right| {
-            let name = |view: &VpView| (view.vantage_point.name.clone(), view.vantage_point.id.clone());
-            name(left).cmp(&name(right))
-        });
-        views
+            .collect()
     }
 
-    /// All instances, by vantage point and name.
-    pub(crate) fn module_views(&self, now: Instant) -> Vec<ModuleView> {
-        let mut views: Vec<ModuleView> = self
-            .instances
-            .values()
+    /// All instances, or those of a vantage point, by vantage point and name.
+    pub(crate) fn module_views(&self, of: Option<&VpId>, now: Instant) -> Vec<ModuleView> {
+        let instances: Vec<&Instance> = match of {
+            None => self.instances.values().collect(),
+            Some(id) => {
+                let slots = self.vps.get(id).map(|vp| vp.slots.as_slice()).unwrap_or_default();
+                slots.iter().filter_map(|slot| self.instances.get(slot)).collect()
+            }
+        };
+        let mut views: Vec<ModuleView> = instances
+            .into_iter()
             .map(|instance| {
                 let (health, evidence) = instance.judge(&self.lanes, now, self.bounds);
                 let cause = self.cause(instance, evidence, now);
@@ -86,7 +103,7 @@ impl Registry {
     /// All kinds, by name.
     pub(crate) fn kind_views(&self) -> Vec<KindView> {
         let mut offered: BTreeMap<_, u64> = BTreeMap::new();
-        for kind in self.vps.values().flat_map(|vp| &vp.kinds) {
+        for kind in self.vps.values().flat_map(|vp| &*vp.kinds) {
             *offered.entry(kind).or_default() += 1;
         }
         let view = |kind: &super::kinds::Kind| KindView {

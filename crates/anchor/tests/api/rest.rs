@@ -309,9 +309,17 @@ async fn the_network_is_shown() {
     assert_eq!(get(&network, "/api/v1/vps?select=tag:none").await.json()["items"], json!([]));
     assert_eq!(get(&network, "/api/v1/vps?select=a%2B").await.status, StatusCode::BAD_REQUEST);
     assert_eq!(get(&network, "/api/v1/modules").await.json()["items"][0]["module"], "echo");
+    let here = get(&network, format!("/api/v1/modules?vp={VP}")).await.json();
+    assert_eq!(here["items"].as_array().map(Vec::len), Some(1), "{here}");
+    let elsewhere = get(&network, "/api/v1/modules?vp=abcdefghijklmnop").await.json();
+    assert_eq!(elsewhere["items"], json!([]));
     assert_eq!(get(&network, "/api/v1/kinds/echo").await.json()["info"]["name"], "echo");
     assert_eq!(get(&network, "/api/v1/kinds/echo/schema").await.json()["type"], "object");
     let selected = post(&network, "/api/v1/select", &json!({ "select": "kind:echo" })).await.json();
+    let brief = json!({ "select": "any(kind:echo)", "ids_only": true });
+    let brief = post(&network, "/api/v1/select", &brief).await.json();
+    assert_eq!((&brief["vps"], &brief["ids"]), (&json!([]), &json!([VP])), "{brief}");
+    assert_eq!(brief["coverage"], selected["coverage"]);
     assert_eq!((&selected["vps"][0]["vp"], &selected["coverage"]["chosen"]), (&json!(VP), &json!(1)));
     let limits = get(&network, "/api/v1/limits").await.json();
     assert!(limits["max_requests_per_s"].as_u64().unwrap() > 0);

@@ -5,6 +5,7 @@ use std::time::Duration;
 use crossterm::event::{Event, EventStream};
 use futures::StreamExt;
 use mmn_schema::id::MeasurementId;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 
 use super::App;
@@ -37,11 +38,11 @@ pub(crate) async fn run(
     }
     let (want, wants) = watch::channel(app.wants());
     let (tell, told) = mpsc::channel(MAX_NEWS);
-    let interrupts = Interrupts::listen()?;
+    let (interrupts, hangup) = (Interrupts::listen()?, signal(SignalKind::hangup())?);
     let screen = Screen::take()?;
     // One task: what panics gives the terminal back and ends all of it.
     tokio::select! {
-        shown = show(screen, app, interrupts, want, told) => shown,
+        shown = show(screen, app, interrupts, hangup, want, told) => shown,
         () = feed::ask(&door, interval, wants.clone(), tell.clone()) => Ok(Exit::Good),
         () = feed::hear(&door, wants, tell) => Ok(Exit::Good),
     }
@@ -51,6 +52,7 @@ async fn show(
     mut screen: Screen,
     mut app: App,
     mut interrupts: Interrupts,
+    mut hangup: Signal,
     want: watch::Sender<Wants>,
     mut told: mpsc::Receiver<News>,
 ) -> Result<Exit, Failure> {
@@ -80,6 +82,7 @@ async fn show(
             }
             _ = second.tick() => due = Some(sooner(due, FRAME)),
             () = interrupts.next() => return Ok(Exit::Good),
+            _ = hangup.recv() => return Ok(Exit::Good),
             () = tokio::time::sleep(pause.unwrap_or_default()), if pause.is_some() => {
                 app.at(clock::wall());
                 screen.draw(&mut app)?;

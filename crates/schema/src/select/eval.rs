@@ -1,5 +1,6 @@
 //! Which candidates a tree takes.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 use crate::api::{Coverage, Share};
@@ -228,31 +229,45 @@ pub(super) fn continent_of(vp: &VantagePoint) -> Option<Continent> {
 
 fn finish(unmatched: Vec<String>, matched: &Vps<'_>, taken: &Vps<'_>, pools: &[Vps<'_>]) -> Choice {
     let count = |number: usize| u64::try_from(number).unwrap_or(u64::MAX);
-    let ases = |vp: &VantagePoint| vp.asn.map(|number| number.to_string());
-    let countries = |vp: &VantagePoint| vp.location.country.as_deref().map(str::to_ascii_uppercase);
-    let share = |of: &dyn Fn(&VantagePoint) -> Option<String>| {
-        let all: BTreeSet<_> = matched.iter().filter_map(|vp| of(vp)).collect();
-        let mut some: BTreeSet<_> = taken.iter().filter_map(|vp| of(vp)).collect();
-        for pool in pools {
-            let mut values = pool.iter().map(|vp| of(vp));
-            // A pool counts for what all its members share.
-            if let Some(Some(first)) = values.next()
-                && values.all(|value| value.as_ref() == Some(&first))
-            {
-                some.insert(first);
-            }
-        }
-        Share { matched: count(all.len()), chosen: count(some.len()) }
-    };
     let coverage = Coverage {
         matched: count(matched.len()),
         chosen: count(taken.len() + pools.len()),
-        ases: share(&ases),
-        countries: share(&countries),
+        ases: share(matched, taken, pools, |vp| vp.asn),
+        countries: share(matched, taken, pools, |vp| vp.location.country.as_deref().map(upper)),
         seed: None,
         unmatched,
     };
     let vps = taken.iter().map(|vp| Assignment::Vp(vp.id.clone()));
     let pools = pools.iter().map(|pool| Assignment::Pool(pool.iter().map(|vp| vp.id.clone()).collect()));
     Choice { assignments: vps.chain(pools).collect(), coverage }
+}
+
+/// Of how many different values of something the choice has one.
+fn share<'v, T: Ord>(
+    matched: &Vps<'v>,
+    taken: &Vps<'v>,
+    pools: &[Vps<'v>],
+    of: impl Fn(&'v VantagePoint) -> Option<T>,
+) -> Share {
+    let count = |set: BTreeSet<T>| u64::try_from(set.len()).unwrap_or(u64::MAX);
+    let all: BTreeSet<T> = matched.iter().filter_map(|vp| of(vp)).collect();
+    let mut some: BTreeSet<T> = taken.iter().filter_map(|vp| of(vp)).collect();
+    for pool in pools {
+        let mut values = pool.iter().map(|vp| of(vp));
+        // A pool counts for what all its members share.
+        if let Some(Some(first)) = values.next()
+            && values.all(|value| value.as_ref() == Some(&first))
+        {
+            some.insert(first);
+        }
+    }
+    Share { matched: count(all), chosen: count(some) }
+}
+
+fn upper(country: &str) -> Cow<'_, str> {
+    if country.bytes().any(|byte| byte.is_ascii_lowercase()) {
+        Cow::Owned(country.to_ascii_uppercase())
+    } else {
+        Cow::Borrowed(country)
+    }
 }
