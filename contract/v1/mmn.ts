@@ -200,12 +200,14 @@ export type Epoch = number;
 
 /** Something that happened. */
 export type Event = {
+  /** Its place among what the network's anchors tell. */
+  id?: EventId | null;
   /** When, by the observer's clock. */
   at: Timestamp;
   /**
    * What: `module-joined`, `module-degraded`, `module-suspect`, `module-lost`, `module-healthy`, `module-left`,
    * `breaker-open`, `breaker-half-open`, `breaker-closed`, `vp-joined`, `vp-lost`, `measurement-accepted`,
-   * `measurement-done`, `storage-full`, …
+   * `measurement-done`, `storage-full`, `anchor-active` (the first of each anchor that takes over), …
    */
   type: string;
   /** Where. */
@@ -217,6 +219,8 @@ export type Event = {
   /** In words. */
   text: string;
 };
+
+export type EventId = string;
 
 /** A field that is wrong. */
 export type FieldError = {
@@ -286,7 +290,7 @@ export type FromAnchor = {
     id: number;
     /** What. */
     event: Event;
-    /** How many were dropped before it for want of credits. */
+    /** How many before it were dropped for want of credits, or are not kept any more. */
     dropped?: number;
   };
 } | {
@@ -348,6 +352,10 @@ export type FromClient = {
     credits: number;
     /** Leave out what happens to measurements: a connection that measures need not be woken by its own. */
     but_measurements?: boolean;
+    /** First the newest so many of those that the anchor still has: it keeps a few hundred in memory. */
+    last?: number | null;
+    /** First those after this one that the anchor still has; how many it has not any more is told with the first. */
+    after?: EventId | null;
   };
 } | {
   credit: {
@@ -428,6 +436,16 @@ export type Input = null | string | Array<string> | {
 
 /** What one input of a kind is. */
 export type InputShape = "nothing" | "target" | "targets" | "peer";
+
+/** A part of a measurement's inputs: the answer to `GET /api/v1/measurements/{id}/inputs`. */
+export type InputsPage = {
+  /** The inputs, in the order in which they were given. */
+  items: Array<Input>;
+  /** What to give as `after` for the next page; absent on the last one. */
+  next?: string | null;
+  /** How many inputs there are, over all pages. */
+  total: number;
+};
 
 /** What inputs became: the answer to `MoreInputs`. */
 export type InputsTaken = {
@@ -605,7 +623,11 @@ export type Measurement = {
   from: Selection;
   /** From where, as chosen. */
   vps: Array<VpId>;
-  /** Whose it is. */
+  /** How many inputs it has, so far. */
+  inputs?: number | null;
+  /** The first of them, where it is short. */
+  first_input?: Input | null;
+  /** Whose it is; `public` to whoever sees it only because everybody does. */
   tenant: Tenant;
   /** Who may see it. */
   visibility: Visibility;
@@ -750,6 +772,8 @@ export type NetworkStatus = {
   since: Timestamp;
   /** Whether anybody may see it. */
   public_page: boolean;
+  /** What the operator says of the network; absent: nothing. */
+  operator?: OperatorWords | null;
   /**
    * The processes that say what they use, at most 100: the anchor and the server first, then those that use the most
    * processor time.
@@ -833,6 +857,16 @@ export type NodeOrder = "list" | {
 
 /** A number of a summary. */
 export type Number = number;
+
+/** What an operator says of the network, as plain text. */
+export type OperatorWords = {
+  /** What it is called. */
+  title?: string | null;
+  /** What it is for. */
+  about?: string | null;
+  /** Whom to ask, or to complain to. */
+  contact?: string | null;
+};
 
 /** How a task ended. Every accepted task ends in exactly one of these. */
 export type Outcome = "ok" | "failed" | "refused" | "lost" | "cancelled";

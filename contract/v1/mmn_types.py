@@ -304,13 +304,16 @@ Epoch: TypeAlias = int
 class Event(TypedDict):
     """Something that happened."""
 
+    id: NotRequired[Union["EventId", None]]
+    """Its place among what the network's anchors tell."""
+
     at: "Timestamp"
     """When, by the observer's clock."""
 
     type: str
     """What: `module-joined`, `module-degraded`, `module-suspect`, `module-lost`, `module-healthy`, `module-left`,
     `breaker-open`, `breaker-half-open`, `breaker-closed`, `vp-joined`, `vp-lost`, `measurement-accepted`,
-    `measurement-done`, `storage-full`, …
+    `measurement-done`, `storage-full`, `anchor-active` (the first of each anchor that takes over), …
     """
 
     vp: NotRequired[Union["VpId", None]]
@@ -324,6 +327,9 @@ class Event(TypedDict):
 
     text: str
     """In words."""
+
+
+EventId: TypeAlias = str
 
 
 class FieldError(TypedDict):
@@ -448,7 +454,7 @@ class FromAnchorEvent(TypedDict):
     """What."""
 
     dropped: NotRequired[int]
-    """How many were dropped before it for want of credits."""
+    """How many before it were dropped for want of credits, or are not kept any more."""
 
 
 class FromAnchorEventTagged(TypedDict):
@@ -558,9 +564,15 @@ class FromClientEvents(TypedDict):
     but_measurements: NotRequired[bool]
     """Leave out what happens to measurements: a connection that measures need not be woken by its own."""
 
+    last: NotRequired[Union[int, None]]
+    """First the newest so many of those that the anchor still has: it keeps a few hundred in memory."""
+
+    after: NotRequired[Union["EventId", None]]
+    """First those after this one that the anchor still has; how many it has not any more is told with the first."""
+
 
 class FromClientEventsTagged(TypedDict):
-    """Send what happens in the network, from now on."""
+    """Send what happens in the network, from now on; with `last` or `after` from before."""
 
     events: "FromClientEvents"
 
@@ -687,6 +699,19 @@ Input: TypeAlias = Union[None, str, list[str], "InputVpTagged"]
 
 # What one input of a kind is.
 InputShape: TypeAlias = Literal["nothing", "target", "targets", "peer"]
+
+
+class InputsPage(TypedDict):
+    """A part of a measurement's inputs: the answer to `GET /api/v1/measurements/{id}/inputs`."""
+
+    items: list["Input"]
+    """The inputs, in the order in which they were given."""
+
+    next: NotRequired[Union[str, None]]
+    """What to give as `after` for the next page; absent on the last one."""
+
+    total: int
+    """How many inputs there are, over all pages."""
 
 
 class InputsTaken(TypedDict):
@@ -928,7 +953,11 @@ Measurement = TypedDict(
         "from": "Selection",
         # From where, as chosen.
         "vps": list["VpId"],
-        # Whose it is.
+        # How many inputs it has, so far.
+        "inputs": NotRequired[Union[int, None]],
+        # The first of them, where it is short.
+        "first_input": NotRequired[Union["Input", None]],
+        # Whose it is; `public` to whoever sees it only because everybody does.
         "tenant": "Tenant",
         # Who may see it.
         "visibility": "Visibility",
@@ -1109,6 +1138,9 @@ class NetworkStatus(TypedDict):
     public_page: bool
     """Whether anybody may see it."""
 
+    operator: NotRequired[Union["OperatorWords", None]]
+    """What the operator says of the network; absent: nothing."""
+
     processes: list["Process"]
     """The processes that say what they use, at most 100: the anchor and the server first, then those that use the most
     processor time.
@@ -1246,6 +1278,19 @@ NodeOrder: TypeAlias = Union[Literal["list"], "NodeOrderAddTagged", "NodeOrderRe
 
 # A number of a summary.
 Number: TypeAlias = Union[int, float]
+
+
+class OperatorWords(TypedDict):
+    """What an operator says of the network, as plain text."""
+
+    title: NotRequired[Union[str, None]]
+    """What it is called."""
+
+    about: NotRequired[Union[str, None]]
+    """What it is for."""
+
+    contact: NotRequired[Union[str, None]]
+    """Whom to ask, or to complain to."""
 
 
 # How a task ended. Every accepted task ends in exactly one of these.

@@ -22,10 +22,8 @@ with mmn.connect() as net:
     asked = {address: net.dns(zone, type="SOA", server=address, rd=False, nsid=True, vps="kind:dns") for address in servers}
     for address, measurement in asked.items():
         for r in measurement:
-            edns = r.response.edns if r.response else None
-            site = edns.nsid.text if edns and edns.nsid else None
             for soa in r.answer:
-                seen[servers[address], site or address, int(soa.rdata.split()[2])] += 1
+                seen[servers[address], r.nsid or address, int(soa.rdata.split()[2])] += 1
 
 newest = max((serial for _, _, serial in seen), default=0)
 for (name, site, serial), count in sorted(seen.items()):

@@ -26,13 +26,12 @@ with mmn.connect() as net:
     filled: defaultdict[tuple[str, str], set[int]] = defaultdict(set)
     asked: defaultdict[str, set[str]] = defaultdict(set)
     for r in net.dns(names, server=resolver, rd=False, nsid=True, retries=0, timeout="1s", vps="kind:dns"):
-        if r.response is None or r.response.edns is None or r.response.edns.nsid is None:
+        if r.nsid is None:
             continue
-        site = r.response.edns.nsid.text or "nameless"
-        asked[r.target].add(site)
+        asked[r.target].add(r.nsid)
         if r.answer:
             left = min(record.ttl for record in r.answer)
-            filled[r.target, site].add(round(time.time()) - (whole[r.target] - left))
+            filled[r.target, r.nsid].add(round(time.time()) - (whole[r.target] - left))
 
 for name in names:
     for site in sorted(asked[name]):

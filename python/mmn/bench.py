@@ -20,12 +20,16 @@ from collections.abc import Iterator
 from typing import Any
 
 import mmn
+from tests.world import World
 
 # What is pinged: one on the loopback, and 65,536 that another namespace answers for.
 LOOPBACK = "127.0.0.1"
-MANY = [f"10.16.{number >> 8}.{number & 255}" for number in range(65_536)]
+MANY = [f"10.9.{number >> 8}.{number & 255}" for number in range(65_536)]
 # Memory is compared from so many results on.
 SETTLED = 100_000
+# The script that locates addresses, and how many pings of the same lab are its yardstick.
+GEOLOCATE = pathlib.Path(__file__).resolve().parents[2] / "examples/scripts/geolocate.py"
+FED = 100_000
 # What answers in the lab, from everywhere.
 LAB_TARGET = "target000"
 
@@ -111,9 +115,9 @@ def many(count: int, data: pathlib.Path) -> dict[str, float]:
     }
 
 
-def rss_mb() -> float:
-    """The memory of this process."""
-    pages = int(pathlib.Path("/proc/self/statm").read_text().split()[1])
+def rss_mb(process: int | str = "self") -> float:
+    """The memory of a process."""
+    pages = int(pathlib.Path(f"/proc/{process}/statm").read_text().split()[1])
     return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
 
 
@@ -188,6 +192,53 @@ def vps(count: int, data: pathlib.Path) -> dict[str, float]:
     return {"results": results_count, "over_ms": over_s * 1e3, "slowest_ms": slowest_s * 1e3}
 
 
+def geolocation(count: int, data: pathlib.Path) -> dict[str, float]:
+    world = World()
+    hosts = {name: host for name, host in world.hosts.items() if name.startswith("target")}
+    nets = {next(net for net in host["prefix"] if ":" not in net): name for name, host in hosts.items()}
+    at = {net.rpartition(".")[0]: name for net, name in nets.items()}
+    rtt_ms = {name: {vp: world.way(vp, name)[1] for vp in world.vps} for name in hosts}
+    least = {name: min(of.values()) for name, of in rtt_ms.items()}
+    km = {(vp, name): world.km(world.city(vp), world.city(name)) for vp in world.vps for name in hosts}
+
+    with mmn.connect(data=data) as net, net.open("ping", vps="ams1", count=1, timeout="1s") as feed:
+        begin, targets = now(), [net.replace(".0/24", ".1") for net in nets]
+        for _ in feed.run(itertools.islice(itertools.cycle(targets), FED)):
+            pass
+        feed_per_s = FED / (now() - begin)
+
+    located = answered = exact = beyond = 0
+    rss_begin = rss_end = 0.0
+    command = [sys.executable, str(GEOLOCATE), str(count), *nets]
+    begin = now()
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env={**os.environ, "MMN_DATA": str(data)}) as script:
+        assert script.stdout is not None
+        for line in script.stdout:
+            address, vp, _, radius = line.split("\t")
+            located += 1
+            if vp != "-":
+                name = at[address.rpartition(".")[0]]
+                answered += 1
+                # Half a millisecond is jitter.
+                exact += rtt_ms[name][vp] <= least[name] + 0.5
+                beyond += km[vp, name] > float(radius.removesuffix(" km\n")) + 1
+            if located % SETTLED == 0:
+                rss_end = rss_mb(script.pid)
+                rss_begin = rss_begin or rss_end
+    took = now() - begin
+    assert script.returncode == 0
+    return {
+        "located": located,
+        "exact": exact / answered,
+        "beyond": beyond,
+        "took_s": took,
+        "per_s": located / took,
+        "feed_per_s": feed_per_s,
+        "rss_begin_mb": rss_begin,
+        "rss_end_mb": rss_end,
+    }
+
+
 def imports(count: int, _: pathlib.Path) -> dict[str, float]:
     def took(what: str) -> float:
         code = f"import time; begin = time.perf_counter(); import {what}; print(time.perf_counter() - begin)"
@@ -198,7 +249,7 @@ def imports(count: int, _: pathlib.Path) -> dict[str, float]:
     return {"import_ms": statistics.median(own), "plain_ms": statistics.median(other)}
 
 
-LINES = {"sync": sync, "many": many, "noop": noop, "sweep": sweep, "vps": vps, "imports": imports}
+LINES = {"sync": sync, "many": many, "noop": noop, "sweep": sweep, "vps": vps, "geolocation": geolocation, "imports": imports}
 
 if __name__ == "__main__":
     line, count, *data = sys.argv[1:]

@@ -149,7 +149,9 @@ test.describe('on this machine', () => {
       await expect(page.getByRole('link', { name: 'ping', exact: true })).toBeVisible();
       network.signalModule('packet', 'SIGKILL');
       await expect(events.getByText('module-lost').first()).toBeVisible();
-      await expect(events.getByText(/^module-(joined|healthy)$/).first()).toBeVisible();
+      // The newest stands first: it is back when that is told above its loss.
+      const told = async () => (await events.getByRole('listitem').allTextContents()).findIndex((text) => /module-(joined|healthy|lost)/.test(text));
+      await expect.poll(async () => events.getByRole('listitem').nth(await told()).textContent()).toMatch(/module-(joined|healthy)/);
       await page.getByRole('link', { name: 'Modules' }).click();
       await page.getByLabel('Filter').fill('packet');
       // Processes have a table of their own, without orders.

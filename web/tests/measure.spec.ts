@@ -40,6 +40,16 @@ test('a ping is made in the form, watched, and made again', async ({ signedIn: p
   await expect(page.getByLabel('Targets')).toHaveValue('target000\ntarget005');
 });
 
+test('a measurement of many targets is named, and made again as far as the form takes it', async ({ signedIn: page, network }) => {
+  const inputs = Array.from({ length: 10_050 }, (_, n) => `target${n}.test`);
+  const { id } = await measure(network, { kind: 'ping', inputs, from: 'ams1' }, false);
+  await page.goto(`${network.url}/measurements/${id}`);
+  await expect(page.getByRole('heading', { name: 'ping target0.test, target1.test, target2.test and 10,047 more' })).toBeVisible();
+  await page.getByRole('button', { name: 'Run again' }).click();
+  await expect(page.getByText('50 more targets of that measurement did not fit here')).toBeVisible();
+  expect((await page.getByLabel('Targets').inputValue()).split('\n')).toEqual(inputs.slice(0, 10_000));
+});
+
 test('the anchor names the field that only it can judge', async ({ signedIn: page, network }) => {
   await page.goto(`${network.url}/new?kind=ping&from=ams1`);
   await page.getByLabel('Targets').fill('target000');

@@ -1,9 +1,15 @@
 // What anybody may see, of a network whose operator says so.
 
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { expect, look, start, test, LAB } from './network';
 
 test('a public page tells what the network is, and shows how it is doing', async ({ browser }) => {
-  const { network, end } = await start([...LAB, '--public']);
+  const dir = mkdtempSync(join(tmpdir(), 'mmn-web-public-'));
+  const config = join(dir, 'anchor.toml');
+  writeFileSync(config, '[api]\npublic_title = "The <i>Example</i> network"\npublic_about = "For those who ask.\\nAnd for others."\npublic_contact = "noc@example.net"\n');
+  const { network, end } = await start([...LAB, '--public', '--anchor-config', config]);
   const context = await browser.newContext();
   try {
     const ping = { kind: 'ping', inputs: ['target000'], from: 'continent:EU', params: { count: 2, interval: '20ms' } };
@@ -11,7 +17,9 @@ test('a public page tells what the network is, and shows how it is doing', async
     await network.api('/api/v1/measurements?wait=20s', { ...ping, label: 'kept to ourselves' });
     const page = await context.newPage();
     await page.goto(network.url);
-    await expect(page.getByRole('heading', { name: 'A network that measures the Internet' })).toBeVisible();
+    await expect(page.getByRole('heading', { name: 'The <i>Example</i> network' })).toBeVisible();
+    await expect(page.getByText('For those who ask. And for others.')).toBeVisible();
+    await expect(page.getByText('noc@example.net')).toBeVisible();
     await expect(page.getByText(/^24 vantage points in \d+ countries and \d+ networks/)).toBeVisible();
     const processes = page.getByRole('region', { name: 'Processes' });
     await expect(processes.getByRole('row').filter({ hasText: 'Anchor' })).toContainText(/\d %.*\d [kMG]?B/);
@@ -31,5 +39,6 @@ test('a public page tells what the network is, and shows how it is doing', async
   } finally {
     await context.close();
     await end();
+    rmSync(dir, { recursive: true, force: true });
   }
 });

@@ -15,6 +15,9 @@ test('a link signs in once, and the code leaves the address', async ({ page, con
 
   await page.getByRole('button', { name: 'Sign out' }).click();
   await expect(page.getByLabel('API token')).toBeVisible();
+  // There is no public page behind it.
+  const status = await fetch(`${network.url}/api/v1/status`);
+  expect([status.status, ((await status.json()) as { type: string }).type]).toEqual([404, '/problems/no-public-page']);
   expect((await context.cookies()).filter(({ name }) => name.startsWith('mmn_session_'))).toEqual([]);
 });
 

@@ -12,12 +12,14 @@ use mmn_schema::dispatch::Input;
 use mmn_schema::encoding::Encoding;
 use mmn_schema::id::{InstanceId, KindName, MeasurementId, TaskId, Tenant, VpId};
 use mmn_schema::problem::Problem;
+use mmn_schema::rest::InputsPage;
 use mmn_schema::status::NetworkStatus;
 use tokio::sync::{broadcast, oneshot};
 
 use crate::availability::Book;
 use crate::handle::{Accepted, Anchor, Appended, InputCredits, Viewer};
 use crate::history::History;
+use crate::list::Filter;
 use crate::metrics::Metrics;
 use crate::registry::views::Choosable;
 use crate::store::record::Fresh;
@@ -67,8 +69,17 @@ pub(crate) enum Command {
         id: MeasurementId,
         reply: Reply<Option<Measurement>>,
     },
+    /// Those of a measurement that runs; `None`: it does not.
+    Inputs {
+        viewer: Viewer,
+        id: MeasurementId,
+        from: u64,
+        limit: usize,
+        reply: Reply<Option<InputsPage>>,
+    },
     Measurements {
         viewer: Viewer,
+        filter: Filter,
         before: Option<MeasurementId>,
         limit: usize,
         reply: Reply<Listed>,

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use mmn_schema::status::OperatorWords;
 use mmn_schema::subject::Prefix;
 use serde::{Deserialize, Serialize};
 
@@ -91,6 +92,24 @@ pub struct ApiConfig {
     pub max_body_bytes: usize,
     /// Whether anybody may see how the network is doing, without names: what the public page shows.
     pub public_page: bool,
+    /// What the public page calls the network: at most 120 characters of plain text, as the next two.
+    pub public_title: Option<String>,
+    /// What it says the network is for: at most 2,000 characters.
+    pub public_about: Option<String>,
+    /// Whom it names to be asked: at most 200 characters.
+    pub public_contact: Option<String>,
+}
+
+impl ApiConfig {
+    /// What the operator says of the network.
+    pub(crate) fn operator(&self) -> Option<OperatorWords> {
+        let words = OperatorWords {
+            title: self.public_title.clone(),
+            about: self.public_about.clone(),
+            contact: self.public_contact.clone(),
+        };
+        (words != OperatorWords::default()).then_some(words)
+    }
 }
 
 impl Default for ApiConfig {
@@ -105,6 +124,9 @@ impl Default for ApiConfig {
             max_wait_ms: 300_000,
             max_body_bytes: 32 * 1024 * 1024,
             public_page: false,
+            public_title: None,
+            public_about: None,
+            public_contact: None,
         }
     }
 }
@@ -208,8 +230,8 @@ impl Default for LivenessConfig {
 pub struct DispatchConfig {
     /// The most tasks of a batch.
     pub max_batch: usize,
-    /// In how many milliseconds a batch must be acknowledged that any of a pool may take, or it goes elsewhere. An instance with
-    /// credits, with which notes are compared, has ten times as long.
+    /// In how many milliseconds a batch must be acknowledged, or it goes elsewhere. An instance with credits has ten times as
+    /// long while it is heard, or where nobody else could take it.
     pub receipt_ms: u64,
     /// How often notes are compared with an instance that holds tasks, in milliseconds.
     pub sync_ms: u64,

@@ -17,12 +17,15 @@ use mmn_schema::dispatch::Input;
 use mmn_schema::event::Event;
 use mmn_schema::id::{KindName, MeasurementId, TaskId, Tenant, VpId};
 use mmn_schema::problem::Problem;
+use mmn_schema::rest::InputsPage;
 use mmn_schema::status::{Availability, AvailabilityTable, NetworkStatus};
 use tokio::sync::{broadcast, oneshot, watch};
 
 use crate::command::{self, Command, Follow, Historical, Once, Wait};
+use crate::events::{Heard, Wanted};
 use crate::history::History;
 use crate::history::answer::RollupAsk;
+use crate::list::Filter;
 use crate::metrics::Metrics;
 use crate::problems;
 use crate::reader::ResultReader;
@@ -69,6 +72,8 @@ pub struct PageRequest {
     pub after: Option<String>,
     /// The most items; at most 1,000, 0 counts as 50.
     pub limit: usize,
+    /// Which ones.
+    pub filter: Filter,
 }
 
 /// Whether an anchor can take work.
@@ -243,11 +248,33 @@ impl Anchor {
 
     /// One measurement. Without plan and results.
     pub async fn measurement(&self, viewer: &Viewer, id: MeasurementId) -> Result<Measurement, Problem> {
+        Ok(viewer.shown_one(self.whole(viewer, id).await?))
+    }
+
+    /// The same, whosever it is.
+    async fn whole(&self, viewer: &Viewer, id: MeasurementId) -> Result<Measurement, Problem> {
         let command = |reply| Command::Measurement { viewer: viewer.clone(), id, reply };
         match self.ask(command).await? {
             Some(measurement) => self.shared.store()?.with_expiry(measurement).await,
             None => self.shared.store()?.closed_measurement(viewer, id).await,
         }
+    }
+
+    /// The inputs of a measurement from position `from` on, at most `limit`. Those of one that ended are read from where its
+    /// acceptance is kept; 410 where that has expired.
+    pub async fn inputs(
+        &self,
+        viewer: &Viewer,
+        id: MeasurementId,
+        from: u64,
+        limit: usize,
+    ) -> Result<InputsPage, Problem> {
+        let command = |reply| Command::Inputs { viewer: viewer.clone(), id, from, limit, reply };
+        if let Some(page) = self.ask(command).await? {
+            return Ok(page);
+        }
+        let ended = self.whole(viewer, id).await?;
+        self.shared.store()?.inputs(&ended, from, limit).await
     }
 
     /// The measurements that the viewer may see, the newest first. Those that ended long ago come last, in the order
@@ -370,12 +397,17 @@ impl Anchor {
     /// What happens in the network, from now on. A receiver that is more than 1,024 events behind misses some, and
     /// is told how many (`RecvError::Lagged`).
     pub fn events(&self) -> broadcast::Receiver<Arc<Event>> {
-        self.shared.events.subscribe()
+        self.shared.events.watch(Wanted::default()).live
     }
 
     /// The same but for what happens to measurements: nobody is woken by those.
     pub fn events_but_measurements(&self) -> broadcast::Receiver<Arc<Event>> {
-        self.shared.rarer.subscribe()
+        self.shared.events.watch(Wanted { but_measurements: true, ..Wanted::default() }).live
+    }
+
+    /// The same, after what was before.
+    pub(crate) fn events_from(&self, wanted: Wanted) -> Heard {
+        self.shared.events.watch(wanted)
     }
 
     /// Gives an order to the node of a vantage point, and waits at most 30 s for its answer.
@@ -436,7 +468,7 @@ impl Anchor {
     ) -> Result<Measurement, Problem> {
         match asked {
             Err(problem) if problem.status == 404 => {
-                let ended = self.measurement(&Viewer::Tenant(tenant.clone()), id).await?;
+                let ended = self.whole(&Viewer::Tenant(tenant.clone()), id).await?;
                 if ended.tenant == *tenant { Ok(ended) } else { Err(problem) }
             }
             other => other,
@@ -448,9 +480,7 @@ impl Anchor {
         &self,
         command: impl FnOnce(oneshot::Sender<Result<T, Problem>>) -> Command,
     ) -> Result<T, Problem> {
-        if !self.shared.is_active() {
-            return Err(problems::not_ready(&self.readiness().detail));
-        }
+        self.check_active()?;
         if !self.shared.holds() {
             return Err(problems::not_ready("its lease was not renewed in time"));
         }
@@ -458,6 +488,11 @@ impl Anchor {
         let gone = || problems::not_ready("stopping");
         self.shared.commands.send(command(reply)).await.map_err(|_| gone())?;
         answer.await.map_err(|_| gone())?
+    }
+
+    /// 503 while it stands by.
+    pub(crate) fn check_active(&self) -> Result<(), Problem> {
+        if self.shared.is_active() { Ok(()) } else { Err(problems::not_ready(&self.readiness().detail)) }
     }
 
     pub(crate) fn shared(&self) -> &Arc<Shared> {

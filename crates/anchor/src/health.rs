@@ -244,7 +244,8 @@ impl Liveness {
         self.condition == Condition::Said(InstanceState::Ready) && self.silence(now) < self.borne(bounds).0
     }
 
-    fn silence(&self, now: Instant) -> Duration {
+    /// For how long nothing was heard of it.
+    pub(crate) fn silence(&self, now: Instant) -> Duration {
         now.saturating_duration_since(self.heard.max(self.from))
     }
 

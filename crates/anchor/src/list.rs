@@ -8,13 +8,15 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use mmn_schema::api::{Measurement, Page};
+use mmn_schema::api::{Measurement, MeasurementState, Page};
+use mmn_schema::id::{KindName, VpId};
 use mmn_schema::problem::Problem;
 
 use crate::command::{Command, Listed};
 use crate::handle::{Anchor, PageRequest, Viewer};
 use crate::problems;
 use crate::shared::Shared;
+use crate::store::record::Meta;
 
 const DEFAULT_LIMIT: usize = 50;
 const MAX_LIMIT: usize = 1000;
@@ -39,12 +41,16 @@ pub(crate) async fn measurements(
     };
     let mut items = Vec::new();
     if at.is_none() {
-        let command = |reply| Command::Measurements { viewer: viewer.clone(), before, limit, reply };
+        let (of, filter) = (viewer.clone(), page.filter.clone());
+        let command = |reply| Command::Measurements { viewer: of, filter, before, limit, reply };
         let Listed { items: recent, more, evicted } = anchor.ask(command).await?;
         items = recent;
         if more {
             let next = items.last().map(|last| format!("m{}", last.id));
-            return Ok(Page { items, next });
+            return Ok(Page { items: viewer.shown(items), next });
+        }
+        if !page.filter.takes_ended() {
+            return Ok(Page { items: viewer.shown(items), next: None });
         }
         at = Some(Place { seq: evicted, left: None });
     }
@@ -58,7 +64,8 @@ pub(crate) async fn measurements(
         while items.len() < limit
             && let Some(done) = dones.pop()
         {
-            if viewer.may_see(&done.meta.tenant, done.meta.visibility) {
+            let seen = viewer.may_see(&done.meta.tenant, done.meta.visibility);
+            if seen && page.filter.takes(&done.meta, done.state()) {
                 items.push(done.view());
             }
         }
@@ -68,7 +75,34 @@ pub(crate) async fn measurements(
             left = Some(dones.len());
         }
     }
+    let items = viewer.shown(items);
     Ok(Page { items, next: (seq > 0).then(|| format!("l{}", Place { seq, left })) })
+}
+
+/// Which measurements are listed: those that meet all of it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Filter {
+    /// Those that take this vantage point, alone or as one of a pool.
+    pub vp: Option<VpId>,
+    /// Those of this kind.
+    pub kind: Option<KindName>,
+    /// Those in one of these states; empty: in any.
+    pub states: Vec<MeasurementState>,
+}
+
+impl Filter {
+    pub(crate) fn takes(&self, meta: &Meta, state: MeasurementState) -> bool {
+        let takes_part = |vp| meta.assignments.iter().any(|assigned| assigned.vps.contains(vp));
+        (self.states.is_empty() || self.states.contains(&state))
+            && self.kind.as_ref().is_none_or(|kind| *kind == meta.kind)
+            && self.vp.as_ref().is_none_or(takes_part)
+    }
+
+    /// Whether one that ended may be among them.
+    fn takes_ended(&self) -> bool {
+        use MeasurementState::{Cancelled, Done};
+        self.states.is_empty() || self.states.iter().any(|state| matches!(state, Done | Cancelled))
+    }
 }
 
 /// Where a page ends: the message of LEDGER that comes next, and how many of its measurements are left.

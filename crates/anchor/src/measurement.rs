@@ -21,7 +21,7 @@ use crate::ledger::inputs::Inputs;
 use crate::ledger::queue::Queue;
 use crate::store::group::SMALL_TASKS;
 use crate::store::parcel::Parcel;
-use crate::store::record::{Accept, Dispatched, Entry, Meta, Note};
+use crate::store::record::{Accept, Dispatched, Entry, Given, Meta, Note};
 
 /// A measurement that is not done.
 #[derive(Debug)]
@@ -123,6 +123,8 @@ pub(crate) struct Writing {
 
 /// The most results that are given in the answer to a creation.
 pub(crate) const MAX_COLLECTED: u64 = 10_000;
+/// An input of so many bytes is told with its measurement.
+const SHORT_INPUT: usize = 256;
 /// The most notes on attempts that came to nothing, between two kept messages.
 const MAX_NOTES: usize = 10_000;
 /// How many kept messages a reader may be behind before it reads them from the store.
@@ -269,14 +271,20 @@ impl Running {
             && self.groups.iter().all(|group| group.writes == 0)
     }
 
+    /// What it is doing.
+    pub(crate) fn state(&self) -> MeasurementState {
+        if self.open && self.cancelled.is_none() { MeasurementState::Open } else { MeasurementState::Running }
+    }
+
     /// As clients see it now.
     pub(crate) fn view(&self) -> Measurement {
-        let state = if self.open && self.cancelled.is_none() {
-            MeasurementState::Open
-        } else {
-            MeasurementState::Running
-        };
-        self.meta.view(state, None, self.account.ledger().clone())
+        self.meta.view(self.state(), None, self.account.ledger().clone(), Some(self.given()))
+    }
+
+    /// What it was given so far.
+    pub(crate) fn given(&self) -> Given {
+        let first = self.inputs.input(0).filter(|_| self.inputs.size(0) <= SHORT_INPUT);
+        Given { count: self.inputs.len(), first }
     }
 
     /// Answers one who asked for a step that was taken before: when it is kept.

@@ -12,6 +12,11 @@ pub(crate) fn not_found(what: &str, which: &str) -> Problem {
     Problem::new(404, "not-found", "There is no such thing").detail(format!("no {what} {which:?}"))
 }
 
+/// 410: it was there, and is kept no longer.
+pub(crate) fn expired(what: &str) -> Problem {
+    Problem::new(410, "expired", "It is not kept any more").detail(format!("{what} have expired"))
+}
+
 /// 503: the anchor can't take work at present.
 pub(crate) fn not_ready(why: &str) -> Problem {
     Problem::new(503, "not-ready", "The anchor can't take work at present").detail(why)

@@ -7,8 +7,8 @@
 use std::collections::VecDeque;
 use std::sync::atomic::Ordering;
 
-use mmn_schema::api::{Cursor, Ledger, ResultRecord};
-use mmn_schema::id::MeasurementId;
+use mmn_schema::api::{Cursor, Ledger, Measurement, ResultRecord, Visibility};
+use mmn_schema::id::{MeasurementId, Tenant};
 use mmn_schema::problem::Problem;
 use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::{RecvError, TryRecvError};
@@ -277,13 +277,25 @@ impl ResultReader {
 
 impl Viewer {
     /// Whether this viewer may see what belongs to `tenant`.
-    pub(crate) fn may_see(
-        &self,
-        tenant: &mmn_schema::id::Tenant,
-        visibility: mmn_schema::api::Visibility,
-    ) -> bool {
-        visibility == mmn_schema::api::Visibility::Public
-            || matches!(self, Self::Tenant(viewer) if viewer == tenant)
+    pub(crate) fn may_see(&self, tenant: &Tenant, visibility: Visibility) -> bool {
+        visibility == Visibility::Public || self.is(tenant)
+    }
+
+    /// What this viewer sees of a measurement that it may see: not whose it is, where that is another one.
+    pub(crate) fn shown_one(&self, mut measurement: Measurement) -> Measurement {
+        if !self.is(&measurement.tenant) {
+            measurement.tenant = Tenant::public();
+        }
+        measurement
+    }
+
+    /// The same of several.
+    pub(crate) fn shown(&self, measurements: Vec<Measurement>) -> Vec<Measurement> {
+        measurements.into_iter().map(|measurement| self.shown_one(measurement)).collect()
+    }
+
+    fn is(&self, tenant: &Tenant) -> bool {
+        matches!(self, Self::Tenant(viewer) if viewer == tenant)
     }
 }
 

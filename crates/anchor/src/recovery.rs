@@ -14,7 +14,7 @@ use bytes::Bytes;
 use futures::StreamExt;
 use mmn_schema::dispatch::Input;
 use mmn_schema::encoding::Encoding;
-use mmn_schema::id::{Epoch, MeasurementId, Tenant};
+use mmn_schema::id::{MeasurementId, Tenant};
 use mmn_schema::outcome::{Reason, code};
 use mmn_schema::problem::Problem;
 use mmn_schema::subject::{Log, Subject};
@@ -24,6 +24,7 @@ use crate::ledger::account::Offer;
 use crate::measurement::Running;
 use crate::problems;
 use crate::store::fence::Fence;
+use crate::store::gathered::{Found, Gathered};
 use crate::store::record::{Accept, Chunk, Done, KeptBatch, Meta, Step};
 use crate::store::{Store, group, kept_of};
 
@@ -49,26 +50,9 @@ pub(crate) struct Recovered {
 #[derive(Debug, Default)]
 struct Partial {
     meta: Option<Arc<Meta>>,
-    /// The newest term that took inputs in.
-    epoch: Epoch,
-    groups: Vec<Gathered>,
+    inputs: Gathered<Vec<Input>>,
     closed: bool,
     cancelled: bool,
-}
-
-/// A group of inputs, as far as it was found.
-#[derive(Debug)]
-struct Gathered {
-    first: u64,
-    total: u64,
-    at: Timestamp,
-    chunks: BTreeMap<u64, Vec<Input>>,
-}
-
-impl Gathered {
-    fn is_whole(&self) -> bool {
-        self.chunks.values().map(|inputs| inputs.len() as u64).sum::<u64>() == self.total
-    }
 }
 
 /// How many messages are asked for at a time.
@@ -249,31 +233,9 @@ impl Partial {
                 if meta.is_some() {
                     self.meta = meta;
                 }
-                if accept.epoch < self.epoch {
-                    // It landed after its anchor's time, and was never answered.
-                    return;
-                }
-                if accept.epoch > self.epoch {
-                    self.epoch = accept.epoch;
-                    // What the new anchor did not find whole was never answered either: it went on before that.
-                    self.groups.retain(|gathered| gathered.total == 0 || gathered.first < group);
-                }
-                let at = accept.at;
-                match self
-                    .groups
-                    .iter_mut()
-                    .find(|gathered| gathered.first == group && gathered.total == total)
-                {
-                    Some(gathered) => {
-                        gathered.chunks.insert(first, inputs);
-                    }
-                    None => self.groups.push(Gathered {
-                        first: group,
-                        total,
-                        at,
-                        chunks: [(first, inputs)].into(),
-                    }),
-                }
+                let len = inputs.len() as u64;
+                let found = Found { epoch: accept.epoch, at: accept.at, group, total, first, len };
+                self.inputs.enter(found, inputs);
             }
         }
     }
@@ -283,16 +245,10 @@ impl Partial {
         let meta = self.meta?;
         let deadline = meta.deadline_ns;
         let mut running = Running::new(meta, Vec::new());
-        let mut groups = self.groups;
-        groups.sort_by_key(|group| (group.first, group.total));
-        for group in groups {
-            // What follows a gap was not answered either.
-            if !group.is_whole() || group.first != running.inputs.len() {
-                break;
-            }
+        for group in self.inputs.answered() {
             let age = at.since_ns(group.at).unwrap_or_default();
             let until = now + Duration::from_nanos(deadline.saturating_sub(age));
-            let inputs: Vec<Input> = group.chunks.into_values().flatten().collect();
+            let inputs: Vec<Input> = group.chunks.into_values().flat_map(|(_, inputs)| inputs).collect();
             running.append(&inputs, until, 0);
             running.durable = true;
         }

@@ -5,13 +5,13 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Instant;
 
 use mmn_bus::connect::{Bus, Link};
-use mmn_schema::event::Event;
 use mmn_schema::problem::Problem;
 use mmn_schema::subject::Prefix;
-use tokio::sync::{broadcast, mpsc, watch};
+use tokio::sync::{mpsc, watch};
 
 use crate::clock;
 use crate::command::Command;
+use crate::events::Events;
 use crate::gauge::Gauge;
 use crate::handle::Readiness;
 use crate::metrics::{REFUSALS, Standing};
@@ -20,17 +20,13 @@ use crate::store::Store;
 
 /// How many commands wait for the actor; beyond it their senders wait.
 const COMMANDS: usize = 1024;
-/// How far a watcher of events may be behind before it misses some.
-const EVENTS: usize = 1024;
 
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) bus: Bus,
     pub(crate) prefix: Prefix,
     pub(crate) commands: mpsc::Sender<Command>,
-    pub(crate) events: broadcast::Sender<Arc<Event>>,
-    /// Those that are not of a measurement.
-    pub(crate) rarer: broadcast::Sender<Arc<Event>>,
+    pub(crate) events: Events,
     pub(crate) readiness: watch::Sender<Readiness>,
     pub(crate) tallies: Tallies,
     /// Where NATS is, for people.
@@ -74,8 +70,7 @@ impl Shared {
             bus,
             prefix,
             commands,
-            events: broadcast::Sender::new(EVENTS),
-            rarer: broadcast::Sender::new(EVENTS),
+            events: Events::new(),
             readiness: watch::Sender::new(readiness),
             tallies: Tallies::default(),
             nats,

@@ -10,6 +10,8 @@
 mod client;
 #[path = "api/conventions.rs"]
 mod conventions;
+#[path = "api/events.rs"]
+mod events;
 #[path = "api/network.rs"]
 mod network;
 #[path = "api/reading.rs"]

@@ -140,7 +140,7 @@ async fn the_list_goes_from_memory_into_the_ledger() {
     let list = async |anchor: &TestAnchor| {
         let (mut all, mut after) = (Vec::<Measurement>::new(), None);
         loop {
-            let page = PageRequest { after, limit: 4 };
+            let page = PageRequest { after, limit: 4, ..PageRequest::default() };
             let page = anchor.anchor.measurements(&viewer(), page).await.unwrap();
             assert!(page.items.len() <= 4);
             all.extend(page.items);

@@ -5,6 +5,10 @@ use std::io;
 
 use mmn_client::ClientError;
 
+/// What to do where a token is wanted.
+const TOKEN: &str = "`mmn creds new client NAME` on the anchor's machine makes a token; --token-file FILE shows it; the token \
+                     of this machine's own `mmn up` is shown to that one alone";
+
 /// The exit status of a command that did its work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Exit {
@@ -116,11 +120,8 @@ impl From<ClientError> for Failure {
             ClientError::Url { .. } => Self::misused(text),
             ClientError::Problem(problem) => {
                 let kind = if matches!(problem.status, 400 | 422) { Kind::Misused } else { Kind::Failed };
-                let hint = problem.hint.or_else(|| {
-                    (problem.status == 401).then(|| {
-                        "`mmn creds new client NAME` makes a token; --token-file FILE shows it".to_owned()
-                    })
-                });
+                // What the API itself says speaks of header fields.
+                let hint = if problem.status == 401 { Some(TOKEN.to_owned()) } else { problem.hint };
                 Self { kind, text, hint }
             }
             _ => Self::new(text),

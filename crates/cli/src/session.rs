@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use mmn_client::{Client, TOKEN_FILE, Trust};
+use mmn_client::{ApiFile, Client, MeasurementsQuery};
 use mmn_schema::api::Page;
 use mmn_schema::id::MeasurementId;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -42,15 +42,14 @@ impl Session {
 
     /// A client of the API that the arguments name, else of this machine's `mmn up`.
     pub(crate) fn client(&self, args: &ApiArgs) -> Result<Client, Failure> {
-        let Some(url) = &args.api else { return Ok(Client::discover(&self.data_dir()?)?) };
-        let token = if let Some(path) = &args.token_file {
-            Some(read_token(path)?)
-        } else {
-            let path = self.data_dir()?.join(TOKEN_FILE);
-            path.exists().then(|| read_token(&path)).transpose()?
+        let url = match &args.api {
+            Some(url) => url.clone(),
+            None => ApiFile::read(&self.data_dir()?)?.url,
         };
-        let trust = args.api_ca.clone().map_or(Trust::System, Trust::File);
-        Ok(Client::new(url, token.as_deref(), &trust)?)
+        let token = args.token_file.as_deref().map(read_token).transpose()?;
+        // Who names an API and a token may do without a data directory.
+        let data_dir = self.data_dir().ok();
+        Ok(Client::at(&url, token.as_deref(), args.api_ca.as_deref(), data_dir.as_deref())?)
     }
 }
 
@@ -59,7 +58,9 @@ pub(crate) async fn measurement(client: &Client, arg: MsmArg) -> Result<Measurem
     match arg {
         MsmArg::Id(id) => Ok(id),
         MsmArg::Last => {
-            let page = client.measurements(None, Some(1)).await?;
+            let page = client
+                .measurements(MeasurementsQuery { limit: Some(1), ..MeasurementsQuery::default() })
+                .await?;
             let newest = page.items.first().ok_or_else(|| Failure::new("there is no measurement yet"))?;
             Ok(newest.id)
         }

@@ -13,7 +13,7 @@ use mmn_schema::api::{
 use mmn_schema::control::{NodeAnswer, NodeOrder};
 use mmn_schema::dispatch::Input;
 use mmn_schema::id::{KindName, MeasurementId, TaskId};
-use mmn_schema::rest::{InputsTaken, MoreInputs, SelectRequest, Selected, SignInCode, WhoAmI};
+use mmn_schema::rest::{InputsPage, InputsTaken, MoreInputs, SelectRequest, Selected, SignInCode, WhoAmI};
 use mmn_schema::select::Selection;
 use mmn_schema::time::{Span, Timestamp};
 use serde::Serialize;
@@ -70,6 +70,21 @@ impl<'a> Measure<'a> {
     }
 }
 
+/// Which measurements are asked for: those that meet all of it, the newest first.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct MeasurementsQuery<'a> {
+    /// Those that take this vantage point, by its id or its name.
+    pub vp: Option<&'a str>,
+    /// Those of this kind.
+    pub kind: Option<&'a str>,
+    /// Those in one of these states, with commas between them.
+    pub state: Option<&'a str>,
+    /// The `next` of the page before.
+    pub after: Option<&'a str>,
+    /// At most so many.
+    pub limit: Option<u32>,
+}
+
 /// Which kept results are asked for.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct ResultsQuery {
@@ -99,13 +114,24 @@ impl Client {
     }
 
     /// A page of the measurements that the token may see, the newest first.
-    pub async fn measurements(
+    pub async fn measurements(&self, asked: MeasurementsQuery<'_>) -> Result<Page<Measurement>, ClientError> {
+        let MeasurementsQuery { vp, kind, state, after, limit } = asked;
+        let limit = text(limit);
+        let limit = limit.as_deref();
+        let fields = [("vp", vp), ("kind", kind), ("state", state), ("after", after), ("limit", limit)];
+        self.call(Call::get(query("/api/v1/measurements", &fields))).await
+    }
+
+    /// A page of a measurement's inputs, in the order in which they were given.
+    pub async fn inputs(
         &self,
+        id: MeasurementId,
         after: Option<&str>,
         limit: Option<u32>,
-    ) -> Result<Page<Measurement>, ClientError> {
-        let path = query("/api/v1/measurements", &[("after", after), ("limit", text(limit).as_deref())]);
-        self.call(Call::get(path)).await
+    ) -> Result<InputsPage, ClientError> {
+        let limit = text(limit);
+        let fields = [("after", after), ("limit", limit.as_deref())];
+        self.call(Call::get(query(&format!("/api/v1/measurements/{id}/inputs"), &fields))).await
     }
 
     /// One measurement.

@@ -27,6 +27,16 @@ pub enum ClientError {
         /// Why.
         source: io::Error,
     },
+    /// What answers there does not speak as the URL's scheme says.
+    #[error("what answers at {url} speaks no {what}: does it speak {other}?")]
+    Scheme {
+        /// Where.
+        url: String,
+        /// What was expected: `HTTP` or `TLS`.
+        what: &'static str,
+        /// The same with the other scheme.
+        other: String,
+    },
     /// The connection broke, or the answer took too long.
     #[error("the connection to the API broke: {0}")]
     Broken(String, #[source] Option<Box<dyn Error + Send + Sync>>),

@@ -1,6 +1,6 @@
 //! What happens in the network, as it happens.
 
-use mmn_schema::event::Event;
+use mmn_schema::event::{Event, EventId};
 use mmn_schema::stream::{FromAnchor, FromClient};
 
 use crate::socket::{Patience, Socket};
@@ -9,8 +9,8 @@ use crate::{Client, ClientError};
 const CREDITS: u32 = 1024;
 const ID: u64 = 1;
 
-/// A subscription to events. They are kept nowhere: what happens while the connection is broken is not told, and
-/// [`Happened::Resumed`] says that there was such a time.
+/// A subscription to events. The anchor has the newest few hundred in memory: after a broken connection those are told that
+/// were missed, where measurements' are watched too, and [`Happened::Resumed`] says that there was such a time.
 #[derive(Debug)]
 pub struct Events {
     client: Client,
@@ -19,6 +19,8 @@ pub struct Events {
     patience: Patience,
     used: u32,
     began: bool,
+    /// The last one that was told.
+    heard: Option<EventId>,
 }
 
 /// What a subscription to events brings.
@@ -26,7 +28,7 @@ pub struct Events {
 pub enum Happened {
     /// An event, and how many were dropped before it because the reader was slow.
     Event(Event, u64),
-    /// The connection had broken; what happened meanwhile is unknown.
+    /// The connection had broken. What the anchor still has of what happened meanwhile comes next.
     Resumed,
 }
 
@@ -43,7 +45,7 @@ impl Client {
 
     fn watch(&self, but_measurements: bool) -> Events {
         let (client, patience) = (self.clone(), Patience::default());
-        Events { client, but_measurements, socket: None, patience, used: 0, began: false }
+        Events { client, but_measurements, socket: None, patience, used: 0, began: false, heard: None }
     }
 }
 
@@ -67,7 +69,9 @@ impl Events {
         if self.socket.is_none() {
             let mut socket = self.client.socket().await?;
             let but_measurements = self.but_measurements;
-            socket.send(&FromClient::Events { id: ID, credits: CREDITS, but_measurements }).await?;
+            let after = self.heard.filter(|_| !but_measurements);
+            let asked = FromClient::Events { id: ID, credits: CREDITS, but_measurements, last: None, after };
+            socket.send(&asked).await?;
             self.used = 0;
             self.socket = Some(socket);
             if std::mem::replace(&mut self.began, true) {
@@ -83,6 +87,7 @@ impl Events {
             FromAnchor::Event { event, dropped, .. } => {
                 self.patience.renew();
                 self.used += 1;
+                self.heard = event.id.or(self.heard);
                 Ok(Some(Happened::Event(event, dropped)))
             }
             FromAnchor::Problem { problem, .. } => Err(ClientError::Problem(Box::new(problem))),

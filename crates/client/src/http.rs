@@ -111,7 +111,9 @@ impl Client {
             http1::handshake(TokioIo::new(stream)).await.map_err(ClientError::broken)?;
         // Its error reaches the request that waits for the answer.
         tokio::spawn(driver);
-        let response = connection.send_request(request).await.map_err(ClientError::broken)?;
+        let response = connection.send_request(request).await.map_err(|error| {
+            if error.is_parse() { self.inner.endpoint.other_scheme() } else { ClientError::broken(error) }
+        })?;
         self.read(connection, response).await
     }
 

@@ -23,7 +23,7 @@ mod transport;
 use std::sync::Arc;
 
 pub use brief::Brief;
-pub use calls::{Key, Measure, ResultsQuery};
+pub use calls::{Key, Measure, MeasurementsQuery, ResultsQuery};
 pub use conversation::Conversation;
 pub use discover::{API_FILE, ApiFile, TOKEN_FILE};
 pub use error::ClientError;

@@ -38,9 +38,16 @@ pub(crate) struct Endpoint {
     pub(crate) url: String,
     /// What the `Host` header says.
     pub(crate) authority: String,
+    origin: Origin,
+    tls: Option<(TlsConnector, ServerName<'static>)>,
+}
+
+/// Scheme, host and port (RFC 6454): two URLs with the same are of the same API.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Origin {
+    secure: bool,
     host: String,
     port: u16,
-    tls: Option<(TlsConnector, ServerName<'static>)>,
 }
 
 /// Bytes both ways.
@@ -50,6 +57,52 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin> Io for T {}
 
 impl Endpoint {
     pub(crate) fn new(url: &str, trust: &Trust) -> Result<Self, ClientError> {
+        let (origin, authority) = Origin::read(url)?;
+        let tls = if origin.secure {
+            let why = "its host is no name";
+            let wrong = |_| ClientError::Url { url: url.to_owned(), why };
+            let name = ServerName::try_from(origin.host.clone()).map_err(wrong)?;
+            Some((TlsConnector::from(Arc::new(tls_config(trust)?)), name))
+        } else {
+            None
+        };
+        Ok(Self { url: format!("{}://{authority}", origin.scheme()), authority, origin, tls })
+    }
+
+    /// Opens a connection.
+    pub(crate) async fn connect(&self) -> Result<Box<dyn Io>, ClientError> {
+        let connecting = async {
+            let tcp = TcpStream::connect((self.origin.host.as_str(), self.origin.port)).await?;
+            tcp.set_nodelay(true)?;
+            Ok::<Box<dyn Io>, io::Error>(match &self.tls {
+                None => Box::new(tcp),
+                Some((connector, name)) => Box::new(connector.connect(name.clone(), tcp).await?),
+            })
+        };
+        let connected = tokio::time::timeout(CONNECT_TIMEOUT, connecting).await;
+        connected.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())).map_err(|source| {
+            if is_no_tls(&source) {
+                return self.other_scheme();
+            }
+            ClientError::Connect { url: self.url.clone(), source }
+        })
+    }
+
+    /// What answers there does not speak the scheme of the URL.
+    pub(crate) fn other_scheme(&self) -> ClientError {
+        let (what, other) = if self.origin.secure { ("TLS", "http") } else { ("HTTP", "https") };
+        ClientError::Scheme { url: self.url.clone(), what, other: format!("{other}://{}", self.authority) }
+    }
+
+    /// Whether the connection is encrypted.
+    pub(crate) fn secure(&self) -> bool {
+        self.tls.is_some()
+    }
+}
+
+impl Origin {
+    /// That of a URL, and its authority as it is written.
+    pub(crate) fn read(url: &str) -> Result<(Self, String), ClientError> {
         let wrong = |why| ClientError::Url { url: url.to_owned(), why };
         let uri: Uri = url.trim().parse().map_err(|_| wrong("it can not be read"))?;
         let secure = match uri.scheme_str() {
@@ -64,38 +117,20 @@ impl Endpoint {
         if authority.as_str().contains('@') {
             return Err(wrong("it holds no user name"));
         }
-        let host = authority.host().trim_matches(['[', ']']).to_owned();
+        let host = authority.host().trim_matches(['[', ']']).to_ascii_lowercase();
         let port = authority.port_u16().unwrap_or(if secure { 443 } else { 80 });
-        let tls = if secure {
-            let name = ServerName::try_from(host.clone()).map_err(|_| wrong("its host is no name"))?;
-            Some((TlsConnector::from(Arc::new(tls_config(trust)?)), name))
-        } else {
-            None
-        };
-        let scheme = if secure { "https" } else { "http" };
-        Ok(Self { url: format!("{scheme}://{authority}"), authority: authority.to_string(), host, port, tls })
+        Ok((Self { secure, host, port }, authority.to_string()))
     }
 
-    /// Opens a connection.
-    pub(crate) async fn connect(&self) -> Result<Box<dyn Io>, ClientError> {
-        let connecting = async {
-            let tcp = TcpStream::connect((self.host.as_str(), self.port)).await?;
-            tcp.set_nodelay(true)?;
-            Ok::<Box<dyn Io>, io::Error>(match &self.tls {
-                None => Box::new(tcp),
-                Some((connector, name)) => Box::new(connector.connect(name.clone(), tcp).await?),
-            })
-        };
-        let connected = tokio::time::timeout(CONNECT_TIMEOUT, connecting).await;
-        connected
-            .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
-            .map_err(|source| ClientError::Connect { url: self.url.clone(), source })
+    const fn scheme(&self) -> &'static str {
+        if self.secure { "https" } else { "http" }
     }
+}
 
-    /// Whether the connection is encrypted.
-    pub(crate) fn secure(&self) -> bool {
-        self.tls.is_some()
-    }
+/// Whether a handshake failed because what came back was no TLS at all.
+fn is_no_tls(error: &io::Error) -> bool {
+    let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
+    matches!(inner, Some(rustls::Error::InvalidMessage(_)))
 }
 
 impl std::fmt::Debug for Endpoint {
@@ -200,7 +235,7 @@ mod tests {
             ("http://localhost", "localhost", 80),
         ] {
             let endpoint = Endpoint::new(url, &Trust::System).unwrap();
-            assert_eq!((endpoint.host.as_str(), endpoint.port), (host, port), "{url}");
+            assert_eq!((endpoint.origin.host.as_str(), endpoint.origin.port), (host, port), "{url}");
         }
         for url in ["", "127.0.0.1:8677", "nats://x", "http://x/api", "http://me@x", "http://"] {
             assert!(Endpoint::new(url, &Trust::System).is_err(), "{url}");

@@ -1,6 +1,7 @@
 //! Whose certificates the client takes.
 #![expect(clippy::unwrap_used, reason = "a test that fails may panic")]
 
+use std::future::IntoFuture as _;
 use std::sync::Arc;
 
 use mmn_client::{Client, ClientError, Trust};
@@ -73,6 +74,29 @@ async fn a_certificate_of_an_authority_must_be_for_the_host() {
     let port = serve(leaf.der().clone(), &key).await;
     ready("127.0.0.1", port, &trust).await.unwrap();
     assert!(matches!(ready("localhost", port, &trust).await, Err(ClientError::Connect { .. })));
+}
+
+#[tokio::test]
+async fn the_other_scheme_is_told() {
+    let key = KeyPair::generate().unwrap();
+    let own = CertificateParams::new(vec!["127.0.0.1".into()]).unwrap().self_signed(&key).unwrap();
+    let (_file, trust) = written(&own.pem());
+    let port = serve(own.der().clone(), &key).await;
+    let error =
+        Client::new(&format!("http://127.0.0.1:{port}"), None, &trust).unwrap().ready().await.unwrap_err();
+    assert!(
+        error.to_string().ends_with(&format!("no HTTP: does it speak https://127.0.0.1:{port}?")),
+        "{error}"
+    );
+
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    tokio::spawn(axum::serve(listener, axum::Router::new()).into_future());
+    let error = ready("127.0.0.1", port, &trust).await.unwrap_err();
+    assert!(
+        error.to_string().ends_with(&format!("no TLS: does it speak http://127.0.0.1:{port}?")),
+        "{error}"
+    );
 }
 
 #[test]

@@ -172,7 +172,13 @@ pub struct Measurement {
     pub from: Selection,
     /// From where, as chosen.
     pub vps: Vec<VpId>,
-    /// Whose it is.
+    /// How many inputs it has, so far.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub inputs: Option<u64>,
+    /// The first of them, where it is short.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub first_input: Option<Input>,
+    /// Whose it is; `public` to whoever sees it only because everybody does.
     pub tenant: Tenant,
     /// Who may see it.
     pub visibility: Visibility,

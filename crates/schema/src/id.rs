@@ -139,6 +139,13 @@ token_id! {
     "it has 1 to 64 characters of A-Z, a-z, 0-9, _ and -"
 }
 
+impl Tenant {
+    /// What others than a tenant are told in its place. No token is made for it.
+    pub fn public() -> Self {
+        Self("public".into())
+    }
+}
+
 impl Default for Tenant {
     fn default() -> Self {
         Self("default".into())

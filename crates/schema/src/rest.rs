@@ -26,6 +26,18 @@ pub struct InputsTaken {
     pub tasks: u64,
 }
 
+/// A part of a measurement's inputs: the answer to `GET /api/v1/measurements/{id}/inputs`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct InputsPage {
+    /// The inputs, in the order in which they were given.
+    pub items: Vec<Input>,
+    /// What to give as `after` for the next page; absent on the last one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<String>,
+    /// How many inputs there are, over all pages.
+    pub total: u64,
+}
+
 /// A selection to try: the body of `POST /api/v1/select`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]

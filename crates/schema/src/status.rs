@@ -19,6 +19,9 @@ pub struct NetworkStatus {
     pub since: Timestamp,
     /// Whether anybody may see it.
     pub public_page: bool,
+    /// What the operator says of the network; absent: nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub operator: Option<OperatorWords>,
     /// The processes that say what they use, at most 100: the anchor and the server first, then those that use the most
     /// processor time.
     pub processes: Vec<Process>,
@@ -72,6 +75,20 @@ pub struct Process {
     pub health: Option<Health>,
     /// What it uses.
     pub usage: Usage,
+}
+
+/// What an operator says of the network, as plain text.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct OperatorWords {
+    /// What it is called.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub title: Option<String>,
+    /// What it is for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub about: Option<String>,
+    /// Whom to ask, or to complain to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub contact: Option<String>,
 }
 
 /// What a process is.

@@ -15,7 +15,7 @@ use crate::api::{Cursor, Ledger, Measurement, MeasurementRequest, ResultRecord};
 use crate::cbor::Items;
 use crate::dispatch::Input;
 use crate::encoding::{DecodeError, Encoding};
-use crate::event::Event;
+use crate::event::{Event, EventId};
 use crate::id::MeasurementId;
 use crate::problem::Problem;
 
@@ -64,7 +64,7 @@ pub enum FromClient {
         /// So many records may be sent before more credits come.
         credits: u32,
     },
-    /// Send what happens in the network, from now on.
+    /// Send what happens in the network, from now on; with `last` or `after` from before.
     Events {
         /// The client's number for this subscription.
         id: u64,
@@ -74,6 +74,12 @@ pub enum FromClient {
         /// Leave out what happens to measurements: a connection that measures need not be woken by its own.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         but_measurements: bool,
+        /// First the newest so many of those that the anchor still has: it keeps a few hundred in memory.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        last: Option<u32>,
+        /// First those after this one that the anchor still has; how many it has not any more is told with the first.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        after: Option<EventId>,
     },
     /// More records, or events, may be sent.
     Credit {
@@ -159,7 +165,7 @@ pub enum FromAnchor {
         id: u64,
         /// What.
         event: Event,
-        /// How many were dropped before it for want of credits.
+        /// How many before it were dropped for want of credits, or are not kept any more.
         #[serde(default)]
         dropped: u64,
     },
@@ -272,4 +278,70 @@ fn record(items: &mut Items<'_>) -> Option<Option<Cursor>> {
         }
     }
     Some(cursor)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::encoding::Encoding;
+    use crate::id::TaskId;
+
+    fn of(index: u64, cursor: Option<&str>) -> ResultRecord {
+        let task = TaskId { measurement: MeasurementId::new(1_800_000_000_000, &[7; 10]), index };
+        serde_json::from_value(json!({
+            "cursor": cursor, "task": task, "kind": "ping", "input": "192.0.2.1", "attempt": 0, "final": true, "outcome": "ok",
+        }))
+        .unwrap()
+    }
+
+    fn message(records: &[ResultRecord]) -> Bytes {
+        let message = FromAnchor::Results { id: 7, records: records.to_vec() };
+        Encoding::Cbor.encode(&message).unwrap().into()
+    }
+
+    #[test]
+    fn records_are_found_where_they_stand() {
+        let records = [of(1, Some("1.5")), of(2, None), of(3, Some("1.6"))];
+        let written = Written::read(&message(&records)).unwrap();
+        assert_eq!((written.len(), written.is_empty()), (3, false));
+        assert_eq!(written.decode().unwrap(), records);
+        for (bytes, record) in written.iter().zip(&records) {
+            assert_eq!(bytes, Encoding::Cbor.encode(record).unwrap());
+        }
+        let again = Written::of(&records).unwrap();
+        assert!(again.iter().eq(written.iter()));
+        assert!(Written::read(&message(&[])).unwrap().is_empty());
+    }
+
+    #[test]
+    fn what_came_before_is_left_out() {
+        let records =
+            [of(1, Some("1.5")), of(2, None), of(3, Some("1.6")), of(4, Some("1.6")), of(5, Some("2.1"))];
+        let mut written = Written::of(&records).unwrap();
+        let mut after = Some("1.5".parse().unwrap());
+        written.keep_after(&mut after);
+        assert_eq!(written.decode().unwrap(), [records[1].clone(), records[2].clone(), records[4].clone()]);
+        assert_eq!(after, Some("2.1".parse().unwrap()));
+        written.keep_after(&mut after);
+        assert_eq!(written.decode().unwrap(), [records[1].clone()]);
+    }
+
+    #[test]
+    fn what_is_no_message_of_records_is_not_read() {
+        let whole = message(&[of(1, Some("1.5")), of(2, None)]);
+        for end in 0..whole.len() {
+            assert!(Written::read(&whole.slice(..end)).is_none(), "{end}");
+        }
+        let mut longer = whole.to_vec();
+        longer.push(0xf6);
+        assert!(Written::read(&longer.into()).is_none());
+        let other = Encoding::Cbor.encode(&FromAnchor::Behind { id: 7, after: None }).unwrap();
+        assert!(Written::read(&other.into()).is_none());
+        // {"results": {"records": array of 2^64 - 1 records}}
+        let mut claim = b"\xa1\x67results\xa1\x67records\x9b".to_vec();
+        claim.extend([0xff; 8]);
+        assert!(Written::read(&claim.into()).is_none());
+    }
 }

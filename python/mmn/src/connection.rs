@@ -4,7 +4,7 @@ use std::future::Future;
 use std::path::PathBuf;
 use std::sync::OnceLock;
 
-use mmn_client::{Brief, Client, ClientError, Measure, Trust};
+use mmn_client::{ApiFile, Brief, Client, ClientError, Measure};
 use mmn_schema::api::{MeasurementRequest, Page, ResultRecord};
 use mmn_schema::encoding::Encoding;
 use mmn_schema::id::MeasurementId;
@@ -30,7 +30,7 @@ pub(crate) struct Connection {
 
 #[pymethods]
 impl Connection {
-    /// Of the API at `url`, or of the `mmn up` that runs on `data_dir`.
+    /// Of the API at `url`, or of the `mmn up` that runs on `data_dir`, whose token goes to that one alone.
     #[new]
     #[pyo3(signature = (url, token, ca, data_dir))]
     fn new(
@@ -41,11 +41,11 @@ impl Connection {
         data_dir: PathBuf,
     ) -> PyResult<Self> {
         let runtime = Runtime::of_this_process(py)?;
-        let trust = ca.map_or(Trust::System, Trust::File);
-        let client = match url {
-            Some(url) => Client::new(url, token, &trust),
-            None => Client::discover(&data_dir),
+        let url = match url {
+            Some(url) => Ok(url.to_owned()),
+            None => ApiFile::read(&data_dir).map(|api| api.url),
         };
+        let client = url.and_then(|url| Client::at(&url, token, ca.as_deref(), Some(&data_dir)));
         let client = client.map_err(|error| errors::of_client(py, &error))?;
         Ok(Self { runtime, client, brief: OnceLock::new() })
     }

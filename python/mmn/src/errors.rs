@@ -9,6 +9,10 @@ use pyo3::types::PyTuple;
 
 use crate::value;
 
+/// What to do where a token is wanted.
+const TOKEN: &str = "`mmn creds new client NAME` on the anchor's machine makes a token: give it as connect(url, token=…), or its \
+                     file's name in MMN_TOKEN_FILE; the token of this machine's own `mmn up` is shown to that one alone";
+
 /// An exception of `mmn._errors`, made of `arguments`.
 pub(crate) fn make<'py>(
     py: Python<'py>,
@@ -43,10 +47,17 @@ pub(crate) fn broken(text: &str) -> PyErr {
 /// Why a call gave no answer.
 pub(crate) fn of_client(py: Python<'_>, error: &ClientError) -> PyErr {
     match error {
-        ClientError::Problem(problem) => match value::of_json(py, &serde_json::json!(problem)) {
-            Ok(problem) => make(py, "ApiError", (problem,)),
-            Err(error) => error,
-        },
+        ClientError::Problem(problem) => {
+            let mut problem = problem.clone();
+            if problem.status == 401 {
+                // What the API itself says speaks of header fields.
+                problem.hint = Some(TOKEN.to_owned());
+            }
+            match value::of_json(py, &serde_json::json!(problem)) {
+                Ok(problem) => make(py, "ApiError", (problem,)),
+                Err(error) => error,
+            }
+        }
         ClientError::Url { .. } | ClientError::Trust(_) => usage(py, &told(error)),
         ClientError::NotRunning { data_dir } => {
             let text = format!(

@@ -58,6 +58,19 @@ def test_many_as_they_arrive(up: Up) -> None:
     run(up, work)
 
 
+def test_a_result_knows_a_vantage_point_that_is_awaited(up: Up) -> None:
+    async def work(net: mmn.aio.Network) -> None:
+        (result,) = await net.ping(ANSWERS, vps="ams1", count=1).results()
+        vp = net.vp_of(result)
+        assert isinstance(vp, mmn.aio.VantagePoint) and vp == result.vp and vp.name == "ams1"
+        assert isinstance(result.vp, mmn.aio.VantagePoint)
+        assert (await vp.ping(ANSWERS, count=1)).received == 1
+        (refused,) = await net.measure("ping", ANSWERS, vps="ams1", port=70).results()
+        assert not refused.ok and net.vp_of(refused) == vp
+
+    run(up, work)
+
+
 def test_an_open_measurement(up: Up) -> None:
     async def targets() -> AsyncIterator[str]:
         for _ in range(2000):

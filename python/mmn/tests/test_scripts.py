@@ -178,9 +178,8 @@ def test_geolocation(up: Up, world: World) -> None:
     mute = {host["name"] for host in targets if host.get("echo") is False}
     each = ADDRESSES // len(targets)
     assert {host for host, missing in unanswered.items() if missing > each / 2} == mute
-    # The least round trip of all vantage points, though only some were asked. (Nine of ten on a machine that is not busy: one that is
-    # brings some replies too late.)
-    assert nearest > 0.5 * (len(rows) - sum(unanswered.values()))
+    # The least round trip of all vantage points, though few were asked: jitter may hide it where two are as near, and loss.
+    assert nearest > 0.99 * (len(rows) - sum(unanswered.values()))
 
 
 def test_reaction(up: Up, world: World) -> None:

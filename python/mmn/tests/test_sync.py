@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import datetime
+import http.server
+import json
 import pathlib
 import pickle
 import subprocess
 import sys
+import threading
+from typing import Any
 
 import pytest
 
@@ -84,6 +89,14 @@ def test_errors_name_the_vantage_point_and_the_reason(net: mmn.Network, vp: mmn.
         vp.ping(ANSWERS, port=70)
     assert refused.value.code == "parameters" and "ams1" in str(refused.value)
 
+    # The lane is what the site does not allow; or it is none for such a ping, however many there are.
+    with pytest.raises(mmn.MeasurementRefused, match="policy: .*allow_packet_sockets"):
+        vp.ping(ANSWERS, count=1, lane="bulk")
+    several = {(r.outcome, r.reason and r.reason.code) for r in net.ping([ANSWERS] * 100, vps=vp, count=2, lane="bulk")}
+    with pytest.raises(mmn.MeasurementRefused, match="parameters: the bulk lane takes one plain"):
+        vp.ping(ANSWERS, count=2, lane="bulk")
+    assert several == {("refused", "parameters")}
+
     with pytest.raises(mmn.MeasurementLost) as lost:
         vp.ping(SILENT, count=1, timeout=5, deadline="100ms")
     assert lost.value.code == "deadline"
@@ -120,6 +133,21 @@ def test_misuse_is_told_before_anything_is_sent(net: mmn.Network, vp: mmn.Vantag
         vp.ping(ANSWERS, cuont=1)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
 
 
+@pytest.mark.parametrize("wrong", ["5 parsecs", "", "3", "-1s", "1s!", "P", -1, float("nan"), float("inf"), True, [1]])
+def test_a_duration_that_is_none_is_told_by_its_name(vp: mmn.VantagePoint, net: mmn.Network, wrong: Any) -> None:
+    with pytest.raises(mmn.UsageError, match="^timeout: .*is no duration such as 2.5"):
+        vp.ping(ANSWERS, timeout=wrong)
+    with pytest.raises(mmn.UsageError, match="^deadline: "):
+        net.ping(ANSWERS, vps=vp, deadline=wrong)
+    with pytest.raises(mmn.UsageError, match="^interval: "):
+        net.open("ping", vps=vp, interval=wrong)
+
+
+@pytest.mark.parametrize("right", ["500ms", "1m 30s", "PT1M", "0.5s", 2, 0.5, datetime.timedelta(seconds=2)])
+def test_durations_are_given_in_many_ways(vp: mmn.VantagePoint, right: Any) -> None:
+    assert vp.ping(ANSWERS, count=1, timeout=right, deadline=right).ok
+
+
 def test_who_is_not_there_is_told_with_a_way_out(tmp_path: pathlib.Path) -> None:
     with pytest.raises(mmn.NotRunning, match="start one with `mmn up`"):
         mmn.connect(data=tmp_path)
@@ -139,6 +167,49 @@ def test_a_url_and_a_token(up: Up) -> None:
     with pytest.raises(mmn.ApiError) as refused:
         mmn.connect(up.url(), token="nonsense").whoami()
     assert refused.value.status == 401
+
+
+def test_the_token_of_this_machine_is_shown_to_nobody_else(up: Up, monkeypatch: pytest.MonkeyPatch) -> None:
+    shown: list[str | None] = []
+
+    class Elsewhere(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            shown.append(self.headers["authorization"])
+            problem = {"type": "about:blank", "status": 401, "title": "A token is needed", "reason": "unauthorized"}
+            body = json.dumps(problem).encode()
+            self.send_response(401)
+            self.send_header("Content-Type", "application/problem+json")
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    monkeypatch.setenv("MMN_DATA", str(up.data))
+    with http.server.HTTPServer(("127.0.0.1", 0), Elsewhere) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_port}"
+        with pytest.raises(mmn.ApiError, match=r"connect\(url, token=…\)") as refused:
+            mmn.connect(url).whoami()
+        assert refused.value.status == 401
+        with pytest.raises(mmn.ApiError):
+            mmn.connect(url, token="of my own").whoami()
+        monkeypatch.setenv("MMN_API", url)
+        with pytest.raises(mmn.ApiError):
+            mmn.connect().whoami()
+        server.shutdown()
+    assert shown == [None, "Bearer of my own", None]
+    # Its own API is shown it, by its URL too.
+    assert mmn.connect(up.url()).whoami()["subject"]
+    monkeypatch.setenv("MMN_TOKEN_FILE", str(up.data / "nothing"))
+    with pytest.raises(mmn.UsageError, match="MMN_TOKEN_FILE"):
+        mmn.connect(up.url())
+
+
+def test_the_other_scheme_is_told(up: Up) -> None:
+    with pytest.raises(mmn.ConnectionLost, match=r"speaks no TLS: does it speak http://"):
+        mmn.connect(up.url().replace("http:", "https:"), token="any").vps()
 
 
 def test_plans_and_kinds(net: mmn.Network) -> None:

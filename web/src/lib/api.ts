@@ -2,10 +2,12 @@
 
 import type {
   Availability,
+  InputsPage,
   KindView,
   Measurement,
   MeasurementId,
   MeasurementRequest,
+  MeasurementState,
   ModuleView,
   NetworkStatus,
   NodeAnswer,
@@ -110,6 +112,11 @@ export const api = {
   /** The newest final results, in the order in which they came. */
   newest: (id: MeasurementId, last: number) =>
     call<Page<ResultRecord>>('GET', v1(`/measurements/${of(id)}/results?format=json&last=${last}`)),
+  /** The newest that take a vantage point, in these states. */
+  measurementsAt: async (vp: string, states: readonly MeasurementState[], limit: number) =>
+    (await call<Page<Measurement>>('GET', v1(`/measurements?vp=${of(vp)}&state=${states.join()}&limit=${limit}`))).items,
+  /** The first so many inputs, and how many there are. */
+  inputs: (id: MeasurementId, limit: number) => call<InputsPage>('GET', v1(`/measurements/${of(id)}/inputs?limit=${limit}`)),
   measurement: (id: MeasurementId) => call<Measurement>('GET', v1(`/measurements/${of(id)}`)),
   rollups: (id: MeasurementId, query: Record<string, string>) =>
     call<Page<Rollup>>('GET', v1(`/measurements/${of(id)}/rollups?${new URLSearchParams(query)}`)),

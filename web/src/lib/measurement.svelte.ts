@@ -123,6 +123,7 @@ export class Watched {
       done: (ledger: Ledger) => {
         this.ledger = ledger;
         void this.read();
+        this.showAll();
       },
       problem: (told: Problem) => (this.failed = told),
     };
@@ -139,6 +140,14 @@ export class Watched {
     this.records = [...this.records, ...this.waiting].slice(-KEPT);
     this.waiting = [];
     this.drawing ||= window.setTimeout(() => this.draw(), Math.max(0, this.mayDrawAt - performance.now()));
+  }
+
+  /** Nothing more comes: what there is is shown at once. */
+  private showAll(): void {
+    clearTimeout(this.showing);
+    this.show();
+    clearTimeout(this.drawing);
+    this.draw();
   }
 
   private draw(): void {

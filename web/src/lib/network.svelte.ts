@@ -3,7 +3,7 @@
 // second; whole lists are read again when it is not known what changed, and now and then besides, the less often the longer they are.
 
 import { api, ApiError, problem } from './api';
-import type { Event, KindView, ModuleView, Problem, VpView } from './contract';
+import type { Event, EventId, KindView, ModuleView, Problem, VpView } from './contract';
 import { Listed } from './listed';
 import { by, parse, sum } from './metrics';
 import { openStream, type Stream, type StreamState } from './stream';
@@ -49,6 +49,8 @@ class Network {
   private readonly known = new Set<Part>();
   private only: string | undefined;
   private live: Stream | undefined;
+  /** The newest event that came, over all pages. */
+  private heard: EventId | undefined;
   private timers: number[] = [];
   private soon = 0;
   private fresh: Event[] = [];
@@ -100,7 +102,7 @@ class Network {
 
   private begin(): void {
     this.stale = true;
-    this.live = openStream('events', {
+    this.live = openStream({ events: KEPT_EVENTS, ...(this.heard ? { after: this.heard } : {}) }, {
       state: (state) => {
         const isBack = state === 'live' && this.stream !== 'live';
         this.stream = state;
@@ -108,6 +110,7 @@ class Network {
       },
       event: (event, dropped) => {
         this.dropped += dropped;
+        this.heard = event.id ?? this.heard;
         this.fresh.unshift(event);
         this.fresh.length = Math.min(this.fresh.length, KEPT_EVENTS);
         if (event.type.startsWith('measurement-')) this.note({ worked: true, stale: dropped > 0 });
@@ -129,6 +132,8 @@ class Network {
     this.timers.forEach((timer) => clearInterval(timer));
     clearTimeout(this.soon);
     this.soon = 0;
+    // They do not come again.
+    this.tell();
     this.stream = 'connecting';
     this.last = undefined;
   }
@@ -147,15 +152,18 @@ class Network {
 
   private take(): void {
     this.soon = 0;
-    if (this.fresh.length > 0) {
-      this.events = [...this.fresh, ...this.events].slice(0, KEPT_EVENTS);
-      this.fresh = [];
-    }
+    this.tell();
     const changed = this.stale || this.worked || this.touched.size > 0;
     if (!changed || this.users.size === 0 || this.reading) return;
     const wait = this.mayReadAt - performance.now();
     if (wait > 0) this.soon = window.setTimeout(() => this.take(), wait);
     else void this.read();
+  }
+
+  private tell(): void {
+    if (this.fresh.length === 0) return;
+    this.events = [...this.fresh, ...this.events].slice(0, KEPT_EVENTS);
+    this.fresh = [];
   }
 
   /** Reads what may have changed, one reading at a time. */

@@ -27,8 +27,8 @@ test('pointers lead to fields', () => {
 });
 
 test('a former request fills the form', () => {
-  const form = formOf({ kind: 'dns', params: { edns: { size: 8 }, type: 'MX' }, from: 'all', label: null, inputs: ['a.example', { vp: 'x' }] });
-  expect(form).toMatchObject({ kind: 'dns', targets: 'a.example\nx', from: 'all', values: { 'edns.size': '8', type: 'MX' } });
+  const form = formOf({ kind: 'dns', params: { edns: { size: 8 }, type: 'MX' }, from: 'all', label: null, inputs: ['a.example', { vp: 'x' }], total: 5 });
+  expect(form).toMatchObject({ kind: 'dns', targets: 'a.example\nx', from: 'all', values: { 'edns.size': '8', type: 'MX' }, left: 3 });
 });
 
 test('snippets quote what a shell would take apart', () => {

@@ -12,6 +12,8 @@ export type Form = {
   deadline: string;
   label: string;
   isPublic: boolean;
+  /** So many targets of a former request did not fit. */
+  left?: number;
 };
 
 export const EMPTY: Form = { kind: '', targets: '', from: '', values: {}, deadline: '', label: '', isPublic: false };
@@ -57,7 +59,7 @@ export function byField(problem: Partial<Problem> & { title: string }): Record<s
 }
 
 /** The form that a former request came from. */
-export function formOf(request: { kind: string; params: unknown; from: unknown; label: string | null | undefined; inputs: readonly Input[] }): Form {
+export function formOf(request: { kind: string; params: unknown; from: unknown; label: string | null | undefined; inputs: readonly Input[]; total: number }): Form {
   const values: Record<string, string> = {};
   flatten(request.params, [], values);
   const line = (input: Input) =>
@@ -69,6 +71,7 @@ export function formOf(request: { kind: string; params: unknown; from: unknown; 
     from: typeof request.from === 'string' ? request.from : '',
     values,
     label: request.label ?? '',
+    left: request.total - request.inputs.length,
   };
 }
 
@@ -82,9 +85,18 @@ function flatten(value: unknown, path: string[], out: Record<string, string>): v
 
 const KEY = 'mmn.again';
 
-/** Keeps a form for the next page, which takes it once. */
+/** Keeps a form for the next page, which takes it once; of more targets than a browser keeps, as many as it does. */
 export function keep(form: Form): void {
-  sessionStorage.setItem(KEY, JSON.stringify(form));
+  for (let kept = form; ; ) {
+    try {
+      return sessionStorage.setItem(KEY, JSON.stringify(kept));
+    } catch (error) {
+      const lines = kept.targets.split('\n');
+      const half = lines.length >> 1;
+      if (half === 0) throw error;
+      kept = { ...kept, targets: lines.slice(0, half).join('\n'), left: (kept.left ?? 0) + lines.length - half };
+    }
+  }
 }
 
 export function kept(): Form | undefined {

@@ -1,7 +1,7 @@
 // How the network is doing as a whole: read every two seconds for as long as somebody looks. Where the network has a public page, it
 // needs no session.
 
-import { api } from './api';
+import { api, ApiError } from './api';
 import type { NetworkStatus } from './contract';
 
 const EVERY_MS = 2000;
@@ -13,6 +13,8 @@ export class Status {
   rates = $state.raw<(number | undefined)[]>([]);
   /** Whether it was asked for, with or without an answer. */
   asked = $state(false);
+  /** The network has no public page. */
+  isAbsent = $state(false);
   /** The last question had no answer: what is shown is older. */
   isOld = $state(false);
 
@@ -34,7 +36,8 @@ export class Status {
         this.now = await api.status();
         this.rates = [...this.rates, this.now.results_per_s ?? undefined].slice(-KEPT_RATES);
         this.isOld = false;
-      } catch {
+      } catch (error) {
+        this.isAbsent = error instanceof ApiError && error.problem.status === 404;
         this.isOld = true;
       }
     }

@@ -84,3 +84,30 @@ test('what was closed says nothing more', () => {
   w.sockets[0]!.told({ behind: { id: 1 } });
   expect([w.states.length, w.timers.length]).toEqual([length, 0]);
 });
+
+test('events begin with those of before, and go on behind the last one', () => {
+  const asked: FromClient[] = [];
+  const sockets: Socket[] = [];
+  const timers: (() => void)[] = [];
+  const heard: string[] = [];
+  const open = () => {
+    const socket: Socket = { onopen: null, onmessage: null, onclose: null, send: (text) => void asked.push(JSON.parse(text) as FromClient), close: () => undefined };
+    sockets.push(socket);
+    return socket;
+  };
+  const listener = { event: ({ id }: { id?: string | null }) => void heard.push(id ?? '') };
+  new Stream({ events: 200 }, listener, open, (act) => timers.push(act), () => undefined);
+  const tell = (id: string) => sockets.at(-1)!.onmessage?.({ data: JSON.stringify({ event: { id: 1, event: { id, at: '', type: 'x', text: '' } } }) });
+  sockets.at(-1)!.onopen?.();
+  tell('3.1');
+  tell('3.2');
+  sockets.at(-1)!.onclose?.();
+  timers.at(-1)!();
+  sockets.at(-1)!.onopen?.();
+  tell('3.3');
+  expect(heard).toEqual(['3.1', '3.2', '3.3']);
+  expect(asked).toEqual([
+    { events: { id: 1, credits: CREDITS, last: 200 } },
+    { events: { id: 1, credits: CREDITS, last: 200, after: '3.2' } },
+  ]);
+});

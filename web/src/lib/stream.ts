@@ -1,8 +1,9 @@
 // The page's one stream: a WebSocket to the anchor that carries subscriptions and is opened again when it breaks. Results resume
-// behind the last cursor that was handed out, so that none is missed and none comes twice. Pure but for the socket and the timer,
+// behind the last cursor that was handed out, so that none is missed and none comes twice; events likewise, as far as the anchor still
+// has them. Pure but for the socket and the timer,
 // which are given.
 
-import type { Cursor, Event, FromAnchor, FromClient, Ledger, MeasurementId, Problem, ResultRecord } from './contract';
+import type { Cursor, Event, EventId, FromAnchor, FromClient, Ledger, MeasurementId, Problem, ResultRecord } from './contract';
 
 /** What it needs of a WebSocket. */
 export type Socket = {
@@ -23,8 +24,8 @@ export type Listener = {
   problem?: (problem: Problem) => void;
 };
 
-/** Results may begin behind one that was read before. */
-export type Subscribed = { results: MeasurementId; after?: Cursor } | 'events';
+/** Results may begin behind one that was read before; events, too, and then so many of before come first. */
+export type Subscribed = { results: MeasurementId; after?: Cursor } | { events: number; after?: EventId };
 
 /** So many records may be on their way. */
 export const CREDITS = 2000;
@@ -36,7 +37,7 @@ export class Stream {
   private timer: unknown;
   private tries = 0;
   private spent = 0;
-  private after: Cursor | undefined;
+  private after: Cursor | EventId | undefined;
   private over = false;
 
   constructor(
@@ -46,7 +47,7 @@ export class Stream {
     private readonly later: (act: () => void, ms: number) => unknown,
     private readonly forget: (timer: unknown) => void,
   ) {
-    if (what !== 'events') this.after = what.after;
+    this.after = what.after;
     this.connect();
   }
 
@@ -82,8 +83,8 @@ export class Stream {
   }
 
   private question(): FromClient {
-    if (this.what === 'events') return { events: { id: ID, credits: CREDITS } };
     const resumed = this.after === undefined ? {} : { after: this.after };
+    if ('events' in this.what) return { events: { id: ID, credits: CREDITS, last: this.what.events, ...resumed } };
     return { subscribe: { id: ID, measurement: this.what.results, credits: CREDITS, ...resumed } };
   }
 
@@ -101,6 +102,7 @@ export class Stream {
       this.spend(records.length);
     } else if ('event' in message) {
       this.listener.state?.('live');
+      this.after = message.event.event.id ?? this.after;
       this.listener.event?.(message.event.event, message.event.dropped ?? 0);
       this.spend(1);
     } else if ('behind' in message) {

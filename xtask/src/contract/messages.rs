@@ -74,6 +74,7 @@ messages! {
         api::Limits,
         rest::MoreInputs,
         rest::InputsTaken,
+        rest::InputsPage,
         rest::SelectRequest,
         rest::Selected,
         rest::WhoAmI,

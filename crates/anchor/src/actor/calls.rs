@@ -5,6 +5,7 @@ use std::sync::Arc;
 use mmn_schema::api::{Limits, Measurement};
 use mmn_schema::id::{MeasurementId, TaskId, Tenant};
 use mmn_schema::problem::Problem;
+use mmn_schema::rest::InputsPage;
 use tokio::sync::watch;
 
 use super::Actor;
@@ -12,9 +13,11 @@ use crate::clock;
 use crate::command::{Command, Historical, Listed, Watch};
 use crate::handle::{InputCredits, Viewer};
 use crate::ledger::account::State;
+use crate::list::Filter;
 use crate::measurement::Running;
 use crate::problems;
-use crate::store::record::Note;
+use crate::store::inputs;
+use crate::store::record::{Meta, Note};
 use crate::trace::{self, TaskState};
 
 impl Actor {
@@ -34,9 +37,12 @@ impl Actor {
             Command::InputCredits { tenant, measurement, reply } => {
                 let _ = reply.send(self.input_credits(&tenant, measurement));
             }
+            Command::Inputs { viewer, id, from, limit, reply } => {
+                let _ = reply.send(Ok(self.inputs(&viewer, id, from, limit)));
+            }
             Command::Measurement { viewer, id, reply } => drop(reply.send(Ok(self.view(&viewer, id)))),
-            Command::Measurements { viewer, before, limit, reply } => {
-                let _ = reply.send(Ok(self.list(&viewer, before, limit)));
+            Command::Measurements { viewer, filter, before, limit, reply } => {
+                let _ = reply.send(Ok(self.list(&viewer, &filter, before, limit)));
             }
             Command::Watch { viewer, id, reply } => drop(reply.send(Ok(self.watch(&viewer, id)))),
             Command::Task { viewer, task, reply } => drop(reply.send(self.task(&viewer, task))),
@@ -69,20 +75,25 @@ impl Actor {
         viewer.may_see(&done.meta.tenant, done.meta.visibility).then(|| done.view())
     }
 
-    pub(super) fn list(&self, viewer: &Viewer, before: Option<MeasurementId>, limit: usize) -> Listed {
+    pub(super) fn list(
+        &self,
+        viewer: &Viewer,
+        filter: &Filter,
+        before: Option<MeasurementId>,
+        limit: usize,
+    ) -> Listed {
+        let wanted =
+            |meta: &Meta, state| viewer.may_see(&meta.tenant, meta.visibility) && filter.takes(meta, state);
         let older = |id: &MeasurementId| before.is_none_or(|before| *id < before);
         let mut running: Vec<_> = self
             .running
             .values()
-            .filter(|running| {
-                older(&running.meta.id) && viewer.may_see(&running.meta.tenant, running.meta.visibility)
-            })
+            .filter(|running| older(&running.meta.id) && wanted(&running.meta, running.state()))
             .collect();
         running.sort_unstable_by_key(|running| std::cmp::Reverse(running.meta.id));
         let mut running = running.into_iter().peekable();
         let ended = self.ended.before(before);
-        let mut ended =
-            ended.filter(|done| viewer.may_see(&done.meta.tenant, done.meta.visibility)).peekable();
+        let mut ended = ended.filter(|done| wanted(&done.meta, done.state())).peekable();
         let mut items = Vec::new();
         while items.len() < limit {
             let newer = match (running.peek(), ended.peek()) {
@@ -96,6 +107,18 @@ impl Actor {
         }
         let more = running.peek().is_some() || ended.peek().is_some();
         Listed { items, more, evicted: self.ended.evicted() }
+    }
+
+    /// Inputs of a measurement that runs.
+    fn inputs(&self, viewer: &Viewer, id: MeasurementId, from: u64, limit: usize) -> Option<InputsPage> {
+        let running = self.running.get(&id)?;
+        if !viewer.may_see(&running.meta.tenant, running.meta.visibility) {
+            return None;
+        }
+        // Those of a brief one go out before they are kept.
+        let total = running.accepted.max(running.released);
+        let items = (from..total).take(limit).filter_map(|position| running.inputs.input(position)).collect();
+        Some(inputs::page(items, from, total))
     }
 
     fn watch(&mut self, viewer: &Viewer, id: MeasurementId) -> Option<Watch> {

@@ -34,6 +34,7 @@ impl Actor {
         let done = Arc::new(Done {
             history: self.write_history(id, &running.history, done_at),
             meta: Arc::clone(&running.meta),
+            given: Some(running.given()),
             ledger: running.account.ledger().clone(),
             cancelled: running.cancelled.is_some(),
             done_at,

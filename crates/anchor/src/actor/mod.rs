@@ -348,6 +348,12 @@ impl Actor {
         shutdown: CancellationToken,
     ) -> Result<(), async_nats::SubscribeError> {
         let mut ears = Ears::open(&self.shared, &self.id, &self.inbox).await?;
+        self.shared.events.begin(self.epoch);
+        self.event(
+            "anchor-active",
+            About::default(),
+            format!("anchor {} is active, in term {}", self.id, self.epoch.0),
+        );
         self.shared.activate(self.store.clone());
         self.look_at_store();
         Box::pin(self.shelf.open(&self.shared, self.config.bus.replicas)).await;
@@ -533,7 +539,8 @@ impl Actor {
 
     /// Something happened that others may want to know.
     fn event(&mut self, kind: &str, about: About<'_>, text: String) {
-        let event = Arc::new(Event {
+        let event = self.shared.events.tell(Event {
+            id: None,
             at: clock::wall(),
             kind: kind.to_owned(),
             vp: about.vp.cloned(),
@@ -541,15 +548,10 @@ impl Actor {
             measurement: about.measurement,
             text,
         });
-        self.late.push(Arc::clone(&event));
+        self.late.push(event);
         if self.late.len() >= MAX_LATE {
             self.send_late();
         }
-        // Nobody has to watch.
-        if !kind.starts_with("measurement") {
-            let _ = self.shared.rarer.send(Arc::clone(&event));
-        }
-        let _ = self.shared.events.send(event);
     }
 
     /// Something happened to a measurement. Under load not each of them is told: watchers are told how many were not.

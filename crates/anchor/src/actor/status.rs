@@ -13,6 +13,7 @@ use mmn_schema::time::Timestamp;
 use super::Actor;
 use crate::clock;
 use crate::handle::Viewer;
+use crate::list::Filter;
 use crate::metrics::Metrics;
 use crate::status::{processes, public, truncate};
 use crate::usage::{self, Meter, Rates};
@@ -97,6 +98,7 @@ impl Actor {
             at: clock::wall(),
             since: self.watch.since,
             public_page: self.config.api.public_page,
+            operator: self.config.api.operator(),
             processes: all,
             processes_left_out,
             vps,
@@ -108,7 +110,12 @@ impl Actor {
             measurements_open: sums.measurements_open,
             ledger: account(&sums),
             results_per_s: self.watch.results.per_s(0),
-            public: self.list(&Viewer::Public, None, MAX_PUBLIC).items.into_iter().map(public).collect(),
+            public: self
+                .list(&Viewer::Public, &Filter::default(), None, MAX_PUBLIC)
+                .items
+                .into_iter()
+                .map(public)
+                .collect(),
         }
     }
 

@@ -15,6 +15,7 @@ use crate::config::ms;
 use crate::dispatch::lane::SlotId;
 use crate::health::Evidence;
 use crate::ledger::account::State;
+use crate::registry::instance::Instance;
 use crate::registry::views::told;
 
 /// Ticks between looks at what changes slowly: 1 s.
@@ -29,7 +30,7 @@ const LOOK: u64 = 5;
 const MAX_HISTORIES: usize = 256 << 20;
 /// How many deadlines of measurements that ended may lie about.
 const MAX_STALE: usize = 16_384;
-/// How many times longer the receipt of one with whom notes are compared is waited for.
+/// How many times longer the receipt of one that is heard is waited for.
 const PATIENCE: u32 = 10;
 /// Ticks between looks at the store: 2 s.
 const STORE: u64 = 40;
@@ -138,14 +139,9 @@ impl Actor {
             return;
         }
         let (mut returned, mut failed) = (Vec::new(), Vec::new());
-        for (&slot, instance) in &mut self.registry.instances {
-            // Who is heard and slow has them, or his receipt lies unread here: to send them again would make that worse.
-            // Notes are compared meanwhile, which tells what he holds and what has not arrived; what one who falls silent
-            // has is withdrawn before this.
-            let overdue = instance.slot.holding.overdue(now, limit * PATIENCE);
-            if !overdue.is_empty() {
-                failed.push(slot);
-            }
+        for (slot, overdue) in self.overdue(now, limit) {
+            let Some(instance) = self.registry.instances.get_mut(&slot) else { continue };
+            failed.push(slot);
             for seq in overdue {
                 instance.liveness.no_receipt();
                 returned.push((Some(instance.id.clone()), instance.slot.holding.take_back(seq)));
@@ -163,6 +159,22 @@ impl Actor {
         for (name, tasks) in returned {
             self.give_back(tasks, name.as_ref(), Nothing::Doubted("not acknowledged in time"));
         }
+    }
+
+    /// The batches that are given up for want of a receipt. Who is heard has them and is slow, or his receipt lies unread
+    /// here: to send them again would make that worse. Notes are compared with him meanwhile, which tells what has not
+    /// arrived; so he is waited for far longer, and so is who is silent where nobody else could take them.
+    fn overdue(&self, now: Instant, limit: Duration) -> Vec<(SlotId, Vec<u64>)> {
+        let given_up = |(&slot, instance): (&SlotId, &Instance)| {
+            let overdue = instance.slot.holding.overdue(now, limit);
+            let elsewhere = || instance.lanes.iter().all(|&lane| self.registry.is_worked(lane, now, Some(slot)));
+            let few = overdue.is_empty() || instance.credits.is_none();
+            if few || instance.liveness.silence(now) >= limit && elsewhere() {
+                return (slot, overdue);
+            }
+            (slot, instance.slot.holding.overdue(now, limit * PATIENCE))
+        };
+        self.registry.instances.iter().map(given_up).filter(|(_, overdue)| !overdue.is_empty()).collect()
     }
 
     /// Looks who has fallen silent.

@@ -93,14 +93,6 @@ impl Caller {
         }
     }
 
-    /// Until when it may ask; absent: without end.
-    pub(crate) fn until(&self) -> Option<Timestamp> {
-        match self {
-            Self::Holder(claims) => claims.expires_at(),
-            Self::Anybody => None,
-        }
-    }
-
     /// What its token says.
     pub(crate) fn claims(&self) -> Option<Arc<Claims>> {
         match self {

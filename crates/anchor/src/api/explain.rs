@@ -34,6 +34,12 @@ const REASONS: &[(&str, u16, &str, &str)] = &[
         "Check the id; what is private is shown to its tenant alone.",
     ),
     (
+        "no-public-page",
+        404,
+        "Without a token nothing is told of how the network is doing: its operator has not made a page of it public.",
+        "Sign in. An operator sets public_page in [api] of the anchor's configuration, or starts mmn up --public.",
+    ),
+    (
         "method-not-allowed",
         405,
         "The path does not take this method.",
@@ -50,6 +56,12 @@ const REASONS: &[(&str, u16, &str, &str)] = &[
         408,
         "The request did not arrive, or could not be answered, in time.",
         "Send it again, under the same Idempotency-Key.",
+    ),
+    (
+        "expired",
+        410,
+        "What was asked for was kept for a while, and is not any more.",
+        "Ask for the measurement itself; it is kept longer than what was measured.",
     ),
     (
         "wrong-state",

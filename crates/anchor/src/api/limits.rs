@@ -33,6 +33,16 @@ pub enum ConfigError {
     /// A certificate is of no use without its key, nor a key without its certificate.
     #[error("api.tls_cert and api.tls_key are needed both or not at all")]
     HalfTls,
+    /// The public page has room for so much.
+    #[error("api.{name} has {found} characters, and may have {most}")]
+    Long {
+        /// Which text.
+        name: &'static str,
+        /// How long it is.
+        found: usize,
+        /// How long it may be.
+        most: usize,
+    },
     /// A limit would let nothing through.
     #[error("api.{0} is 0, which would let nothing through")]
     Zero(&'static str),
@@ -45,6 +55,16 @@ pub fn check(config: &ApiConfig) -> Result<(), ConfigError> {
     }
     if config.tls_cert.is_none() && !config.listen.ip().is_loopback() {
         return Err(ConfigError::ClearText(config.listen));
+    }
+    for (name, text, most) in [
+        ("public_title", &config.public_title, 120),
+        ("public_about", &config.public_about, 2000),
+        ("public_contact", &config.public_contact, 200),
+    ] {
+        let found = text.as_ref().map_or(0, |text| text.chars().count());
+        if found > most {
+            return Err(ConfigError::Long { name, found, most });
+        }
     }
     match (config.max_requests_per_s, config.max_body_bytes) {
         (0, _) => Err(ConfigError::Zero("max_requests_per_s")),
@@ -69,6 +89,11 @@ mod tests {
         assert_eq!(check(&config), Err(ConfigError::HalfTls));
         config.tls_key = Some("key.pem".into());
         assert_eq!(check(&config), Ok(()));
+        config.public_title = Some("ä".repeat(120));
+        assert_eq!(check(&config), Ok(()));
+        config.public_title = Some("ä".repeat(121));
+        assert_eq!(check(&config), Err(ConfigError::Long { name: "public_title", found: 121, most: 120 }));
+        config.public_title = None;
         config.max_body_bytes = 0;
         assert_eq!(check(&config), Err(ConfigError::Zero("max_body_bytes")));
     }

@@ -7,9 +7,9 @@ use axum::response::Response;
 use mmn_schema::api::{
     Ledger, Measurement, MeasurementRequest, MeasurementState, Page, Plan, Rollup, TaskTrace,
 };
-use mmn_schema::id::{MeasurementId, TaskId, VpId};
+use mmn_schema::id::{KindName, MeasurementId, TaskId, VpId};
 use mmn_schema::problem::Problem;
-use mmn_schema::rest::{InputsTaken, MoreInputs};
+use mmn_schema::rest::{InputsPage, InputsTaken, MoreInputs};
 use mmn_schema::time::{Span, Timestamp};
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -18,8 +18,10 @@ use serde_json::json;
 use super::call::{Call, Caller, Holder, Switch};
 use super::reply::{self, Answer, bad_request};
 use super::route::{Access, Route};
-use crate::handle::PageRequest;
+use crate::handle::{Anchor, PageRequest};
 use crate::history::answer::{Interval, RollupAsk};
+use crate::list::Filter;
+use crate::problems::not_found;
 
 /// So many results are written beside the runtime.
 const MANY: usize = 256;
@@ -45,9 +47,9 @@ pub(crate) fn routes() -> Vec<Route> {
         Route::get("/api/v1/measurements", "listMeasurements", list)
             .summary("The measurements that may be seen, the newest first.")
             .access(Access::Partly)
-            .query::<PageQuery>()
-            .value::<Page<Measurement>>(200, "Measurements.")
-            .problems(&[422]),
+            .query::<ListQuery>()
+            .value::<Page<Measurement>>(200, "Measurements. A page may be short, and have a next one.")
+            .problems(&[404, 422]),
         id(Route::get("/api/v1/measurements/{id}", "readMeasurement", read))
             .summary("One measurement.")
             .access(Access::Partly)
@@ -56,6 +58,12 @@ pub(crate) fn routes() -> Vec<Route> {
             .summary("Calls a measurement off. What has ended stays as it is.")
             .value::<Measurement>(200, "The measurement as it is now; its tasks end soon.")
             .problems(&[409]),
+        id(Route::get("/api/v1/measurements/{id}/inputs", "readInputs", inputs))
+            .summary("The inputs of a measurement, in the order in which they were given.")
+            .access(Access::Partly)
+            .query::<InputsQuery>()
+            .value::<InputsPage>(200, "Inputs.")
+            .problems(&[410]),
         id(Route::post("/api/v1/measurements/{id}/inputs", "appendInputs", append))
             .summary("Appends inputs to an open measurement, as many as it can take now.")
             .body::<MoreInputs>(|| json!({ "inputs": ["127.0.0.1"] }))
@@ -93,10 +101,17 @@ pub(super) struct CreateQuery {
     dry_run: Switch,
 }
 
-/// Which page.
+/// Which measurements.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub(super) struct PageQuery {
+pub(super) struct ListQuery {
+    /// Those that take this vantage point: its name, while it is in the network, or its id.
+    vp: Option<String>,
+    /// Those of this kind.
+    kind: Option<KindName>,
+    /// Those in this state, or in one of several with commas between them.
+    #[schemars(regex(pattern = "^(open|running|done|cancelled)(,(open|running|done|cancelled))*$"))]
+    state: Option<String>,
     /// The `next` of the page before; absent: the first page.
     after: Option<String>,
     /// The most items.
@@ -107,6 +122,57 @@ pub(super) struct PageQuery {
 
 const fn fifty() -> usize {
     50
+}
+
+impl ListQuery {
+    async fn filter(&mut self, anchor: &Anchor, caller: &Caller) -> Result<Filter, Problem> {
+        let vp = match self.vp.take() {
+            None => None,
+            Some(which) => Some(vp(anchor, caller, &which).await?),
+        };
+        let states = self.state.iter().flat_map(|states| states.split(','));
+        let states = states.map(state).collect::<Result<_, _>>()?;
+        Ok(Filter { vp, kind: self.kind.take(), states })
+    }
+}
+
+/// A vantage point by its id, also one that has left; or by its name, which is told to holders of a token alone.
+async fn vp(anchor: &Anchor, caller: &Caller, which: &str) -> Result<VpId, Problem> {
+    let known = match caller {
+        Caller::Holder(_) => anchor.vp(which).await.map(|vp| vp.vantage_point.id),
+        Caller::Anybody => Err(not_found("vantage point", which)),
+    };
+    known.or_else(
+        |problem| if problem.status == 404 { which.parse().map_err(|_| problem) } else { Err(problem) },
+    )
+}
+
+fn state(text: &str) -> Result<MeasurementState, Problem> {
+    match text {
+        "open" => Ok(MeasurementState::Open),
+        "running" => Ok(MeasurementState::Running),
+        "done" => Ok(MeasurementState::Done),
+        "cancelled" => Ok(MeasurementState::Cancelled),
+        _ => Err(bad_request(format!(
+            "query parameter `state`: {text:.80?} is none of open, running, done, cancelled"
+        ))),
+    }
+}
+
+/// Which inputs.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct InputsQuery {
+    /// The `next` of the page before; absent: the first page.
+    after: Option<u64>,
+    /// The most items.
+    #[serde(default = "thousand")]
+    #[schemars(range(min = 1, max = 10_000))]
+    limit: usize,
+}
+
+const fn thousand() -> usize {
+    1000
 }
 
 /// Which rollups.
@@ -189,11 +255,27 @@ async fn create(Holder(claims): Holder, mut call: Call) -> Answer {
 }
 
 async fn list(caller: Caller, call: Call) -> Answer {
-    let PageQuery { after, limit } = call.query()?;
-    if !(1..=1000).contains(&limit) {
+    let mut query: ListQuery = call.query()?;
+    if !(1..=1000).contains(&query.limit) {
         return Err(bad_request("query parameter `limit`: it is between 1 and 1000").into());
     }
-    let page = call.api.anchor.measurements(&caller.viewer(), PageRequest { after, limit }).await?;
+    let anchor = &call.api.anchor;
+    let filter = query.filter(anchor, &caller).await?;
+    let ListQuery { after, limit, .. } = query;
+    let page = anchor.measurements(&caller.viewer(), PageRequest { after, limit, filter }).await?;
+    Ok(reply::ok(call.headers(), &page))
+}
+
+async fn inputs(caller: Caller, mut call: Call) -> Answer {
+    let id = call.path().await?;
+    let InputsQuery { after, limit } = call.query()?;
+    if !(1..=10_000).contains(&limit) {
+        return Err(bad_request("query parameter `limit`: it is between 1 and 10000").into());
+    }
+    let page = call.api.anchor.inputs(&caller.viewer(), id, after.unwrap_or_default(), limit).await?;
+    if page.items.len() > MANY {
+        return Ok(reply::large_value(StatusCode::OK, reply::encoding(call.headers()), page).await);
+    }
     Ok(reply::ok(call.headers(), &page))
 }
 

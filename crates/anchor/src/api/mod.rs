@@ -5,7 +5,7 @@
 //!
 //! Begin at [`Server`] (how it listens), then `routes` below (what there is; the router and the OpenAPI document are
 //! both made from that list), `service` (what each request passes through), and the handlers: `measurements`,
-//! `results`, `vps`, `status`, `meta`, `session`, `socket`. What is at no such path may be a file of the dashboard (`site`).
+//! `results`, `events`, `vps`, `status`, `meta`, `session`, `socket`. What is at no such path may be a file of the dashboard (`site`).
 
 use std::sync::Arc;
 
@@ -23,11 +23,13 @@ pub mod token;
 mod body;
 mod call;
 mod ended;
+mod events;
 mod explain;
 #[cfg(feature = "fuzzing")]
 pub(crate) mod fuzzing;
 mod guesses;
 mod host;
+mod listener;
 mod measurements;
 mod meta;
 mod openapi;
@@ -82,6 +84,7 @@ pub fn openapi() -> serde_json::Value {
 fn routes() -> Vec<route::Route> {
     let mut routes = measurements::routes();
     routes.extend(results::routes());
+    routes.extend(events::routes());
     routes.extend(vps::routes());
     routes.extend(status::routes());
     routes.extend(socket::routes());

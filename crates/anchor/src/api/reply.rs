@@ -49,7 +49,11 @@ pub(crate) fn with_type(status: StatusCode, media_type: &'static str, body: impl
 
 /// A value in the encoding that `Accept` asks for.
 pub(crate) fn value<T: Serialize>(status: StatusCode, request: &HeaderMap, value: &T) -> Response {
-    let encoding = encoding(request);
+    in_encoding(status, encoding(request), value)
+}
+
+/// As [`value`], in a given encoding.
+pub(crate) fn in_encoding<T: Serialize>(status: StatusCode, encoding: Encoding, value: &T) -> Response {
     encoded(status, encoding, encoding.encode(value).map_err(|error| error.to_string()))
 }
 

@@ -2,6 +2,8 @@
 //! client's own pace; nothing is held for a client that is slow.
 
 use std::collections::VecDeque;
+use std::fmt::Display;
+use std::str::FromStr;
 
 use axum::body::Body;
 use axum::http::{HeaderValue, StatusCode, header};
@@ -10,23 +12,22 @@ use bytes::Bytes;
 use futures::stream;
 use mmn_schema::api::{Cursor, Page, ResultRecord};
 use mmn_schema::encoding::Encoding;
-use mmn_schema::event::Event;
 use mmn_schema::id::MeasurementId;
 use mmn_schema::problem::Problem;
 use schemars::JsonSchema;
 use serde::Deserialize;
-use tokio::sync::broadcast::error::RecvError;
 use tokio_util::sync::CancellationToken;
 
-use super::call::{Call, Caller, Holder, Switch};
+use super::call::{self, Call, Caller, Switch};
 use super::limits::{KEEP_ALIVE, MAX_RECORDS};
+use super::listener::Listener;
 use super::reply::{self, Answer, bad_request};
 use super::route::{Access, Route};
 use super::sse;
 use crate::reader::{Next, ResultReader};
 
-const NDJSON: &str = "application/x-ndjson";
-const EVENTS: &str = "text/event-stream";
+pub(super) const NDJSON: &str = "application/x-ndjson";
+pub(super) const EVENTS: &str = "text/event-stream";
 /// The most records of a page.
 const MAX_PAGE: u64 = 10_000;
 const LAST_ALONE: &str =
@@ -53,11 +54,6 @@ pub(crate) fn routes() -> Vec<Route> {
             )
             .answer(204, "There are no more: a browser need not come back for server-sent events.", vec![])
             .problems(&[406]),
-        Route::get("/api/v1/events", "watchEvents", events)
-            .summary("What happens in the network from now on, as server-sent events or lines of JSON.")
-            .query::<EventsQuery>()
-            .answer(200, "Events, without end.", vec![(EVENTS, None), (NDJSON, None)])
-            .problems(&[406]),
     ]
 }
 
@@ -79,14 +75,6 @@ pub(super) struct ResultsQuery {
     format: Option<Format>,
 }
 
-/// How events are watched.
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(super) struct EventsQuery {
-    /// The form, when `Accept` can't be set.
-    format: Option<StreamFormat>,
-}
-
 /// A form of results.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
@@ -96,16 +84,6 @@ enum Format {
     /// A page.
     Cbor,
     /// A record a line.
-    Ndjson,
-    /// Server-sent events.
-    Sse,
-}
-
-/// A form of events.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-enum StreamFormat {
-    /// An event a line.
     Ndjson,
     /// Server-sent events.
     Sse,
@@ -130,7 +108,7 @@ async fn results(caller: Caller, mut call: Call) -> Answer {
             }
         }
     };
-    let last = last_event_id(&call)?;
+    let last = last_event_id::<Cursor>(&call)?;
     if let Some(newest) = query.last {
         let is_page = matches!(format, Format::Json | Format::Cbor);
         if !is_page || query.after.is_some() || query.limit.is_some() || !(1..=MAX_PAGE).contains(&newest) {
@@ -148,6 +126,7 @@ async fn results(caller: Caller, mut call: Call) -> Answer {
         left: query.limit.unwrap_or(u64::MAX),
         sse: format == Format::Sse,
         stop: call.api.stop.clone(),
+        listener: Listener::new(&call.api, &caller),
         first: None,
         over: false,
     };
@@ -194,7 +173,7 @@ fn no_content() -> Response {
     response
 }
 
-fn last_event_id(call: &Call) -> Result<Option<Cursor>, Problem> {
+pub(super) fn last_event_id<T: FromStr<Err: Display>>(call: &Call) -> Result<Option<T>, Problem> {
     let Some(value) = call.headers().get("last-event-id") else { return Ok(None) };
     let text = value.to_str().unwrap_or_default();
     if text.is_empty() {
@@ -218,6 +197,7 @@ struct Feed {
     left: u64,
     sse: bool,
     stop: CancellationToken,
+    listener: Listener,
     /// What was read before the answer was begun.
     first: Option<Next>,
     over: bool,
@@ -258,6 +238,9 @@ impl Feed {
             if self.over || self.left == 0 {
                 return None;
             }
+            if let Err(why) = self.listener.may_hear().await {
+                return Some(self.broken_off(call::unauthorized(why)));
+            }
             let max = usize::try_from(self.left).unwrap_or(MAX_RECORDS).min(MAX_RECORDS);
             let next = match self.first.take() {
                 Some(first) => Ok(Some(first)),
@@ -265,6 +248,7 @@ impl Feed {
                     biased;
                     next = self.reader.next(max) => next.map(Some),
                     () = self.stop.cancelled() => Err(stopping()),
+                    () = self.listener.due() => continue,
                     () = tokio::time::sleep(KEEP_ALIVE), if self.sse => {
                         return Some(Ok(Bytes::from_static(sse::COMMENT)));
                     }
@@ -287,16 +271,15 @@ impl Feed {
                     return self.sse.then(|| Ok(sse::event("done", None, &ledger)));
                 }
                 Ok(None) => return None,
-                Err(problem) => {
-                    self.over = true;
-                    return Some(if self.sse {
-                        Ok(sse::event("problem", None, &problem))
-                    } else {
-                        Err(problem)
-                    });
-                }
+                Err(problem) => return Some(self.broken_off(problem)),
             }
         }
+    }
+
+    /// The end of a body that is not whole.
+    fn broken_off(&mut self, problem: Problem) -> Result<Bytes, Problem> {
+        self.over = true;
+        if self.sse { Ok(sse::event("problem", None, &problem)) } else { Err(problem) }
     }
 
     fn lines(&self, records: &[ResultRecord]) -> Bytes {
@@ -312,45 +295,7 @@ impl Feed {
     }
 }
 
-async fn events(_: Holder, call: Call) -> Answer {
-    let query: EventsQuery = call.query()?;
-    let lines = match (query.format, reply::preferred(call.headers(), &[EVENTS, NDJSON])) {
-        (Some(format), _) => format == StreamFormat::Ndjson,
-        (None, Some(media)) => media == NDJSON,
-        (None, None) => return Err(not_acceptable().into()),
-    };
-    let receiver = call.api.anchor.events();
-    let stop = call.api.stop.clone();
-    let body = Body::from_stream(stream::unfold((receiver, stop), move |(mut receiver, stop)| async move {
-        let chunk = loop {
-            tokio::select! {
-                event = receiver.recv() => match event {
-                    Ok(event) => break event_chunk(&event, lines),
-                    Err(RecvError::Lagged(count)) if !lines => {
-                        break sse::event("dropped", None, &serde_json::json!({ "count": count }));
-                    }
-                    Err(RecvError::Lagged(_)) => {}
-                    Err(RecvError::Closed) => return None,
-                },
-                () = stop.cancelled() => return None,
-                () = tokio::time::sleep(KEEP_ALIVE), if !lines => break Bytes::from_static(sse::COMMENT),
-            }
-        };
-        Some((Ok::<_, Problem>(chunk), (receiver, stop)))
-    }));
-    Ok(streamed(if lines { NDJSON } else { EVENTS }, body))
-}
-
-fn event_chunk(event: &Event, lines: bool) -> Bytes {
-    if lines {
-        let mut bytes = Vec::new();
-        write_line(&mut bytes, event);
-        return bytes.into();
-    }
-    sse::event("event", None, event)
-}
-
-fn write_line<T: serde::Serialize>(bytes: &mut Vec<u8>, value: &T) {
+pub(super) fn write_line<T: serde::Serialize>(bytes: &mut Vec<u8>, value: &T) {
     let start = bytes.len();
     if serde_json::to_writer(&mut *bytes, value).is_err() {
         bytes.truncate(start);
@@ -359,7 +304,7 @@ fn write_line<T: serde::Serialize>(bytes: &mut Vec<u8>, value: &T) {
     bytes.push(b'\n');
 }
 
-fn streamed(media_type: &'static str, body: Body) -> Response {
+pub(super) fn streamed(media_type: &'static str, body: Body) -> Response {
     let mut response = reply::with_type(StatusCode::OK, media_type, body);
     let headers = response.headers_mut();
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
@@ -369,7 +314,7 @@ fn streamed(media_type: &'static str, body: Body) -> Response {
     response
 }
 
-fn not_acceptable() -> Problem {
+pub(super) fn not_acceptable() -> Problem {
     Problem::new(406, "not-acceptable", "None of the accepted media types can be given here")
         .hint("accept application/json, application/x-ndjson or text/event-stream")
 }

@@ -29,7 +29,8 @@ pub(crate) fn routes() -> Vec<Route> {
         Route::get(STATUS, "readStatus", status)
             .summary("How the network is doing. Without a token where the public page is on, and then without names.")
             .access(Access::Partly)
-            .value::<NetworkStatus>(200, "Processes, counts, public measurements."),
+            .value::<NetworkStatus>(200, "Processes, counts, public measurements.")
+            .problems(&[404]),
         Route::get("/api/v1/availability", "listAvailability", table)
             .summary("When the vantage points were there, in a word each.")
             .query::<AvailabilityQuery>()
@@ -92,8 +93,11 @@ impl Latest {
 
 async fn status(caller: Caller, call: Call) -> Answer {
     let is_signed_in = caller.tenant().is_ok();
-    if !call.api.config.public_page {
-        caller.tenant()?;
+    if !is_signed_in && !call.api.config.public_page {
+        return Err(Problem::new(404, "no-public-page", "The network has no public page")
+            .detail("how it is doing is shown to holders of a token alone")
+            .hint("sign in, or let an operator set public_page")
+            .into());
     }
     let status = call.api.latest.get(&call.api.anchor).await?;
     let mut response = if is_signed_in {

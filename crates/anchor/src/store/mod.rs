@@ -4,7 +4,9 @@
 //! of its questions.
 
 pub(crate) mod fence;
+pub(crate) mod gathered;
 pub(crate) mod group;
+pub(crate) mod inputs;
 pub(crate) mod parcel;
 pub(crate) mod record;
 pub(crate) mod room;

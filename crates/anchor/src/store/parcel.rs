@@ -171,9 +171,13 @@ impl Accept {
 impl Done {
     /// Writes it.
     pub(crate) fn put(&self, to: &mut Vec<u8>) -> Result<(), EncodeError> {
-        put_map(to, 5);
+        put_map(to, 5 + usize::from(self.given.is_some()));
         put_text(to, "meta");
         to.extend_from_slice(&self.meta.cbor()?);
+        if let Some(given) = &self.given {
+            put_text(to, "given");
+            put(to, given)?;
+        }
         put_text(to, "ledger");
         put(to, &self.ledger)?;
         put_text(to, "cancelled");
@@ -254,7 +258,7 @@ mod tests {
     use mmn_schema::outcome::{Number, Outcome, Reason, code};
     use mmn_schema::time::Timestamp;
 
-    use super::super::record::{Assigned, Chunk, Dispatched};
+    use super::super::record::{Assigned, Chunk, Dispatched, Given};
     use super::*;
 
     #[test]
@@ -349,12 +353,14 @@ mod tests {
         }
         let done = Done {
             meta,
+            given: None,
             ledger: mmn_schema::api::Ledger::default(),
             cancelled: true,
             done_at: at,
             history: Body::null(),
         };
-        for _ in 0..2 {
+        let given = Given { count: 3, first: Some(Input::Target("a".to_owned())) };
+        for done in [Done { given: Some(given), ..done.clone() }, done] {
             let mut by_hand = Vec::new();
             done.put(&mut by_hand).unwrap();
             assert_eq!(by_hand, Encoding::Cbor.encode(&done).unwrap());

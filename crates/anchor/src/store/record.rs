@@ -98,6 +98,9 @@ pub(crate) const CHUNK_BYTES: usize = 384 * 1024;
 pub(crate) struct Done {
     #[serde(with = "shared")]
     pub(crate) meta: Arc<Meta>,
+    /// Absent where an anchor before this field wrote it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) given: Option<Given>,
     pub(crate) ledger: Ledger,
     pub(crate) cancelled: bool,
     #[serde(with = "compact")]
@@ -105,6 +108,16 @@ pub(crate) struct Done {
     /// Its history as it is written down, where that is small; absent: in messages of its own.
     #[serde(default)]
     pub(crate) history: Body,
+}
+
+/// What a measurement was given, in short: enough to know it again in a list.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Given {
+    /// How many inputs.
+    pub(crate) count: u64,
+    /// The first of them, where it is short.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) first: Option<Input>,
 }
 
 /// What is shared in memory is written as what it is.
@@ -319,6 +332,7 @@ impl Meta {
         state: MeasurementState,
         done_at: Option<Timestamp>,
         ledger: Ledger,
+        given: Option<Given>,
     ) -> Measurement {
         let mut vps: Vec<VpId> = self.assignments.iter().flat_map(|a| a.vps.iter().cloned()).collect();
         vps.sort_unstable();
@@ -330,6 +344,8 @@ impl Meta {
             params: self.params.clone(),
             from: self.from.clone(),
             vps,
+            inputs: given.as_ref().map(|given| given.count),
+            first_input: given.and_then(|given| given.first),
             tenant: self.tenant.clone(),
             visibility: self.visibility,
             label: self.label.clone(),
@@ -354,9 +370,13 @@ impl Done {
         Some(self.history.cbor()).filter(|_| self.history != Body::null())
     }
 
+    /// How it ended.
+    pub(crate) const fn state(&self) -> MeasurementState {
+        if self.cancelled { MeasurementState::Cancelled } else { MeasurementState::Done }
+    }
+
     /// The measurement as clients see it.
     pub(crate) fn view(&self) -> Measurement {
-        let state = if self.cancelled { MeasurementState::Cancelled } else { MeasurementState::Done };
-        self.meta.view(state, Some(self.done_at), self.ledger.clone())
+        self.meta.view(self.state(), Some(self.done_at), self.ledger.clone(), self.given.clone())
     }
 }

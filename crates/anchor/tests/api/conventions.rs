@@ -128,7 +128,10 @@ async fn a_stop_ends_what_streams() {
     assert_eq!(events.headers()["content-type"], "text/event-stream");
     post(&network, "/api/v1/measurements", &json!({ "kind": "echo", "inputs": ["a"], "from": "all" })).await;
     let first = events.frame().await.unwrap().unwrap().into_data().unwrap();
-    assert!(first.starts_with(b"event: event\ndata: {"), "{first:?}");
+    assert!(
+        first.starts_with(b"id: 1.") && first.windows(20).any(|part| part == b"\nevent: event\ndata: "),
+        "{first:?}"
+    );
     network.stop().await;
     // It ends, one way or the other; what it had to say was said.
     while let Some(Ok(_)) = events.frame().await {}

@@ -145,10 +145,140 @@ async fn what_is_private_is_its_tenants_alone() {
         let answer = ask(&network, Method::GET, public.clone()).anonymous().send().await;
         assert_eq!(answer.status, StatusCode::OK, "{public}");
     }
+    // Whose it is is told to its tenant alone.
+    let one = format!("/api/v1/measurements/{public}");
+    for path in [&*one, "/api/v1/measurements"] {
+        let tenant = |answer: Value| {
+            let listed = answer["items"].as_array().map(|items| items[0]["tenant"].clone());
+            listed.unwrap_or_else(|| answer["tenant"].clone())
+        };
+        assert_eq!(tenant(get(&network, path).await.json()), "default", "{path}");
+        assert_eq!(tenant(ask(&network, Method::GET, path).anonymous().send().await.json()), "public");
+        let others = ask(&network, Method::GET, path).field("authorization", &*other).send().await.json();
+        assert_eq!(tenant(others), "public", "{path}");
+    }
     let cancel = ask(&network, Method::DELETE, format!("/api/v1/measurements/{public}"));
     assert_eq!(cancel.field("authorization", &*other).send().await.status, StatusCode::NOT_FOUND);
     let listed = ask(&network, Method::GET, "/api/v1/measurements").anonymous().send().await.json();
     assert_eq!(listed["items"].as_array().unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn measurements_are_found_by_what_they_are() {
+    // Those that ended longer ago are read from where they are kept.
+    let network = Network::start_with(|config| config.ledger.closed_in_memory = 2).await;
+    let mut done = Vec::new();
+    for input in ["a", "b", "c", "d"] {
+        done.push(measured(&network, &[input]).await);
+    }
+    network.open_gate(false);
+    let running = post(&network, "/api/v1/measurements", &echo(&["e"])).await.json()["id"].clone();
+    let request = json!({ "kind": "echo", "open": true, "from": "all" });
+    let open = post(&network, "/api/v1/measurements", &request).await.json()["id"].clone();
+    let found = async |query: &str| {
+        let (mut all, mut after) = (Vec::new(), String::new());
+        loop {
+            let page = get(&network, format!("/api/v1/measurements?{query}{after}")).await;
+            assert_eq!(page.status, StatusCode::OK, "{query}: {page:?}");
+            let page = page.json();
+            all.extend(page["items"].as_array().unwrap().iter().map(|one| one["id"].clone()));
+            match page["next"].as_str() {
+                Some(next) => after = format!("&after={next}"),
+                None => return all,
+            }
+        }
+    };
+    let ended: Vec<Value> = done.iter().rev().map(|id| json!(id)).collect();
+    let both = [open.clone(), running.clone()];
+    assert_eq!(found("state=open").await, both[..1]);
+    assert_eq!(found("state=open,running").await, both);
+    assert_eq!(found("state=done&limit=1").await, ended);
+    assert_eq!(found("state=cancelled").await, [Value::Null; 0]);
+    assert_eq!(found("kind=echo&limit=3").await, [&both[..], &ended].concat());
+    assert_eq!(found("kind=ping").await, [Value::Null; 0]);
+    assert_eq!(found(&format!("vp={VP}&state=done")).await, ended);
+    assert_eq!(found("vp=bbbbbbbbbbbbbbbb").await, [Value::Null; 0], "one that has left may have measured");
+    let reason = async |query: &str| get(&network, format!("/api/v1/measurements?{query}")).await.reason();
+    assert_eq!(reason("vp=nobody").await, "not-found");
+    assert_eq!(reason("state=over").await, "bad-request");
+    assert_eq!(reason("state=").await, "bad-request");
+    assert_eq!(reason("kind=a%20b").await, "bad-request");
+    network.open_gate(true);
+}
+
+#[tokio::test]
+async fn inputs_are_read_again() {
+    let network = Network::start().await;
+    let read = async |id: &str, query: &str| {
+        let answer = get(&network, format!("/api/v1/measurements/{id}/inputs{query}")).await;
+        assert_eq!(answer.status, StatusCode::OK, "{answer:?}");
+        answer.json()
+    };
+    // Brief ones are accepted by their results.
+    let brief = measured(&network, &["a", "b"]).await;
+    assert_eq!(read(&brief, "").await, json!({ "items": ["a", "b"], "total": 2 }));
+    let one = get(&network, format!("/api/v1/measurements/{brief}")).await.json();
+    assert_eq!((&one["inputs"], &one["first_input"]), (&json!(2), &json!("a")));
+
+    network.open_gate(false);
+    let all: Vec<String> = (0..20_000).map(|n| format!("t{n}")).collect();
+    let names: Vec<&str> = all.iter().map(String::as_str).collect();
+    let id =
+        post(&network, "/api/v1/measurements", &echo(&names)).await.json()["id"].as_str().unwrap().to_owned();
+    let small = post(&network, "/api/v1/measurements", &echo(&["x", "y"])).await.json();
+    let small = small["id"].as_str().unwrap();
+    let open =
+        post(&network, "/api/v1/measurements", &json!({ "kind": "echo", "open": true, "from": "all" })).await;
+    let open = open.json()["id"].as_str().unwrap().to_owned();
+    for more in [&["o1", "o2"][..], &["o3"]] {
+        let path = format!("/api/v1/measurements/{open}/inputs");
+        assert_eq!(post(&network, path, &json!({ "inputs": more })).await.status, StatusCode::ACCEPTED);
+    }
+    // While they run, and once they are over.
+    for over in [false, true] {
+        let mut seen = Vec::new();
+        let mut query = "?limit=7000".to_owned();
+        loop {
+            let page = read(&id, &query).await;
+            assert_eq!(page["total"], 20_000);
+            seen.extend(
+                page["items"].as_array().unwrap().iter().map(|input| input.as_str().unwrap().to_owned()),
+            );
+            let Some(next) = page["next"].as_str() else { break };
+            query = format!("?limit=7000&after={next}");
+        }
+        assert!(seen == all, "{over}");
+        assert_eq!(read(small, "").await, json!({ "items": ["x", "y"], "total": 2 }));
+        assert_eq!(read(small, "?after=1").await, json!({ "items": ["y"], "total": 2 }));
+        assert_eq!(read(small, "?after=9").await, json!({ "items": [], "total": 2 }));
+        assert_eq!(
+            read(&open, "?limit=2").await,
+            json!({ "items": ["o1", "o2"], "next": "2", "total": 3 }),
+            "over: {over}"
+        );
+        if over {
+            break;
+        }
+        for id in [&*id, small, &*open] {
+            let path = format!("/api/v1/measurements/{id}");
+            ask(&network, Method::DELETE, path.clone()).send().await;
+            network.open_gate(true);
+            let asked = async {
+                // The small one may be done before it is called off.
+                while get(&network, path.clone()).await.json()["done_at"].is_null() {
+                    tokio::task::yield_now().await;
+                }
+            };
+            tokio::time::timeout(std::time::Duration::from_secs(30), asked).await.unwrap();
+        }
+    }
+    let path = format!("/api/v1/measurements/{id}/inputs");
+    assert_eq!(get(&network, format!("{path}?limit=0")).await.reason(), "bad-request");
+    assert_eq!(get(&network, format!("{path}?limit=10001")).await.reason(), "bad-request");
+    assert_eq!(get(&network, format!("{path}?after=x")).await.reason(), "bad-request");
+    let other = format!("Bearer {}", network.token_of("other", None));
+    let hidden = ask(&network, Method::GET, path).field("authorization", other).send().await;
+    assert_eq!(hidden.reason(), "not-found");
 }
 
 #[tokio::test]

@@ -1,5 +1,6 @@
 //! Sessions of browsers: a cookie in place of the token.
 
+use http_body_util::BodyExt;
 use hyper::{Method, StatusCode};
 use serde_json::json;
 
@@ -84,6 +85,25 @@ async fn a_session_that_was_ended_holds_nowhere() {
     let mut socket =
         Socket::open_with(&network, &[("cookie", &cookie), ("origin", &own)]).await.expect("it is signed in");
 
+    // Streams of plain HTTP, too: what happens, and the results of what runs.
+    network.open_gate(false);
+    let asked = json!({ "kind": "echo", "inputs": ["a"], "from": "all" });
+    let id = super::client::post(&network, "/api/v1/measurements", &asked).await.json()["id"].clone();
+    let results = format!("/api/v1/measurements/{}/results", id.as_str().unwrap());
+    let mut streams = Vec::new();
+    for (path, cookie) in [
+        ("/api/v1/events?format=sse".to_owned(), &cookie),
+        ("/api/v1/events?format=ndjson".to_owned(), &cookie),
+        (format!("{results}?format=sse"), &cookie),
+        (format!("{results}?format=ndjson&follow=1"), &cookie),
+        (format!("{results}?format=ndjson&follow=1"), &other),
+    ] {
+        let asked = ask(&network, Method::GET, path).anonymous().field("cookie", &**cookie);
+        let stream = asked.open().await;
+        assert_eq!(stream.status(), StatusCode::OK);
+        streams.push(stream.into_body());
+    }
+
     // Nobody else's page signs anybody out.
     let forced = ask(&network, Method::DELETE, SESSION).anonymous().field("cookie", &*cookie);
     assert_eq!(forced.field("origin", "http://evil.example").send().await.reason(), "wrong-origin");
@@ -94,6 +114,20 @@ async fn a_session_that_was_ended_holds_nowhere() {
     assert_eq!(out.status, StatusCode::NO_CONTENT, "{out:?}");
     assert_eq!(whoami(&cookie, network.address).await, StatusCode::UNAUTHORIZED);
     assert_eq!(socket.farewell().await, "the session has ended");
+    let others = streams.pop().unwrap();
+    for (at, stream) in streams.into_iter().enumerate() {
+        let lines = at % 2 == 1;
+        match stream.collect().await {
+            Ok(_) if lines => panic!("a stream of lines that is not whole breaks off"),
+            Ok(body) => {
+                let text = String::from_utf8(body.to_bytes().to_vec()).unwrap();
+                assert!(text.contains("event: problem") && text.contains("the session has ended"), "{text}");
+            }
+            Err(_) => assert!(lines),
+        }
+    }
+    network.open_gate(true);
+    assert!(!others.collect().await.unwrap().to_bytes().is_empty(), "others go on");
     // Nor does it as a bearer token, or as a way to another session.
     let token = cookie.split_once('=').unwrap().1;
     let bearer =

@@ -17,7 +17,7 @@ use super::network::Network;
 pub(crate) struct Socket(WebSocketStream<TcpStream>);
 
 impl Socket {
-    async fn open(network: &Network) -> Self {
+    pub(crate) async fn open(network: &Network) -> Self {
         let authorization = format!("Bearer {}", network.token);
         Self::open_with(network, &[("authorization", &authorization)]).await.unwrap()
     }
@@ -50,12 +50,12 @@ impl Socket {
         }
     }
 
-    async fn say(&mut self, message: &FromClient) {
+    pub(crate) async fn say(&mut self, message: &FromClient) {
         let bytes = Encoding::Cbor.encode(message).unwrap();
         self.0.send(Message::Binary(bytes.into())).await.unwrap();
     }
 
-    async fn hear(&mut self) -> FromAnchor {
+    pub(crate) async fn hear(&mut self) -> FromAnchor {
         loop {
             match self.0.next().await.unwrap().unwrap() {
                 Message::Binary(bytes) => return Encoding::Cbor.decode(&bytes).unwrap(),
@@ -382,10 +382,14 @@ async fn a_message_that_is_too_long_ends_the_connection() {
 async fn events_are_told_within_their_credits() {
     let network = Network::start().await;
     let (mut poor, mut rich) = (Socket::open(&network).await, Socket::open(&network).await);
-    poor.say(&FromClient::Events { id: 1, credits: 1, but_measurements: false }).await;
-    rich.say(&FromClient::Events { id: 1, credits: 1000, but_measurements: false }).await;
+    poor.say(&FromClient::Events { id: 1, credits: 1, but_measurements: false, last: None, after: None })
+        .await;
+    rich.say(&FromClient::Events { id: 1, credits: 1000, but_measurements: false, last: None, after: None })
+        .await;
     let mut quiet = Socket::open(&network).await;
-    quiet.say(&FromClient::Events { id: 1, credits: 1000, but_measurements: true }).await;
+    quiet
+        .say(&FromClient::Events { id: 1, credits: 1000, but_measurements: true, last: None, after: None })
+        .await;
     // All listen, before anything happens.
     quiet.events_until_answered().await;
     let mut told = poor.events_until_answered().await;
@@ -416,7 +420,9 @@ async fn it_opens_to_its_own_pages_and_to_those_who_may() {
 
     let own = format!("http://{}", network.address);
     let mut anybody = Socket::open_with(&network, &[("origin", &own)]).await.unwrap();
-    anybody.say(&FromClient::Events { id: 1, credits: 1, but_measurements: false }).await;
+    anybody
+        .say(&FromClient::Events { id: 1, credits: 1, but_measurements: false, last: None, after: None })
+        .await;
     match anybody.hear().await {
         FromAnchor::Problem { id: Some(1), problem } => assert_eq!(problem.status, 401),
         other => panic!("{other:?}"),

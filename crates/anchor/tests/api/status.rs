@@ -53,12 +53,19 @@ async fn whoever_is_signed_in_sees_processes_and_counts() {
     assert_eq!((&status["public_page"], &status["public"]), (&json!(false), &json!([])));
     let modules = get(&network, "/api/v1/modules").await.json();
     assert_eq!(modules["items"][0]["usage"]["rss_bytes"], 7_000_000);
-    assert_eq!(anonymous(&network).await.reason(), "unauthorized");
+    let nobody = anonymous(&network).await;
+    assert_eq!((nobody.status, &*nobody.reason()), (StatusCode::NOT_FOUND, "no-public-page"));
+    assert!(status["operator"].is_null());
 }
 
 #[tokio::test]
 async fn anybody_sees_what_is_public_and_no_names() {
-    let network = Network::start_with(|config| config.api.public_page = true).await;
+    let network = Network::start_with(|config| {
+        config.api.public_page = true;
+        config.api.public_title = Some("<b>Ours</b>".into());
+        config.api.public_contact = Some("noc@example.net".into());
+    })
+    .await;
     for (visibility, label) in [("private", "none-of-yours"), ("public", "for-everybody")] {
         let asked = json!({
             "kind": "echo", "inputs": ["192.0.2.77"], "from": "all", "visibility": visibility, "label": label,
@@ -77,6 +84,7 @@ async fn anybody_sees_what_is_public_and_no_names() {
         (&json!("for-everybody"), &json!(1))
     );
     assert!(process(&status, "module").unwrap()["usage"]["rss_bytes"].is_u64());
+    assert_eq!(status["operator"], json!({ "title": "<b>Ours</b>", "contact": "noc@example.net" }));
     let text = String::from_utf8(answer.body.to_vec()).unwrap();
     for secret in [VP, "echo-1", "none-of-yours", "default", "192.0.2", "127.0.0.1", "vp_name", "tenant"] {
         assert!(!text.contains(secret), "{secret}: {text}");

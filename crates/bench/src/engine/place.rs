@@ -2,7 +2,7 @@
 //!
 //! This program runs in the near namespace. A far one is held by a process that sleeps in it, and is gone with it.
 //!
-//! - [`target`]: one link to a host that answers for [`TARGETS`].
+//! - [`target`]: one link to a host that answers for [`TARGETS`], or [`answering`] for other addresses.
 //! - [`path`]: two routers and a host that answers for [`BEYOND`], three hops away.
 
 use std::ffi::OsStr;
@@ -33,12 +33,17 @@ pub(crate) fn settle() -> anyhow::Result<()> {
 }
 
 /// A host on one link.
-pub(crate) fn target(mmn: &Path) -> anyhow::Result<Namespace> {
+pub(super) fn target(mmn: &Path) -> anyhow::Result<Namespace> {
+    answering(mmn, TARGETS)
+}
+
+/// A host on one link, which answers for these addresses.
+pub(crate) fn answering(mmn: &Path, net: &str) -> anyhow::Result<Namespace> {
     let host = Namespace::new(mmn)?;
     ip(&["link", "add", "near0", "type", "veth", "peer", "name", "far0", "netns", &host.pid()])?;
     join("near0", "10.200.0.1/24", &host, "far0", "10.200.0.2/24")?;
-    ip(&["route", "add", TARGETS, "via", "10.200.0.2"])?;
-    host.ip(&["route", "add", "local", TARGETS, "dev", "lo"])?;
+    ip(&["route", "add", net, "via", "10.200.0.2"])?;
+    host.ip(&["route", "add", "local", net, "dev", "lo"])?;
     Ok(host)
 }
 

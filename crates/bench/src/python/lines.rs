@@ -1,6 +1,7 @@
 //! The networks of the lines, and the bounds of their figures.
 
 use std::ffi::OsStr;
+use std::path::Path;
 
 use anyhow::Context;
 use serde_json::Value;
@@ -14,6 +15,10 @@ use crate::spine::network::{Module, setup};
 use crate::started::Dir;
 use crate::up::{Setup, Up};
 
+/// What another namespace answers for: 65,536 addresses.
+const SWEPT: &str = "10.9.0.0/16";
+/// The lab's world, in which scripts locate addresses.
+const WORLD: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/lab/world.toml");
 /// Vantage points of the lab.
 const VPS: usize = 1_000;
 
@@ -51,7 +56,7 @@ pub(super) fn noop(bench: &Bench, report: &mut Report) -> anyhow::Result<()> {
 
 pub(super) fn sweep(bench: &Bench, report: &mut Report) -> anyhow::Result<()> {
     let count = if bench.quick { 200_000 } else { 1_000_000 };
-    let _host = place::target(&bench.mmn)?;
+    let _host = place::answering(&bench.mmn, SWEPT)?;
     let policy = "max_pps = 10000000\nmax_bps = \"100Gbit/s\"\nmax_pps_per_target = 1000000\n\
                   allow_loopback = true\nallow = [\"10.0.0.0/8\"]\nallow_packet_sockets = true\n";
     let anchor = "[api]\nmax_requests_per_s = 1000000\n".to_owned();
@@ -79,6 +84,34 @@ pub(super) fn vps(bench: &Bench, report: &mut Report) -> anyhow::Result<()> {
     );
     report.at_most("  the last of them, over the slowest RTT", "ms", number(&found, "over_ms")?, 250.0);
     report.yardstick("  the slowest RTT", "ms", number(&found, "slowest_ms")?);
+    up.stop()
+}
+
+pub(super) fn geolocation(bench: &Bench, report: &mut Report) -> anyhow::Result<()> {
+    let count = if bench.quick { 200_000 } else { 1_000_000 };
+    let up = Up::lab(&bench.mmn, Path::new(WORLD), &[OsStr::new("--lab-driver"), OsStr::new("in-process")])?;
+    let found = measured(bench, "geolocation", Some(&up), count)?;
+    report.exactly(
+        "addresses located by examples/scripts/geolocate.py",
+        "",
+        number(&found, "located")?,
+        f64::from(count),
+    );
+    report.at_least(
+        "  share of those that answer whose nearest is the truth",
+        "",
+        number(&found, "exact")?,
+        0.99,
+    );
+    report.exactly("  farther away than was said", "", number(&found, "beyond")?, 0.0);
+    memory(report, &found)?;
+    report.yardstick("  seconds", "s", number(&found, "took_s")?);
+    report.yardstick("  addresses", "/s", number(&found, "per_s")?);
+    report.yardstick(
+        "pings of the same lab by a feed from one vantage point",
+        "/s",
+        number(&found, "feed_per_s")?,
+    );
     up.stop()
 }
 

@@ -24,6 +24,11 @@ const LINES: &[Line] = &[
     line("noop", "results of a no-op kind into a Python loop, in one open measurement", lines::noop),
     line("sweep", "pings of 65,536 addresses into a Python loop", lines::sweep),
     line("vps", "one target from 1,000 vantage points of a lab", lines::vps),
+    line(
+        "geolocation",
+        "1,000,000 addresses located in a lab, by the example's own script",
+        lines::geolocation,
+    ),
     line("import", "what `import mmn` takes", lines::import),
 ];
 

@@ -225,7 +225,11 @@ fn vp(text: &str) -> Result<VpId, String> {
 }
 
 fn tenant(text: &str) -> Result<Tenant, String> {
-    text.parse().map_err(|error: mmn_schema::id::IdError| error.to_string())
+    let tenant: Tenant = text.parse().map_err(|error: mmn_schema::id::IdError| error.to_string())?;
+    if tenant == Tenant::public() {
+        return Err("what is public is shown under this name, whosever it is: take another".to_owned());
+    }
+    Ok(tenant)
 }
 
 /// A duration, of days too, which spans in requests do not have.
@@ -243,6 +247,12 @@ fn lifetime(text: &str) -> Result<Lifetime, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn nobody_is_given_the_name_of_what_is_public() {
+        assert!(tenant("lab").is_ok());
+        assert!(tenant("public").is_err() && tenant("a b").is_err());
+    }
 
     #[test]
     fn lifetimes_have_days() {

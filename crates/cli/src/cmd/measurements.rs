@@ -1,7 +1,9 @@
 //! `mmn measurements`: what was asked for, the newest first.
 
-use clap::Args as ClapArgs;
+use clap::{Args as ClapArgs, ValueEnum};
+use mmn_client::MeasurementsQuery;
 use mmn_schema::api::{Measurement, MeasurementState};
+use mmn_schema::id::KindName;
 
 use crate::args::{ApiArgs, MsmArg};
 use crate::failure::{Exit, Failure};
@@ -16,6 +18,15 @@ pub(crate) struct Args {
     /// Only this one, as JSON; `last` is the newest
     #[arg(value_name = "MSM")]
     measurement: Option<MsmArg>,
+    /// Only those that take this vantage point, by its name or its id
+    #[arg(long, value_name = "VP", conflicts_with = "measurement")]
+    vp: Option<String>,
+    /// Only those of this kind
+    #[arg(long, conflicts_with = "measurement")]
+    kind: Option<KindName>,
+    /// Only those in one of these states, with commas between them
+    #[arg(long, value_delimiter = ',', conflicts_with = "measurement")]
+    state: Vec<State>,
     /// At most so many
     #[arg(long, default_value_t = 20)]
     limit: u32,
@@ -24,6 +35,26 @@ pub(crate) struct Args {
     json: bool,
     #[command(flatten)]
     api: ApiArgs,
+}
+
+/// What a measurement is doing.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum State {
+    Open,
+    Running,
+    Done,
+    Cancelled,
+}
+
+impl State {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Open => "open",
+            Self::Running => "running",
+            Self::Done => "done",
+            Self::Cancelled => "cancelled",
+        }
+    }
 }
 
 pub(crate) async fn run(session: &mut Session, args: &Args) -> Result<Exit, Failure> {
@@ -39,12 +70,21 @@ pub(crate) async fn run(session: &mut Session, args: &Args) -> Result<Exit, Fail
         }
         return Ok(Exit::Good);
     }
+    let states: Vec<_> = args.state.iter().map(|state| state.name()).collect();
+    let states = states.join(",");
+    let filter = MeasurementsQuery {
+        vp: args.vp.as_deref(),
+        kind: args.kind.as_ref().map(KindName::as_str),
+        state: (!states.is_empty()).then_some(&*states),
+        ..MeasurementsQuery::default()
+    };
     let mut measurements = Vec::new();
     let mut after = None;
     let wanted = usize::try_from(args.limit).unwrap_or(usize::MAX);
     while measurements.len() < wanted {
         let missing = args.limit.saturating_sub(u32::try_from(measurements.len()).unwrap_or(u32::MAX));
-        let mut page = client.measurements(after.as_deref(), Some(missing)).await?;
+        let asked = MeasurementsQuery { after: after.as_deref(), limit: Some(missing.min(1000)), ..filter };
+        let mut page = client.measurements(asked).await?;
         measurements.append(&mut page.items);
         match page.next {
             Some(next) => after = Some(next),

@@ -7,9 +7,10 @@
 use std::cell::RefCell;
 use std::time::Duration;
 
-use mmn_client::{Client, ClientError, Conversation};
+use mmn_client::{Client, ClientError, Conversation, MeasurementsQuery};
 use mmn_schema::announce::SummaryField;
 use mmn_schema::api::{Cursor, ResultRecord};
+use mmn_schema::event::EventId;
 use mmn_schema::id::MeasurementId;
 use mmn_schema::stream::{FromAnchor, FromClient};
 use tokio::sync::{mpsc, watch};
@@ -26,6 +27,8 @@ const LEAST_PAUSE: Duration = Duration::from_millis(300);
 const PAUSE_FACTOR: u32 = 10;
 /// How many events, and how many results, may be on their way.
 const CREDITS: u32 = 512;
+/// How many events of before are shown.
+const PAST: u32 = 100;
 /// The number of the subscription to events; results have those after it.
 const EVENTS: u64 = 1;
 /// The pauses before the stream is opened again; the last one for ever.
@@ -120,7 +123,10 @@ async fn read(client: &Client, look: &Look, kind: &mut KindOf, at: Duration) -> 
         Look::Modules => News::Modules(
             session::all_of(|after| async move { client.modules(after.as_deref()).await }).await?,
         ),
-        Look::Measurements => News::Measurements(client.measurements(None, Some(MEASUREMENTS)).await?.items),
+        Look::Measurements => {
+            let asked = MeasurementsQuery { limit: Some(MEASUREMENTS), ..MeasurementsQuery::default() };
+            News::Measurements(client.measurements(asked).await?.items)
+        }
         Look::Vp(id) => News::Vp(Box::new(client.vp(id.as_str()).await?)),
         Look::Measurement(id, _) => {
             let measurement = client.measurement(*id).await?;
@@ -137,14 +143,21 @@ async fn read(client: &Client, look: &Look, kind: &mut KindOf, at: Duration) -> 
 /// Hears what happens, and the results that are wanted, for ever.
 pub(super) async fn hear(door: &Door<'_>, mut wants: watch::Receiver<Wants>, news: mpsc::Sender<News>) {
     let mut subscription = Subscription::default();
+    let mut heard = None;
     let mut pauses = PAUSES_MS.iter();
     loop {
         let heard = match door.client().converse().await {
             Ok(conversation) => {
                 pauses = PAUSES_MS.iter();
-                Line { conversation, news: &news, subscription: &mut subscription, used: 0 }
-                    .talk(&mut wants)
-                    .await
+                Line {
+                    conversation,
+                    news: &news,
+                    subscription: &mut subscription,
+                    heard: &mut heard,
+                    used: 0,
+                }
+                .talk(&mut wants)
+                .await
             }
             Err(error) => Err(error),
         };
@@ -177,6 +190,8 @@ struct Line<'l> {
     conversation: Conversation,
     news: &'l mpsc::Sender<News>,
     subscription: &'l mut Subscription,
+    /// The event that was told last, over any number of connections.
+    heard: &'l mut Option<EventId>,
     /// Events that came since credits were given last.
     used: u32,
 }
@@ -188,6 +203,8 @@ impl Line<'_> {
             id: EVENTS,
             credits: CREDITS,
             but_measurements: false,
+            last: self.heard.is_none().then_some(PAST),
+            after: *self.heard,
         })?;
         self.subscribe()?;
         self.conversation.flush().await?;
@@ -237,6 +254,7 @@ impl Line<'_> {
         match (answer, of) {
             (FromAnchor::Event { event, dropped, .. }, _) => {
                 self.used += 1;
+                *self.heard = event.id.or(*self.heard);
                 Some(News::Event(event, dropped))
             }
             (FromAnchor::Results { id, records }, Some(of)) if is_its(id) => {

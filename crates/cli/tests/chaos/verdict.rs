@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use mmn_client::Measure;
+use mmn_client::{Measure, MeasurementsQuery};
 use mmn_schema::api::{Ledger, Measurement, MeasurementState, ResultRecord};
 use mmn_schema::outcome::{Outcome, code};
 
@@ -188,9 +188,11 @@ async fn listed(world: &World, all: &[Asked], wrong: &mut Vec<String>) {
     let mut labels: BTreeMap<String, usize> = BTreeMap::new();
     let mut after: Option<String> = None;
     loop {
-        let page = world
-            .net
-            .ask(Duration::ZERO, async |client| client.measurements(after.as_deref(), Some(100)).await);
+        let page = world.net.ask(Duration::ZERO, async |client| {
+            let after = after.as_deref();
+            let asked = MeasurementsQuery { after, limit: Some(100), ..MeasurementsQuery::default() };
+            client.measurements(asked).await
+        });
         match page.await {
             Ok(page) => {
                 for measurement in page.items {

@@ -351,6 +351,8 @@ fn accepted(id: u64) -> FromAnchor {
         params: Body::null(),
         from: Selection::all(),
         vps: Vec::new(),
+        inputs: None,
+        first_input: None,
         tenant: "default".parse().unwrap(),
         visibility: Visibility::Private,
         label: None,

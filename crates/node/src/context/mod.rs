@@ -235,10 +235,15 @@ pub(crate) fn limits(policy: &Policy) -> Limits {
     }
 }
 
+/// Why what is driven by itself is not for the bulk lane.
+const BULK: &str = "the bulk lane takes one plain ICMP echo request to each target (a ping with count = 1), and nothing else";
+
 /// What it means for a task that its machine was not driven.
 pub(crate) fn not_driven(error: DriveError) -> Failure {
     match error {
         DriveError::Full(_) => Failure::refused(code::SATURATED, error),
+        // Whatever it asks for, it is more than the lane ever does: no privilege would help.
+        DriveError::NoLane(conditions::Lane::Bulk) => Failure::refused(code::PARAMETERS, BULK),
         DriveError::NoTime { .. } => Failure::refused(code::LIMITS, error),
         DriveError::NoLane(_) => Failure::failed(code::UNPRIVILEGED, error),
         _ => Failure::failed(code::INTERNAL, error),

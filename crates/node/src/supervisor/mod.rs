@@ -468,7 +468,8 @@ impl Node {
         if self.shared.config.watch {
             return Ok(());
         }
-        Err(Reason::with(code::UNSUPPORTED, "this node was started for given modules alone"))
+        let why = "this node was started for given modules alone, as a lab's is: an `mmn up` without --lab takes others";
+        Err(Reason::with(code::UNSUPPORTED, why))
     }
 
     fn write(&self, name: &str, manifest: &str) -> Result<(), Reason> {

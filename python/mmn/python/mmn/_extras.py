@@ -41,3 +41,13 @@ class DnsResultExtras:
         """The records of the answer section; empty where there was no response."""
         answer: list[DnsRecord] = self.response.answer if self.response is not None else []
         return answer
+
+    @property
+    def nsid(self) -> str | None:
+        """Which of its servers answered (RFC 5001): as text, or in hexadecimal where it is none; `None` where it was not asked
+        by `nsid=True`, or did not say."""
+        edns = self.response.edns if self.response is not None else None
+        if edns is None or edns.nsid is None:
+            return None
+        text: str | None = edns.nsid.text
+        return text if text is not None else str(edns.nsid.raw.hex())

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from ._values import numbers
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -28,17 +30,17 @@ ENVELOPE: dict[str, Callable[[Result], Any]] = {
 
 
 def columns(results: Sequence[Result]) -> dict[str, list[Any]]:
-    """The table as lists: what every result has, then each number of a summary; what was not measured is `None`."""
-    summaries = [result.summary for result in results]
+    """The table as lists: what every result has, then its numbers; what was not measured is `None`."""
+    found = [numbers(result) for result in results]
     table = {name: [of(result) for result in results] for name, of in ENVELOPE.items()}
-    for name in dict.fromkeys(name for summary in summaries for name in summary):
-        table[name if name not in table else f"summary_{name}"] = [summary.get(name) for summary in summaries]
+    for name in dict.fromkeys(name for one in found for name in one):
+        table[name if name not in table else f"summary_{name}"] = [one.get(name) for one in found]
     return table
 
 
 def to_arrow(results: Sequence[Result]) -> pyarrow.Table:
     """A table of pyarrow; instants are timestamps in UTC."""
-    pa = _wanted("pyarrow")
+    pa = wanted("pyarrow")
     table = columns(results)
     arrays: dict[str, Any] = {}
     for name, values in table.items():
@@ -58,7 +60,7 @@ def _arrow_type(pa: Any, values: list[Any]) -> Any:
 
 def to_pandas(results: Sequence[Result]) -> pandas.DataFrame:
     """A frame of pandas; counts stay integers where some are missing."""
-    pd = _wanted("pandas")
+    pd = wanted("pandas")
     table = {name: pd.Series(_alike(values), dtype=_pandas_type(values)) for name, values in columns(results).items()}
     frame: pandas.DataFrame = pd.DataFrame(table)
     frame["started_at"] = pd.to_datetime(frame.pop("started_at_ns"), unit="ns", utc=True)
@@ -73,7 +75,7 @@ def _pandas_type(values: list[Any]) -> str:
 
 def to_polars(results: Sequence[Result]) -> polars.DataFrame:
     """A frame of polars; instants are datetimes in UTC."""
-    pl = _wanted("polars")
+    pl = wanted("polars")
     table = columns(results)
     frame = pl.DataFrame([pl.Series(name, _alike(values)) for name, values in table.items()])
     started = pl.from_epoch(pl.col("started_at_ns").cast(pl.Int64), time_unit="ns").dt.replace_time_zone("UTC")
@@ -88,7 +90,8 @@ def _alike(values: list[Any]) -> list[Any]:
     return [None if value is None else float(value) for value in values]
 
 
-def _wanted(name: str) -> Any:
+def wanted(name: str) -> Any:
+    """A library that makes tables; without it an error that says how to get it, before any result has been read."""
     from importlib import import_module
 
     try:

@@ -190,17 +190,24 @@ class Measurement(Started, Generic[R]):
         finally:
             self.close()
 
+    def _results_for(self, library: str) -> Results[R]:
+        """All results; none is read where the library is missing that a table is made by."""
+        from ._frames import wanted
+
+        wanted(library)
+        return self.results()
+
     def to_arrow(self) -> Any:
         """All results as a table of pyarrow."""
-        return self.results().to_arrow()
+        return self._results_for("pyarrow").to_arrow()
 
     def to_pandas(self) -> Any:
         """All results as a frame of pandas."""
-        return self.results().to_pandas()
+        return self._results_for("pandas").to_pandas()
 
     def to_polars(self) -> Any:
         """All results as a frame of polars."""
-        return self.results().to_polars()
+        return self._results_for("polars").to_polars()
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.kind} {self.id}: {len(self)} tasks{', done' if self.done else ''}>"

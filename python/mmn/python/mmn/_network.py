@@ -230,7 +230,8 @@ def connect(
 
     `ca` names a PEM file with the certificates to trust, `data` the data directory of an `mmn up` that is not in its usual
     place. What is not given is taken from `MMN_API`, `MMN_TOKEN_FILE`, `MMN_API_CA` and `MMN_DATA` in the environment, as
-    the command `mmn` does.
+    the command `mmn` does. The token of this machine's own `mmn up` is shown to that one alone: another API wants one that
+    `mmn creds new client NAME` made there.
 
         with mmn.connect() as net:
             for vp in net.vps("country:DE"):
@@ -249,11 +250,13 @@ def connection(
         url = environ.get("MMN_API") or None
     ca = ca if ca is not None else environ.get("MMN_API_CA") or None
     directory = data or environ.get("MMN_DATA") or _data_dir()
-    if url is not None and token is None:
-        token_file = environ.get("MMN_TOKEN_FILE") or path.join(directory, "creds", "client.token")
-        if path.exists(token_file):
+    token_file = environ.get("MMN_TOKEN_FILE")
+    if token is None and token_file and (url is not None or data is None):
+        try:
             with open(token_file, encoding="utf-8") as file:
                 token = file.read()
+        except OSError as error:
+            raise UsageError(f"the token that MMN_TOKEN_FILE names can't be read: {error}") from None
     return Connection(url, token, ca, directory)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ._errors import UsageError
+from ._native import span_to_seconds
 from ._vps import Place
 from .kinds import DURATIONS
 
@@ -21,36 +22,31 @@ if TYPE_CHECKING:
 DEADLINE_S = 30.0
 
 
-def seconds(duration: Duration) -> float:
-    """A duration in seconds."""
-    if isinstance(duration, (int, float)):
-        return float(duration)
+def seconds(duration: Duration, what: str = "deadline") -> float:
+    """A duration in seconds; `what` is the parameter that it is of."""
+    found: float | None = None
     if isinstance(duration, str):
-        return _read(duration)
-    return duration.total_seconds()
+        found = _read(duration)
+    elif isinstance(duration, (int, float)):
+        found = None if isinstance(duration, bool) else float(duration)
+    elif hasattr(duration, "total_seconds"):
+        found = duration.total_seconds()
+    if found is None or not 0 <= found < 1e9:
+        raise UsageError(f"{what}: {duration!r} is no duration such as 2.5 (a number of seconds), '500ms' or '1m'")
+    return found
 
 
-def span(duration: Duration) -> str:
+def span(duration: Duration, what: str) -> str:
     """A duration as the contract writes it."""
-    if isinstance(duration, str):
-        return duration
-    ns = round(seconds(duration) * 1e9)
-    if ns < 0:
-        raise UsageError(f"a duration is not negative, as {duration!r} is")
-    return f"{ns}ns"
+    found = seconds(duration, what)
+    return duration if isinstance(duration, str) else f"{round(found * 1e9)}ns"
 
 
-_UNITS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
-
-
-def _read(text: str) -> float:
-    import re
-
-    parts = re.findall(r"(\d+(?:\.\d+)?)\s*([a-zµ]+)", text.lower().removeprefix("p").replace("t", ""))
+def _read(text: str) -> float | None:
     try:
-        return sum(float(number) * _UNITS[unit] for number, unit in parts) if parts else float(text)
-    except (KeyError, ValueError):
-        raise UsageError(f"{text!r} is no duration such as 2.5 (seconds), '500ms' or '1m'") from None
+        return span_to_seconds(text)
+    except ValueError:
+        return None
 
 
 def selection(vps: Vps) -> str | list[str]:
@@ -82,13 +78,13 @@ def request(
     given = {}
     for name, value in params.items():
         if value is not None:
-            given[name.rstrip("_")] = span(value) if name in durations else _value(value)
+            given[name.rstrip("_")] = span(value, name) if name in durations else _value(value, name)
     if given:
         asked["params"] = given
     if vps is not None:
         asked["from"] = selection(vps)
     if deadline is not None:
-        asked["deadline"] = span(deadline)
+        asked["deadline"] = span(deadline, "deadline")
     if label is not None:
         asked["label"] = label
     budget = {"max_packets": max_packets, "max_tasks": max_tasks}
@@ -100,7 +96,7 @@ def request(
     return asked
 
 
-def _value(value: Any) -> Any:
+def _value(value: Any, name: str) -> Any:
     """A parameter: what is a timedelta or an address becomes text, and bytes base64."""
     if isinstance(value, bytes):
         from base64 import urlsafe_b64encode
@@ -109,7 +105,7 @@ def _value(value: Any) -> Any:
     if value is None or isinstance(value, (str, int, float, list, tuple, dict)):
         return value
     if hasattr(value, "total_seconds"):
-        return span(value)
+        return span(value, name)
     return str(value)
 
 

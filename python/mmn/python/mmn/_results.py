@@ -62,7 +62,7 @@ class Result(Record):
 
     @property
     def vp(self) -> VantagePoint | None:
-        """From where; `None` when the task was never sent to a vantage point."""
+        """From where; `None` when the task was never sent to a vantage point. See `mmn.aio.Network.vp_of` for asyncio."""
         id = self.vp_id
         if id is None:
             return None
@@ -126,11 +126,13 @@ class Result(Record):
         return record_json(self)
 
     def __repr__(self) -> str:
+        from ._values import numbers
+
         told = [f"vp={self.vp_name!r}"]
         if self.target is not None:
             told.append(f"target={self.target!r}")
         if self.ok:
-            told += [f"{name}={value!r}" for name, value in self.summary.items()]
+            told += [f"{name}={value!r}" for name, value in numbers(self).items()]
         else:
             told += [f"outcome={self.outcome!r}", f"reason={str(self.reason)!r}"]
         return f"{type(self).__name__}({', '.join(told)})"
@@ -153,7 +155,7 @@ class Results(list[R], Generic[R]):
     __slots__ = ()
 
     def to_columns(self) -> dict[str, list[Any]]:
-        """The table as lists: what every result has, then the numbers of the kinds' summaries."""
+        """The table as lists: what every result has, then the numbers of the kinds' summaries, or of bodies without one."""
         from ._frames import columns
 
         return columns(self)

@@ -37,6 +37,14 @@ def octets(value: Any) -> bytes:
     return urlsafe_b64decode(text + "=" * (-len(text) % 4))
 
 
+def numbers(result: Result) -> dict[str, float]:
+    """Those of its summary; of a kind that has none, those of its body."""
+    if result.summary:
+        return result.summary
+    body = result.body if isinstance(result.body, dict) else {"result": result.body}
+    return {name: value for name, value in body.items() if isinstance(value, (int, float)) and not isinstance(value, bool)}
+
+
 def record(result: Result) -> dict[str, Any]:
     """All of a result, by the names of the contract."""
     from ._native import decode
@@ -58,7 +66,7 @@ def record_html(result: Result) -> str:
     rows: list[tuple[str, object]] = [("from", result.vp_name), ("to", result.target), ("outcome", result.outcome)]
     if result.reason is not None:
         rows.append(("reason", result.reason))
-    rows += [(name, _number(name, value)) for name, value in result.summary.items()]
+    rows += [(name, _number(name, value)) for name, value in numbers(result).items()]
     cells = "".join(f"<tr><th>{_text(name)}</th><td>{_text(value)}</td></tr>" for name, value in rows)
     return f"<table><caption>{_text(result.kind)}</caption>{cells}</table>"
 
@@ -69,13 +77,13 @@ _SHOWN = 20
 
 def results_html(results: Sequence[Result]) -> str:
     """Results for a notebook: a row each."""
-    names = list(dict.fromkeys(name for result in results[:_SHOWN] for name in result.summary))
+    shown = [(result, numbers(result)) for result in results[:_SHOWN]]
+    names = list(dict.fromkeys(name for _, found in shown for name in found))
     head = "".join(f"<th>{_text(name)}</th>" for name in ["from", "to", "outcome", *names])
     body = ""
-    for result in results[:_SHOWN]:
-        summary = result.summary
+    for result, found in shown:
         cells = [result.vp_name, result.target, result.outcome]
-        cells += [_number(name, summary[name]) if name in summary else "" for name in names]
+        cells += [_number(name, found[name]) if name in found else "" for name in names]
         body += "<tr>" + "".join(f"<td>{_text(cell)}</td>" for cell in cells) + "</tr>"
     more = f"<caption>{_SHOWN} of {len(results)} results</caption>" if len(results) > _SHOWN else ""
     return f"<table>{more}<tr>{head}</tr>{body}</table>"

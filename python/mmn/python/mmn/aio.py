@@ -294,6 +294,14 @@ class Network(Known, NetworkCalls):
                 return vp
         raise UsageError(f"there is no vantage point {name!r} among the {len(vps)} of this network: vps() lists them")
 
+    def vp_of(self, result: Result) -> VantagePoint | None:
+        """From where a result is: `result.vp`, by its own type.
+
+        Results have one class for both ways, so type checkers take their `vp` for the synchronous one. Here it is one whose calls
+        are awaited. It knows its name; what else is asked of it waits for an answer, unless `await net.vps()` was called before.
+        """
+        return self._vp(result.vp_id, result.vp_name) if result.vp_id is not None else None
+
     async def kinds(self) -> dict[str, dict[str, Any]]:
         """The kinds of measurement that the network offers now, each with its description and schemas."""
         return {kind["info"]["name"]: kind["info"] for kind in await _answer(self._connection.kinds())}

@@ -25,9 +25,9 @@ use super::Api;
 use super::call::{Call, Caller};
 use super::host::same_origin;
 use super::limits::{KEEP_ALIVE, MAX_FRAME_BYTES, STOP_TIMEOUT};
+use super::listener::Listener;
 use super::reply::{Answer, Failure, bad_request};
 use super::route::{Access, Route};
-use super::token::Claims;
 use session::Session;
 
 /// How many bytes may wait to be written before no more results are read.
@@ -84,9 +84,7 @@ fn not_a_websocket(detail: &str) -> Failure {
 /// Serves one connection to its end.
 async fn converse(socket: WebSocket, api: &Arc<Api>, caller: Caller) {
     let (mut sink, mut stream) = socket.split();
-    let until = caller.until();
-    let claims = caller.claims();
-    let mut ends = api.ended.watch();
+    let mut listener = Listener::new(api, &caller);
     let mut session = Session::new(api.anchor.clone(), caller);
     let mut out = Outbox::default();
     let mut ticks = tokio::time::interval(KEEP_ALIVE);
@@ -113,18 +111,11 @@ async fn converse(socket: WebSocket, api: &Arc<Api>, caller: Caller) {
                 if quiet > MAX_QUIET {
                     return;
                 }
-                if until.is_some_and(|until| crate::clock::wall() >= until) {
-                    break Some((close_code::POLICY, "the token has expired"));
-                }
-                // Another anchor may have been told.
-                if is_ended(api, claims.as_deref()).await {
-                    break Some((close_code::POLICY, "the session has ended"));
-                }
                 out.push(Message::Ping(bytes::Bytes::new()));
             }
-            Ok(()) = ends.changed(), if claims.is_some() => {
-                if is_ended(api, claims.as_deref()).await {
-                    break Some((close_code::POLICY, "the session has ended"));
+            () = listener.due() => {
+                if let Err(why) = listener.may_hear().await {
+                    break Some((close_code::POLICY, why));
                 }
             }
             () = api.stop.cancelled() => break Some((close_code::AWAY, "the anchor stops")),
@@ -171,14 +162,6 @@ async fn converse(socket: WebSocket, api: &Arc<Api>, caller: Caller) {
         sink.close().await
     };
     let _ = tokio::time::timeout(STOP_TIMEOUT / 2, goodbye).await;
-}
-
-/// Whether the session was ended that a connection belongs to. While that can't be known it goes on.
-async fn is_ended(api: &Api, claims: Option<&Claims>) -> bool {
-    match claims {
-        Some(claims) => api.ended.holds(&api.anchor, claims).await.unwrap_or(false),
-        None => false,
-    }
 }
 
 /// How a conversation ends.

@@ -20,6 +20,7 @@ use crate::api::call::Caller;
 use crate::api::measurements::check_key;
 use crate::api::reply::bad_request;
 use crate::command::Once;
+use crate::events::Wanted;
 use crate::handle::{Anchor, Following, InputCredits};
 use crate::reader::{Next, ResultReader};
 
@@ -174,18 +175,25 @@ impl Session {
                 self.check_free(id)?;
                 self.subscribe(id, form, measurement, after, credits);
             }
-            FromClient::Events { id, credits, but_measurements } => {
+            FromClient::Events { id, credits, but_measurements, last, after } => {
                 self.caller.tenant()?;
                 self.check_free(id)?;
-                let watch = Watch { form, credits: credits.into(), dropped: 0 };
+                if but_measurements && after.is_some() {
+                    return Err(bad_request(
+                        "`after` counts events of measurements: it goes without `but_measurements`",
+                    ));
+                }
+                let last = last.map(|last| usize::try_from(last).unwrap_or(usize::MAX));
+                let heard = self.anchor.events_from(Wanted { last, after, but_measurements });
+                let watch = Watch { form, credits: credits.into(), dropped: heard.missing };
                 let (abort, registration) = AbortHandle::new_pair();
                 // Each wait is registered anew; the first one holds the place.
                 drop(registration);
                 self.subscribed.insert(id, Subscribed::Events(watch, abort));
-                let anchor = &self.anchor;
-                let events =
-                    if but_measurements { anchor.events_but_measurements() } else { anchor.events() };
-                self.watch(id, events);
+                for event in &heard.before {
+                    self.tell(id, event);
+                }
+                self.watch(id, heard.live);
             }
             FromClient::Credit { id, credits } => self.credit(id, credits)?,
             FromClient::Unsubscribe { id } => match self.subscribed.remove(&id) {
@@ -366,13 +374,7 @@ impl Session {
     fn happened(&mut self, id: u64, events: Receiver<Arc<Event>>, event: Result<Arc<Event>, RecvError>) {
         let Some(Subscribed::Events(watch, _)) = self.subscribed.get_mut(&id) else { return };
         match event {
-            Ok(event) if watch.credits > 0 => {
-                watch.credits -= 1;
-                let dropped = std::mem::take(&mut watch.dropped);
-                let form = watch.form;
-                self.say(form, FromAnchor::Event { id, event: (*event).clone(), dropped });
-            }
-            Ok(_) => watch.dropped += 1,
+            Ok(event) => self.tell(id, &event),
             Err(RecvError::Lagged(count)) => watch.dropped += count,
             Err(RecvError::Closed) => {
                 self.subscribed.remove(&id);
@@ -380,6 +382,18 @@ impl Session {
             }
         }
         self.watch(id, events);
+    }
+
+    /// Tells an event, if there is a credit for it.
+    fn tell(&mut self, id: u64, event: &Event) {
+        let Some(Subscribed::Events(watch, _)) = self.subscribed.get_mut(&id) else { return };
+        if watch.credits == 0 {
+            watch.dropped += 1;
+            return;
+        }
+        watch.credits -= 1;
+        let (form, dropped) = (watch.form, std::mem::take(&mut watch.dropped));
+        self.say(form, FromAnchor::Event { id, event: event.clone(), dropped });
     }
 
     fn begin(&mut self, form: Encoding, begin: Option<Begin>) {
