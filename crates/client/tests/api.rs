@@ -211,6 +211,7 @@ async fn a_gap_in_the_events_is_told() {
             let Some(Ok(Message::Binary(bytes))) = socket.recv().await else { return };
             let FromClient::Events { id, .. } = Encoding::Cbor.decode(&bytes).unwrap() else { panic!() };
             let event = Event {
+                id: None,
                 at: Timestamp::from_unix_ns(0),
                 kind: "vp-joined".into(),
                 vp: None,

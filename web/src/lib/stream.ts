@@ -101,8 +101,8 @@ export class Stream {
       this.listener.records?.(records);
       this.spend(records.length);
     } else if ('event' in message) {
-      this.listener.state?.('live');
       this.after = message.event.event.id ?? this.after;
+      this.listener.state?.('live');
       this.listener.event?.(message.event.event, message.event.dropped ?? 0);
       this.spend(1);
     } else if ('behind' in message) {

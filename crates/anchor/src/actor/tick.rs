@@ -167,7 +167,8 @@ impl Actor {
     fn overdue(&self, now: Instant, limit: Duration) -> Vec<(SlotId, Vec<u64>)> {
         let given_up = |(&slot, instance): (&SlotId, &Instance)| {
             let overdue = instance.slot.holding.overdue(now, limit);
-            let elsewhere = || instance.lanes.iter().all(|&lane| self.registry.is_worked(lane, now, Some(slot)));
+            let elsewhere =
+                || instance.lanes.iter().all(|&lane| self.registry.is_worked(lane, now, Some(slot)));
             let few = overdue.is_empty() || instance.credits.is_none();
             if few || instance.liveness.silence(now) >= limit && elsewhere() {
                 return (slot, overdue);

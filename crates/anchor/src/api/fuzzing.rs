@@ -15,7 +15,7 @@ use serde::de::DeserializeOwned;
 use super::call::Caller;
 use super::host::{Hosts, same_origin};
 use super::token::{self, Claims, TokenError, TokenKey};
-use super::{body, measurements, reply, results, session, site, socket, status, vps};
+use super::{body, events, measurements, reply, results, session, site, socket, status, vps};
 
 const NOW: Timestamp = Timestamp::from_unix_ns(1_800_000_000_000_000_000);
 
@@ -98,10 +98,11 @@ pub fn query(bytes: &[u8]) {
     let uri = [b"/?", bytes].concat();
     let Ok(uri) = Uri::try_from(uri) else { return };
     let _ = Query::<measurements::CreateQuery>::try_from_uri(&uri);
-    let _ = Query::<measurements::PageQuery>::try_from_uri(&uri);
+    let _ = Query::<measurements::ListQuery>::try_from_uri(&uri);
     let _ = Query::<measurements::RollupQuery>::try_from_uri(&uri);
     let _ = Query::<results::ResultsQuery>::try_from_uri(&uri);
-    let _ = Query::<results::EventsQuery>::try_from_uri(&uri);
+    let _ = Query::<measurements::InputsQuery>::try_from_uri(&uri);
+    let _ = Query::<events::EventsQuery>::try_from_uri(&uri);
     let _ = Query::<vps::ListQuery>::try_from_uri(&uri);
     let _ = Query::<vps::ModulesQuery>::try_from_uri(&uri);
     let _ = Query::<vps::VpsQuery>::try_from_uri(&uri);
