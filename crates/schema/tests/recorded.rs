@@ -34,6 +34,7 @@ macro_rules! messages {
 
 const MESSAGES: &[(&str, Replay)] = messages![
     announce::Announcement,
+    announce::Discover,
     announce::Heartbeat,
     api::KindView,
     api::Limits,
@@ -58,6 +59,7 @@ const MESSAGES: &[(&str, Replay)] = messages![
     enrol::EnrolRequest,
     event::Event,
     problem::Problem,
+    rest::InputsPage,
     rest::InputsTaken,
     rest::MoreInputs,
     rest::SelectRequest,

@@ -132,6 +132,8 @@ class Network {
     this.timers.forEach((timer) => clearInterval(timer));
     clearTimeout(this.soon);
     this.soon = 0;
+    // They do not come again.
+    this.tell();
     this.stream = 'connecting';
     this.last = undefined;
   }
@@ -150,15 +152,18 @@ class Network {
 
   private take(): void {
     this.soon = 0;
-    if (this.fresh.length > 0) {
-      this.events = [...this.fresh, ...this.events].slice(0, KEPT_EVENTS);
-      this.fresh = [];
-    }
+    this.tell();
     const changed = this.stale || this.worked || this.touched.size > 0;
     if (!changed || this.users.size === 0 || this.reading) return;
     const wait = this.mayReadAt - performance.now();
     if (wait > 0) this.soon = window.setTimeout(() => this.take(), wait);
     else void this.read();
+  }
+
+  private tell(): void {
+    if (this.fresh.length === 0) return;
+    this.events = [...this.fresh, ...this.events].slice(0, KEPT_EVENTS);
+    this.fresh = [];
   }
 
   /** Reads what may have changed, one reading at a time. */
