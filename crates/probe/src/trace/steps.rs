@@ -66,9 +66,14 @@ impl Trace {
         })
     }
 
+    /// Whether as many probes wait for an answer as may at once, whatever they were sent for.
+    fn is_busy(&self) -> bool {
+        self.handed_out.is_some() || self.open >= self.spec.parallel
+    }
+
     pub(super) fn next_step(&self, now: Instant) -> Step {
         let blocked = self.spec.goes_one_by_one() && self.open > 0;
-        if self.handed_out.is_some() || self.open >= self.spec.parallel || self.failure.is_some() || blocked {
+        if self.is_busy() || self.failure.is_some() || blocked {
             return Step::Blocked;
         }
         if let Some(earliest) = self.held_until(now) {
@@ -169,8 +174,7 @@ impl Trace {
         if asked().any(|entry| entry.reply.is_some()) {
             return None;
         }
-        let waits = self.handed_out.is_some() || asked().any(|entry| entry.fate.is_none());
-        if waits {
+        if self.is_busy() || asked().any(|entry| entry.fate.is_none()) {
             return Some(deadline.map_or(Output::Wait, Output::WaitUntil));
         }
         let tries = u8::try_from(asked().count()).ok().filter(|tries| *tries < self.spec.attempts)?;
@@ -196,7 +200,7 @@ impl Trace {
             back.ttl = 0;
         }
         let ttl = Ttl(back.ttl);
-        let asks = back.ttl > 0 && back.hop.open == 0 && self.handed_out.is_none();
+        let asks = back.ttl > 0 && back.hop.open == 0 && !self.is_busy();
         let until = self.held_until(now).max(self.hop_held_until(ttl, now));
         let output = if back.ttl == 0 {
             None
@@ -233,7 +237,7 @@ impl Trace {
             };
             self.search = Some(Box::new(search));
         }
-        if self.handed_out.is_some() || self.open >= self.spec.parallel {
+        if self.is_busy() {
             return deadline.map_or(Output::Wait, Output::WaitUntil);
         }
         if let Some(earliest) = self.held_until(now) {
