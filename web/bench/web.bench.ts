@@ -257,14 +257,17 @@ test('a lab of many vantage points', async () => {
   writeFileSync(file, labOf(many));
   progress(`a lab of ${many} vantage points starts`);
   const { network, end } = await start(['--lab', file, '--lab-driver', 'in-process']);
-  const context = await signedIn(network);
-  const page = await context.newPage();
-  await page.addInitScript(whenFiltered);
-  await page.goto(`${network.url}/vps`);
-  await typeInto(page, many, LINES.some, ['fibre', 'europe', 'NL+dsl', 'as64600', 'any(africa)'].slice(0, quick ? 3 : 5), 'a real anchor answers');
-  await context.close();
-  await end();
-  rmSync(dir, { recursive: true, force: true });
+  try {
+    const context = await signedIn(network);
+    const page = await context.newPage();
+    await page.addInitScript(whenFiltered);
+    await page.goto(`${network.url}/vps`);
+    await typeInto(page, many, LINES.some, ['fibre', 'europe', 'NL+dsl', 'as64600', 'any(africa)'].slice(0, quick ? 3 : 5), 'a real anchor answers');
+    await context.close();
+  } finally {
+    await end();
+    rmSync(dir, { recursive: true, force: true });
+  }
 });
 
 test('a history of a million results', async () => {
