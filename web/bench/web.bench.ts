@@ -269,7 +269,6 @@ test('a lab of many vantage points', async () => {
     rmSync(dir, { recursive: true, force: true });
   }
 });
-});
 
 test('a history of a million results', async () => {
   test.setTimeout(600_000);
