@@ -165,12 +165,14 @@ impl Actor {
     /// here: to send them again would make that worse. Notes are compared with him meanwhile, which tells what has not
     /// arrived; so he is waited for far longer, and so is who is silent where nobody else could take them.
     fn overdue(&self, now: Instant, limit: Duration) -> Vec<(SlotId, Vec<u64>)> {
+        // Who is at work was asked in that time, and has answered.
+        let silent = limit.max(ms(self.config.dispatch.sync_ms) * 3 / 2);
         let given_up = |(&slot, instance): (&SlotId, &Instance)| {
             let overdue = instance.slot.holding.overdue(now, limit);
             let elsewhere =
                 || instance.lanes.iter().all(|&lane| self.registry.is_worked(lane, now, Some(slot)));
             let few = overdue.is_empty() || instance.credits.is_none();
-            if few || instance.liveness.silence(now) >= limit && elsewhere() {
+            if few || instance.liveness.silence(now) >= silent && elsewhere() {
                 return (slot, overdue);
             }
             (slot, instance.slot.holding.overdue(now, limit * PATIENCE))
