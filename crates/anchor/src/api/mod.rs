@@ -22,6 +22,7 @@ pub mod token;
 
 mod body;
 mod call;
+mod compression;
 mod ended;
 mod events;
 mod explain;
@@ -98,7 +99,7 @@ fn router(api: Arc<Api>) -> axum::Router {
     for route in routes() {
         router = router.route(route.path, route.handler);
     }
-    router.fallback(nowhere).with_state(api)
+    router.fallback(nowhere).with_state(api).layer(compression::layer())
 }
 
 async fn nowhere(call: call::Call) -> reply::Answer {

@@ -1,5 +1,8 @@
 //! What holds for every request.
 
+use std::io::Read as _;
+
+use flate2::read::GzDecoder;
 use hyper::{Method, StatusCode};
 use serde_json::json;
 
@@ -117,6 +120,26 @@ async fn the_api_describes_itself() {
     let text = String::from_utf8(metrics.body.to_vec()).unwrap();
     assert!(text.contains("mmn_anchor_active 1\n"), "{text}");
     assert!(text.contains("mmn_http_connections "), "{text}");
+}
+
+#[tokio::test]
+async fn whole_answers_are_compressed_for_those_who_take_it() {
+    let network = Network::start().await;
+    let gzip =
+        |path: &'static str| ask(&network, Method::GET, path).field("accept-encoding", "br, gzip").send();
+    let (plain, packed) = (get(&network, "/openapi.json").await, gzip("/openapi.json").await);
+    assert_eq!((plain.header("content-encoding"), packed.header("content-encoding")), ("", "gzip"));
+    let vary: Vec<_> = packed.headers.get_all("vary").iter().map(|value| value.to_str().unwrap()).collect();
+    assert!(vary.join(",").to_ascii_lowercase().contains("accept-encoding"), "{vary:?}");
+    let mut unpacked = Vec::new();
+    GzDecoder::new(&packed.body[..]).read_to_end(&mut unpacked).unwrap();
+    assert!(plain.body == unpacked && packed.body.len() < plain.body.len() / 4, "{}", packed.body.len());
+    // What is short, or a stream, is as it is.
+    assert_eq!(gzip("/healthz").await.header("content-encoding"), "");
+    let lines =
+        ask(&network, Method::GET, "/api/v1/events?format=ndjson&last=1").field("accept-encoding", "gzip");
+    let lines = lines.open().await;
+    assert!(lines.headers().get("content-encoding").is_none(), "{lines:?}");
 }
 
 #[tokio::test]
