@@ -125,7 +125,9 @@ async fn what_nobody_acknowledges_is_tried_so_often_and_then_waited_for() {
 #[tokio::test]
 async fn one_that_says_it_holds_a_task_is_not_given_up_for_want_of_a_receipt() {
     let server = TestServer::start().await;
-    let anchor = TestAnchor::start_with(&server, "a1", plain).await;
+    // Far longer than it takes to compare notes, and far shorter than the test.
+    let often = |config: &mut Config| (config.dispatch.receipt_ms, config.dispatch.sync_ms) = (1000, 100);
+    let anchor = TestAnchor::start_with(&server, "a1", often).await;
     // As one whose receipts lie unread behind all that came before them.
     let slow = FakeModule::start(&server, "x", "noop-1", Behaviour { acknowledges: false, ..held() }).await;
     anchor.offers("x", "noop").await;
@@ -134,10 +136,10 @@ async fn one_that_says_it_holds_a_task_is_not_given_up_for_want_of_a_receipt() {
     // Somebody else could take them.
     let prompt = FakeModule::start(&server, "x", "noop-2", Behaviour::default()).await;
     common::eventually(|| async { (anchor.anchor.modules().await.ok()?.len() == 2).then_some(()) }).await;
-    // It has been asked for longer than the longest that a receipt is waited for.
+    // It has been asked for longer than the longest that a receipt of one who is silent is waited for.
     let compared = || slow.seen.lock().unwrap().compared;
     let before = compared();
-    common::eventually(|| async { (compared() >= before + 6).then_some(()) }).await;
+    common::eventually(|| async { (compared() >= before + 11).then_some(()) }).await;
     slow.answer();
     assert_eq!(anchor.done(id).await.ledger.ok, 50);
     assert_eq!((slow.tasks(), prompt.tasks()), (50, 0));

@@ -133,7 +133,7 @@ impl Actor {
     fn take_back_unacknowledged(&mut self) {
         let now = clock::now();
         // They go elsewhere within the limit, not after it.
-        let limit = ms(self.config.dispatch.receipt_ms) / 5 * 4;
+        let limit = ms(self.config.dispatch.receipt_ms) / 10 * 7;
         // What went out before the connection was made anew may never have arrived: comparing notes tells.
         if now < self.receipts_from || now.saturating_duration_since(self.linked) < 2 * limit {
             return;
