@@ -258,6 +258,8 @@ export const texts = {
     sharePrivate: 'Only those who can sign in see it: it is private.',
     sharePublic: 'Everybody who has the link sees it: it is public.',
     export: 'Export',
+    exportMore: 'csv …',
+    exportMoreOf: 'Copies the command that writes csv; parquet, warts and atlas are further forms of it',
     results: 'Results',
     resultsOf: (shown: string, all: string) => `the newest ${shown} of ${all} results`,
     waiting: 'No result yet.',

@@ -15,6 +15,7 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 
 use mmn_scamper::Command;
+use rcgen::{BasicConstraints, CertificateParams, CertifiedKey, IsCa, Issuer, KeyPair};
 use remote::daemon::{Daemon, answer};
 use remote::network::{Network, shown};
 use serde_json::json;
@@ -226,10 +227,62 @@ fn daemons_speak_tls() {
     std::fs::write(&key, made.signing_key.serialize_pem()).unwrap();
     let network = Network::start(&["--tls-cert", cert.to_str().unwrap(), "--tls-key", key.to_str().unwrap()]);
     assert!(Daemon::try_connect(network.listens, "ams-nl").is_none());
-    let mut daemon = Daemon::connect_tls(network.listens, "ams-nl", made.cert.der().clone());
+    let trusted = made.cert.der().clone();
+    let mut daemon = Daemon::try_connect_tls(network.listens, "ams-nl", trusted, None).unwrap();
     network.vp_is("ams-nl", "healthy");
     let ping = network.measure(&["ping", "192.0.2.1", "--from", "ams-nl", "--count", "1", "--json"]);
     let asked = daemon.command();
     daemon.record(&answer(&asked));
     assert_eq!(shown(ping)[0]["outcome"], "ok");
+}
+
+/// Where an authority for daemons is given, each has to show a certificate of its own name.
+#[test]
+fn daemons_show_who_they_are() {
+    let dir = tempfile::tempdir().unwrap();
+    let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+    let (cert, key) = (dir.path().join("cert.pem"), dir.path().join("key.pem"));
+    std::fs::write(&cert, made.cert.pem()).unwrap();
+    std::fs::write(&key, made.signing_key.serialize_pem()).unwrap();
+    let (ca_file, ca) = (dir.path().join("ca.pem"), Authority::new());
+    std::fs::write(&ca_file, &ca.pem).unwrap();
+    let network = Network::start(
+        &[("--tls-cert", &cert), ("--tls-key", &key), ("--tls-client-ca", &ca_file)]
+            .map(|(name, path)| [name, path.to_str().unwrap()])
+            .concat(),
+    );
+    let connect = |name: &str, shown: Option<&_>| {
+        Daemon::try_connect_tls(network.listens, name, made.cert.der().clone(), shown)
+    };
+    let (own, of_another) = (ca.certify("ams-nl"), Authority::new().certify("ams-nl"));
+    assert!(connect("ams-nl", None).is_none());
+    assert!(connect("ams-nl", Some(&of_another)).is_none());
+    assert!(connect("lhr-uk", Some(&own)).is_none());
+    let mut daemon = connect("ams-nl", Some(&own)).unwrap();
+    network.vp_is("ams-nl", "healthy");
+    let ping = network.measure(&["ping", "192.0.2.1", "--from", "ams-nl", "--count", "1", "--json"]);
+    let asked = daemon.command();
+    daemon.record(&answer(&asked));
+    assert_eq!(shown(ping)[0]["outcome"], "ok");
+}
+
+struct Authority {
+    pem: String,
+    issuer: Issuer<'static, KeyPair>,
+}
+
+impl Authority {
+    fn new() -> Self {
+        let key = KeyPair::generate().unwrap();
+        let mut params = CertificateParams::default();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let pem = params.self_signed(&key).unwrap().pem();
+        Self { pem, issuer: Issuer::new(params, key) }
+    }
+
+    fn certify(&self, name: &str) -> CertifiedKey<KeyPair> {
+        let signing_key = KeyPair::generate().unwrap();
+        let params = CertificateParams::new(vec![name.to_owned()]).unwrap();
+        CertifiedKey { cert: params.signed_by(&signing_key, &self.issuer).unwrap(), signing_key }
+    }
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import http.server
+import ipaddress
 import json
 import pathlib
 import pickle
@@ -131,6 +132,14 @@ def test_misuse_is_told_before_anything_is_sent(net: mmn.Network, vp: mmn.Vantag
         pickle.loads(pickle.dumps(vp)).ping(ANSWERS)
     with pytest.raises(TypeError):
         vp.ping(ANSWERS, cuont=1)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+
+
+def test_a_vantage_point_measures_one_target(vp: mmn.VantagePoint) -> None:
+    address: Any = ipaddress.ip_address(ANSWERS)
+    assert vp.ping(address).target == ANSWERS
+    several: Any = [ANSWERS, SILENT]
+    with pytest.raises(mmn.UsageError, match="takes several"):
+        vp.ping(several)
 
 
 @pytest.mark.parametrize("wrong", ["5 parsecs", "", "3", "-1s", "1s!", "P", -1, float("nan"), float("inf"), True, [1]])

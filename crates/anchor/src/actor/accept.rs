@@ -143,7 +143,9 @@ impl Actor {
             self.release(id, checked.inputs.len() as u64);
         }
         let (kind, tasks) = (&request.kind, checked.tasks);
-        self.event_of("measurement-accepted", id, || format!("{kind} with {tasks} tasks"));
+        self.event_of("measurement-accepted", id, || {
+            format!("{kind} with {tasks} task{}", if tasks == 1 { "" } else { "s" })
+        });
     }
 
     /// The same request came before, under its idempotency key.

@@ -10,6 +10,8 @@ use crate::problems;
 pub(super) struct Fill {
     max_bytes: u64,
     bytes: u64,
+    /// What was written since the stream was asked for its size: its answer may not know of it.
+    since_asked: u64,
     /// The latest write found no room.
     refused: bool,
 }
@@ -23,7 +25,7 @@ pub(super) struct Fills {
 
 impl Fill {
     pub(super) const fn new(max_bytes: u64) -> Self {
-        Self { max_bytes, bytes: 0, refused: false }
+        Self { max_bytes, bytes: 0, since_asked: 0, refused: false }
     }
 
     /// Whether new work would take room that what was accepted needs: `promised` bytes, and a reserve.
@@ -36,8 +38,14 @@ impl Fill {
         self.bytes
     }
 
+    const fn add(&mut self, bytes: u64) {
+        self.bytes += bytes;
+        self.since_asked += bytes;
+    }
+
+    /// What the stream held after it was asked. To count a write twice until it is asked again harms less than to miss it.
     pub(super) const fn set_bytes(&mut self, bytes: u64) {
-        self.bytes = bytes;
+        self.bytes = bytes + self.since_asked;
     }
 }
 
@@ -47,6 +55,12 @@ const END_BYTES: u64 = 2048;
 const OVERHEAD: u64 = 200;
 
 impl Fills {
+    /// The streams are asked for their sizes.
+    pub(super) const fn ask(&mut self) {
+        self.ledger.since_asked = 0;
+        self.results.since_asked = 0;
+    }
+
     pub(super) const fn of(&mut self, tag: &Tag) -> &mut Fill {
         if matches!(tag, Tag::Kept(_) | Tag::Results(_)) { &mut self.results } else { &mut self.ledger }
     }
@@ -66,7 +80,7 @@ impl Actor {
     /// A write of so many bytes found room.
     pub(super) fn found_room(&mut self, tag: &Tag, bytes: usize) {
         let fill = self.fills.of(tag);
-        fill.bytes += bytes as u64 + OVERHEAD;
+        fill.add(bytes as u64 + OVERHEAD);
         if std::mem::take(&mut fill.refused) {
             self.event("storage-free", About::default(), "there is room again".to_owned());
         }
@@ -80,5 +94,25 @@ impl Actor {
             let text = "new work is refused until there is room again";
             self.event("storage-full", About::default(), text.to_owned());
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_written_while_a_stream_is_asked_for_its_size_counts() {
+        let max_bytes = 1_000_000;
+        let mut fills = Fills { ledger: Fill::new(max_bytes), results: Fill::new(max_bytes) };
+        fills.ledger.add(700_000);
+        fills.ask();
+        fills.ledger.add(240_000);
+        fills.ledger.set_bytes(650_000);
+        assert_eq!(fills.ledger.bytes(), 890_000);
+        assert!(fills.ledger.is_full(60_000) && !fills.ledger.is_full(59_999));
+        fills.ask();
+        fills.ledger.set_bytes(880_000);
+        assert_eq!(fills.ledger.bytes(), 880_000);
     }
 }

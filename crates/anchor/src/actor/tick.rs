@@ -315,6 +315,7 @@ impl Actor {
     /// Asks how many bytes LEDGER and RES take.
     pub(super) fn look_at_store(&mut self) {
         if self.infos.is_empty() {
+            self.fills.ask();
             let (ledger, results) = (Arc::clone(&self.store.ledger), Arc::clone(&self.store.results));
             self.infos.push(Box::pin(async move {
                 let (ledger, results) = tokio::join!(ledger.get_info(), results.get_info());

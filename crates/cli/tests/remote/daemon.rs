@@ -16,7 +16,8 @@ use mmn_warts::records::host::{Host, Query, Rr, RrData};
 use mmn_warts::records::ping::{Ping, Reply};
 use mmn_warts::records::trace::{Hop, Trace};
 use mmn_warts::values::{IcmpType, Micros, Time};
-use rustls::pki_types::{CertificateDer, ServerName};
+use rcgen::{CertifiedKey, KeyPair};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 
 /// Time stands still here: nothing is due.
@@ -52,15 +53,27 @@ impl Daemon {
         Self::begin(Box::new(tcp(to)), name)
     }
 
-    pub(crate) fn connect_tls(to: SocketAddr, name: &str, trusted: CertificateDer<'static>) -> Self {
+    /// One that trusts an authority, and shows a certificate of its own where it has one. It may be turned away.
+    pub(crate) fn try_connect_tls(
+        to: SocketAddr,
+        name: &str,
+        trusted: CertificateDer<'static>,
+        shown: Option<&CertifiedKey<KeyPair>>,
+    ) -> Option<Self> {
         let mut roots = RootCertStore::empty();
         roots.add(trusted).unwrap();
         let config = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()));
-        let config = config.with_safe_default_protocol_versions().unwrap();
-        let config = config.with_root_certificates(roots).with_no_client_auth();
+        let config = config.with_safe_default_protocol_versions().unwrap().with_root_certificates(roots);
+        let config = match shown {
+            None => config.with_no_client_auth(),
+            Some(made) => {
+                let key = PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
+                config.with_client_auth_cert(vec![made.cert.der().clone()], key).unwrap()
+            }
+        };
         let server = ServerName::try_from("localhost").unwrap();
         let tls = ClientConnection::new(Arc::new(config), server).unwrap();
-        Self::begin(Box::new(StreamOwned::new(tls, tcp(to))), name).unwrap()
+        Self::begin(Box::new(StreamOwned::new(tls, tcp(to))), name)
     }
 
     /// One whose session nobody knows: it is told so, and begins anew.

@@ -7,7 +7,7 @@ from ._drive import drive
 from ._errors import UsageError
 from ._measurement import Feed, Measurement
 from ._native import Connection
-from ._request import DEADLINE_S, request, seconds, targets
+from ._request import DEADLINE_S, one_target, request, seconds, targets
 from ._vps import Place, VantagePoint
 from .kinds import result_class
 
@@ -199,7 +199,7 @@ class Network(Known, NetworkCalls):
         self, kind: str, target: str | None, vp: VantagePoint, deadline: Duration | None, params: dict[str, Any]
     ) -> Result:
         asked = request(kind, params, vps=vp, deadline=deadline)
-        asked["inputs"] = [target]
+        asked["inputs"] = [one_target(target)]
         wait_s = (DEADLINE_S if deadline is None else seconds(deadline)) + 1.0
         about, records = self._connection.measure(asked, int(wait_s * 1000)).wait()
         make = result_class(kind)

@@ -118,3 +118,12 @@ def targets(given: Any) -> list[str]:
     except TypeError:
         return [str(given)]
     return [target if isinstance(target, str) else str(target) for target in many]
+
+
+def one_target(given: Any) -> str | None:
+    """The one target of a call that gives one result. An address of the module `ipaddress` is taken too."""
+    if given is None or isinstance(given, str):
+        return given
+    if hasattr(given, "__iter__"):
+        raise UsageError("a call of a vantage point is of one target: the network's of the same name takes several, and vps=vp")
+    return str(given)

@@ -20,7 +20,7 @@ from ._aio_calls import NetworkCalls, VantagePointCalls
 from ._errors import Error, UsageError, WaitTimeout, of_result
 from ._measurement import CHUNK, Ledger, Started
 from ._network import MOST_AT_ONCE, Known, _inputs, connection
-from ._request import DEADLINE_S, request, seconds
+from ._request import DEADLINE_S, one_target, request, seconds
 from ._results import Result, Results
 from ._vps import Place
 from .kinds import result_class
@@ -364,7 +364,7 @@ class Network(Known, NetworkCalls):
         self, kind: str, target: str | None, vp: VantagePoint, deadline: Duration | None, params: dict[str, Any]
     ) -> Result:
         asked = request(kind, params, vps=vp, deadline=deadline)
-        asked["inputs"] = [target]
+        asked["inputs"] = [one_target(target)]
         wait_s = (DEADLINE_S if deadline is None else seconds(deadline)) + 1.0
         about, records = await _answer(self._connection.measure(asked, int(wait_s * 1000)))
         if records:
