@@ -11,7 +11,8 @@ trap 'rm -rf "$cache"' EXIT
 
 (cd python/mmn && "$venv/mypy" --strict --cache-dir="$cache" --python-executable "$python" -p mmn -p tests
     "$venv/mypy" --strict --cache-dir="$cache" --python-executable "$python" docs.py ../../examples/scripts/*.py)
-(cd python/mmn && "$venv/pyright" --pythonpath "$python" python/mmn tests docs.py ../../examples/scripts)
+# Its project is named: else it takes the settings of whatever directory the clone lies in.
+(cd python/mmn && "$venv/pyright" --project . --pythonpath "$python")
 # What the types say of the native half, and what it is.
 (cd "$cache" && "$venv/stubtest" mmn._native --allowlist "$OLDPWD/python/mmn/tests/stubtest.txt" --concise)
 
