@@ -13,11 +13,13 @@ mod remote {
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::path::Path;
 
 use mmn_scamper::Command;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedKey, IsCa, Issuer, KeyPair};
 use remote::daemon::{Daemon, answer};
 use remote::network::{Network, shown};
+use rustls::pki_types::CertificateDer;
 use serde_json::json;
 
 /// A daemon does what an mmn of its own would be asked for.
@@ -221,13 +223,9 @@ fn strangers_are_turned_away() {
 #[test]
 fn daemons_speak_tls() {
     let dir = tempfile::tempdir().unwrap();
-    let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
-    let (cert, key) = (dir.path().join("cert.pem"), dir.path().join("key.pem"));
-    std::fs::write(&cert, made.cert.pem()).unwrap();
-    std::fs::write(&key, made.signing_key.serialize_pem()).unwrap();
-    let network = Network::start(&["--tls-cert", cert.to_str().unwrap(), "--tls-key", key.to_str().unwrap()]);
+    let (trusted, options) = certificate(dir.path());
+    let network = Network::start(&options.iter().map(String::as_str).collect::<Vec<_>>());
     assert!(Daemon::try_connect(network.listens, "ams-nl").is_none());
-    let trusted = made.cert.der().clone();
     let mut daemon = Daemon::try_connect_tls(network.listens, "ams-nl", trusted, None).unwrap();
     network.vp_is("ams-nl", "healthy");
     let ping = network.measure(&["ping", "192.0.2.1", "--from", "ams-nl", "--count", "1", "--json"]);
@@ -240,19 +238,13 @@ fn daemons_speak_tls() {
 #[test]
 fn daemons_show_who_they_are() {
     let dir = tempfile::tempdir().unwrap();
-    let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
-    let (cert, key) = (dir.path().join("cert.pem"), dir.path().join("key.pem"));
-    std::fs::write(&cert, made.cert.pem()).unwrap();
-    std::fs::write(&key, made.signing_key.serialize_pem()).unwrap();
+    let (trusted, mut options) = certificate(dir.path());
     let (ca_file, ca) = (dir.path().join("ca.pem"), Authority::new());
     std::fs::write(&ca_file, &ca.pem).unwrap();
-    let network = Network::start(
-        &[("--tls-cert", &cert), ("--tls-key", &key), ("--tls-client-ca", &ca_file)]
-            .map(|(name, path)| [name, path.to_str().unwrap()])
-            .concat(),
-    );
+    options.extend(["--tls-client-ca".to_owned(), ca_file.to_str().unwrap().to_owned()]);
+    let network = Network::start(&options.iter().map(String::as_str).collect::<Vec<_>>());
     let connect = |name: &str, shown: Option<&_>| {
-        Daemon::try_connect_tls(network.listens, name, made.cert.der().clone(), shown)
+        Daemon::try_connect_tls(network.listens, name, trusted.clone(), shown)
     };
     let (own, of_another) = (ca.certify("ams-nl"), Authority::new().certify("ams-nl"));
     assert!(connect("ams-nl", None).is_none());
@@ -266,6 +258,20 @@ fn daemons_show_who_they_are() {
     assert_eq!(shown(ping)[0]["outcome"], "ok");
 }
 
+/// A certificate of `mmn remote` for `localhost`, and the options that say where it lies.
+fn certificate(dir: &Path) -> (CertificateDer<'static>, Vec<String>) {
+    let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+    let pems = [("--tls-cert", made.cert.pem()), ("--tls-key", made.signing_key.serialize_pem())];
+    let mut options = Vec::new();
+    for (option, pem) in pems {
+        let file = dir.join(format!("{}.pem", option.trim_start_matches('-')));
+        std::fs::write(&file, pem).unwrap();
+        options.extend([option.to_owned(), file.to_str().unwrap().to_owned()]);
+    }
+    (made.cert.der().clone(), options)
+}
+
+/// Who signs certificates of daemons.
 struct Authority {
     pem: String,
     issuer: Issuer<'static, KeyPair>,
